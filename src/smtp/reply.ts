@@ -1,0 +1,105 @@
+import { printable } from '../printable.js'
+
+/** One whole reply (RFC 5321, 4.2). Its text is printable already: nothing raw gets past the parser. */
+export type Reply = {
+  /** 100 to 599 */
+  readonly code: number
+  /** `2.0.0`, where the text begins with one of the code's class (RFC 2034, 3463) */
+  readonly enhancedCode: string | null
+  /** What stands behind the code in each line, the enhanced status code with it; at least one line, perhaps empty */
+  readonly lines: readonly string[]
+  /** The lines as one, without the enhanced status codes */
+  readonly text: string
+}
+
+/** Octets of a line, its end included (RFC 5321, 4.5.3.1.5, has 512: real servers say more). */
+export const LINE_OCTETS = 2048
+/** A SASL challenge may be longer (RFC 4954, section 4). */
+export const CHALLENGE_OCTETS = 12_288
+export const REPLY_LINES = 128
+
+/** What was sent is no reply, or one over the limits (SPEC: not SMTP). The message quotes it, printable and cut short. */
+export class ReplyError extends Error {
+  override readonly name = 'ReplyError'
+}
+
+const LF = 0x0a
+const CR = 0x0d
+const FORM = /^([1-5][0-9]{2})(?:([ -])(.*))?$/s
+const ENHANCED = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)/
+
+/**
+ * Octets in, replies out, without I/O: any cut of the octets gives the same replies.
+ *
+ *     250-mx.example        a line that another follows
+ *     250 ETRN              the last one; a bare `250` is one too
+ */
+export class ReplyParser {
+  #octets: Buffer = Buffer.alloc(0)
+  #lines: string[] = []
+  #code = 0
+  #taken = 0
+
+  /** Adds what came from the wire; the parser keeps no reference to it. */
+  push(octets: Uint8Array): void {
+    this.#octets = Buffer.concat([this.#octets, octets])
+  }
+
+  /** The next whole reply; undefined: more octets are needed. Throws ReplyError at a malformed line or a limit. */
+  next(): Reply | undefined {
+    for (let line = this.#line(); line !== undefined; line = this.#line()) {
+      const [, digits, mark, text = ''] = FORM.exec(line.toString('latin1')) ?? []
+      if (digits === undefined) throw new ReplyError(`not an SMTP reply: ${quote(line)}`)
+      const code = Number(digits)
+      if (this.#lines.length > 0 && code !== this.#code) {
+        throw new ReplyError(`a reply whose lines have different codes, ${this.#code} and ${code}`)
+      }
+      if (this.#lines.length === REPLY_LINES) throw new ReplyError(`a reply of more than ${REPLY_LINES} lines`)
+      this.#code = code
+      this.#lines.push(printable(Buffer.from(text, 'latin1')))
+      if (mark !== '-') return this.#reply()
+    }
+    return undefined
+  }
+
+  /** Octets that no reply has been made of yet. Must be 0 before a command goes out and before TLS begins. */
+  get buffered(): number {
+    return this.#taken + this.#octets.length
+  }
+
+  #reply(): Reply {
+    const code = this.#code
+    const lines = this.#lines
+    const [found, itsClass] = ENHANCED.exec(lines[0] ?? '') ?? []
+    const enhancedCode = found !== undefined && Number(itsClass) === Math.floor(code / 100) ? found : null
+    this.#lines = []
+    this.#taken = 0
+    return { code, enhancedCode, lines, text: lines.map((line) => without(line, enhancedCode)).join(' / ') }
+  }
+
+  /** Takes one line off the octets, without its end: CRLF, or the bare LF that some servers send. */
+  #line(): Buffer | undefined {
+    const end = this.#octets.indexOf(LF)
+    const octets = end === -1 ? this.#octets.length : end + 1
+    const limit = this.#octets.subarray(0, 3).toString('latin1') === '334' ? CHALLENGE_OCTETS : LINE_OCTETS
+    if (octets > limit) {
+      throw new ReplyError(`a line of more than ${limit} octets: ${quote(this.#octets)}`)
+    }
+    if (end === -1) return undefined
+    const line = this.#octets.subarray(0, this.#octets[end - 1] === CR ? end - 1 : end)
+    this.#octets = this.#octets.subarray(octets)
+    this.#taken += octets
+    return line
+  }
+}
+
+function without(line: string, enhancedCode: string | null): string {
+  return enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
+}
+
+const QUOTED_OCTETS = 60
+
+function quote(line: Uint8Array): string {
+  const text = printable(line.subarray(0, QUOTED_OCTETS))
+  return line.length > QUOTED_OCTETS ? `"${text}"...` : `"${text}"`
+}
