@@ -1,0 +1,160 @@
+import { lookup, Resolver } from 'node:dns/promises'
+import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { deadline, type Limits, seconds, within } from './deadline.js'
+import { isNode } from './names.js'
+import { EXIT, StepError } from './outcome.js'
+
+/** 4, 6, or undefined for both */
+export type Family = 4 | 6 | undefined
+
+/** Addresses to try, best first. */
+export type Addresses = {
+  readonly first: readonly string[]
+  /** Those whose answer came later. Never rejects. */
+  readonly late: Promise<readonly string[]>
+  /** Ends a query that is still under way: nobody waits for `late` any more. */
+  readonly cancel: () => void
+}
+
+const HOSTS_FILE = '/etc/hosts'
+/** How long a found A waits for AAAA (RFC 8305, section 3). */
+const RESOLUTION_DELAY_MS = 50
+
+/**
+ * The addresses of a host: a literal, those of /etc/hosts, else A and AAAA; getaddrinfo, which can't be cancelled, only where
+ * its search list or mDNS may be meant. Throws StepError: 68 where it is certain that there is none, else 75.
+ */
+export async function addressesOf(host: string, family: Family, limits: Limits): Promise<Addresses> {
+  if (isIP(host) !== 0) return known(host, [host], family)
+  const listed = (await hostsFile()).filter(({ names }) => names.includes(host.toLowerCase()))
+  if (listed.length > 0)
+    return known(
+      host,
+      listed.map(({ address }) => address),
+      family,
+    )
+  if (!host.includes('.') || /\.local$/i.test(host)) return known(host, await getaddrinfo(host, limits), family)
+  return query(host, family, limits)
+}
+
+/**
+ * This host's own name, as others may know it: the host name if it has a dot, else the first dotted name that /etc/hosts gives
+ * for it. Never from the DNS: a dynamic address's PTR is the provider's. undefined: it has none.
+ */
+export async function ownName(): Promise<string | undefined> {
+  const own = hostname().toLowerCase()
+  if (own.includes('.')) return isPublic(own) ? own : undefined
+  const lines = (await hostsFile()).filter(({ names }) => names.includes(own))
+  return lines.flatMap(({ names }) => names).find(isPublic)
+}
+
+/** Not a name that means something inside one network only (RFC 6762, 8375, and habit). */
+function isPublic(name: string): boolean {
+  return isNode(name) && !/\.(?:local|lan|localdomain|home\.arpa)$/.test(name)
+}
+
+async function hostsFile(): Promise<{ address: string; names: string[] }[]> {
+  // Without the file there is nothing in it.
+  const text = await readFile(HOSTS_FILE, 'utf8').catch(() => '')
+  return text.split('\n').flatMap((line) => {
+    const [address = '', ...names] = line.replace(/#.*/, '').trim().toLowerCase().split(/\s+/)
+    return isIP(address) === 0 ? [] : [{ address, names }]
+  })
+}
+
+function known(host: string, addresses: readonly string[], family: Family): Addresses {
+  const first = interleaved(addresses.filter((address) => family === undefined || isIP(address) === family))
+  if (first.length === 0) {
+    const wanted = family === undefined ? 'address' : `IPv${family} address`
+    throw new StepError(`${host} has no ${wanted}`, { exitStatus: EXIT.NOHOST })
+  }
+  return { first, late: Promise.resolve([]), cancel: () => undefined }
+}
+
+async function getaddrinfo(host: string, limits: Limits): Promise<string[]> {
+  try {
+    const found = await within(limits, noAnswer(limits), lookup(host, { all: true }))
+    return found.map(({ address }) => address)
+  } catch (error) {
+    throw error instanceof StepError ? error : unresolved(host, [error])
+  }
+}
+
+/** A and AAAA side by side. */
+async function query(host: string, family: Family, limits: Limits): Promise<Addresses> {
+  // A new one each time: it reads resolv.conf once, and in a hook that file may not have been there before.
+  const resolver = new Resolver()
+  let ended: StepError | undefined
+  const callOff = deadline(limits, noAnswer(limits), (reason) => {
+    ended = reason
+    resolver.cancel()
+  })
+  const found: string[] = []
+  const failures: unknown[] = []
+  const keep = async (answer: Promise<string[]>): Promise<boolean> => {
+    try {
+      return found.push(...(await answer)) > 0
+    } catch (error) {
+      failures.push(error)
+      return false
+    }
+  }
+  const six = family === 4 ? Promise.resolve(false) : keep(resolver.resolve6(host))
+  const four = family === 6 ? Promise.resolve(false) : keep(resolver.resolve4(host))
+  const both = Promise.all([six, four]).finally(callOff)
+  await Promise.race([
+    both,
+    six.then((any) => (any ? undefined : both)),
+    four.then((any) => (any ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
+  ])
+  if (ended !== undefined) throw ended
+  const first = interleaved(found)
+  if (first.length === 0) throw unresolved(host, failures, family)
+  const late = both.then(() => found.filter((address) => !first.includes(address)))
+  return { first, late, cancel: () => resolver.cancel() }
+}
+
+/** By turns, IPv6 first (RFC 8305, section 4). */
+function interleaved(addresses: readonly string[]): string[] {
+  const six = addresses.filter((address) => isIP(address) === 6)
+  const four = addresses.filter((address) => isIP(address) === 4)
+  const turns = Math.max(six.length, four.length)
+  return Array.from({ length: turns }, (_, turn) =>
+    [six.slice(turn, turn + 1), four.slice(turn, turn + 1)].flat(),
+  ).flat()
+}
+
+/** Certain only where every answer says so; a server that fails or is silent may know better later. */
+function unresolved(host: string, failures: readonly unknown[], family?: Family): StepError {
+  const codes = failures.map(codeOf)
+  const cause = failures[0]
+  if (codes.every((code) => code === 'ENOTFOUND' || code === 'ENODATA')) {
+    const wanted = family === undefined ? 'address' : `IPv${family} address`
+    const what = codes.includes('ENOTFOUND') ? `no such host: ${host}` : `${host} has no ${wanted}`
+    return new StepError(what, { exitStatus: EXIT.NOHOST, cause })
+  }
+  const code = codes.find((c) => c !== 'ENOTFOUND' && c !== 'ENODATA') ?? ''
+  return new StepError(`${host}: ${ANSWERS[code] ?? 'the DNS gives no answer'} (${code})`, {
+    exitStatus: EXIT.TEMPFAIL,
+    cause,
+  })
+}
+
+const ANSWERS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'no DNS server answers',
+  ESERVFAIL: 'the DNS server fails',
+  EREFUSED: 'the DNS server refuses to answer',
+  ETIMEOUT: 'the DNS server is silent',
+  EAI_AGAIN: 'the resolver fails for now',
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
+}
+
+function noAnswer({ timeoutMs }: Limits): string {
+  return `no answer from the DNS within ${seconds(timeoutMs)}`
+}
