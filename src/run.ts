@@ -1,0 +1,214 @@
+import pLimit from 'p-limit'
+import type { BadLine, Entry, NodeName } from './names.js'
+import {
+  combined,
+  EXIT,
+  EXIT_OF,
+  isInterruption,
+  outcomeWithout,
+  type Result,
+  resultOf,
+  resultWithout,
+  said,
+  SessionError,
+} from './outcome.js'
+import {
+  type Extensions,
+  open,
+  type Server,
+  type Session,
+  type SessionOptions,
+  type TraceEvent,
+} from './smtp/session.js'
+
+export type AskOptions = Omit<SessionOptions, 'trace'> & {
+  /** Goes on after a 5xx, and after a session without an accepted name. */
+  readonly keepGoing: boolean
+  readonly trace: (server: Server, event: TraceEvent) => void
+  /** Told of each name whose reply is there, at once. */
+  readonly onResult: (server: Server, result: Result) => void
+}
+
+export type RunOptions = AskOptions & {
+  /** Sessions at once */
+  readonly jobs: number
+  /** Told of each server, when all about it is known. */
+  readonly onReport: (report: ServerReport) => void
+}
+
+/** What is known of one server at the end; null: not known. */
+export type ServerReport = {
+  readonly server: Server
+  readonly address: string | null
+  readonly greeting: string | null
+  readonly extensions: Extensions | null
+  /** How often the names were asked for */
+  readonly attempts: number
+  readonly elapsedMs: number
+  /** What ended the exchange before every name had its answer */
+  readonly error: SessionError | null
+  /** One for each name, in the order asked */
+  readonly names: readonly Result[]
+}
+
+export type Run = { readonly servers: readonly ServerReport[]; readonly exitStatus: number }
+
+/** Asks all servers for all names. A bad line has its place among the results, and is not sent. */
+export async function run(servers: readonly Server[], entries: readonly Entry[], o: RunOptions): Promise<Run> {
+  const limit = pLimit(o.jobs)
+  const names = entries.filter((entry) => typeof entry === 'string')
+  const reports = await Promise.all(
+    servers.map((server) =>
+      limit(async () => {
+        const report = await ask(server, names, o)
+        o.onReport(report)
+        return { ...report, names: inOrder(entries, report.names) }
+      }),
+    ),
+  )
+  return { servers: reports, exitStatus: combined(reports.flatMap(exitStatusesOf)) }
+}
+
+/** Asks one server for all names. Never throws for what a server does: every name gets a result. */
+export async function ask(server: Server, names: readonly NodeName[], o: AskOptions): Promise<ServerReport> {
+  const began = performance.now()
+  const facts: Facts = { address: null, greeting: null, extensions: null }
+  const trace = (event: TraceEvent): void => {
+    if (event.type === 'connected') facts.address = event.address
+    if (event.type === 'greeting') facts.greeting = event.text
+    if (event.type === 'extensions') facts.extensions = event.extensions
+    o.trace(server, event)
+  }
+  const exchange = new Exchange(server, names, { ...o, trace, onResult: (result) => o.onResult(server, result) })
+  await exchange.run()
+  const elapsedMs = Math.round(performance.now() - began)
+  return { server, ...facts, attempts: 1, elapsedMs, error: exchange.error, names: exchange.results(names) }
+}
+
+type Facts = { -readonly [K in 'address' | 'greeting' | 'extensions']: ServerReport[K] }
+
+/** Sendmail slows down from the 8th name of a session, Exim closes at the 11th, Postfix at the 121st. */
+const NAMES_A_SESSION = 7
+
+type ExchangeOptions = SessionOptions & Pick<AskOptions, 'keepGoing'> & { readonly onResult: (result: Result) => void }
+
+/** What ended a session while a name was asked for, and that name's result if it isn't asked again. */
+type Hit = { readonly name: NodeName; readonly error: SessionError; readonly result: Result }
+
+/** The names of one server, handed to its sessions one by one. */
+class Exchange {
+  /** What ended it before every name had its answer */
+  error: SessionError | null = null
+  readonly #server: Server
+  readonly #o: ExchangeOptions
+  readonly #waiting: NodeName[]
+  readonly #known = new Map<NodeName, Result>()
+  #accepted = false
+  /** No further name is sent to this server: those that wait are skipped. */
+  #stopped = false
+
+  constructor(server: Server, names: readonly NodeName[], o: ExchangeOptions) {
+    this.#server = server
+    this.#waiting = [...names]
+    this.#o = o
+  }
+
+  /** Session after session, until nothing waits or nothing can be had. */
+  async run(): Promise<void> {
+    let unopened = 0
+    while (this.#next() !== undefined) {
+      try {
+        const session = await open(this.#server, this.#o)
+        unopened = 0
+        await this.#converse(session)
+      } catch (error) {
+        if (!(error instanceof SessionError)) throw error
+        // A further session that fails before its first ETRN takes no name; only the second one in a row ends it.
+        const further = this.#known.size > 0 && !this.#o.signal.aborted
+        if (further && unopened++ === 0) continue
+        this.error = further ? temporary(error) : error
+        this.#stopped = isInterruption(error)
+      }
+    }
+  }
+
+  /** The result of each name, in this order. */
+  results(names: readonly NodeName[]): Result[] {
+    const outcome = this.#stopped || this.error === null ? 'skipped' : outcomeWithout(this.error)
+    return names.map((name) => this.#known.get(name) ?? resultWithout(name, outcome))
+  }
+
+  #next(): NodeName | undefined {
+    return this.#stopped || this.error !== null ? undefined : this.#waiting[0]
+  }
+
+  async #converse(session: Session): Promise<void> {
+    let answers = 0
+    let hit: Hit | undefined
+    for (let name = this.#next(); name !== undefined && answers < NAMES_A_SESSION; name = this.#next()) {
+      hit = await this.#etrn(session, name)
+      if (hit !== undefined) break
+      answers++
+    }
+    await session.quit()
+    // A server must not be asked for 5,000 names that it doesn't serve.
+    const mayGoOn = this.#accepted || this.#o.keepGoing
+    if (hit === undefined) this.#stopped ||= !mayGoOn
+    else if (!hit.error.lost || answers === 0 || !mayGoOn) this.#end(hit, answers)
+  }
+
+  async #etrn(session: Session, name: NodeName): Promise<Hit | undefined> {
+    try {
+      const reply = await session.etrn(name)
+      const result = resultOf(name, reply)
+      if (reply.code === 421) {
+        const error = new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, lost: true })
+        return { name, error, result }
+      }
+      this.#answered(name, result)
+      return undefined
+    } catch (error) {
+      if (!(error instanceof SessionError)) throw error
+      return { name, error, result: resultWithout(name, outcomeWithout(error)) }
+    }
+  }
+
+  #answered(name: NodeName, result: Result): void {
+    this.#waiting.shift()
+    this.#known.set(name, result)
+    this.#o.onResult(result)
+    this.#accepted ||= EXIT_OF[result.outcome] === EXIT.OK
+    this.#stopped ||= result.outcome === 'failed' || (Number(result.code) >= 500 && !this.#o.keepGoing)
+  }
+
+  /** A session ended at a name, and no other follows: that name has the 421, or nothing, to show for it. */
+  #end({ name, error, result }: Hit, answers: number): void {
+    if (result.code === null) this.#waiting.shift()
+    if (result.code === null) this.#known.set(name, result)
+    else this.#answered(name, result)
+    this.error = result.code === null || this.#waiting.length > 0 ? error : null
+    this.#stopped ||= error.exitStatus === EXIT.PROTOCOL || isInterruption(error) || (error.lost && answers > 0)
+  }
+}
+
+/** What names that were served before come to when no session can be had any more. */
+function temporary({ stage, message, reply, cause }: SessionError): SessionError {
+  return new SessionError(stage, message, { exitStatus: EXIT.TEMPFAIL, reply, cause })
+}
+
+/** What a line of --names-from that is no name comes to. */
+export function resultOfLine({ word, line, reason }: BadLine): Result {
+  return resultWithout(word, 'rejected', `line ${line}: ${reason}`)
+}
+
+function inOrder(entries: readonly Entry[], results: readonly Result[]): Result[] {
+  const known = new Map(results.map((result) => [result.name, result]))
+  return entries.map((entry) => {
+    return typeof entry === 'string' ? (known.get(entry) ?? resultWithout(entry, 'skipped')) : resultOfLine(entry)
+  })
+}
+
+/** What each name stands for; a name that failed with its session has the session's exit status. */
+function exitStatusesOf({ names, error }: ServerReport): number[] {
+  return names.map(({ outcome }) => (outcome === 'failed' && error !== null ? error.exitStatus : EXIT_OF[outcome]))
+}
