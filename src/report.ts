@@ -1,0 +1,167 @@
+import { Chalk, type ChalkInstance } from 'chalk'
+import { hintFor, type Trouble } from './hints.js'
+import { EXIT, EXIT_OF, type Outcome, type Result, said, type SessionError, type Stage } from './outcome.js'
+import type { Run, ServerReport } from './run.js'
+import type { Server, TraceEvent } from './smtp/session.js'
+
+/** One form of output. It is told what becomes known when it does; `end` comes last. */
+export interface Reporter {
+  /** What the user should know, though nothing failed */
+  warn(message: string): void
+  trace(server: Server, event: TraceEvent): void
+  /** A name's reply is there; a line that is no name belongs to no server. */
+  result(server: Server | null, result: Result): void
+  /** All is known of one server. */
+  report(report: ServerReport): void
+  end(run: Run): void
+}
+
+/** Where lines go, in the colours that fit there. */
+export type Output = { readonly line: (text: string) => void; readonly colour: ChalkInstance }
+
+export function output(line: (text: string) => void, isColoured: boolean): Output {
+  return { line, colour: new Chalk({ level: isColoured ? 1 : 0 }) }
+}
+
+export type TextOptions = {
+  readonly out: Output
+  readonly err: Output
+  /** 1: failures only; 2: no temporary ones either */
+  readonly quiet: number
+  readonly verbose: boolean
+  /** With several servers each line bears its own. */
+  readonly several: boolean
+}
+
+/** What happens now, in words */
+const WORDS: Readonly<Record<Outcome, string>> = {
+  started: "asked; the server doesn't say what waits",
+  empty: 'nothing waits',
+  pending: 'what waits is on its way',
+  deferred: 'not now',
+  refused: 'refused',
+  unsupported: 'ETRN is not supported',
+  rejected: 'not a name for this server',
+  failed: 'no proper reply',
+  skipped: 'not asked',
+}
+
+const STAGES: Readonly<Record<Stage, string>> = {
+  dns: 'DNS',
+  connect: 'connect',
+  greeting: 'greeting',
+  ehlo: 'EHLO',
+  starttls: 'STARTTLS',
+  tls: 'TLS',
+  auth: 'AUTH',
+  etrn: 'ETRN',
+}
+
+/** Results on `out`, a line a name; on `err` what failed as a whole, warnings, hints, and the dialogue where it is wanted. */
+export class TextReporter implements Reporter {
+  readonly #o: TextOptions
+  readonly #greetings = new Map<Server, string>()
+  readonly #hints = new Set<string>()
+
+  constructor(o: TextOptions) {
+    this.#o = o
+  }
+
+  warn(message: string): void {
+    if (this.#o.quiet === 0) this.#o.err.line(message)
+  }
+
+  trace(server: Server, event: TraceEvent): void {
+    if (event.type === 'greeting') this.#greetings.set(server, event.text)
+    if (!this.#o.verbose) return
+    const { line, colour } = this.#o.err
+    const front = `${new Date().toISOString()} ${this.#front(server)}`
+    for (const text of transcript(server, event)) line(colour.dim(front + text))
+  }
+
+  result(server: Server | null, result: Result): void {
+    const { name, outcome, code, text } = result
+    if (!this.#isShown(EXIT_OF[outcome])) return
+    const { line, colour } = this.#o.out
+    const words = painted(colour, EXIT_OF[outcome])(inWords(result))
+    const quotation = code === null ? text : said({ code, enhancedCode: result.enhancedCode, text: text ?? '' })
+    line(`${this.#front(server)}${name}: ${words}${quotation === null ? '' : ` (${quotation})`}`)
+    if (server !== null) this.#hint(server, { stage: 'etrn', code, text: text ?? '', name })
+  }
+
+  report({ server, error, names }: ServerReport): void {
+    if (error !== null && this.#isShown(error.exitStatus)) this.#failure(server, error, names)
+    const skipped = names.filter(({ outcome }) => outcome === 'skipped')
+    const isTemporary = names.every(({ outcome }) => EXIT_OF[outcome] === EXIT.OK || EXIT_OF[outcome] === EXIT.TEMPFAIL)
+    if (skipped.length === 0 || (this.#o.quiet > 1 && isTemporary)) return
+    this.#o.out.line(`${this.#front(server)}${WORDS.skipped}: ${listed(skipped)}`)
+  }
+
+  end(): void {
+    // Everything has been said.
+  }
+
+  #failure(server: Server, error: SessionError, names: readonly Result[]): void {
+    const { line, colour } = this.#o.err
+    const without = names.filter(({ code, outcome }) => code === null && outcome !== 'skipped')
+    const count = without.length === 0 ? '' : `; no answer for ${listed(without)}`
+    const { stage, message, reply, exitStatus, cause } = error
+    line(`${server.word}: ${painted(colour, exitStatus)(`${STAGES[stage]}: ${message}`)}${count}`)
+    if (this.#o.verbose && cause instanceof Error) line(colour.dim(`  ${cause.message}`))
+    this.#hint(server, { stage, code: reply?.code ?? null, text: message, name: '' })
+  }
+
+  /** Below what it is about, and once a run. */
+  #hint(server: Server, trouble: Omit<Trouble, 'greeting'>): void {
+    const hint = hintFor({ ...trouble, greeting: this.#greetings.get(server) ?? '' })
+    if (hint === undefined || this.#hints.has(hint) || this.#o.quiet > 0) return
+    this.#hints.add(hint)
+    this.#o.err.line(`  ${hint}`)
+  }
+
+  #front(server: Server | null): string {
+    return this.#o.several && server !== null ? `${server.word}: ` : ''
+  }
+
+  #isShown(exitStatus: number): boolean {
+    if (this.#o.quiet === 0) return true
+    return exitStatus !== EXIT.OK && (this.#o.quiet === 1 || exitStatus !== EXIT.TEMPFAIL)
+  }
+}
+
+function inWords({ outcome, pending, code }: Result): string {
+  if (outcome === 'started' && code === 458) return 'asked before; it is under way'
+  if (pending === null || pending === 0) return WORDS[outcome]
+  return pending === 1 ? '1 message is on its way' : `${pending} messages are on their way`
+}
+
+function painted(colour: ChalkInstance, exitStatus: number): (text: string) => string {
+  if (exitStatus === EXIT.OK) return colour.green
+  return exitStatus === EXIT.TEMPFAIL ? colour.yellow : colour.red
+}
+
+const LISTED = 3
+
+/** A few names in full, many by their number. */
+function listed(results: readonly Result[]): string {
+  const names = results.map(({ name }) => name)
+  return names.length <= LISTED ? names.join(', ') : `${names.length} names (${names.slice(0, LISTED).join(', ')}, ...)`
+}
+
+/** The lines of a transcript that an event gives. */
+function transcript(server: Server, event: TraceEvent): string[] {
+  switch (event.type) {
+    case 'connecting':
+      return [`connecting to ${event.address} port ${server.port}`]
+    case 'connected':
+      return [`connected to ${event.address}`]
+    case 'sent':
+      return [`C: ${event.line}`]
+    case 'received': {
+      const { code, lines } = event.reply
+      return lines.map((line, index) => `S: ${code}${index < lines.length - 1 ? '-' : ' '}${line}`.trimEnd())
+    }
+    default:
+      return []
+  }
+}

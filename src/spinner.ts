@@ -1,0 +1,31 @@
+import ora from 'ora'
+import type { Server, TraceEvent } from './smtp/session.js'
+
+/** What is waited for, turning on a terminal; nothing of it stays there. */
+export class Spinner {
+  readonly #ora
+
+  constructor(stream: NodeJS.WritableStream) {
+    // Standard input is not ours to read: a shell's loop may feed on it.
+    this.#ora = ora({ stream, discardStdin: false })
+  }
+
+  tell(server: Server, event: TraceEvent): void {
+    const text = inWords(server, event)
+    if (text === undefined) return
+    this.#ora.text = `${server.word}: ${text}`
+    if (!this.#ora.isSpinning) this.#ora.start()
+  }
+
+  /** Before a line is written; the next event brings it back. */
+  hide(): void {
+    this.#ora.stop()
+  }
+}
+
+function inWords(server: Server, event: TraceEvent): string | undefined {
+  if (event.type === 'connecting') return `connecting to ${event.address} port ${server.port}`
+  if (event.type === 'connected') return 'waiting for the greeting'
+  if (event.type === 'sent') return event.line
+  return event.type === 'step' && event.stage === 'dns' ? `looking up ${server.host}` : undefined
+}
