@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { TestContext } from 'node:test'
+
+/**
+ * What happens in one connection, in order:
+ *
+ *     'S: 220 mx ESMTP'   the server sends this line, CRLF behind it
+ *     'C: QUIT'           the client must send exactly this line, and nothing beyond it
+ *     octets              the server sends them as they are
+ *     a function          whatever it does; awaited
+ */
+export type Step = `S: ${string}` | `S:` | `C: ${string}` | Uint8Array | ((socket: Socket) => unknown)
+export type Conversation = readonly Step[]
+
+/** Ends the connection as TCP has it, or breaks it off. */
+export const close = (socket: Socket): void => void socket.end()
+export const reset = (socket: Socket): void => void socket.resetAndDestroy()
+/** Says nothing more until the client goes. */
+export const silence = async (socket: Socket): Promise<unknown> =>
+  socket.destroyed ? undefined : once(socket, 'close')
+
+export type Scripted = {
+  readonly port: number
+  /** All that came from the client, connection by connection */
+  readonly received: readonly string[]
+  /** Waits for all connections to end, and throws where the client didn't keep to the script. */
+  readonly verify: () => Promise<void>
+}
+
+/** The usual beginning and end. */
+export const HELLO: Conversation = [
+  'S: 220 mx.example ESMTP',
+  'C: EHLO gw.site.example',
+  'S: 250-mx.example',
+  'S: 250 ETRN',
+]
+export const BYE: Conversation = ['C: QUIT', 'S: 221 bye']
+
+/** A server on 127.0.0.1 that plays a conversation for each connection, in this order; it goes when the test ends. */
+export async function scripted(t: TestContext, ...conversations: readonly Conversation[]): Promise<Scripted> {
+  const sockets: Socket[] = []
+  const received: string[] = []
+  const plays: Promise<void>[] = []
+  const server = createServer({ noDelay: true }, (socket) => {
+    const index = sockets.push(socket) - 1
+    const conversation = conversations[index]
+    received.push('')
+    socket.on('error', () => undefined)
+    if (conversation === undefined) {
+      plays.push(Promise.reject(new Error(`connection ${index + 1} is one too many`)))
+      socket.destroy()
+      return
+    }
+    const play = perform(socket, conversation, (octets) => {
+      received[index] = `${received[index] ?? ''}${octets}`
+    })
+    play.catch(() => socket.destroy())
+    plays.push(play)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  // listen on TCP gives an AddressInfo
+  const { port } = server.address() as AddressInfo
+  return {
+    port,
+    received,
+    verify: async () => {
+      await Promise.all(plays)
+      assert.equal(plays.length, conversations.length, 'number of connections')
+    },
+  }
+}
+
+async function perform(socket: Socket, conversation: Conversation, note: (octets: string) => void): Promise<void> {
+  let heard = ''
+  const end = { reached: false }
+  let wake = (): void => undefined
+  socket.on('data', (octets) => {
+    heard += octets.toString('latin1')
+    note(octets.toString('latin1'))
+    wake()
+  })
+  for (const event of ['end', 'close']) {
+    socket.on(event, () => {
+      end.reached = true
+      wake()
+    })
+  }
+  const more = async (): Promise<void> => new Promise((resolve) => (wake = resolve))
+  for (const step of conversation) {
+    if (typeof step === 'function') await step(socket)
+    else if (typeof step !== 'string') socket.write(step)
+    else if (step.startsWith('S:')) socket.write(`${step.slice(3)}\r\n`)
+    else {
+      const expected = `${step.slice(3)}\r\n`
+      while (!heard.endsWith('\n') && !end.reached) await more()
+      assert.equal(heard, expected, 'what the client sent')
+      heard = ''
+    }
+  }
+  while (!end.reached) await more()
+  assert.equal(heard, '', 'what the client sent beyond the script')
+}
