@@ -1,5 +1,6 @@
 import yargs from 'yargs'
 import { UsageError } from './outcome.js'
+import { printable } from './printable.js'
 import { portOf } from './servers.js'
 
 /**
@@ -167,9 +168,8 @@ function parseValue(name: string, row: Row, given: unknown): unknown {
   } catch (error) {
     if (!(error instanceof Error) || row.example === undefined) throw error
     const said: unknown = Array.isArray(given) ? given.at(-1) : given
-    throw new UsageError(
-      `${dashed(name)} ${String(said)}: ${error.message}; for example ${dashed(name)} ${row.example}`,
-    )
+    const option = `${dashed(name)} "${printable(String(said))}"`
+    throw new UsageError(`${option}: ${error.message}; for example ${dashed(name)} ${row.example}`)
   }
 }
 
@@ -215,8 +215,8 @@ async function unknownOption(name: string): Promise<UsageError> {
   const { closest } = await import('./nearest.js')
   const known = [...ROWS.keys()].filter((key) => key.length > 1)
   return name.length > 1 && !/^\d+$/.test(name)
-    ? new UsageError(`unknown option ${dashed(name)}; did you mean ${dashed(closest(name, known))}?`)
-    : new UsageError(`unknown option -${name}; etrn --help lists them all`)
+    ? new UsageError(`unknown option ${printable(dashed(name))}; did you mean ${dashed(closest(name, known))}?`)
+    : new UsageError(`unknown option -${printable(name)}; etrn --help lists them all`)
 }
 
 function dashed(name: string): string {

@@ -39,7 +39,7 @@ function parts(word: string): { host: string; port?: string | undefined } {
   if (scheme.toLowerCase() !== 'smtp') throw new Error(`${scheme}:// is not supported; write smtp://host`)
   if (place.includes('@')) throw new Error('logging in is not supported; write the host alone')
   if (isIP(place) === 6) return { host: place }
-  const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:]*))?\/?$/is.exec(place) ?? []
+  const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []
   const host = literal ?? name
   return { host: isIP(host) === 0 ? lookedUp(host) : host, port }
 }

@@ -1,6 +1,8 @@
+import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import type { Result, Stage } from '../src/outcome.js'
 
 export const BIN = fileURLToPath(new URL('../bin/etrn', import.meta.url))
 
@@ -30,4 +32,39 @@ export async function etrn(args: readonly string[], o: CommandOptions = {}): Pro
   })
   const [stdout, stderr, [status, signal]] = await Promise.all([text(child.stdout), text(child.stderr), ended])
   return { stdout, stderr, status, signal }
+}
+
+/** What --json prints (the manual has it in full). */
+export type Document = {
+  readonly version: number
+  readonly exitStatus: number
+  readonly servers: readonly {
+    readonly server: string
+    readonly host: string
+    readonly port: number
+    readonly address: string | null
+    readonly tls: null
+    readonly greeting: string | null
+    readonly extensions: readonly string[] | null
+    readonly attempts: number
+    readonly elapsedMs: number
+    readonly error: {
+      readonly stage: Stage
+      readonly message: string
+      readonly code: number | null
+      readonly exitStatus: number
+    } | null
+    readonly names: readonly Result[]
+  }[]
+}
+
+/** The same with --json: standard output is one document. */
+export async function etrnJson(
+  args: readonly string[],
+  o: CommandOptions = {},
+): Promise<Finished & { readonly document: Document }> {
+  const run = await etrn(['--json', ...args], o)
+  assert.notEqual(run.stdout, '', run.stderr)
+  // What it is, the tests are there to find out.
+  return { ...run, document: JSON.parse(run.stdout) as Document }
 }

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { UsageError } from '../src/outcome.js'
+import { serversOf } from '../src/servers.js'
+
+const FORMS: readonly (readonly [word: string, host: string, port: number])[] = [
+  ['mail.isp.example', 'mail.isp.example', 25],
+  ['mail.isp.example.', 'mail.isp.example', 25],
+  ['mail.isp.example:2525', 'mail.isp.example', 2525],
+  ['localhost', 'localhost', 25],
+  ['mail_1.isp.example', 'mail_1.isp.example', 25],
+  ['bücher.example', 'xn--bcher-kva.example', 25],
+  ['192.0.2.1', '192.0.2.1', 25],
+  ['192.0.2.1:26', '192.0.2.1', 26],
+  ['[192.0.2.1]:26', '192.0.2.1', 26],
+  ['[2001:db8::1]', '2001:db8::1', 25],
+  ['[2001:db8::1]:26', '2001:db8::1', 26],
+  ['[IPv6:2001:db8::1]:26', '2001:db8::1', 26],
+  ['2001:db8::1', '2001:db8::1', 25],
+  ['[fe80::1%eth0]:26', 'fe80::1%eth0', 26],
+  ['[mail.isp.example]:26', 'mail.isp.example', 26],
+  ['smtp://mail.isp.example', 'mail.isp.example', 25],
+  ['SMTP://mail.isp.example:26/', 'mail.isp.example', 26],
+  ['smtp://[2001:db8::1]:26', '2001:db8::1', 26],
+]
+
+suite('SERVER', () => {
+  for (const [word, host, port] of FORMS) {
+    test(word, () => assert.deepEqual(serversOf(word), [{ word, host, port }]))
+  }
+  test('--port is for those that name none', () => {
+    assert.deepEqual(
+      serversOf('a.example,b.example:26', 587).map(({ port }) => port),
+      [587, 26],
+    )
+  })
+  test('the same server twice is asked once', () =>
+    assert.equal(serversOf('a.example,a.example:25,a.example:26').length, 2))
+
+  for (const word of [
+    '',
+    'a.example,',
+    ',a.example',
+    'a.example, b.example',
+    'mail.example.com:0',
+    'mail.example.com:65536',
+    'mail.example.com:x',
+    'mail.example.com:',
+    '2001:db8::1:x',
+    '[2001:db8::1',
+    'http://mail.example.com',
+    'smtp://mail.example.com/x',
+    'smtp://user:secret@mail.example.com',
+    '1.2.3',
+    '256.1.1.1',
+    'a..b',
+    '-46',
+    'a\r\nb',
+    'a\u202eb',
+    '%41.com',
+  ]) {
+    test(`${JSON.stringify(word)} is refused`, () => {
+      assert.throws(
+        () => serversOf(word),
+        (error) =>
+          error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
+      )
+    })
+  }
+})
