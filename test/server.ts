@@ -40,6 +40,14 @@ export const BYE: Conversation = ['C: QUIT', 'S: 221 bye']
 
 /** A server on 127.0.0.1 that plays a conversation for each connection, in this order; it goes when the test ends. */
 export async function scripted(t: TestContext, ...conversations: readonly Conversation[]): Promise<Scripted> {
+  return scriptedAt(t, { host: '127.0.0.1', port: 0 }, ...conversations)
+}
+
+export async function scriptedAt(
+  t: TestContext,
+  where: { readonly host: string; readonly port: number },
+  ...conversations: readonly Conversation[]
+): Promise<Scripted> {
   const sockets: Socket[] = []
   const received: string[] = []
   const plays: Promise<void>[] = []
@@ -59,7 +67,7 @@ export async function scripted(t: TestContext, ...conversations: readonly Conver
     play.catch(() => socket.destroy())
     plays.push(play)
   })
-  server.listen(0, '127.0.0.1')
+  server.listen(where)
   await once(server, 'listening')
   t.after(() => {
     for (const socket of sockets) socket.destroy()
