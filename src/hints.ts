@@ -48,6 +48,7 @@ const HINTS: readonly Row[] = [
   {
     stage: /etrn/,
     code: [458],
+    text: /^(?!Already processing)/i,
     hint: 'in Exim this is no "later": acl_smtp_etrn refuses this host or name; ask the provider to allow it',
   },
   {

@@ -14,7 +14,8 @@ export type Finished = {
 }
 
 export type CommandOptions = {
-  readonly input?: string
+  /** Standard input; null: it stays open and silent. */
+  readonly input?: string | null
   readonly env?: Readonly<Record<string, string>>
   /** Called with the process while it runs. */
   readonly during?: (child: { readonly pid: number; readonly kill: (signal: NodeJS.Signals) => boolean }) => void
@@ -24,7 +25,7 @@ export type CommandOptions = {
 export async function etrn(args: readonly string[], o: CommandOptions = {}): Promise<Finished> {
   const child = spawn(BIN, args, { env: { PATH: process.env['PATH'], ...o.env }, stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.on('error', () => undefined)
-  child.stdin.end(o.input ?? '')
+  if (o.input !== null) child.stdin.end(o.input ?? '')
   o.during?.({ pid: child.pid ?? 0, kill: (signal) => child.kill(signal) })
   const ended = new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
     child.on('error', reject)

@@ -1,0 +1,253 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { suite, test, type TestContext } from 'node:test'
+import { etrn, etrnJson } from './command.js'
+import { type Answer, nameServer } from './name-server.js'
+import { isInNamespace } from './namespace.js'
+import { BYE, type Conversation, HELLO, type Scripted, scripted, scriptedAt } from './server.js'
+
+const ASKED: Conversation = [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE]
+const PORT = 2500
+const ARGS = [`mail.example:${PORT}`, '--helo', 'gw.site.example', '--timeout', '2s', 'site.example']
+
+const resolvConf = (text: string): void => writeFileSync('/etc/resolv.conf', text)
+const hosts = (text: string): void => writeFileSync('/etc/hosts', text)
+const hostname = (name: string): void => void execFileSync('hostname', [name])
+
+async function zone(t: TestContext, answers: Readonly<Record<string, Answer>>): Promise<void> {
+  resolvConf('nameserver 127.0.0.1\noptions timeout:1 attempts:1\n')
+  await nameServer(t, answers)
+}
+
+const at = async (t: TestContext, host: string, ...conversations: Conversation[]): Promise<Scripted> =>
+  scriptedAt(t, { host, port: PORT }, ...conversations)
+
+if (isInNamespace(import.meta.url)) {
+  suite('what the DNS says', () => {
+    const failing = (
+      title: string,
+      answers: Readonly<Record<string, Answer>>,
+      status: number,
+      message: RegExp,
+      ...options: string[]
+    ): void =>
+      void test(title, async (t) => {
+        await zone(t, answers)
+        const run = await etrnJson([...ARGS, ...options])
+        const [report] = run.document.servers
+        assert.deepEqual([run.status, report?.error?.stage, report?.error?.exitStatus], [status, 'dns', status])
+        assert.match(report?.error?.message ?? '', message)
+      })
+    failing('no such host', {}, 68, /^no such host: mail\.example$/)
+    failing('a host without an address', { 'MX mail.example': {} }, 68, /^mail\.example has no address$/)
+    failing('no IPv6 address', { 'A mail.example': { addresses: ['127.0.0.1'] } }, 68, /no IPv6 address/, '-6')
+    failing('no IPv4 address', { 'AAAA mail.example': { addresses: ['::1'] } }, 68, /no IPv4 address/, '-4')
+    failing(
+      'SERVFAIL',
+      { 'A mail.example': { rcode: 'SERVFAIL' }, 'AAAA mail.example': { rcode: 'SERVFAIL' } },
+      75,
+      /SERVFAIL/,
+    )
+    failing(
+      'REFUSED',
+      { 'A mail.example': { rcode: 'REFUSED' }, 'AAAA mail.example': { rcode: 'REFUSED' } },
+      75,
+      /REFUSED/,
+    )
+    failing(
+      'one of both fails: not certain',
+      { 'A mail.example': {}, 'AAAA mail.example': { rcode: 'SERVFAIL' } },
+      75,
+      /SERVFAIL/,
+    )
+    failing(
+      'silence',
+      { 'A mail.example': { silent: true }, 'AAAA mail.example': { silent: true } },
+      75,
+      /silent|no answer/,
+    )
+    test('no name server', async () => {
+      resolvConf('nameserver 127.0.0.9\n')
+      const run = await etrnJson(ARGS)
+      assert.deepEqual([run.status, run.document.servers[0]?.error?.stage], [75, 'dns'])
+    })
+    test('no resolv.conf', async () => {
+      resolvConf('')
+      const run = await etrnJson(ARGS)
+      assert.deepEqual([run.status, run.document.servers[0]?.error?.stage], [75, 'dns'])
+    })
+  })
+
+  suite('which address', () => {
+    const reaching = (
+      title: string,
+      answers: Readonly<Record<string, Answer>>,
+      host: string,
+      ...options: string[]
+    ): void =>
+      void test(title, async (t) => {
+        await zone(t, answers)
+        const server = await at(t, host, ASKED)
+        const run = await etrnJson([...ARGS, ...options])
+        await server.verify()
+        assert.deepEqual([run.status, run.document.servers[0]?.address], [0, host])
+      })
+    const BOTH = { 'A mail.example': { addresses: ['127.0.0.1'] }, 'AAAA mail.example': { addresses: ['::1'] } }
+    reaching('IPv6 first', BOTH, '::1')
+    reaching('-4', BOTH, '127.0.0.1', '-4')
+    reaching('-6', BOTH, '::1', '-6')
+    reaching('the other family where one is refused', BOTH, '127.0.0.1')
+    reaching(
+      'the next address where one is refused',
+      { 'A mail.example': { addresses: ['127.0.0.8', '127.0.0.9'] } },
+      '127.0.0.9',
+    )
+    reaching('A without waiting for a silent AAAA', { ...BOTH, 'AAAA mail.example': { silent: true } }, '127.0.0.1')
+    reaching(
+      'a late AAAA where A is refused',
+      { ...BOTH, 'AAAA mail.example': { addresses: ['::1'], afterMs: 400 } },
+      '::1',
+    )
+    reaching('AAAA without waiting for a silent A', { ...BOTH, 'A mail.example': { silent: true } }, '::1')
+
+    test('a black hole does not hold up the next address', async (t) => {
+      blackHole()
+      await zone(t, { 'A mail.example': { addresses: ['192.0.2.9', '127.0.0.1'] } })
+      const server = await at(t, '127.0.0.1', ASKED)
+      const run = await etrnJson(ARGS)
+      await server.verify()
+      assert.deepEqual([run.status, run.document.servers[0]?.address], [0, '127.0.0.1'])
+    })
+    test('a black hole alone ends with the time', async (t) => {
+      await zone(t, { 'A mail.example': { addresses: ['192.0.2.9'] } })
+      const run = await etrnJson(ARGS)
+      assert.equal(run.status, 75)
+      assert.deepEqual(run.document.servers[0]?.error?.message, 'no connection within 2s')
+    })
+    test('a session that fails before EHLO is answered goes on with the next address', async (t) => {
+      await zone(t, { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4', '127.0.0.5'] } })
+      const busy = await at(t, '127.0.0.3', ['S: 421 too many connections', ...BYE])
+      const gone = await at(t, '127.0.0.4', ['S: 220 mx', 'C: EHLO gw.site.example', (socket) => socket.destroy()])
+      const good = await at(t, '127.0.0.5', ASKED)
+      const run = await etrnJson(ARGS)
+      for (const server of [busy, gone, good]) await server.verify()
+      assert.deepEqual([run.status, run.document.servers[0]?.address], [0, '127.0.0.5'])
+    })
+    test('but not after a refusal, nor once EHLO is answered', async (t) => {
+      await zone(t, { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4'] } })
+      await at(t, '127.0.0.3', ['S: 554 no', ...BYE], ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 450 later', ...BYE])
+      const other = await at(t, '127.0.0.4')
+      assert.equal((await etrnJson(ARGS)).status, 69)
+      assert.equal((await etrnJson(ARGS)).status, 75)
+      await other.verify()
+    })
+    test('/etc/hosts comes before the DNS', async (t) => {
+      await zone(t, {})
+      hosts('127.0.0.7 mail.example # here\n')
+      const server = await at(t, '127.0.0.7', ASKED)
+      assert.equal((await etrn(ARGS)).status, 0)
+      await server.verify()
+    })
+    test('localhost', async (t) => {
+      hosts('127.0.0.1 localhost\n')
+      const server = await at(t, '127.0.0.1', ASKED)
+      assert.equal((await etrn([`localhost:${PORT}`, ...ARGS.slice(1)])).status, 0)
+      await server.verify()
+    })
+  })
+
+  suite('the local end', () => {
+    const from = (local: string, address: string): void =>
+      void test(`--interface ${local}`, async (t) => {
+        const server = createServer((socket) => {
+          assert.equal(socket.remoteAddress, address)
+          socket.end('554 enough\r\n')
+        }).listen(PORT, '127.0.0.1')
+        t.after(() => server.close())
+        await once(server, 'listening')
+        assert.equal((await etrn([`127.0.0.1:${PORT}`, 'site.example', '--interface', local])).status, 69)
+      })
+    from('127.0.0.66', '127.0.0.66')
+    from('lo', '127.0.0.1')
+    const without = (local: string, message: RegExp): void =>
+      void test(`--interface ${local} is not there`, async () => {
+        const run = await etrnJson([`127.0.0.1:${PORT}`, 'site.example', '--interface', local])
+        assert.equal(run.status, 75)
+        assert.match(run.document.servers[0]?.error?.message ?? '', message)
+      })
+    without('ppp0', /no interface ppp0/)
+    without('198.51.100.7', /not there, or not yet/)
+    without('::1', /no IPv4 address/)
+    test('a control character is a usage error', async () => {
+      assert.equal((await etrn([`127.0.0.1:${PORT}`, 'site.example', '--interface', 'a\x1bb'])).status, 64)
+    })
+  })
+
+  suite("this host's own name", () => {
+    const named = (title: string, name: string, file: string, own: string): void =>
+      void test(title, async (t) => {
+        hostname(name)
+        hosts(`127.0.0.1 localhost\n${file}`)
+        const server = await scripted(t, [
+          'S: 220 mx',
+          `C: EHLO ${own}`,
+          'S: 250-mx',
+          'S: 250 ETRN',
+          `C: ETRN ${own}`,
+          'S: 250 OK',
+          ...BYE,
+        ])
+        const run = await etrn([`127.0.0.1:${server.port}`])
+        await server.verify()
+        assert.equal(run.status, 0)
+        assert.equal(run.stderr, `no name given: asking for ${own}\n`)
+      })
+    named('the host name', 'gw.site.example', '', 'gw.site.example')
+    named('the dotted name of /etc/hosts', 'gw', '127.0.1.1 gw.site.example gw\n', 'gw.site.example')
+    named('the first one that others know', 'gw', '10.0.0.1 gw gw.lan GW.Site.Example\n', 'gw.site.example')
+
+    for (const [name, file] of [
+      ['gw', ''],
+      ['gw.local', ''],
+      ['gw.lan', '10.0.0.1 gw.lan gw.site.example\n'],
+      ['gw', '127.0.1.1 gw.localdomain gw.home.arpa gw\n'],
+    ] as const) {
+      test(`none: ${name}, ${JSON.stringify(file)}`, async (t) => {
+        hostname(name)
+        hosts(`127.0.0.1 localhost\n${file}`)
+        const run = await etrn(['127.0.0.1'])
+        assert.deepEqual([run.status, run.stdout], [64, ''])
+        assert.match(run.stderr, /^etrn: no name given, and .*: type etrn SERVER NAME\n$/)
+        const hello = (literal: string): Conversation => [
+          'S: 220 mx',
+          `C: EHLO ${literal}`,
+          'S: 250-mx',
+          'S: 250 ETRN',
+          'C: ETRN a.example',
+          'S: 250 OK',
+          ...BYE,
+        ]
+        const four = await at(t, '127.0.0.1', hello('[127.0.0.1]'))
+        assert.equal((await etrn([`127.0.0.1:${PORT}`, 'a.example'])).status, 0)
+        await four.verify()
+        const six = await at(t, '::1', hello('[IPv6:::1]'))
+        assert.equal((await etrn([`[::1]:${PORT}`, 'a.example'])).status, 0)
+        await six.verify()
+      })
+    }
+  })
+}
+
+/** 192.0.2.0/24 behind a wire with nobody at its end: what is sent there is never answered. */
+function blackHole(): void {
+  const ip = (line: string): void => void execFileSync('ip', line.split(' '))
+  ip('link add hole0 type veth peer name hole1')
+  ip('addr add 198.51.100.1/24 dev hole0')
+  ip('link set hole0 up')
+  ip('link set hole1 up')
+  ip('neigh add 198.51.100.2 lladdr 02:00:00:00:00:02 dev hole0')
+  ip('route add 192.0.2.0/24 via 198.51.100.2')
+}
