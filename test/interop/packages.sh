@@ -1,0 +1,26 @@
+#!/bin/sh
+# packages.sh MTA: fetches an MTA's Debian packages and unpacks them into a folder, whose name it prints. The MTAs conflict
+# with each other, so none is installed; enter.sh lays one over the system for a test. Needs apt-get, nothing of root.
+set -eu
+mta=$1
+base=${ETRN_INTEROP:-${XDG_CACHE_HOME:-$HOME/.cache}/etrn-interop}
+case $mta in
+postfix) packages='postfix libdb5.3 libnsl2 libtirpc3 sasl2-bin libsasl2-modules libsasl2-modules-db' ;;
+*) echo "$0: no MTA is called $mta" >&2; exit 64 ;;
+esac
+root=$base/$mta
+if [ ! -e "$root/complete" ]; then
+  rm -rf "$root"; mkdir -p "$root/deb" "$root/tree"; chmod 755 "$base" "$root" "$root/tree"
+  cd "$root/deb"
+  # shellcheck disable=SC2086 # a list of words
+  apt-get -qq download $packages >&2
+  for package in *.deb; do dpkg -x "$package" "$root/tree"; done
+  # Where /lib and /sbin are links into /usr, what a package puts there has to go there too.
+  for folder in bin lib sbin; do
+    if [ -d "$root/tree/$folder" ]; then
+      mkdir -p "$root/tree/usr/$folder"; cp -a "$root/tree/$folder/." "$root/tree/usr/$folder/"; rm -rf "${root:?}/tree/$folder"
+    fi
+  done
+  touch "$root/complete"
+fi
+echo "$root/tree"

@@ -1,0 +1,189 @@
+import { once } from 'node:events'
+import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+
+/** A message as SMTP carries it. */
+export type Message = { readonly from: string; readonly to: string; readonly text: string }
+
+type Lines = AsyncIterator<string, undefined>
+
+/** Answers beyond those of a plain receiving server. */
+type Extension = { readonly keyword: string; readonly answer: (argument: string) => string }
+
+/** A mail server that takes messages and hands each to `accept`. */
+export class MailServer {
+  readonly name: string
+  readonly #accept: (message: Message) => void
+  readonly #extensions: readonly Extension[]
+  readonly #sockets = new Set<Socket>()
+  readonly #server: Server
+  /** Connections so far */
+  connections = 0
+
+  constructor(name: string, accept: (message: Message) => void, extensions: readonly Extension[] = []) {
+    this.name = name
+    this.#accept = accept
+    this.#extensions = extensions
+    this.#server = createServer((socket) => {
+      this.connections++
+      this.#sockets.add(socket)
+      socket.on('error', () => undefined)
+      socket.on('close', () => this.#sockets.delete(socket))
+      void this.#converse(socket)
+    })
+  }
+
+  /** The port that it listens on; 0 asks for a free one. */
+  async listen(port = 0, host = '127.0.0.1'): Promise<number> {
+    this.#server.listen(port, host)
+    await once(this.#server, 'listening')
+    // listen on TCP gives an AddressInfo
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy()
+    this.#server.close()
+  }
+
+  async #converse(socket: Socket): Promise<void> {
+    const say = (line: string): void => void socket.write(`${line}\r\n`)
+    const lines = linesOf(socket)
+    let from = ''
+    let to: string[] = []
+    say(`220 ${this.name} ESMTP`)
+    for (let line = await next(lines); line !== undefined; line = await next(lines)) {
+      const [, verb = '', argument = ''] = /^(\S*) *(.*)$/.exec(line) ?? []
+      switch (verb.toUpperCase()) {
+        case 'EHLO':
+          for (const reply of this.#hello()) say(reply)
+          break
+        case 'MAIL':
+          from = addressIn(argument)
+          to = []
+          say('250 OK')
+          break
+        case 'RCPT':
+          to.push(addressIn(argument))
+          say('250 OK')
+          break
+        case 'DATA': {
+          say('354 go ahead')
+          const text = await data(lines)
+          for (const recipient of to) this.#accept({ from, to: recipient, text })
+          say('250 taken')
+          break
+        }
+        case 'QUIT':
+          say('221 bye')
+          socket.end()
+          break
+        default:
+          say(
+            this.#extensions.find(({ keyword }) => keyword === verb.toUpperCase())?.answer(argument) ?? '500 not known',
+          )
+      }
+    }
+  }
+
+  #hello(): string[] {
+    const lines = [this.name, ...this.#extensions.map(({ keyword }) => keyword), 'HELP']
+    return lines.map((line, index) => `250${index < lines.length - 1 ? '-' : ' '}${line}`)
+  }
+}
+
+/** A provider that holds mail for sites that are not online, and sends it when they ask (RFC 1985). */
+export class Provider extends MailServer {
+  /** Mail that waits, by domain */
+  readonly held: ReadonlyMap<string, readonly Message[]>
+
+  /** `sites`: the port of each domain's own server, on this machine */
+  constructor(name: string, sites: ReadonlyMap<string, number>) {
+    const held = new Map<string, Message[]>([...sites.keys()].map((domain) => [domain, []]))
+    const busy = new Set<string>()
+    const deliverHeld = async (domain: string, port: number): Promise<void> => {
+      if (busy.has(domain)) return
+      busy.add(domain)
+      try {
+        const messages = held.get(domain) ?? []
+        while (messages[0] !== undefined) {
+          await send(port, name, messages[0])
+          messages.shift()
+        }
+      } catch {
+        // The site is not there: what is left waits.
+      } finally {
+        busy.delete(domain)
+      }
+    }
+    super(
+      name,
+      (message) => {
+        const domain = message.to.replace(/.*@/, '')
+        held.get(domain)?.push(message)
+        // The first try is at once; what the site can't take now waits for its ETRN.
+        void deliverHeld(domain, sites.get(domain) ?? 0)
+      },
+      [
+        {
+          keyword: 'ETRN',
+          answer: (node) => {
+            const port = sites.get(node)
+            const waiting = held.get(node)?.length ?? 0
+            if (port === undefined) return `459 Node ${node} not allowed: not a customer of ours`
+            if (waiting === 0) return `251 OK, no messages waiting for node ${node}`
+            setImmediate(() => void deliverHeld(node, port))
+            return `253 OK, ${waiting} pending messages for node ${node} started`
+          },
+        },
+      ],
+    )
+    this.held = held
+  }
+}
+
+/** Gives a message to the server on this port, over a connection of its own. */
+export async function send(port: number, client: string, { from, to, text }: Message): Promise<void> {
+  const socket = createConnection(port, '127.0.0.1')
+  socket.on('error', () => undefined)
+  await once(socket, 'connect')
+  const lines = linesOf(socket)
+  const expect = async (code: string): Promise<void> => {
+    let line = await next(lines)
+    while (line?.startsWith(`${code}-`)) line = await next(lines)
+    if (!line?.startsWith(code)) throw new Error(`expected ${code}, got ${line ?? 'nothing'}`)
+  }
+  await expect('220')
+  for (const [command, code] of [
+    [`EHLO ${client}`, '250'],
+    [`MAIL FROM:<${from}>`, '250'],
+    [`RCPT TO:<${to}>`, '250'],
+    ['DATA', '354'],
+    [`${text.replace(/^\./gm, '..').replaceAll('\n', '\r\n')}\r\n.`, '250'],
+    ['QUIT', '221'],
+  ] as const) {
+    socket.write(`${command}\r\n`)
+    await expect(code)
+  }
+  socket.end()
+}
+
+function linesOf(socket: Socket): Lines {
+  return createInterface({ input: socket, crlfDelay: Infinity })[Symbol.asyncIterator]()
+}
+
+async function next(lines: Lines): Promise<string | undefined> {
+  return (await lines.next()).value
+}
+
+async function data(lines: Lines): Promise<string> {
+  const text: string[] = []
+  for (let line = await next(lines); line !== undefined && line !== '.'; line = await next(lines)) {
+    text.push(line.replace(/^\./, ''))
+  }
+  return text.join('\n')
+}
+
+function addressIn(argument: string): string {
+  return /<(.*)>/.exec(argument)?.[1] ?? ''
+}
