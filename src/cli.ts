@@ -9,12 +9,10 @@ import { checkedArgument, type Entry, namesOf, nodeName, withoutDuplicates } fro
 import { completions, help, type Options, parseCommandLine, showCompletionScript } from './options.js'
 import { combined, EXIT, StepError, UsageError } from './outcome.js'
 import { output, type Reporter, TextReporter } from './report.js'
-import { resultOfLine, run } from './run.js'
+import { DEFAULT_JOBS, DEFAULT_TIMEOUT_MS, resultOfLine, run } from './run.js'
 import { serversOf } from './servers.js'
 import type { Spinner } from './spinner.js'
 
-const TIMEOUT_MS = 60_000
-const JOBS = 8
 const BUGS = 'https://github.com/etrn/etrn/issues'
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
@@ -59,14 +57,14 @@ async function request(options: Options, serverWords: string, nameWords: readonl
     ending.abort(new StepError(`interrupted by ${name}`, { exitStatus: 128 + constants.signals[name] }))
   })
   const done = await run(servers, entries, {
-    timeoutMs: options.timeout ?? TIMEOUT_MS,
+    timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
     signal: ending.signal,
     helo: given.helo ?? (await ownName()),
     local: given.local,
     family: options.ipv4 ? 4 : options.ipv6 ? 6 : undefined,
     assumeEtrn: options['assume-etrn'],
     keepGoing: options['keep-going'],
-    jobs: options.jobs ?? JOBS,
+    jobs: options.jobs ?? DEFAULT_JOBS,
     trace: (server, event) => {
       spinner?.tell(server, event)
       reporter.trace(server, event)

@@ -59,7 +59,7 @@ export async function namesOf(text: string, source: string, o: NameOptions): Pro
 }
 
 /** Each name once, the first time that it stands: nodes in any case of letters, queues letter by letter. */
-export function withoutDuplicates(entries: readonly Entry[]): Entry[] {
+export function withoutDuplicates<T extends Entry>(entries: readonly T[]): T[] {
   const seen = new Set<string>()
   return entries.filter((entry) => {
     if (typeof entry !== 'string') return true

@@ -21,6 +21,9 @@ import {
   type TraceEvent,
 } from './smtp/session.js'
 
+export const DEFAULT_TIMEOUT_MS = 60_000
+export const DEFAULT_JOBS = 8
+
 export type AskOptions = Omit<SessionOptions, 'trace'> & {
   /** Goes on after a 5xx, and after a session without an accepted name. */
   readonly keepGoing: boolean

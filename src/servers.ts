@@ -22,7 +22,8 @@ export function portOf(digits: string): number {
   return port
 }
 
-function serverOf(word: string, port: number): Server {
+/** One server. Throws UsageError. */
+export function serverOf(word: string, port: number = DEFAULT_PORT): Server {
   try {
     const { host, port: own } = parts(word)
     return { word: printable(word), host, port: own === undefined ? port : portOf(own) }

@@ -1,0 +1,56 @@
+import { ownName, type Family } from './dns.js'
+import { checkedArgument, nodeName, withoutDuplicates } from './names.js'
+import type { Result } from './outcome.js'
+import { ask as askServer, DEFAULT_TIMEOUT_MS, type ServerReport } from './run.js'
+import { serverOf } from './servers.js'
+import type { TraceEvent } from './smtp/session.js'
+
+export { type Outcome, type Result, SessionError, type Stage, UsageError } from './outcome.js'
+export type { ServerReport } from './run.js'
+export type { Extensions, Server, TraceEvent } from './smtp/session.js'
+export type { Reply } from './smtp/reply.js'
+
+/** All may be left out; the command's options of the same names say more. */
+export type AskOptions = {
+  /** Where the server names none; 25 */
+  readonly port?: number
+  /** What EHLO says; this host's own name, else the address of the connection's local end */
+  readonly helo?: string
+  /** Addresses of this family only */
+  readonly family?: Family
+  /** The local end: an address, or an interface that has one */
+  readonly local?: string
+  /** Longest wait for one step, in milliseconds; 60,000 */
+  readonly timeoutMs?: number
+  readonly keepGoing?: boolean
+  readonly assumeEtrn?: boolean
+  readonly allowWide?: boolean
+  /** Ends the session; names without an answer are `deferred`. */
+  readonly signal?: AbortSignal
+  /** Told of each name whose reply is there, at once */
+  readonly onResult?: (result: Result) => void
+  readonly trace?: (event: TraceEvent) => void
+}
+
+/**
+ * Asks one server to send what it holds for these names (RFC 1985). `server`: `host`, `host:port`, `[2001:db8::1]:port`,
+ * `smtp://host`; `names`: `node`, `@node`, `#queue`. Throws UsageError where one of them is wrong, and then nothing was sent.
+ * Never throws for what the network or the server does: every name has a result, and `error` says what failed as a whole.
+ */
+export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<ServerReport> {
+  const target = serverOf(server, o.port)
+  const helo = o.helo === undefined ? await ownName() : checkedArgument('helo', o.helo)
+  const checked = await Promise.all(names.map(async (name) => nodeName(name, { allowWide: o.allowWide ?? false })))
+  const signal = o.signal ?? new AbortController().signal
+  return askServer(target, withoutDuplicates(checked), {
+    helo,
+    family: o.family,
+    local: o.local,
+    timeoutMs: o.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    signal,
+    keepGoing: o.keepGoing ?? false,
+    assumeEtrn: o.assumeEtrn ?? false,
+    onResult: (_, result) => o.onResult?.(result),
+    trace: (_, event) => o.trace?.(event),
+  })
+}

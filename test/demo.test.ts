@@ -1,0 +1,12 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+test('the demo moves the mail, and ends by itself', () => {
+  const demo = fileURLToPath(new URL('demo.ts', import.meta.url))
+  const run = spawnSync(process.execPath, ['--import', 'tsx', demo], { encoding: 'utf8' })
+  assert.deepEqual([run.status, run.stderr], [0, ''])
+  assert.match(run.stdout, /3 messages are on their way \(253 /)
+  assert.match(run.stdout, /The mail arrived\.\n$/)
+})
