@@ -17,6 +17,8 @@ const BUGS = 'https://github.com/etrn/etrn/issues'
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 let spinner: Spinner | undefined
+/** What is waited for; undefined: nothing */
+let progress: Parameters<Spinner['tell']> | undefined
 let signal: (typeof SIGNALS)[number] | undefined
 let outputError: NodeJS.ErrnoException | undefined
 
@@ -66,12 +68,14 @@ async function request(options: Options, serverWords: string, nameWords: readonl
     keepGoing: options['keep-going'],
     jobs: options.jobs ?? DEFAULT_JOBS,
     trace: (server, event) => {
-      spinner?.tell(server, event)
+      progress = [server, event]
+      spinner?.tell(...progress)
       reporter.trace(server, event)
     },
     onResult: (server, result) => reporter.result(server, result),
     onReport: (report) => reporter.report(report),
   })
+  progress = undefined
   clearTimeout(timer)
   const exitStatus = signal === undefined ? done.exitStatus : 128 + constants.signals[signal]
   reporter.end({ ...done, exitStatus })
@@ -139,6 +143,7 @@ function isColoured(when: 'auto' | 'always' | 'never', stream: NodeJS.WriteStrea
 async function startSpinner(): Promise<void> {
   const { Spinner } = await import('./spinner.js')
   spinner = new Spinner(process.stderr)
+  if (progress !== undefined) spinner.tell(...progress)
 }
 
 function write(stream: NodeJS.WriteStream, line: string): void {
