@@ -46,13 +46,19 @@ async function request(options: Options, serverWords: string, nameWords: readonl
 
   if (options.ipv4 && options.ipv6)
     throw new UsageError('-4 and -6 exclude each other: type one of them, or none for both')
-  const servers = serversOf(serverWords, options.port)
+  const targets = serversOf(serverWords, options.port)
   const given = {
     helo: options.helo === undefined ? undefined : checkedArgument('--helo', options.helo),
     local: options.interface === undefined ? undefined : checkedArgument('--interface', options.interface),
   }
-  const reporter = reporterFor(options, servers.length > 1)
+  const reporter = reporterFor(options, targets.length > 1)
   const entries = await entriesOf(options, nameWords, reporter, ending.signal)
+  const { trusted } = await import('./trust.js')
+  const servers = await trusted(targets, options, {
+    environment: process.env['ETRN_PASSWORD'],
+    warn: (message) => reporter.warn(message),
+    interrupt: () => process.kill(process.pid, 'SIGINT'),
+  })
   for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfLine(entry))
 
   const stopListening = onSignal((name) => {

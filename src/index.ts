@@ -3,12 +3,16 @@ import { checkedArgument, nodeName, withoutDuplicates } from './names.js'
 import type { Result } from './outcome.js'
 import { ask as askServer, DEFAULT_TIMEOUT_MS, type ServerReport } from './run.js'
 import { serverOf } from './servers.js'
+import type { Credentials } from './smtp/auth.js'
 import type { TraceEvent } from './smtp/session.js'
+import type { TlsPolicy } from './smtp/tls.js'
 
 export { type Outcome, type Result, SessionError, type Stage, UsageError } from './outcome.js'
 export type { ServerReport } from './run.js'
 export type { Extensions, Server, TraceEvent } from './smtp/session.js'
+export type { Credentials, MechanismName } from './smtp/auth.js'
 export type { Reply } from './smtp/reply.js'
+export type { TlsInfo, TlsLevel, TlsPolicy } from './smtp/tls.js'
 
 /** All may be left out; the command's options of the same names say more. */
 export type AskOptions = {
@@ -25,12 +29,24 @@ export type AskOptions = {
   readonly keepGoing?: boolean
   readonly assumeEtrn?: boolean
   readonly allowWide?: boolean
+  /** The command's defaults, but for what is given here: `may`, `verify` with credentials or smtps:// */
+  readonly tls?: Partial<TlsPolicy>
+  readonly credentials?: Credentials
   /** Ends the session; names without an answer are `deferred`. */
   readonly signal?: AbortSignal
   /** Told of each name whose reply is there, at once */
   readonly onResult?: (result: Result) => void
   readonly trace?: (event: TraceEvent) => void
 }
+
+const TLS = {
+  fingerprint: undefined,
+  name: undefined,
+  ca: undefined,
+  cert: undefined,
+  key: undefined,
+  minVersion: 'TLSv1.2',
+} as const
 
 /**
  * Asks one server to send what it holds for these names (RFC 1985). `server`: `host`, `host:port`, `[2001:db8::1]:port`,
@@ -39,10 +55,15 @@ export type AskOptions = {
  */
 export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<ServerReport> {
   const target = serverOf(server, o.port)
+  const tls = {
+    ...TLS,
+    level: target.isImplicitTls || o.credentials !== undefined ? ('verify' as const) : ('may' as const),
+    ...o.tls,
+  }
   const helo = o.helo === undefined ? await ownName() : checkedArgument('helo', o.helo)
   const checked = await Promise.all(names.map(async (name) => nodeName(name, { allowWide: o.allowWide ?? false })))
   const signal = o.signal ?? new AbortController().signal
-  return askServer(target, withoutDuplicates(checked), {
+  return askServer({ ...target, tls, credentials: o.credentials }, withoutDuplicates(checked), {
     helo,
     family: o.family,
     local: o.local,

@@ -21,13 +21,23 @@ function documentOf({ exitStatus, servers }: Run): object {
 }
 
 /** What isn't known is null, never left out. */
-function serverOf({ server, address, greeting, extensions, attempts, elapsedMs, error, names }: ServerReport): object {
+function serverOf({
+  server,
+  address,
+  tls,
+  greeting,
+  extensions,
+  attempts,
+  elapsedMs,
+  error,
+  names,
+}: ServerReport): object {
   return {
     server: server.word,
     host: server.host,
     port: server.port,
     address,
-    tls: null,
+    tls: tls === null ? null : { protocol: tls.protocol, cipher: tls.cipher, verified: tls.verified },
     greeting,
     extensions:
       extensions === null ? null : [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd()),

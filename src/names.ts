@@ -89,10 +89,16 @@ export function isNode(domain: string): boolean {
   }
 }
 
-/** Refuses what could end a command's line or hide in it. `what` names the option in the message. */
-export function checkedArgument(what: string, word: string): string {
+/** Refuses what could end a line or hide in it. `what` names the option in the message. */
+export function checkedWord(what: string, word: string): string {
   const bad = unsendable(word)
   if (bad !== undefined) throw new UsageError(`${what} ${quoted(word)}: ${bad}`)
+  return word
+}
+
+/** The same for an argument of a command, which has to be ASCII. */
+export function checkedArgument(what: string, word: string): string {
+  checkedWord(what, word)
   if (!isAscii(word))
     throw new UsageError(`${what} ${quoted(word)}: only ASCII can be sent; write a domain as A-labels (xn--...)`)
   if (word === '' || word.length > NODE_CHARACTERS)

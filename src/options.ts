@@ -2,6 +2,23 @@ import yargs from 'yargs'
 import { UsageError } from './outcome.js'
 import { printable } from './printable.js'
 import { portOf } from './servers.js'
+import type { MechanismName } from './smtp/auth.js'
+import type { TlsLevel } from './smtp/tls.js'
+
+const LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
+const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+/** Those of smtp/auth.ts, which only a login loads */
+const MECHANISMS = [
+  'EXTERNAL',
+  'SCRAM-SHA-256-PLUS',
+  'SCRAM-SHA-256',
+  'SCRAM-SHA-1',
+  'CRAM-MD5',
+  'PLAIN',
+  'LOGIN',
+  'XOAUTH2',
+  'OAUTHBEARER',
+] as const satisfies readonly MechanismName[]
 
 /**
  * The one list of options. The parser, --help, completion and the type `Options` come from it; a test holds the manual against
@@ -13,18 +30,58 @@ const TABLE = {
   'names-from': value('FILE', 'names.txt', text, 'Read names from FILE, one a line; - is standard input', 'Names'),
   'allow-wide': flag('Allow @ with a public suffix (@com), and names of a single label', 'Names'),
 
-  port: value('N', '25', port, 'Port, where SERVER names none', 'Connection', { alias: 'p', default: '25' }),
+  port: value('N', '25', port, 'Port, where SERVER names none', 'Connection', {
+    alias: 'p',
+    default: '25; 465 for smtps',
+  }),
   helo: value('NAME', 'gw.site.example', text, 'What EHLO says', 'Connection', {
     default: "this host's name, else its address",
   }),
   ipv4: flag('Use IPv4 only', 'Connection', '4'),
   ipv6: flag('Use IPv6 only', 'Connection', '6'),
   interface: value('NAME/ADDR', 'ppp0', text, 'Connect from this interface, or this address', 'Connection'),
-  timeout: value('DUR', '60s', duration, 'Longest wait for one step: connecting, or one whole reply', 'Connection', {
-    default: '60s',
-  }),
+  timeout: value(
+    'DUR',
+    '60s',
+    duration,
+    'Longest wait for one step: connecting, TLS, or one whole reply',
+    'Connection',
+    {
+      default: '60s',
+    },
+  ),
   'max-time': value('DUR', '5m', duration, 'Longest time for the whole run', 'Connection', { default: 'none' }),
   jobs: value('N', '8', count, 'Sessions at once, over all servers', 'Connection', { default: '8' }),
+
+  tls: value(
+    'LEVEL',
+    'verify',
+    oneOf(...LEVELS),
+    'none, may (not verified), encrypt (demanded), verify',
+    'TLS and login',
+    {
+      default: 'may; verify with a login',
+      choices: LEVELS,
+    },
+  ),
+  'tls-ca': value('FILE', 'ca.pem', text, 'Authorities to trust, in PEM', 'TLS and login', { default: "the system's" }),
+  'tls-fingerprint': value('SHA256', 'AB:CD:...', fingerprint, 'The certificate, pinned', 'TLS and login'),
+  'tls-name': value('NAME', 'mx.isp.example', text, 'The name that the certificate has', 'TLS and login', {
+    default: "the server's",
+  }),
+  'tls-cert': value('FILE', 'client.pem', text, "This client's own certificate, in PEM", 'TLS and login'),
+  'tls-key': value('FILE', 'client.key', text, 'Its key', 'TLS and login', { default: 'in the same file' }),
+  'tls-min': value('VERSION', 'TLSv1.3', oneOf(...VERSIONS), 'The oldest version to accept', 'TLS and login', {
+    default: 'TLSv1.2',
+    choices: VERSIONS,
+  }),
+  user: value('U', 'site', text, 'Log in as U', 'TLS and login'),
+  'password-file': value('F', '/etc/etrn/password', text, 'Read the password from F', 'TLS and login'),
+  'password-command': value('C', "'pass show isp'", text, 'Take the first line that C prints', 'TLS and login'),
+  auth: value('MECH', 'PLAIN', mechanism, 'Log in by this mechanism', 'TLS and login', {
+    default: 'the strongest',
+    choices: MECHANISMS,
+  }),
 
   'keep-going': flag('Go on with the other names after a refusal', 'Sending', 'k'),
   'assume-etrn': flag("Send ETRN even where the server doesn't list it", 'Sending'),
@@ -116,6 +173,20 @@ function count(word: unknown): number {
   const number = /^\d{1,4}$/.test(text(word)) ? Number(word) : 0
   if (number < 1) throw new Error('a number from 1 to 9999')
   return number
+}
+
+/** SHA-256 in hex, as OpenSSL and our own messages print it; in capitals without colons. */
+function fingerprint(word: unknown): string {
+  const digits = text(word)
+    .replace(/^sha256(?: fingerprint)?[:=]/i, '')
+    .replaceAll(':', '')
+    .toUpperCase()
+  if (!/^[0-9A-F]{64}$/.test(digits)) throw new Error('a SHA-256 has 64 hex digits, with or without colons')
+  return digits
+}
+
+function mechanism(word: unknown): MechanismName {
+  return oneOf(...MECHANISMS)(text(word).toUpperCase())
 }
 
 function text(word: unknown): string {
@@ -265,7 +336,7 @@ const USAGE = `etrn [options] SERVER[,SERVER...] [NAME ...]
 Asks a mail server to send the mail that it holds for your site, now
 (ETRN, RFC 1985).
 
-SERVER\thost, host:port, 192.0.2.1, [2001:db8::1]:port, smtp://host
+SERVER\thost, host:port, 192.0.2.1, [2001:db8::1]:port, smtp://host,\n\tsmtps://host
 NAME\tsite.example, @site.example (with its subdomains), '#queue';
 none:\tthis host's own name`
 

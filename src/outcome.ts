@@ -117,12 +117,19 @@ export function combined(exitStatuses: readonly number[]): number {
   return exitStatuses.find((status) => status !== EXIT.OK) ?? EXIT.OK
 }
 
+/**
+ * What decides how it goes on. lost: the server closed the connection or said 421, and a new one may go on where this one ended.
+ * clear text: it spoke in clear where TLS has to begin.
+ */
+export type Kind = 'lost' | 'clear text' | undefined
+
 type Facts = {
   readonly exitStatus: number
   /** The reply that ended it, if one did */
   readonly reply?: Reply | null
-  /** The server closed the connection or said 421: a new connection may go on where this one ended. */
-  readonly lost?: boolean
+  readonly kind?: Kind
+  /** The next thing to try, where it is known better than by the message */
+  readonly advice?: string | undefined
   readonly cause?: unknown
 }
 
@@ -131,12 +138,14 @@ export class StepError extends Error {
   override readonly name: string = 'StepError'
   readonly exitStatus: number
   readonly reply: Reply | null
-  readonly lost: boolean
-  constructor(message: string, { exitStatus, reply = null, lost = false, cause }: Facts) {
+  readonly kind: Kind
+  readonly advice: string | undefined
+  constructor(message: string, { exitStatus, reply = null, kind, advice, cause }: Facts) {
     super(message, { cause })
     this.exitStatus = exitStatus
     this.reply = reply
-    this.lost = lost
+    this.kind = kind
+    this.advice = advice
   }
 }
 

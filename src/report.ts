@@ -62,6 +62,7 @@ export class TextReporter implements Reporter {
   readonly #o: TextOptions
   readonly #greetings = new Map<Server, string>()
   readonly #hints = new Set<string>()
+  readonly #warnings = new Set<string>()
 
   constructor(o: TextOptions) {
     this.#o = o
@@ -72,6 +73,7 @@ export class TextReporter implements Reporter {
   }
 
   trace(server: Server, event: TraceEvent): void {
+    if (event.type === 'warning') this.#warnOf(server, event.text)
     if (event.type === 'greeting') this.#greetings.set(server, event.text)
     if (!this.#o.verbose) return
     const { line, colour } = this.#o.err
@@ -101,6 +103,14 @@ export class TextReporter implements Reporter {
     // Everything has been said.
   }
 
+  /** Each session of a server meets the same; it is said once. */
+  #warnOf(server: Server, text: string): void {
+    const warning = `${server.word}: ${text}`
+    if (this.#warnings.has(warning)) return
+    this.#warnings.add(warning)
+    this.warn(warning)
+  }
+
   #failure(server: Server, error: SessionError, names: readonly Result[]): void {
     const { line, colour } = this.#o.err
     const without = names.filter(({ code, outcome }) => code === null && outcome !== 'skipped')
@@ -108,15 +118,20 @@ export class TextReporter implements Reporter {
     const { stage, message, reply, exitStatus, cause } = error
     line(`${server.word}: ${painted(colour, exitStatus)(`${STAGES[stage]}: ${message}`)}${count}`)
     if (this.#o.verbose && cause instanceof Error) line(colour.dim(`  ${cause.message}`))
-    this.#hint(server, { stage, code: reply?.code ?? null, text: message, name: '' })
+    if (error.advice !== undefined) this.#advise(error.advice)
+    else this.#hint(server, { stage, code: reply?.code ?? null, text: message, name: '' })
   }
 
   /** Below what it is about, and once a run. */
   #hint(server: Server, trouble: Omit<Trouble, 'greeting'>): void {
     const hint = hintFor({ ...trouble, greeting: this.#greetings.get(server) ?? '' })
-    if (hint === undefined || this.#hints.has(hint) || this.#o.quiet > 0) return
+    if (hint === undefined || this.#hints.has(hint)) return
     this.#hints.add(hint)
-    this.#o.err.line(`  ${hint}`)
+    this.#advise(hint)
+  }
+
+  #advise(text: string): void {
+    if (this.#o.quiet === 0) this.#o.err.line(`  ${text}`)
   }
 
   #front(server: Server | null): string {
@@ -155,6 +170,10 @@ function transcript(server: Server, event: TraceEvent): string[] {
       return [`connecting to ${event.address} port ${server.port}`]
     case 'connected':
       return [`connected to ${event.address}`]
+    case 'tls': {
+      const { protocol, cipher, verified } = event.tls
+      return [`${protocol} ${cipher}, the server ${verified ? 'is' : 'is not'} verified`]
+    }
     case 'sent':
       return [`C: ${event.line}`]
     case 'received': {

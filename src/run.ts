@@ -20,6 +20,7 @@ import {
   type SessionOptions,
   type TraceEvent,
 } from './smtp/session.js'
+import type { TlsInfo } from './smtp/tls.js'
 
 export const DEFAULT_TIMEOUT_MS = 60_000
 export const DEFAULT_JOBS = 8
@@ -43,6 +44,7 @@ export type RunOptions = AskOptions & {
 export type ServerReport = {
   readonly server: Server
   readonly address: string | null
+  readonly tls: TlsInfo | null
   readonly greeting: string | null
   readonly extensions: Extensions | null
   /** How often the names were asked for */
@@ -75,9 +77,10 @@ export async function run(servers: readonly Server[], entries: readonly Entry[],
 /** Asks one server for all names. Never throws for what a server does: every name gets a result. */
 export async function ask(server: Server, names: readonly NodeName[], o: AskOptions): Promise<ServerReport> {
   const began = performance.now()
-  const facts: Facts = { address: null, greeting: null, extensions: null }
+  const facts: Facts = { address: null, tls: null, greeting: null, extensions: null }
   const trace = (event: TraceEvent): void => {
     if (event.type === 'connected') facts.address = event.address
+    if (event.type === 'tls') facts.tls = event.tls
     if (event.type === 'greeting') facts.greeting = event.text
     if (event.type === 'extensions') facts.extensions = event.extensions
     o.trace(server, event)
@@ -88,7 +91,7 @@ export async function ask(server: Server, names: readonly NodeName[], o: AskOpti
   return { server, ...facts, attempts: 1, elapsedMs, error: exchange.error, names: exchange.results(names) }
 }
 
-type Facts = { -readonly [K in 'address' | 'greeting' | 'extensions']: ServerReport[K] }
+type Facts = { -readonly [K in 'address' | 'tls' | 'greeting' | 'extensions']: ServerReport[K] }
 
 /** Sendmail slows down from the 8th name of a session, Exim closes at the 11th, Postfix at the 121st. */
 const NAMES_A_SESSION = 7
@@ -157,7 +160,7 @@ class Exchange {
     // A server must not be asked for 5,000 names that it doesn't serve.
     const mayGoOn = this.#accepted || this.#o.keepGoing
     if (hit === undefined) this.#stopped ||= !mayGoOn
-    else if (!hit.error.lost || answers === 0 || !mayGoOn) this.#end(hit, answers)
+    else if (hit.error.kind !== 'lost' || answers === 0 || !mayGoOn) this.#end(hit, answers)
   }
 
   async #etrn(session: Session, name: NodeName): Promise<Hit | undefined> {
@@ -165,7 +168,7 @@ class Exchange {
       const reply = await session.etrn(name)
       const result = resultOf(name, reply)
       if (reply.code === 421) {
-        const error = new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, lost: true })
+        const error = new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
         return { name, error, result }
       }
       this.#answered(name, result)
@@ -190,7 +193,8 @@ class Exchange {
     if (result.code === null) this.#known.set(name, result)
     else this.#answered(name, result)
     this.error = result.code === null || this.#waiting.length > 0 ? error : null
-    this.#stopped ||= error.exitStatus === EXIT.PROTOCOL || isInterruption(error) || (error.lost && answers > 0)
+    this.#stopped ||=
+      error.exitStatus === EXIT.PROTOCOL || isInterruption(error) || (error.kind === 'lost' && answers > 0)
   }
 }
 

@@ -4,15 +4,39 @@ import { aLabels } from './names.js'
 import { UsageError } from './outcome.js'
 import { printable } from './printable.js'
 
-const DEFAULT_PORT = 25
+/** A server as the command line names it. */
+export type Target = Pick<Server, 'word' | 'host' | 'port' | 'isImplicitTls'> & {
+  /** The user that its URL names */
+  readonly user: string | undefined
+}
+
+const PORTS = { smtp: 25, smtps: 465 } as const
 
 /**
- * The servers of a SERVER word: `host`, `host:port`, `192.0.2.1`, `[2001:db8::1]:port`, `smtp://host[:port]`, several with
- * commas; `port` is for those that name none. Throws UsageError.
+ * The servers of a SERVER word: `host`, `host:port`, `192.0.2.1`, `[2001:db8::1]:port`, `smtp://host[:port]`, `smtps://host`,
+ * several with commas; `port` is for those that name none. Throws UsageError.
  */
-export function serversOf(words: string, port: number = DEFAULT_PORT): Server[] {
+export function serversOf(words: string, port?: number): Target[] {
   const servers = words.split(',').map((word) => serverOf(word, port))
   return servers.filter((s, index) => servers.findIndex((t) => t.host === s.host && t.port === s.port) === index)
+}
+
+/** One server. Throws UsageError. */
+export function serverOf(word: string, port?: number): Target {
+  try {
+    const { scheme, user, host, port: own } = parts(word)
+    return {
+      word: printable(word),
+      host,
+      port: own === undefined ? (port ?? PORTS[scheme]) : portOf(own),
+      isImplicitTls: scheme === 'smtps',
+      user,
+    }
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    const shown = printable(word.replace(/(\/\/[^:@]*):.*@/s, '$1:****@'))
+    throw new UsageError(`server "${shown}": ${error.message}`)
+  }
 }
 
 /** A TCP port in digits. Throws a plain Error with the rule. */
@@ -22,27 +46,34 @@ export function portOf(digits: string): number {
   return port
 }
 
-/** One server. Throws UsageError. */
-export function serverOf(word: string, port: number = DEFAULT_PORT): Server {
-  try {
-    const { host, port: own } = parts(word)
-    return { word: printable(word), host, port: own === undefined ? port : portOf(own) }
-  } catch (error) {
-    if (!(error instanceof Error)) throw error
-    throw new UsageError(`server "${printable(word)}": ${error.message}`)
-  }
-}
+type Parts = { scheme: keyof typeof PORTS; user: string | undefined; host: string; port: string | undefined }
 
 /** Host, without brackets, as it is looked up, and the port's digits if there are any. Throws a plain Error with the rule. */
-function parts(word: string): { host: string; port?: string | undefined } {
+function parts(word: string): Parts {
   if (word === '') throw new Error('nothing there; write SERVER or SERVER,SERVER without blanks')
-  const [, scheme = 'smtp', place = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
-  if (scheme.toLowerCase() !== 'smtp') throw new Error(`${scheme}:// is not supported; write smtp://host`)
-  if (place.includes('@')) throw new Error('logging in is not supported; write the host alone')
-  if (isIP(place) === 6) return { host: place }
+  const [, given, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
+  const scheme = (given ?? 'smtp').toLowerCase()
+  if (scheme !== 'smtp' && scheme !== 'smtps')
+    throw new Error(`${scheme}:// is not supported; write smtp://host or smtps://host`)
+  const [, login, place = ''] = /^(?:(.*)@)?(.*)$/s.exec(rest) ?? []
+  if (login !== undefined && given === undefined)
+    throw new Error('a user stands in a URL only; write smtp://user@host, or --user')
+  if (login?.includes(':'))
+    throw new Error('a password may not stand here, where everybody can read it; use --password-file')
+  const user = login === undefined ? undefined : decoded(login)
+  if (isIP(place) === 6) return { scheme, user, host: place, port: undefined }
   const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []
   const host = literal ?? name
-  return { host: isIP(host) === 0 ? lookedUp(host) : host, port }
+  return { scheme, user, host: isIP(host) === 0 ? lookedUp(host) : host, port }
+}
+
+/** A URL's user may be written with %40 for @. */
+function decoded(user: string): string {
+  try {
+    return decodeURIComponent(user)
+  } catch {
+    throw new Error('the user has a % that is no escape; write %25')
+  }
 }
 
 /** A name that can be looked up. Underscores are found inside some networks. */

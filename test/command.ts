@@ -44,7 +44,7 @@ export type Document = {
     readonly host: string
     readonly port: number
     readonly address: string | null
-    readonly tls: null
+    readonly tls: { readonly protocol: string; readonly cipher: string; readonly verified: boolean } | null
     readonly greeting: string | null
     readonly extensions: readonly string[] | null
     readonly attempts: number

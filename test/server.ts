@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
+import { type TlsOptions, TLSSocket } from 'node:tls'
 
 /**
  * What happens in one connection, in order:
@@ -10,8 +11,10 @@ import type { TestContext } from 'node:test'
  *     'C: QUIT'           the client must send exactly this line, and nothing beyond it
  *     octets              the server sends them as they are
  *     a function          whatever it does; awaited
+ *     { tls: ... }        the server's side of a TLS handshake; `fails`: the client has to break it off
  */
-export type Step = `S: ${string}` | `S:` | `C: ${string}` | Uint8Array | ((socket: Socket) => unknown)
+export type Step = `S: ${string}` | `S:` | `C: ${string}` | Uint8Array | ((socket: Socket) => unknown) | TlsStep
+export type TlsStep = { readonly tls: TlsOptions; readonly fails?: true }
 export type Conversation = readonly Step[]
 
 /** Ends the connection as TCP has it, or breaks it off. */
@@ -85,33 +88,55 @@ export async function scriptedAt(
   }
 }
 
-async function perform(socket: Socket, conversation: Conversation, note: (octets: string) => void): Promise<void> {
+async function perform(bare: Socket, conversation: Conversation, note: (octets: string) => void): Promise<void> {
+  let socket = bare
   let heard = ''
   const end = { reached: false }
   let wake = (): void => undefined
-  socket.on('data', (octets) => {
+  const hear = (octets: Buffer): void => {
     heard += octets.toString('latin1')
     note(octets.toString('latin1'))
     wake()
-  })
-  for (const event of ['end', 'close']) {
-    socket.on(event, () => {
-      end.reached = true
-      wake()
-    })
   }
+  const listen = (): void => {
+    socket.on('data', hear)
+    for (const event of ['end', 'close']) {
+      socket.on(event, () => {
+        end.reached = true
+        wake()
+      })
+    }
+  }
+  listen()
   const more = async (): Promise<void> => new Promise((resolve) => (wake = resolve))
   for (const step of conversation) {
     if (typeof step === 'function') await step(socket)
-    else if (typeof step !== 'string') socket.write(step)
-    else if (step.startsWith('S:')) socket.write(`${step.slice(3)}\r\n`)
-    else {
+    else if (typeof step === 'string' && step.startsWith('S:')) socket.write(`${step.slice(3)}\r\n`)
+    else if (typeof step === 'string') {
       const expected = `${step.slice(3)}\r\n`
       while (!heard.endsWith('\n') && !end.reached) await more()
       assert.equal(heard, expected, 'what the client sent')
       heard = ''
-    }
+    } else if ('tls' in step) {
+      socket.off('data', hear)
+      socket = await secured(socket, step)
+      if (step.fails) return
+      listen()
+    } else socket.write(step)
   }
   while (!end.reached) await more()
   assert.equal(heard, '', 'what the client sent beyond the script')
+}
+
+async function secured(bare: Socket, { tls, fails }: TlsStep): Promise<Socket> {
+  const socket = new TLSSocket(bare, { ...tls, isServer: true })
+  const ended = await new Promise<string>((resolve) => {
+    socket.on('error', (error: Error) => resolve(error.message))
+    socket.once('close', () => resolve('closed'))
+    socket.once('secure', () => {
+      if (!fails) resolve('')
+    })
+  })
+  if (!fails && ended !== '') throw new Error(`TLS: ${ended}`)
+  return socket
 }

@@ -22,16 +22,30 @@ const FORMS: readonly (readonly [word: string, host: string, port: number])[] = 
   ['smtp://mail.isp.example', 'mail.isp.example', 25],
   ['SMTP://mail.isp.example:26/', 'mail.isp.example', 26],
   ['smtp://[2001:db8::1]:26', '2001:db8::1', 26],
+  ['smtps://mail.isp.example', 'mail.isp.example', 465],
+  ['smtps://mail.isp.example:26', 'mail.isp.example', 26],
 ]
 
 suite('SERVER', () => {
   for (const [word, host, port] of FORMS) {
-    test(word, () => assert.deepEqual(serversOf(word), [{ word, host, port }]))
+    test(word, () =>
+      assert.deepEqual(serversOf(word), [{ word, host, port, isImplicitTls: /^smtps:/i.test(word), user: undefined }]),
+    )
   }
   test('--port is for those that name none', () => {
     assert.deepEqual(
       serversOf('a.example,b.example:26', 587).map(({ port }) => port),
       [587, 26],
+    )
+  })
+  test('a user stands in a URL', () => {
+    assert.equal(serversOf('smtp://site%40isp.example@mail.isp.example')[0]?.user, 'site@isp.example')
+    assert.equal(serversOf('smtps://site@[2001:db8::1]:26')[0]?.host, '2001:db8::1')
+  })
+  test('a password may not, and is not shown again', () => {
+    assert.throws(
+      () => serversOf('smtp://site:s3cret@mail.isp.example'),
+      (error) => error instanceof UsageError && /--password-file/.test(error.message) && !/s3cret/.test(error.message),
     )
   })
   test('the same server twice is asked once', () =>
@@ -50,7 +64,8 @@ suite('SERVER', () => {
     '[2001:db8::1',
     'http://mail.example.com',
     'smtp://mail.example.com/x',
-    'smtp://user:secret@mail.example.com',
+    'user@mail.example.com',
+    'smtp://%@mail.example.com',
     '1.2.3',
     '256.1.1.1',
     'a..b',

@@ -4,14 +4,16 @@ import { deadline, type Limits, seconds } from '../deadline.js'
 import { EXIT, said, StepError } from '../outcome.js'
 import { type Reply, ReplyError, ReplyParser } from './reply.js'
 
-/** What went over the wire, as a transcript shows it. */
+/** What went over the wire, as a transcript shows it: no secret is in it. */
 export type Line =
   { readonly type: 'sent'; readonly line: string } | { readonly type: 'received'; readonly reply: Reply }
 
 export type ConnectionOptions = Limits & { readonly trace: (line: Line) => void }
 
-/** Octets of a command line, CRLF included (RFC 5321, 4.5.3.1.4). */
-const COMMAND_OCTETS = 512
+/** Octets of a line, CRLF included: a response within AUTH is the longest (RFC 4954, section 4). */
+const LINE_OCTETS = 12_288
+/** Shorter secrets are found in any text. */
+const CONCEALED_CHARACTERS = 4
 const QUIT_MS = 5000
 
 /**
@@ -19,9 +21,10 @@ const QUIT_MS = 5000
  * which drips octets holds nobody. All throw StepError.
  */
 export class Connection {
-  readonly #socket: Socket
-  readonly #octets: AsyncIterator<Buffer, undefined>
+  #socket: Socket
+  #octets: AsyncIterator<Buffer, undefined>
   readonly #parser = new ReplyParser()
+  readonly #secrets: string[] = []
   readonly #o: ConnectionOptions
   #saidQuit = false
 
@@ -29,8 +32,7 @@ export class Connection {
   constructor(socket: Socket, o: ConnectionOptions) {
     this.#socket = socket
     this.#o = o
-    // Octets are taken only while a reply is awaited: a flood stays in the server's own buffers.
-    this.#octets = socket.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]()
+    this.#octets = octetsOf(socket)
   }
 
   /** The local end's address */
@@ -43,12 +45,38 @@ export class Connection {
     return this.#reply(this.#o)
   }
 
-  /** Sends one command and reads its reply. Throws, with nothing sent, where the server spoke before its turn. */
-  async command(line: string): Promise<Reply> {
-    if (/[\r\n\0]/.test(line) || line.length + 2 > COMMAND_OCTETS) throw new Error('not a command line')
+  /**
+   * Sends one command and reads its reply. Where it holds a secret, `shown` is what a transcript may have of it. Throws, with
+   * nothing sent, where the server spoke before its turn.
+   */
+  async command(line: string, shown = line): Promise<Reply> {
+    if (/[\r\n\0]/.test(line) || line.length + 2 > LINE_OCTETS) throw new Error('not a command line')
     await this.#silence()
-    this.#send(line)
+    if (shown !== line) this.conceal(line.replace(/^AUTH \S+ /, ''))
+    this.#send(line, shown)
     return this.read()
+  }
+
+  /** Hides a secret in what the server says from now on, should it say it again. */
+  conceal(secret: string): void {
+    if (secret.length >= CONCEALED_CHARACTERS) this.#secrets.push(secret)
+  }
+
+  /**
+   * Goes on within TLS, which `wrap` begins on the bare socket, at once after the reply that allows it (RFC 3207). What the server
+   * said beyond that reply came in clear: it would be taken for what TLS protects, so it ends the session.
+   */
+  async startTls<T extends { readonly socket: Socket }>(wrap: (socket: Socket) => Promise<T>): Promise<T> {
+    if (this.#parser.buffered + this.#socket.readableLength > 0) {
+      throw new StepError('the server, or somebody on the way, spoke in clear where TLS has to begin', {
+        exitStatus: EXIT.PROTOCOL,
+      })
+    }
+    await this.#octets.return?.()
+    const wrapped = await wrap(this.#socket)
+    this.#socket = wrapped.socket
+    this.#octets = octetsOf(this.#socket)
+    return wrapped
   }
 
   /**
@@ -77,13 +105,13 @@ export class Connection {
     if (this.#parser.buffered + this.#socket.readableLength === 0) return
     const reply = await this.read()
     if (reply.code === 421) {
-      throw new StepError(said(reply), { exitStatus: EXIT.TEMPFAIL, reply, lost: true })
+      throw new StepError(said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
     }
     throw new StepError(`the server spoke before its turn: ${said(reply)}`, { exitStatus: EXIT.PROTOCOL })
   }
 
-  #send(line: string): void {
-    this.#o.trace({ type: 'sent', line })
+  #send(line: string, shown = line): void {
+    this.#o.trace({ type: 'sent', line: shown })
     this.#socket.write(`${line}\r\n`)
   }
 
@@ -100,8 +128,9 @@ export class Connection {
     })
     try {
       for (;;) {
-        const reply = this.#parser.next()
-        if (reply !== undefined) {
+        const parsed = this.#parser.next()
+        if (parsed !== undefined) {
+          const reply = this.#withoutSecrets(parsed)
           this.#o.trace({ type: 'received', reply })
           return reply
         }
@@ -118,8 +147,18 @@ export class Connection {
     }
   }
 
+  #withoutSecrets(reply: Reply): Reply {
+    const hide = (text: string): string => this.#secrets.reduce((rest, secret) => rest.replaceAll(secret, '****'), text)
+    return this.#secrets.length === 0 ? reply : { ...reply, lines: reply.lines.map(hide), text: hide(reply.text) }
+  }
+
   #closed(cause?: unknown): StepError {
     const where = this.#parser.buffered > 0 ? ' in the middle of a reply' : ''
-    return new StepError(`the server closed the connection${where}`, { exitStatus: EXIT.TEMPFAIL, lost: true, cause })
+    return new StepError(`the server closed the connection${where}`, { exitStatus: EXIT.TEMPFAIL, kind: 'lost', cause })
   }
+}
+
+/** Octets are taken only while a reply is awaited: a flood stays in the server's own buffers. */
+function octetsOf(socket: Socket): AsyncIterator<Buffer, undefined> {
+  return socket.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]()
 }

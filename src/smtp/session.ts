@@ -3,9 +3,11 @@ import type { Limits } from '../deadline.js'
 import { addressesOf, type Family } from '../dns.js'
 import type { NodeName } from '../names.js'
 import { EXIT, exitStatusOf, said, SessionError, type Stage, StepError } from '../outcome.js'
+import type { Credentials } from './auth.js'
 import { connect } from './connect.js'
 import { Connection, type Line } from './connection.js'
 import type { Reply } from './reply.js'
+import type { Secured, TlsInfo, TlsPolicy } from './tls.js'
 
 /** A server to ask. */
 export type Server = {
@@ -13,6 +15,10 @@ export type Server = {
   readonly word: string
   readonly host: string
   readonly port: number
+  /** TLS from the first octet on: smtps:// */
+  readonly isImplicitTls: boolean
+  readonly tls: TlsPolicy
+  readonly credentials: Credentials | undefined
 }
 
 /** Keywords in capitals and their parameters, as EHLO lists them (RFC 5321, 4.1.1.1). */
@@ -24,6 +30,8 @@ export type TraceEvent =
   | { readonly type: 'connecting'; readonly address: string }
   | { readonly type: 'connected'; readonly address: string }
   | { readonly type: 'greeting'; readonly text: string }
+  | { readonly type: 'tls'; readonly tls: TlsInfo }
+  | { readonly type: 'warning'; readonly text: string }
   | { readonly type: 'extensions'; readonly extensions: Extensions }
   | Line
 
@@ -46,12 +54,40 @@ export type Session = {
   readonly quit: () => Promise<void>
 }
 
-/** Everything up to the first ETRN. Throws SessionError, after QUIT where the connection stands. */
+/**
+ * Everything up to the first ETRN. Where TLS isn't demanded and its handshake fails, one new connection goes without it. Throws
+ * SessionError, after QUIT where the connection stands.
+ */
 export async function open(server: Server, o: SessionOptions): Promise<Session> {
-  const { smtp, hello } = await reach(server, o)
   try {
-    const extensions = extensionsOf(expected('ehlo', 250, hello))
-    o.trace({ type: 'extensions', extensions })
+    return await dialogue(server, o)
+  } catch (error) {
+    const mayGoInClear = server.tls.level === 'may' && !server.isImplicitTls && server.credentials === undefined
+    if (
+      !(error instanceof SessionError && error.stage === 'tls' && error.kind !== 'clear text' && mayGoInClear) ||
+      o.signal.aborted
+    )
+      throw error
+    o.trace({ type: 'warning', text: `TLS: ${error.message}; going on in clear (--tls encrypt forbids it)` })
+    return dialogue({ ...server, tls: { ...server.tls, level: 'none' } }, o)
+  }
+}
+
+/** From the address to the newest list of extensions (RFC 5321, 3207, 4954). */
+async function dialogue(server: Server, o: SessionOptions): Promise<Session> {
+  const { smtp, address, hello, secured: implicit } = await reach(server, o)
+  try {
+    let extensions = extensionsOf(hello, o)
+    let secured = implicit
+    if (secured === undefined && server.tls.level !== 'none') {
+      secured = await startTls(smtp, server, extensions, o)
+      // What was listed in clear is forgotten (RFC 3207, 4.2).
+      if (secured !== undefined) extensions = extensionsOf(await ehlo(smtp, o), o)
+    }
+    if (server.credentials !== undefined) {
+      await logIn(smtp, server, server.credentials, { address, secured, extensions }, o)
+      if (!extensions.has('ETRN')) extensions = extensionsOf(await ehlo(smtp, o), o)
+    }
     if (!extensions.has('ETRN') && !o.assumeEtrn) throw notOffered(extensions)
     return {
       etrn: async (name) => step('etrn', o, () => smtp.command(`ETRN ${name}`)),
@@ -63,11 +99,13 @@ export async function open(server: Server, o: SessionOptions): Promise<Session> 
   }
 }
 
+type Reached = { smtp: Connection; address: string; secured: Secured | undefined; hello: Reply }
+
 /**
  * A connection, and the reply to EHLO. Where a session fails temporarily before that reply is there, the next address is tried
  * (RFC 5321, 5.1); the first failure is the one told.
  */
-async function reach(server: Server, o: SessionOptions): Promise<{ smtp: Connection; hello: Reply }> {
+async function reach(server: Server, o: SessionOptions): Promise<Reached> {
   let addresses = await step('dns', o, async () => addressesOf(server.host, o.family, o))
   let failure: unknown
   for (;;) {
@@ -80,10 +118,10 @@ async function reach(server: Server, o: SessionOptions): Promise<{ smtp: Connect
     o.trace({ type: 'connected', address })
     const smtp = new Connection(socket, o)
     try {
+      const secured = server.isImplicitTls ? await secure(smtp, server, await import('./tls.js'), o) : undefined
       const greeting = expected('greeting', 220, await step('greeting', o, () => smtp.read()))
       o.trace({ type: 'greeting', text: greeting.text })
-      const hello = await step('ehlo', o, () => smtp.command(`EHLO ${o.helo ?? addressLiteral(smtp.localAddress)}`))
-      return { smtp, hello }
+      return { smtp, address, secured, hello: await ehlo(smtp, o) }
     } catch (error) {
       await smtp.quit()
       failure ??= error
@@ -94,13 +132,87 @@ async function reach(server: Server, o: SessionOptions): Promise<{ smtp: Connect
   }
 }
 
+async function ehlo(smtp: Connection, o: SessionOptions): Promise<Reply> {
+  return step('ehlo', o, () => smtp.command(`EHLO ${o.helo ?? addressLiteral(smtp.localAddress)}`))
+}
+
+/** STARTTLS as the policy has it (RFC 3207); undefined: the session goes on in clear. */
+async function startTls(
+  smtp: Connection,
+  server: Server,
+  listed: Extensions,
+  o: SessionOptions,
+): Promise<Secured | undefined> {
+  const isDemanded = server.tls.level !== 'may'
+  if (!listed.has('STARTTLS')) {
+    if (!isDemanded) return undefined
+    throw new SessionError('starttls', "the server doesn't offer TLS, and it is demanded", {
+      exitStatus: EXIT.PROTOCOL,
+    })
+  }
+  // Loaded and made ready before the command: nothing may come between its reply and the handshake.
+  const tls = await import('./tls.js')
+  tls.prepare(server.tls)
+  const reply = await step('starttls', o, () => smtp.command('STARTTLS'))
+  if (reply.code === 220) return secure(smtp, server, tls, o)
+  if (isDemanded || reply.code === 421) expected('starttls', 220, reply)
+  o.trace({ type: 'warning', text: `STARTTLS: ${said(reply)}; going on in clear (--tls encrypt forbids it)` })
+  return undefined
+}
+
+async function secure(
+  smtp: Connection,
+  { host, isImplicitTls, tls: policy }: Server,
+  { handshake }: typeof import('./tls.js'),
+  o: SessionOptions,
+): Promise<Secured> {
+  return step(isImplicitTls ? 'tls' : 'starttls', o, async () => {
+    const secured = await smtp.startTls((socket) => step('tls', o, () => handshake(socket, host, policy, o)))
+    o.trace({ type: 'tls', tls: secured.tls })
+    return secured
+  })
+}
+
+type Known = { readonly address: string; readonly secured: Secured | undefined; readonly extensions: Extensions }
+
+/** AUTH, where the credentials can't be read on the way (RFC 4954). */
+async function logIn(
+  smtp: Connection,
+  server: Server,
+  credentials: Credentials,
+  known: Known,
+  o: SessionOptions,
+): Promise<void> {
+  const { address, secured, extensions } = known
+  return step('auth', o, async () => {
+    if (secured?.tls.verified !== true && !isLoopback(address)) throw unsafe(secured !== undefined)
+    const { authenticate } = await import('./auth.js')
+    const { password = '' } = credentials
+    for (const secret of [password, Buffer.from(password).toString('base64')]) smtp.conceal(secret)
+    return authenticate((line, shown) => smtp.command(line, shown), credentials, {
+      host: server.host,
+      port: server.port,
+      exporter: secured?.exporter,
+      hasCertificate: secured !== undefined && server.tls.cert !== undefined,
+      offered: (extensions.get('AUTH') ?? '').toUpperCase().split(' ').filter(Boolean),
+    })
+  })
+}
+
+function unsafe(isTls: boolean): StepError {
+  const how = isTls ? 'over TLS that is not verified' : 'in clear'
+  const advice = '--tls verify checks the certificate, --tls-fingerprint pins it'
+  return new StepError(`user and password are not sent ${how}`, { exitStatus: EXIT.NOPERM, advice })
+}
+
 /** Tells the stage to the trace and puts it on what the work throws. */
 async function step<T>(stage: Stage, o: SessionOptions, work: () => Promise<T>): Promise<T> {
   o.trace({ type: 'step', stage })
   try {
     return await work()
   } catch (error) {
-    if (error instanceof StepError) throw new SessionError(stage, error.message, error)
+    if (error instanceof StepError && !(error instanceof SessionError))
+      throw new SessionError(stage, error.message, error)
     throw error
   }
 }
@@ -110,14 +222,17 @@ function expected(stage: Stage, code: number, reply: Reply): Reply {
   throw new SessionError(stage, said(reply), { exitStatus: exitStatusOf(stage, reply), reply })
 }
 
-/** The first line is the server's name, whatever it looks like. */
-function extensionsOf(hello: Reply): Extensions {
-  return new Map(
-    hello.lines.slice(1).map((line) => {
+/** The list of an EHLO reply; its first line is the server's name, whatever it looks like. */
+function extensionsOf(hello: Reply, o: SessionOptions): Extensions {
+  const lines = expected('ehlo', 250, hello).lines.slice(1)
+  const extensions = new Map(
+    lines.map((line) => {
       const [, keyword = '', parameters = ''] = /^(\S*)\s*(.*)$/.exec(line) ?? []
       return [keyword.toUpperCase(), parameters]
     }),
   )
+  o.trace({ type: 'extensions', extensions })
+  return extensions
 }
 
 function notOffered(extensions: Extensions): SessionError {
@@ -127,4 +242,8 @@ function notOffered(extensions: Extensions): SessionError {
 
 function addressLiteral(address: string): string {
   return isIPv6(address) ? `[IPv6:${address.replace(/%.*/, '')}]` : `[${address}]`
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
 }

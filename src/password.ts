@@ -1,0 +1,102 @@
+import { spawn } from 'node:child_process'
+import { openSync } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
+import { platform } from 'node:os'
+import { createInterface } from 'node:readline'
+import { Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { ReadStream, WriteStream } from 'node:tty'
+import { EXIT, UsageError } from './outcome.js'
+
+/** Where a password can come from, in the order in which they count. */
+export type Sources = {
+  readonly file: string | undefined
+  readonly command: string | undefined
+  /** ETRN_PASSWORD */
+  readonly environment: string | undefined
+  readonly warn: (message: string) => void
+  /** Ends the process, as ^C at the prompt wants it. */
+  readonly interrupt: () => void
+}
+
+/** The password; asked for on the terminal where nothing else has it. Throws UsageError: 64, or 66 where the source gives none. */
+export async function passwordOf({ file, command, environment, warn, interrupt }: Sources): Promise<string> {
+  if (file !== undefined) return firstLine(await contents(file, warn), `--password-file ${file}`)
+  if (command !== undefined) return firstLine(await printed(command), '--password-command')
+  if (environment !== undefined) return firstLine(environment, 'ETRN_PASSWORD')
+  return asked(interrupt)
+}
+
+/** Read by the group or by everybody */
+const OTHERS_READ = 0o044
+
+async function contents(file: string, warn: (message: string) => void): Promise<string> {
+  try {
+    const { mode } = await stat(file)
+    if ((mode & OTHERS_READ) !== 0 && platform() !== 'win32')
+      warn(`${file}: others may read this password; chmod 600 ${file}`)
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`--password-file ${file}: ${messageOf(error)}`, EXIT.NOINPUT, error)
+  }
+}
+
+/** What a shell's command prints; it may ask on the terminal itself. */
+async function printed(command: string): Promise<string> {
+  const child = spawn(command, { shell: true, stdio: ['inherit', 'pipe', 'inherit'] })
+  const ended = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message))
+    child.once('close', (status, signal) =>
+      resolve(status === 0 ? '' : `it ended with ${signal ?? `status ${String(status)}`}`),
+    )
+  })
+  const [output, failure] = await Promise.all([text(child.stdout), ended])
+  if (failure !== '') throw new UsageError(`--password-command: ${failure}`, EXIT.NOINPUT)
+  return output
+}
+
+function firstLine(given: string, source: string): string {
+  const password = given.replace(/\r?\n.*$/s, '')
+  if (password === '') throw new UsageError(`${source}: there is no password in its first line`, EXIT.NOINPUT)
+  if (password.includes('\0')) throw new UsageError(`${source}: a password has no NUL`, EXIT.NOINPUT)
+  return password
+}
+
+/** Asks on the terminal, whatever standard input is, and shows nothing of what is typed. */
+async function asked(interrupt: () => void): Promise<string> {
+  const terminal = terminalOf()
+  if (terminal === undefined) {
+    throw new UsageError('a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD')
+  }
+  const { input, output } = terminal
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const lines = createInterface({ input, output: nowhere, terminal: true })
+  const end = (): void => {
+    lines.close()
+    output.end('\n')
+    input.destroy()
+  }
+  lines.once('SIGINT', () => {
+    end()
+    interrupt()
+  })
+  output.write('Password: ')
+  const password = await new Promise<string>((resolve) => {
+    lines.once('line', resolve)
+    lines.once('close', () => resolve(''))
+  })
+  end()
+  return firstLine(password, 'the terminal')
+}
+
+function terminalOf(): { input: ReadStream; output: WriteStream } | undefined {
+  try {
+    return { input: new ReadStream(openSync('/dev/tty', 'r')), output: new WriteStream(openSync('/dev/tty', 'w')) }
+  } catch {
+    return undefined
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,253 @@
+import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
+import { EXIT, exitStatusOf, said, StepError } from '../outcome.js'
+import { printable } from '../printable.js'
+import type { Reply } from './reply.js'
+
+/** What a server may be told to let us in. */
+export type Credentials = {
+  readonly user: string
+  /** A password, or the token of XOAUTH2 and OAUTHBEARER; undefined: there is none, as for EXTERNAL */
+  readonly password: string | undefined
+  /** The mechanism that --auth names; undefined: the strongest that both know */
+  readonly mechanism: MechanismName | undefined
+}
+
+/** What a mechanism can build on. */
+export type Surroundings = {
+  readonly host: string
+  readonly port: number
+  /** The connection's TLS exporter (RFC 9266); undefined: none */
+  readonly exporter: Uint8Array | undefined
+  /** The client showed a certificate of its own. */
+  readonly hasCertificate: boolean
+  /** Mechanisms that the server lists, in capitals */
+  readonly offered: readonly string[]
+}
+
+/**
+ * A mechanism at work: it yields a response and is sent the challenge that follows. The first one is the initial response, or
+ * undefined where the server begins; empty is not the same as none (RFC 4954, 4). Returning ends the mechanism's part: no further
+ * challenge is expected. Throws StepError where the server isn't what it says.
+ */
+type Exchange = Steps | AsyncSteps
+type Steps = Generator<Buffer | undefined, void, Buffer>
+type AsyncSteps = AsyncGenerator<Buffer | undefined, void, Buffer>
+
+type Mechanism = {
+  readonly name: string
+  readonly isPossible: (c: Credentials, s: Surroundings) => boolean
+  /** Used only where --auth names it */
+  readonly isOnRequest?: true
+  readonly exchange: (c: Credentials, s: Surroundings) => Exchange
+}
+
+const hasPassword = ({ password }: Credentials): boolean => password !== undefined
+
+/** The strongest first. */
+const MECHANISMS = [
+  { name: 'EXTERNAL', isPossible: (_, { hasCertificate }) => hasCertificate, exchange: external },
+  {
+    name: 'SCRAM-SHA-256-PLUS',
+    isPossible: (c, { exporter }) => hasPassword(c) && exporter !== undefined,
+    exchange: (c, s) => scram('sha256', c, s, true),
+  },
+  { name: 'SCRAM-SHA-256', isPossible: hasPassword, exchange: (c, s) => scram('sha256', c, s) },
+  { name: 'SCRAM-SHA-1', isPossible: hasPassword, exchange: (c, s) => scram('sha1', c, s) },
+  { name: 'CRAM-MD5', isPossible: hasPassword, exchange: cramMd5 },
+  { name: 'PLAIN', isPossible: hasPassword, exchange: plain },
+  { name: 'LOGIN', isPossible: hasPassword, exchange: login },
+  { name: 'XOAUTH2', isPossible: hasPassword, isOnRequest: true, exchange: xoauth2 },
+  { name: 'OAUTHBEARER', isPossible: hasPassword, isOnRequest: true, exchange: oauthBearer },
+] as const satisfies readonly Mechanism[]
+export type MechanismName = (typeof MECHANISMS)[number]['name']
+export const MECHANISM_NAMES: readonly MechanismName[] = MECHANISMS.map(({ name }) => name)
+
+/** Octets of a command line, CRLF included (RFC 5321, 4.5.3.1.4) */
+const COMMAND_OCTETS = 512
+/** Challenges in one exchange; no mechanism here needs more than three. */
+const ROUNDS = 8
+/** How long the server may make us compute (RFC 7677, 4 has the lower bound). */
+const ITERATIONS = { least: 4096, most: 1_000_000 }
+const EMPTY = Buffer.alloc(0)
+const HIDDEN = '****'
+
+/** Sends a line that a transcript shows as `shown`, and gives the whole reply. */
+export type Say = (line: string, shown: string) => Promise<Reply>
+
+/** The AUTH exchange (RFC 4954, section 4). Throws StepError: 77, 75 for a 4xx, 76 where the server breaks the mechanism. */
+export async function authenticate(say: Say, c: Credentials, s: Surroundings): Promise<void> {
+  const mechanism = mechanismFor(c, s)
+  const exchange = mechanism.exchange(c, s)
+  let response = (await exchange.next()).value ?? undefined
+  const command = `AUTH ${mechanism.name}`
+  const whole = response === undefined ? command : `${command} ${response.toString('base64') || '='}`
+  let reply: Reply
+  if (whole.length + 2 <= COMMAND_OCTETS) {
+    reply = await say(whole, response === undefined ? command : `${command} ${HIDDEN}`)
+    response = undefined
+  } else reply = await say(command, command)
+  for (let rounds = 0; reply.code === 334; rounds++) {
+    try {
+      if (rounds === ROUNDS) throw broken(`more than ${ROUNDS} challenges`)
+      // What was too long for the command is the answer to an empty challenge.
+      response ??= (await exchange.next(challengeOf(reply))).value ?? undefined
+      if (response === undefined) throw broken('a challenge more than the mechanism has')
+    } catch (error) {
+      await say('*', '*')
+      throw error
+    }
+    reply = await say(response.toString('base64'), HIDDEN)
+    response = undefined
+  }
+  if (reply.code !== 235) throw refused(reply, mechanism, c, s)
+  // A server that has to prove itself must have done so by now.
+  await exchange.next(EMPTY)
+}
+
+function mechanismFor(c: Credentials, s: Surroundings): Mechanism {
+  if (s.offered.length === 0)
+    throw impossible('the server offers no authentication here', 'another port, or TLS, may have it: 587, smtps://')
+  const known: readonly Mechanism[] = MECHANISMS
+  if (c.mechanism !== undefined) {
+    const named = known.find(({ name }) => name === c.mechanism)
+    if (named === undefined || !s.offered.includes(named.name)) {
+      throw impossible(`the server doesn't offer ${c.mechanism}; it has ${s.offered.join(', ')}`)
+    }
+    if (named.isPossible(c, s)) return named
+    throw impossible(
+      `${named.name} needs ${named.name === 'EXTERNAL' ? '--tls-cert' : 'a password, and TLS 1.3 where its name ends in PLUS'}`,
+    )
+  }
+  const strongest = candidates(c, s)[0]
+  if (strongest === undefined) throw impossible(`no mechanism in common; the server has ${s.offered.join(', ')}`)
+  return strongest
+}
+
+function candidates(c: Credentials, s: Surroundings): Mechanism[] {
+  const known: readonly Mechanism[] = MECHANISMS
+  return known.filter((m) => m.isOnRequest !== true && s.offered.includes(m.name) && m.isPossible(c, s))
+}
+
+function challengeOf({ lines }: Reply): Buffer {
+  const [text = '', ...more] = lines
+  if (more.length > 0 || !/^(?:[a-z0-9+/]{4})*(?:[a-z0-9+/]{2}==|[a-z0-9+/]{3}=)?$/i.test(text))
+    throw broken('a challenge that is not base64')
+  return Buffer.from(text, 'base64')
+}
+
+function refused(reply: Reply, used: Mechanism, c: Credentials, s: Surroundings): StepError {
+  const other = candidates(c, s).find((m) => m !== used)
+  const advice =
+    other === undefined ? 'check user and password' : `check user and password; else try --auth ${other.name}`
+  return new StepError(said(reply), { exitStatus: exitStatusOf('auth', reply), reply, advice })
+}
+
+function impossible(message: string, advice?: string): StepError {
+  return new StepError(message, { exitStatus: EXIT.NOPERM, advice })
+}
+
+function broken(message: string): StepError {
+  return new StepError(message, { exitStatus: EXIT.PROTOCOL })
+}
+
+/** RFC 4422, appendix A: who we are, the certificate has said. */
+function* external({ user }: Credentials): Steps {
+  yield Buffer.from(user)
+}
+
+/** RFC 4616 */
+function* plain({ user, password = '' }: Credentials): Steps {
+  yield Buffer.from(`\0${user}\0${password}`)
+}
+
+/** draft-murchison-sasl-login: what the prompts say doesn't matter. */
+function* login({ user, password = '' }: Credentials): Steps {
+  yield undefined
+  yield Buffer.from(user)
+  yield Buffer.from(password)
+}
+
+/** RFC 2195 */
+function* cramMd5({ user, password = '' }: Credentials): Steps {
+  const challenge = yield undefined
+  yield Buffer.from(`${user} ${createHmac('md5', password).update(challenge).digest('hex')}`)
+}
+
+/** Google's and Microsoft's: a challenge is an error, to be answered with nothing. */
+function* xoauth2({ user, password = '' }: Credentials): Steps {
+  yield Buffer.from(`user=${user}\x01auth=Bearer ${password}\x01\x01`)
+  yield EMPTY
+}
+
+/** RFC 7628: a challenge is an error, to be answered with a lone separator (3.2.3). */
+function* oauthBearer({ user, password = '' }: Credentials, { host, port }: Surroundings): Steps {
+  const name = escaped(user)
+  yield Buffer.from(`n,a=${name},\x01host=${host}\x01port=${port}\x01auth=Bearer ${password}\x01\x01`)
+  yield Buffer.from('\x01')
+}
+
+/**
+ * RFC 5802 and 7677; with an exporter the PLUS variant (RFC 9266). The server's signature is checked: only who knows the
+ * password can make it.
+ */
+export async function* scram(
+  hash: 'sha1' | 'sha256',
+  { user, password = '' }: Credentials,
+  { exporter, offered }: Pick<Surroundings, 'exporter' | 'offered'>,
+  isPlus = false,
+  nonce = randomBytes(18).toString('base64'),
+): AsyncSteps {
+  // y: we could bind to the channel, but the server doesn't offer it; a server that did would notice that it was cut out.
+  const couldBind = exporter !== undefined && !offered.some((name) => name.endsWith('-PLUS'))
+  const header = isPlus ? 'p=tls-exporter,,' : couldBind ? 'y,,' : 'n,,'
+  const bare = `n=${escaped(await prepared(user))},r=${nonce}`
+  const first = (yield Buffer.from(header + bare)).toString()
+  const { r, s, i } = attributesOf(first)
+  const iterations = /^[1-9]\d{0,9}$/.test(i ?? '') ? Number(i) : 0
+  if (!first.startsWith('r=') || !r?.startsWith(nonce) || r === nonce || s === undefined)
+    throw broken("a challenge that is not SCRAM's")
+  if (iterations < ITERATIONS.least || iterations > ITERATIONS.most) {
+    throw broken(`${printable(i ?? 'no')} iterations wanted; ${ITERATIONS.least} to ${ITERATIONS.most} are taken`)
+  }
+  const size = createHash(hash).digest().length
+  const salted = await promisify(pbkdf2)(await prepared(password), Buffer.from(s, 'base64'), iterations, size, hash)
+  const hmac = (key: Uint8Array, text: string): Buffer => createHmac(hash, key).update(text).digest()
+  const binding = Buffer.concat([Buffer.from(header), isPlus ? (exporter ?? EMPTY) : EMPTY])
+  const unproven = `c=${binding.toString('base64')},r=${r}`
+  const transcript = `${bare},${first},${unproven}`
+  const clientKey = hmac(salted, 'Client Key')
+  const signature = hmac(createHash(hash).update(clientKey).digest(), transcript)
+  const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (signature[index] ?? 0)))
+  const { v, e } = attributesOf((yield Buffer.from(`${unproven},p=${proof.toString('base64')}`)).toString())
+  if (e !== undefined) throw impossible(`the server says ${printable(e)}`, 'check user and password')
+  const expected = hmac(hmac(salted, 'Server Key'), transcript)
+  const shown = Buffer.from(v ?? '', 'base64')
+  if (shown.length !== expected.length || !timingSafeEqual(shown, expected)) {
+    throw broken("the server doesn't prove that it knows the password: it is not the one that it says")
+  }
+  yield EMPTY
+}
+
+function attributesOf(message: string): Readonly<Record<string, string | undefined>> {
+  return Object.fromEntries(message.split(',').map((attribute) => [attribute.slice(0, 1), attribute.slice(2)]))
+}
+
+/** A user's name within a list of attributes (RFC 5802, 5.1) */
+function escaped(user: string): string {
+  return user.replaceAll('=', '=3D').replaceAll(',', '=2C')
+}
+
+/** SASLprep (RFC 4013), which changes nothing in printable ASCII. */
+async function prepared(text: string): Promise<string> {
+  if (/^[\x20-\x7e]*$/.test(text)) return text
+  const { saslprep } = await import('./saslprep.js')
+  try {
+    return saslprep(text)
+  } catch (cause) {
+    throw new StepError('the user or the password has characters that SCRAM does not take', {
+      exitStatus: EXIT.NOPERM,
+      cause,
+    })
+  }
+}

@@ -1,0 +1,229 @@
+import { X509Certificate } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { isIP, type Socket } from 'node:net'
+import { connect, createSecureContext, type SecureContext, type SecureVersion, type TLSSocket } from 'node:tls'
+import { deadline, type Limits, seconds } from '../deadline.js'
+import { EXIT, StepError } from '../outcome.js'
+import { printable } from '../printable.js'
+
+/** Postfix's words: no TLS; if it is offered; demanded; demanded, with a certificate that holds. */
+export type TlsLevel = 'none' | 'may' | 'encrypt' | 'verify'
+
+export type TlsPolicy = {
+  readonly level: TlsLevel
+  /** The certificate's SHA-256, 64 hex digits in capitals: it is pinned, and its chain and name don't matter. */
+  readonly fingerprint: string | undefined
+  /** The name that the certificate must have; undefined: the host's */
+  readonly name: string | undefined
+  /** Authorities in PEM; undefined: the system's */
+  readonly ca: string | undefined
+  /** The client's own certificate and key, in PEM */
+  readonly cert: string | undefined
+  readonly key: string | undefined
+  readonly minVersion: SecureVersion
+}
+
+/** What a handshake came to. */
+export type TlsInfo = {
+  readonly protocol: string
+  readonly cipher: string
+  /** The chain and the name hold, or the certificate is the pinned one. */
+  readonly verified: boolean
+}
+
+export type Secured = {
+  readonly socket: TLSSocket
+  readonly tls: TlsInfo
+  /** Octets that this very connection has in common with the server alone (RFC 9266); undefined before TLS 1.3 */
+  readonly exporter: Uint8Array | undefined
+}
+
+/** Where systems keep their authorities; Node has a list of its own, which knows no local one. */
+const SYSTEM_CA = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem']
+
+const contexts = new WeakMap<TlsPolicy, SecureContext>()
+
+/** What can be made ready before the server is asked for TLS. Throws what OpenSSL says of a bad certificate or key. */
+export function prepare(policy: TlsPolicy): SecureContext {
+  const context =
+    contexts.get(policy) ??
+    createSecureContext({
+      ca: policy.level === 'verify' && policy.fingerprint === undefined ? (policy.ca ?? systemCa()) : [],
+      ...(policy.cert === undefined ? {} : { cert: policy.cert, key: policy.key ?? policy.cert }),
+      minVersion: policy.minVersion,
+      // OpenSSL takes versions before 1.2 at this level only.
+      ...(policy.minVersion < 'TLSv1.2' ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
+    })
+  contexts.set(policy, context)
+  return context
+}
+
+/**
+ * The handshake on a connected socket, and the check of what the policy demands. The wrapped socket must not be used any more.
+ * Throws StepError: 75 where the connection or the time ended, else 76.
+ */
+export async function handshake(socket: Socket, host: string, policy: TlsPolicy, limits: Limits): Promise<Secured> {
+  const name = policy.name ?? host
+  const secured = connect({
+    socket,
+    secureContext: prepare(policy),
+    host: name,
+    ...(isIP(name) === 0 ? { servername: name } : {}),
+    // Checked below, where the certificate is still there to tell what is wrong with it.
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  })
+  let over: StepError | undefined
+  const callOff = deadline(limits, `no TLS handshake within ${seconds(limits.timeoutMs)}`, (reason) => {
+    over = reason
+    secured.destroy(reason)
+  })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      secured.once('secureConnect', resolve)
+      // It stays: a socket without a listener would end the process.
+      secured.on('error', reject)
+      secured.once('close', () => reject(new Error('closed')))
+    })
+    check(secured, name, policy)
+    return securedOf(secured, policy)
+  } catch (error) {
+    secured.destroy()
+    throw over ?? (error instanceof StepError ? error : failed(error, policy))
+  } finally {
+    callOff()
+  }
+}
+
+function securedOf(socket: TLSSocket, policy: TlsPolicy): Secured {
+  const protocol = socket.getProtocol() ?? 'unknown'
+  const tls = { protocol, cipher: socket.getCipher().name, verified: isVerified(policy) }
+  if (protocol !== 'TLSv1.3') return { socket, tls, exporter: undefined }
+  return { socket, tls, exporter: socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) }
+}
+
+/** Whether a handshake that went well under this policy proves who the server is. */
+function isVerified({ level, fingerprint }: TlsPolicy): boolean {
+  return level === 'verify' || fingerprint !== undefined
+}
+
+function systemCa(): string[] | undefined {
+  const file = SYSTEM_CA.find((name) => existsSync(name))
+  return file === undefined ? undefined : [readFileSync(file, 'utf8')]
+}
+
+/** Throws StepError where the certificate is not what the policy demands. */
+function check(socket: TLSSocket, name: string, policy: TlsPolicy): void {
+  const certificate = socket.getPeerX509Certificate()
+  if (certificate === undefined) throw refused('the server has no certificate', 'ask your provider')
+  const pin = `--tls-fingerprint ${certificate.fingerprint256}`
+  if (policy.fingerprint !== undefined) {
+    if (certificate.fingerprint256.replaceAll(':', '') === policy.fingerprint) return
+    throw refused(
+      `the certificate is not the pinned one, but ${certificate.fingerprint256}`,
+      'if the provider has renewed it, pin that one',
+    )
+  }
+  if (policy.level !== 'verify') return
+  // A code of OpenSSL's, though the types say that it is an error.
+  const problem = socket.authorized ? undefined : String(socket.authorizationError)
+  if (problem !== undefined) throw chainProblem(problem, certificate, pin)
+  const fits = isIP(name) === 0 ? certificate.checkHost(name, { partialWildcards: false }) : certificate.checkIP(name)
+  if (fits !== undefined) return
+  const names = namesOf(certificate)
+  const advice = names[0] === undefined ? pin : `--tls-name ${names[0]}`
+  throw refused(
+    `the certificate is for ${listed(names)}, not ${name}`,
+    `try ${advice}, if that is your provider, or ask it`,
+  )
+}
+
+function chainProblem(code: string, certificate: X509Certificate, pin: string): StepError {
+  const issuer = printable(certificate.issuer.replaceAll('\n', ', '))
+  const pinIt = `${pin} takes this one, if you know that it is right`
+  switch (code) {
+    case 'CERT_HAS_EXPIRED':
+      return refused(
+        `the certificate, or its issuer's, expired: it was valid to ${day(certificate.validTo)}`,
+        `ask the provider to renew it; ${pinIt}`,
+      )
+    case 'CERT_NOT_YET_VALID':
+      return refused(`the certificate is valid from ${day(certificate.validFrom)} only`, "is this host's clock right?")
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+      return refused('the certificate is signed by itself alone', pinIt)
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'UNABLE_TO_GET_ISSUER_CERT':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+      return refused(
+        `the certificate's issuer is not known here: ${issuer}`,
+        `--tls-ca FILE names your provider's authority; ${pinIt}`,
+      )
+    default:
+      return refused(`the certificate does not hold: ${code}`, pinIt)
+  }
+}
+
+/** What broke the handshake off, in words. */
+function failed(error: unknown, { minVersion }: TlsPolicy): StepError {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (isClearText(code)) {
+    const advice = 'is it the right port? smtps:// begins with TLS, smtp:// comes to it by STARTTLS'
+    return new StepError('what answers is not TLS', {
+      exitStatus: EXIT.PROTOCOL,
+      kind: 'clear text',
+      advice,
+      cause: error,
+    })
+  }
+  if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(code)) {
+    return refused(
+      `the server has no TLS as new as ${minVersion}`,
+      '--tls-min TLSv1 allows what is older, for what it is worth',
+      error,
+    )
+  }
+  if (!code.startsWith('ERR_SSL') && !code.startsWith('ERR_OSSL')) {
+    return new StepError('the server closed the connection within the handshake', {
+      exitStatus: EXIT.TEMPFAIL,
+      kind: 'lost',
+      cause: error,
+    })
+  }
+  const alert = code
+    .replace(/^ERR_(?:O?SSL)_(?:(?:SSL|TLS)V\d+_)?/, '')
+    .replaceAll('_', ' ')
+    .toLowerCase()
+  return refused(`the handshake failed: ${alert}`, 'ask your provider', error)
+}
+
+/** A server that goes on in clear where TLS has to begin is no TLS server, or somebody on the way speaks for it. */
+function isClearText(code: string): boolean {
+  return /WRONG_VERSION_NUMBER|HTTP_REQUEST|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|UNKNOWN_PROTOCOL/.test(code)
+}
+
+function refused(message: string, advice: string, cause?: unknown): StepError {
+  return new StepError(message, { exitStatus: EXIT.PROTOCOL, advice, cause })
+}
+
+/** The host names of a certificate, as far as a message has room. */
+function namesOf(certificate: X509Certificate): string[] {
+  const names = [...(certificate.subjectAltName ?? '').matchAll(/(?:DNS|IP Address):([^,\s]+)/g)].map(
+    ([, name = '']) => name,
+  )
+  const common = /^CN=(.*)$/m.exec(certificate.subject)?.[1]
+  return (names.length > 0 ? names : common === undefined ? [] : [common]).map(printable)
+}
+
+const LISTED = 4
+
+function listed(names: readonly string[]): string {
+  if (names.length === 0) return 'no host'
+  return names.slice(0, LISTED).join(', ') + (names.length > LISTED ? ', ...' : '')
+}
+
+/** `2026-11-24` of OpenSSL's `Nov 24 12:00:00 2026 GMT` */
+function day(date: string): string {
+  const time = new Date(date)
+  return Number.isNaN(time.valueOf()) ? printable(date) : time.toISOString().slice(0, 10)
+}

@@ -1,0 +1,104 @@
+import { readFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { checkedArgument, checkedWord } from './names.js'
+import type { Options } from './options.js'
+import { EXIT, UsageError } from './outcome.js'
+import type { Sources } from './password.js'
+import type { Target } from './servers.js'
+import type { Credentials } from './smtp/auth.js'
+import type { Server } from './smtp/session.js'
+import type { TlsLevel, TlsPolicy } from './smtp/tls.js'
+
+/**
+ * How far each server is trusted, and what it may be told: the options' TLS policy and login, with their files read. Throws
+ * UsageError.
+ */
+export async function trusted(
+  targets: readonly Target[],
+  options: Options,
+  sources: PasswordSources,
+): Promise<Server[]> {
+  const policy = await policyOf(options)
+  const credentials = await credentialsOf(targets, options, sources)
+  return targets.map((target) => {
+    return { ...target, tls: { ...policy, level: levelOf(target, options, credentials) }, credentials }
+  })
+}
+
+type PasswordSources = Omit<Sources, 'file' | 'command'>
+
+/** What is said to be checked is checked; a login goes to nobody unknown, but for this host itself. */
+function levelOf(target: Target, options: Options, credentials: Credentials | undefined): TlsLevel {
+  const { tls: said, 'tls-fingerprint': pin, 'tls-ca': ca, 'tls-name': name } = options
+  if (pin !== undefined && (said === 'none' || said === 'may')) {
+    throw new UsageError(`--tls ${said} contradicts --tls-fingerprint: type --tls verify, or leave it out`)
+  }
+  if (target.isImplicitTls) return 'verify'
+  const isChecked = pin !== undefined || ca !== undefined || name !== undefined
+  return said ?? (isChecked || (credentials !== undefined && !isThisHost(target.host)) ? 'verify' : 'may')
+}
+
+function isThisHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+async function policyOf(options: Options): Promise<Omit<TlsPolicy, 'level'>> {
+  const { 'tls-ca': ca, 'tls-cert': cert, 'tls-key': key, 'tls-name': name } = options
+  if (cert === undefined && key !== undefined) throw new UsageError('--tls-key belongs to --tls-cert: type both')
+  return {
+    fingerprint: options['tls-fingerprint'],
+    name: name === undefined ? undefined : checkedArgument('--tls-name', name),
+    ca: ca === undefined ? undefined : await certificate('--tls-ca', ca),
+    ...(cert === undefined ? { cert: undefined, key: undefined } : await identity(cert, key)),
+    minVersion: options['tls-min'] ?? 'TLSv1.2',
+  }
+}
+
+async function certificate(option: string, file: string): Promise<string> {
+  const { X509Certificate } = await import('node:crypto')
+  return pem(option, file, (text) => new X509Certificate(text))
+}
+
+/** The client's own certificate and its key, which fit together. */
+async function identity(certFile: string, keyFile: string | undefined): Promise<{ cert: string; key: string }> {
+  const { createPrivateKey, X509Certificate } = await import('node:crypto')
+  const option = keyFile === undefined ? '--tls-cert' : '--tls-key'
+  const cert = await certificate('--tls-cert', certFile)
+  const key = await pem(option, keyFile ?? certFile, createPrivateKey)
+  if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) return { cert, key }
+  throw new UsageError(`${option} ${keyFile ?? certFile}: the key is not that of the certificate`, EXIT.NOINPUT)
+}
+
+async function pem(option: string, file: string, check: (text: string) => unknown): Promise<string> {
+  try {
+    const text = await readFile(file, 'utf8')
+    check(text)
+    return text
+  } catch (error) {
+    throw new UsageError(
+      `${option} ${file}: ${error instanceof Error ? error.message : String(error)}`,
+      EXIT.NOINPUT,
+      error,
+    )
+  }
+}
+
+async function credentialsOf(
+  targets: readonly Target[],
+  options: Options,
+  sources: PasswordSources,
+): Promise<Credentials | undefined> {
+  const { auth: mechanism, 'password-file': file, 'password-command': command } = options
+  const user = options.user ?? targets.find((target) => target.user !== undefined)?.user
+  if (user === undefined && mechanism !== 'EXTERNAL') {
+    if (mechanism !== undefined) throw new UsageError(`--auth ${mechanism} needs a user: type --user U`)
+    if (file !== undefined || command !== undefined) throw new UsageError('a password needs a user: type --user U')
+    return undefined
+  }
+  if (targets.length > 1) throw new UsageError('a login belongs to one server: ask the others in a run of their own')
+  const name = checkedWord('--user', user ?? '')
+  // The certificate says it all.
+  if (mechanism === 'EXTERNAL') return { user: name, password: undefined, mechanism }
+  const { passwordOf } = await import('./password.js')
+  return { user: name, password: await passwordOf({ ...sources, file, command }), mechanism }
+}
