@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { etrn, etrnJson } from './command.js'
 import { type Answer, nameServer } from './name-server.js'
 import { isInNamespace } from './namespace.js'
@@ -13,6 +14,7 @@ const ASKED: Conversation = [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...B
 const PORT = 2500
 const ARGS = [`mail.example:${PORT}`, '--helo', 'gw.site.example', '--timeout', '2s', 'site.example']
 
+const fixture = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url))
 const resolvConf = (text: string): void => writeFileSync('/etc/resolv.conf', text)
 const hosts = (text: string): void => writeFileSync('/etc/hosts', text)
 const hostname = (name: string): void => void execFileSync('hostname', [name])
@@ -183,6 +185,62 @@ if (isInNamespace(import.meta.url)) {
     without('::1', /no IPv4 address/)
     test('a control character is a usage error', async () => {
       assert.equal((await etrn([`127.0.0.1:${PORT}`, 'site.example', '--interface', 'a\x1bb'])).status, 64)
+    })
+  })
+
+  suite('a login to another host than this', () => {
+    const AWAY = '198.51.100.1'
+    const LISTED: Conversation = [
+      'S: 220 mx',
+      'C: EHLO gw.site.example',
+      'S: 250-mx',
+      'S: 250-AUTH PLAIN',
+      'S: 250 ETRN',
+      ...BYE,
+    ]
+    const kept = (title: string, options: readonly string[], status: number, message: RegExp): void =>
+      void test(title, async (t) => {
+        const server = await at(t, AWAY, LISTED)
+        const args = [`${AWAY}:${PORT}`, '--helo', 'gw.site.example', '--user', 'site', ...options, 'site.example']
+        const run = await etrn(args, { env: { ETRN_PASSWORD: 'secret' } })
+        await server.verify()
+        assert.equal(run.status, status)
+        assert.match(run.stderr, message)
+      })
+    kept('wants verified TLS', [], 76, /STARTTLS: the server doesn't offer TLS, and it is demanded/)
+    kept(
+      'is not sent in clear',
+      ['--tls', 'may'],
+      77,
+      /AUTH: user and password are not sent in clear; .*\n {2}--tls verify .*--tls-fingerprint/,
+    )
+    kept('nor where TLS is switched off', ['--tls', 'none'], 77, /not sent in clear/)
+    test('nor over TLS that is not verified', async (t) => {
+      const tls = { cert: readFileSync(fixture('self.pem')), key: readFileSync(fixture('self.key')) }
+      const server = await at(t, AWAY, [
+        'S: 220 mx',
+        'C: EHLO gw.site.example',
+        'S: 250-mx',
+        'S: 250 STARTTLS',
+        'C: STARTTLS',
+        'S: 220 go',
+        { tls },
+        ...LISTED.slice(1),
+      ])
+      const args = [
+        `${AWAY}:${PORT}`,
+        '--helo',
+        'gw.site.example',
+        '--user',
+        'site',
+        '--tls',
+        'encrypt',
+        'site.example',
+      ]
+      const run = await etrn(args, { env: { ETRN_PASSWORD: 'secret' } })
+      await server.verify()
+      assert.equal(run.status, 77)
+      assert.match(run.stderr, /AUTH: user and password are not sent over TLS that is not verified/)
     })
   })
 

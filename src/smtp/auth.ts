@@ -65,8 +65,6 @@ export const MECHANISM_NAMES: readonly MechanismName[] = MECHANISMS.map(({ name 
 
 /** Octets of a command line, CRLF included (RFC 5321, 4.5.3.1.4) */
 const COMMAND_OCTETS = 512
-/** Challenges in one exchange; no mechanism here needs more than three. */
-const ROUNDS = 8
 /** How long the server may make us compute (RFC 7677, 4 has the lower bound). */
 const ITERATIONS = { least: 4096, most: 1_000_000 }
 const EMPTY = Buffer.alloc(0)
@@ -87,9 +85,9 @@ export async function authenticate(say: Say, c: Credentials, s: Surroundings): P
     reply = await say(whole, response === undefined ? command : `${command} ${HIDDEN}`)
     response = undefined
   } else reply = await say(command, command)
-  for (let rounds = 0; reply.code === 334; rounds++) {
+  // Each mechanism has an answer to so many challenges and no more.
+  while (reply.code === 334) {
     try {
-      if (rounds === ROUNDS) throw broken(`more than ${ROUNDS} challenges`)
       // What was too long for the command is the answer to an empty challenge.
       response ??= (await exchange.next(challengeOf(reply))).value ?? undefined
       if (response === undefined) throw broken('a challenge more than the mechanism has')

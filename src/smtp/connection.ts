@@ -60,6 +60,8 @@ export class Connection {
   /** Hides a secret in what the server says from now on, should it say it again. */
   conceal(secret: string): void {
     if (secret.length >= CONCEALED_CHARACTERS) this.#secrets.push(secret)
+    // One may be a part of another.
+    this.#secrets.sort((a, b) => b.length - a.length)
   }
 
   /**
