@@ -28,6 +28,7 @@ const at = async (t: TestContext, host: string, ...conversations: Conversation[]
   scriptedAt(t, { host, port: PORT }, ...conversations)
 
 if (isInNamespace(import.meta.url)) {
+  blackHole()
   suite('what the DNS says', () => {
     const failing = (
       title: string,
@@ -116,7 +117,6 @@ if (isInNamespace(import.meta.url)) {
     reaching('AAAA without waiting for a silent A', { ...BOTH, 'A mail.example': { silent: true } }, '::1')
 
     test('a black hole does not hold up the next address', async (t) => {
-      blackHole()
       await zone(t, { 'A mail.example': { addresses: ['192.0.2.9', '127.0.0.1'] } })
       const server = await at(t, '127.0.0.1', ASKED)
       const run = await etrnJson(ARGS)
@@ -299,7 +299,7 @@ if (isInNamespace(import.meta.url)) {
   })
 }
 
-/** 192.0.2.0/24 behind a wire with nobody at its end: what is sent there is never answered. */
+/** 198.51.100.1 is ours; 192.0.2.0/24 is behind a wire with nobody at its end: what is sent there is never answered. */
 function blackHole(): void {
   const ip = (line: string): void => void execFileSync('ip', line.split(' '))
   ip('link add hole0 type veth peer name hole1')

@@ -1,24 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { EventEmitter, once } from 'node:events'
 import { appendFileSync, chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createConnection } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { etrn, etrnJson } from '../command.js'
 import { nameServer } from '../name-server.js'
 import { isInside } from '../namespace.js'
-import { MailServer, type Message, send } from '../provider.js'
+import { send } from '../provider.js'
+import { accepting, chain, entering, fixture, online, until } from './mta.js'
 
 // A real Postfix on 127.0.0.1:25 holds mail for site.example, whose own server is on 127.0.0.2:25.
-
-const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
-const enter = process.env['ETRN_TEST_INSIDE'] === undefined ? [here('enter.sh'), tree('postfix')] : []
-
-function tree(mta: string): string {
-  return execFileSync(here('packages.sh'), [mta], { encoding: 'utf8' }).trim()
-}
 
 const MAIN = `compatibility_level = 3.6
 queue_directory = /var/spool/postfix
@@ -95,24 +85,6 @@ async function postfix(t: TestContext, more = ''): Promise<void> {
   await accepting(25)
 }
 
-async function accepting(port: number): Promise<void> {
-  await until(async () => {
-    const socket = createConnection(port, '127.0.0.1')
-    const isThere = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    )
-    socket.destroy()
-    return isThere
-  })
-}
-
-/** Waits for what Postfix tells nobody of; 20 s at most. */
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const signal = AbortSignal.timeout(20_000)
-  while (!(await isSo())) await sleep(50, undefined, { signal })
-}
-
 /** Messages to these addresses, taken by Postfix and deferred, since the site is not there. */
 async function hold(...recipients: readonly string[]): Promise<void> {
   for (const to of recipients) {
@@ -129,24 +101,7 @@ function deferred(): string[] {
   return messages.filter((m) => m.queue_name === 'deferred').flatMap((m) => m.recipients.map(({ address }) => address))
 }
 
-/** The site's own server comes online; gives what arrives, waiting for it. */
-async function online(t: TestContext): Promise<{ site: MailServer; arrival: () => Promise<Message> }> {
-  const arrivals = new EventEmitter()
-  const messages: Message[] = []
-  const site = new MailServer('gw.site.example', (message) => {
-    messages.push(message)
-    arrivals.emit('message')
-  })
-  await site.listen(25, '127.0.0.2')
-  t.after(() => site.close())
-  const arrival = async (): Promise<Message> => {
-    while (messages.length === 0) await once(arrivals, 'message', { signal: AbortSignal.timeout(20_000) })
-    return messages.shift() ?? assert.fail()
-  }
-  return { site, arrival }
-}
-
-if (isInside(import.meta.url, enter)) {
+if (isInside(import.meta.url, entering('postfix'))) {
   install()
   suite('Postfix', { timeout: 300_000 }, () => {
     test('held mail moves over a new connection', async (t) => {
@@ -221,7 +176,7 @@ if (isInside(import.meta.url, enter)) {
     })
     test('STARTTLS demanded', async (t) => {
       await postfix(t, 'smtpd_tls_security_level = encrypt\nsmtpd_tls_chain_files = /etc/postfix/none\n')
-      const run = await etrn(['127.0.0.1', 'site.example'])
+      const run = await etrn(['127.0.0.1', '--tls', 'none', 'site.example'])
       assert.equal(run.status, 77)
       assert.match(run.stdout, /530 5\.7\.0 Must issue a STARTTLS command first/)
     })
@@ -242,6 +197,92 @@ if (isInside(import.meta.url, enter)) {
       const run = await etrn(['127.0.0.1', 'site.example'])
       assert.equal(run.status, 75)
       assert.match(run.stderr, /connection refused/)
+    })
+  })
+
+  const tlsWith = (name: string): string => `smtpd_tls_security_level = may\nsmtpd_tls_chain_files = ${chain(name)}\n`
+  const CA = ['--tls-ca', fixture('ca.pem')]
+
+  suite('Postfix with TLS and SASL', { timeout: 300_000 }, () => {
+    test('STARTTLS, verified', async (t) => {
+      await postfix(t, tlsWith('mx'))
+      const { status, document } = await etrnJson(['127.0.0.1', ...CA, 'site.example'])
+      assert.deepEqual(
+        [status, document.servers[0]?.tls?.protocol, document.servers[0]?.tls?.verified],
+        [0, 'TLSv1.3', true],
+      )
+    })
+    test('STARTTLS by default, not verified', async (t) => {
+      await postfix(t, tlsWith('other'))
+      const { status, document } = await etrnJson(['127.0.0.1', 'site.example'])
+      assert.deepEqual([status, document.servers[0]?.tls?.verified], [0, false])
+    })
+    test('an expired certificate', async (t) => {
+      await postfix(t, tlsWith('expired'))
+      const run = await etrn(['127.0.0.1', ...CA, 'site.example'])
+      assert.equal(run.status, 76)
+      assert.match(
+        run.stderr,
+        /^127\.0\.0\.1: TLS: the certificate.* expired: it was valid to 2020-01-02; .*\n {2}.*--tls-fingerprint/,
+      )
+    })
+    test('a certificate for another name', async (t) => {
+      await postfix(t, tlsWith('other'))
+      const run = await etrn(['127.0.0.1', ...CA, 'site.example'])
+      assert.equal(run.status, 76)
+      assert.match(
+        run.stderr,
+        /the certificate is for other\.example, .*, not 127\.0\.0\.1; .*\n {2}try --tls-name other\.example/,
+      )
+      assert.equal((await etrn(['127.0.0.1', ...CA, '--tls-name', 'other.example', 'site.example'])).status, 0)
+    })
+    test('TLS demanded by the server', async (t) => {
+      await postfix(t, tlsWith('mx').replace('= may', '= encrypt'))
+      assert.equal((await etrn(['127.0.0.1', 'site.example'])).status, 0)
+      assert.equal((await etrn(['127.0.0.1', '--tls', 'none', 'site.example'])).status, 77)
+    })
+    test('100 names over TLS', async (t) => {
+      await postfix(t, tlsWith('mx'))
+      const names = Array.from({ length: 100 }, (_, i) => `n${i}.site.example`)
+      assert.equal((await etrn(['127.0.0.1', ...CA, ...names])).status, 0)
+    })
+
+    const LOGIN = ['127.0.0.1', ...CA, '--user', 'site@mx.provider.example', 'site.example']
+    const env = { ETRN_PASSWORD: 'secret' }
+    const sasl = (): string => {
+      mkdirSync('/etc/postfix/sasl', { recursive: true })
+      writeFileSync(
+        '/etc/postfix/sasl/smtpd.conf',
+        `pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: /etc/postfix/sasldb\nmech_list: ${OFFERED.join(' ')}\n`,
+      )
+      execFileSync('saslpasswd2', ['-p', '-c', '-f', '/etc/postfix/sasldb', '-u', 'mx.provider.example', 'site'], {
+        input: 'secret',
+      })
+      execFileSync('chown', ['postfix', '/etc/postfix/sasldb'])
+      return `${tlsWith('mx')}smtpd_sasl_auth_enable = yes\nsmtpd_sasl_local_domain = mx.provider.example\nsmtpd_etrn_restrictions = permit_sasl_authenticated, reject\n`
+    }
+    const OFFERED = ['SCRAM-SHA-256', 'SCRAM-SHA-1', 'CRAM-MD5', 'PLAIN', 'LOGIN']
+
+    test('each mechanism lets us in, and the strongest is taken', async (t) => {
+      await postfix(t, sasl())
+      const without = await etrn(['127.0.0.1', 'site.example'])
+      assert.equal(without.status, 77)
+      assert.match(without.stderr, /smtpd_etrn_restrictions, or for a login/)
+      for (const mechanism of OFFERED) {
+        const run = await etrn([...LOGIN, '--auth', mechanism, '-v'], { env })
+        assert.equal(run.status, 0, run.stderr)
+        assert.match(run.stderr, new RegExp(`C: AUTH ${mechanism}`))
+        assert.doesNotMatch(run.stderr, /secret|c2VjcmV0/)
+      }
+      assert.match((await etrn([...LOGIN, '-v'], { env })).stderr, /C: AUTH SCRAM-SHA-256 /)
+    })
+    test('a wrong password', async (t) => {
+      await postfix(t, sasl())
+      for (const mechanism of OFFERED) {
+        const run = await etrn([...LOGIN, '--auth', mechanism], { env: { ETRN_PASSWORD: 'sesame' } })
+        assert.equal(run.status, 77, run.stderr)
+        assert.match(run.stderr, /^127\.0\.0\.1: AUTH: 535 5\.7\.8 .*\n {2}check user and password/)
+      }
     })
   })
 }
