@@ -42,9 +42,14 @@ const HINTS: readonly Row[] = [
     stage: /etrn/,
     code: [458],
     text: /authenticat|log ?in/i,
-    hint: 'the provider wants a login before ETRN; ask for it, or for your address to be allowed',
+    hint: 'the provider wants a login before ETRN: --user',
   },
-  { stage: /etrn/, code: [458], text: /STARTTLS|TLS/, hint: 'the provider wants TLS before ETRN' },
+  {
+    stage: /etrn/,
+    code: [458],
+    text: /STARTTLS|TLS/,
+    hint: 'the provider wants TLS before ETRN: --tls encrypt, or verify',
+  },
   {
     stage: /etrn/,
     code: [458],
@@ -83,11 +88,15 @@ const HINTS: readonly Row[] = [
     hint: 'Sendmail: ETRN is off (PrivacyOptions noetrn), or this is the submission port; try port 25',
   },
   { stage: /etrn/, code: [500, 502], hint: 'this server has no ETRN; only its administrator can flush the queue' },
-  { stage: /etrn/, code: [530], hint: 'the provider wants TLS or a login before ETRN' },
+  {
+    stage: /etrn/,
+    code: [530],
+    hint: 'the provider wants TLS (--tls encrypt, or verify) or a login (--user) before ETRN',
+  },
   {
     stage: /etrn/,
     code: [550, 554],
-    hint: 'your address is not allowed: ask the provider for smtpd_etrn_restrictions, or for a login',
+    hint: 'your address is not allowed: ask the provider for smtpd_etrn_restrictions, or for a login (--user)',
   },
   {
     stage: /etrn/,
@@ -96,6 +105,7 @@ const HINTS: readonly Row[] = [
     hint: "Exim's ETRN is off unless acl_smtp_etrn is set: ask the provider",
   },
   { stage: /etrn/, text: /doesn't offer/, hint: 'it may be hidden, or off: --assume-etrn asks all the same' },
+  { stage: /starttls/, text: /doesn't offer/, hint: 'another port may have it: 587, or smtps:// for TLS at once' },
   { stage: /dns/, text: /no such host|has no/, hint: 'check the spelling of the server' },
   { stage: /dns/, hint: 'is the link up? In a hook the resolver may come a moment later: run it again then' },
   { stage: /connect/, text: /refused/, hint: 'no mail server listens there: is it another port (--port)?' },
@@ -105,7 +115,11 @@ const HINTS: readonly Row[] = [
     hint: 'ip addr shows the interfaces and addresses that are there',
   },
   { stage: /connect/, hint: 'is the link up? Port 25 is often blocked on the way: ask the provider for another' },
-  { stage: /greeting/, text: /no whole reply/, hint: 'is it the right port? One for TLS alone is silent too' },
+  {
+    stage: /greeting/,
+    text: /no whole reply/,
+    hint: 'is it the right port? One for TLS alone is silent too: smtps://',
+  },
   {
     stage: /greeting|ehlo/,
     text: /not an SMTP reply/,

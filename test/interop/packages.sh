@@ -15,7 +15,7 @@ if [ ! -e "$root/complete" ]; then
   rm -rf "$root"; mkdir -p "$root/deb" "$root/tree"; chmod 755 "$base" "$root" "$root/tree"
   cd "$root/deb"
   # shellcheck disable=SC2086 # a list of words
-  apt-get -qq download $packages >&2
+  apt-get -qq -o APT::Sandbox::User=root download $packages >&2
   for package in *.deb; do dpkg -x "$package" "$root/tree"; done
   # Where /lib and /sbin are links into /usr, what a package puts there has to go there too.
   for folder in bin lib sbin; do
