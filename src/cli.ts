@@ -1,19 +1,18 @@
 import { setMaxListeners } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
-import { addAbortSignal } from 'node:stream'
-import { text as textOf } from 'node:stream/consumers'
 import { ownName } from './dns.js'
+import { readText, streamText } from './files.js'
 import { jsonReporter } from './json.js'
 import { checkedArgument, type Entry, namesOf, nodeName, withoutDuplicates } from './names.js'
 import { completions, help, type Options, parseCommandLine, showCompletionScript } from './options.js'
 import { combined, EXIT, StepError, UsageError } from './outcome.js'
+import { printable } from './printable.js'
 import { output, type Reporter, TextReporter } from './report.js'
 import { DEFAULT_JOBS, DEFAULT_TIMEOUT_MS, resultOfLine, run } from './run.js'
 import { serversOf } from './servers.js'
 import type { Spinner } from './spinner.js'
 
-const BUGS = 'https://github.com/etrn/etrn/issues'
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 let spinner: Spinner | undefined
@@ -41,7 +40,7 @@ async function request(options: Options, serverWords: string, nameWords: readonl
   const ending = new AbortController()
   setMaxListeners(0, ending.signal)
   const maxTime = options['max-time']
-  const over = new StepError('the time that --max-time gives is over', { exitStatus: EXIT.TEMPFAIL })
+  const over = new StepError('the time that --max-time gives is over', { exitStatus: EXIT.TEMPFAIL, kind: 'over' })
   const timer = maxTime === undefined ? undefined : setTimeout(() => ending.abort(over), maxTime).unref()
 
   if (options.ipv4 && options.ipv6)
@@ -62,7 +61,9 @@ async function request(options: Options, serverWords: string, nameWords: readonl
   for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfLine(entry))
 
   const stopListening = onSignal((name) => {
-    ending.abort(new StepError(`interrupted by ${name}`, { exitStatus: 128 + constants.signals[name] }))
+    ending.abort(
+      new StepError(`interrupted by ${name}`, { exitStatus: 128 + constants.signals[name], kind: 'interrupted' }),
+    )
   })
   const done = await run(servers, entries, {
     timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
@@ -99,14 +100,17 @@ async function entriesOf(
   const rules = { allowWide: options['allow-wide'] }
   const given = [
     ...words,
-    ...options.subdomains.map((node) => `@${node}`),
-    ...options.queue.map((queue) => `#${queue}`),
+    ...options.subdomains.map((node) => marked('--subdomains', '@', node)),
+    ...options.queue.map((queue) => marked('--queue', '#', queue)),
   ]
-  const entries: Entry[] = await Promise.all(given.map(async (word) => nodeName(word, rules)))
-  const file = options['names-from']
-  if (file !== undefined) {
-    entries.push(...(await namesOf(await contents(file, stop), file === '-' ? 'standard input' : file, rules)))
-  }
+  const named = await Promise.all(given.map(async (word) => nodeName(word, rules)))
+  const listed = await Promise.all(
+    options['names-from'].map(async (file) => {
+      if (file === '-') return namesOf(await streamText(process.stdin, stop), 'standard input', rules)
+      return namesOf(await readText('--names-from', file, stop), file, rules)
+    }),
+  )
+  const entries: Entry[] = [...named, ...listed.flat()]
   if (entries.length > 0) return withoutDuplicates(entries)
   const own = await ownName()
   if (own === undefined) {
@@ -116,15 +120,9 @@ async function entriesOf(
   return [await nodeName(own, rules)]
 }
 
-async function contents(file: string, stop: AbortSignal): Promise<string> {
-  try {
-    if (file !== '-') return await readFile(file, { encoding: 'utf8', signal: stop })
-    return await textOf(addAbortSignal(stop, process.stdin))
-  } catch (error) {
-    if (stop.aborted) throw stop.reason
-    const why = error instanceof Error ? error.message : String(error)
-    throw new UsageError(`--names-from ${file}: ${why}`, EXIT.NOINPUT, error)
-  }
+function marked(option: string, mark: string, name: string): string {
+  if (name.startsWith(mark)) throw new UsageError(`${option} says the ${mark} already: leave it out`)
+  return mark + name
 }
 
 function reporterFor(options: Options, several: boolean): Reporter {
@@ -132,7 +130,8 @@ function reporterFor(options: Options, several: boolean): Reporter {
   const verbose = options.verbose > 0
   const out = output((line) => write(process.stdout, line), isColoured(color, process.stdout))
   const err = output((line) => write(process.stderr, line), isColoured(color, process.stderr))
-  if (process.stderr.isTTY && quiet === 0 && !verbose && !json && !process.env['CI']) void startSpinner()
+  if (process.stderr.isTTY && process.stderr.columns > 0 && quiet === 0 && !verbose && !json && !process.env['CI'])
+    void startSpinner()
   const reporter = new TextReporter({ out, err, quiet, verbose, several })
   return json ? jsonReporter(out, reporter) : reporter
 }
@@ -190,11 +189,11 @@ async function version(): Promise<string> {
 /** What went wrong before, or beside, anything that a report has room for; the exit status. */
 function explain(error: unknown): number {
   if (error instanceof UsageError || error instanceof StepError) {
-    write(process.stderr, `etrn: ${error.message}`)
+    write(process.stderr, `etrn: ${printable(error.message)}`)
     return error.exitStatus
   }
   const stack = error instanceof Error ? error.stack : String(error)
-  write(process.stderr, `etrn: this is a bug of etrn; please report it, with what follows, at ${BUGS}\n${stack ?? ''}`)
+  write(process.stderr, `etrn: this is a bug of etrn; please report it, with what follows\n${stack ?? ''}`)
   return EXIT.SOFTWARE
 }
 

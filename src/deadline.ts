@@ -1,5 +1,8 @@
 import { EXIT, StepError } from './outcome.js'
 
+/** A timer of the platform holds 31 bits of milliseconds; this is 24 days. */
+export const MOST_MS = 24 * 24 * 3_600_000
+
 export type Limits = {
   /** Longest wait for one step, in milliseconds */
   readonly timeoutMs: number
@@ -25,19 +28,6 @@ export function deadline({ timeoutMs, signal }: Limits, message: string, end: (r
   signal.addEventListener('abort', aborted)
   if (signal.aborted) aborted()
   return callOff
-}
-
-/** A promise with a deadline. What is behind the promise goes on: for what can't be cancelled. */
-export async function within<T>(limits: Limits, message: string, work: Promise<T>): Promise<T> {
-  let callOff = (): void => undefined
-  const over = new Promise<never>((_, reject) => {
-    callOff = deadline(limits, message, reject)
-  })
-  try {
-    return await Promise.race([work, over])
-  } finally {
-    callOff()
-  }
 }
 
 /** `60s`, `1.5s`: milliseconds as messages have them. */

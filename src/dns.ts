@@ -1,9 +1,10 @@
-import { lookup, Resolver } from 'node:dns/promises'
+import { Resolver } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { hostname } from 'node:os'
+import { execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { deadline, type Limits, seconds, within } from './deadline.js'
+import { deadline, type Limits, seconds } from './deadline.js'
 import { isNode } from './names.js'
 import { EXIT, StepError } from './outcome.js'
 
@@ -15,7 +16,7 @@ export type Addresses = {
   readonly first: readonly string[]
   /** Those whose answer came later. Never rejects. */
   readonly late: Promise<readonly string[]>
-  /** Ends a query that is still under way: nobody waits for `late` any more. */
+  /** Ends a query that is still under way; to be called when nobody waits for `late` any more. */
   readonly cancel: () => void
 }
 
@@ -29,13 +30,10 @@ const RESOLUTION_DELAY_MS = 50
  */
 export async function addressesOf(host: string, family: Family, limits: Limits): Promise<Addresses> {
   if (isIP(host) !== 0) return known(host, [host], family)
-  const listed = (await hostsFile()).filter(({ names }) => names.includes(host.toLowerCase()))
-  if (listed.length > 0)
-    return known(
-      host,
-      listed.map(({ address }) => address),
-      family,
-    )
+  const listed = (await hostsFile())
+    .filter(({ names }) => names.includes(host.toLowerCase()))
+    .map(({ address }) => address)
+  if (listed.some((address) => isOf(family, address))) return known(host, listed, family)
   if (!host.includes('.') || /\.local$/i.test(host)) return known(host, await getaddrinfo(host, limits), family)
   return query(host, family, limits)
 }
@@ -65,22 +63,43 @@ async function hostsFile(): Promise<{ address: string; names: string[] }[]> {
   })
 }
 
+function isOf(family: Family, address: string): boolean {
+  return family === undefined || isIP(address) === family
+}
+
 function known(host: string, addresses: readonly string[], family: Family): Addresses {
-  const first = interleaved(addresses.filter((address) => family === undefined || isIP(address) === family))
-  if (first.length === 0) {
-    const wanted = family === undefined ? 'address' : `IPv${family} address`
-    throw new StepError(`${host} has no ${wanted}`, { exitStatus: EXIT.NOHOST })
-  }
+  const first = interleaved(addresses.filter((address) => isOf(family, address)))
+  if (first.length === 0) throw new StepError(without(host, family), { exitStatus: EXIT.NOHOST })
   return { first, late: Promise.resolve([]), cancel: () => undefined }
 }
 
+function without(host: string, family: Family): string {
+  return family === undefined ? `${host} has no address` : `${host} has no IPv${family} address`
+}
+
+/** Ran by a process of its own: getaddrinfo can't be cancelled, and holds up even the end of the process that waits for it. */
+const LOOK_UP = `require('node:dns').lookup(process.argv[1], { all: true }, (error, found) =>
+  console.log(JSON.stringify(error ? { code: error.code } : { found: found.map(({ address }) => address) })))`
+
 async function getaddrinfo(host: string, limits: Limits): Promise<string[]> {
-  try {
-    const found = await within(limits, noAnswer(limits), lookup(host, { all: true }))
-    return found.map(({ address }) => address)
-  } catch (error) {
-    throw error instanceof StepError ? error : unresolved(host, [error])
-  }
+  const { execFile } = await import('node:child_process')
+  return new Promise((resolve, reject) => {
+    const child = execFile(execPath, ['-e', LOOK_UP, host], { env: {} }, (error, output) => {
+      callOff()
+      // What LOOK_UP prints; nothing where the deadline ended it.
+      const { code, found } = (error === null ? JSON.parse(output) : { code: 'unknown' }) as {
+        code?: string
+        found?: string[]
+      }
+      if (found === undefined)
+        reject(unresolved(host, [Object.assign(new Error(`getaddrinfo ${code ?? ''}`), { code })]))
+      else resolve(found)
+    })
+    const callOff = deadline(limits, noAnswer(limits), (reason) => {
+      child.kill('SIGKILL')
+      reject(reason)
+    })
+  })
 }
 
 /** A and AAAA side by side. */
@@ -88,10 +107,14 @@ async function query(host: string, family: Family, limits: Limits): Promise<Addr
   // A new one each time: it reads resolv.conf once, and in a hook that file may not have been there before.
   const resolver = new Resolver()
   let ended: StepError | undefined
+  const unlessEnded = (): void => {
+    if (ended !== undefined) throw ended
+  }
   const callOff = deadline(limits, noAnswer(limits), (reason) => {
     ended = reason
     resolver.cancel()
   })
+  unlessEnded()
   const found: string[] = []
   const failures: unknown[] = []
   const keep = async (answer: Promise<string[]>): Promise<boolean> => {
@@ -110,7 +133,7 @@ async function query(host: string, family: Family, limits: Limits): Promise<Addr
     six.then((any) => (any ? undefined : both)),
     four.then((any) => (any ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
   ])
-  if (ended !== undefined) throw ended
+  unlessEnded()
   const first = interleaved(found)
   if (first.length === 0) throw unresolved(host, failures, family)
   const late = both.then(() => found.filter((address) => !first.includes(address)))
@@ -132,8 +155,7 @@ function unresolved(host: string, failures: readonly unknown[], family?: Family)
   const codes = failures.map(codeOf)
   const cause = failures[0]
   if (codes.every((code) => code === 'ENOTFOUND' || code === 'ENODATA')) {
-    const wanted = family === undefined ? 'address' : `IPv${family} address`
-    const what = codes.includes('ENOTFOUND') ? `no such host: ${host}` : `${host} has no ${wanted}`
+    const what = codes.includes('ENOTFOUND') ? `no such host: ${host}` : without(host, family)
     return new StepError(what, { exitStatus: EXIT.NOHOST, cause })
   }
   const code = codes.find((c) => c !== 'ENOTFOUND' && c !== 'ENODATA') ?? ''

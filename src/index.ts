@@ -1,8 +1,9 @@
 import { ownName, type Family } from './dns.js'
 import { checkedArgument, nodeName, withoutDuplicates } from './names.js'
-import type { Result } from './outcome.js'
+import { type Result, UsageError } from './outcome.js'
+import { MOST_MS } from './deadline.js'
 import { ask as askServer, DEFAULT_TIMEOUT_MS, type ServerReport } from './run.js'
-import { serverOf } from './servers.js'
+import { portOf, serverOf } from './servers.js'
 import type { Credentials } from './smtp/auth.js'
 import type { TraceEvent } from './smtp/session.js'
 import type { TlsPolicy } from './smtp/tls.js'
@@ -54,7 +55,7 @@ const TLS = {
  * Never throws for what the network or the server does: every name has a result, and `error` says what failed as a whole.
  */
 export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<ServerReport> {
-  const target = serverOf(server, o.port)
+  const target = serverOf(server, o.port === undefined ? undefined : portOf(String(o.port)))
   const tls = {
     ...TLS,
     level: target.isImplicitTls || o.credentials !== undefined ? ('verify' as const) : ('may' as const),
@@ -62,12 +63,16 @@ export async function ask(server: string, names: readonly string[], o: AskOption
   }
   const helo = o.helo === undefined ? await ownName() : checkedArgument('helo', o.helo)
   const checked = await Promise.all(names.map(async (name) => nodeName(name, { allowWide: o.allowWide ?? false })))
+  const local = o.local === undefined ? undefined : checkedArgument('local', o.local)
+  const timeoutMs = o.timeoutMs ?? DEFAULT_TIMEOUT_MS
+  if (!(timeoutMs > 0 && timeoutMs <= MOST_MS))
+    throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MOST_MS}`)
   const signal = o.signal ?? new AbortController().signal
   return askServer({ ...target, tls, credentials: o.credentials }, withoutDuplicates(checked), {
     helo,
     family: o.family,
-    local: o.local,
-    timeoutMs: o.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+    local,
+    timeoutMs,
     signal,
     keepGoing: o.keepGoing ?? false,
     assumeEtrn: o.assumeEtrn ?? false,

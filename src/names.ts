@@ -25,13 +25,9 @@ const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i
 
 /** Checks one NAME. Throws UsageError, with the word and the rule that it breaks. */
 export async function nodeName(word: string, o: NameOptions): Promise<NodeName> {
-  try {
-    // The only place where a NodeName is made.
-    return (await argument(word, o)) as NodeName
-  } catch (error) {
-    if (!(error instanceof BadName)) throw error
-    throw new UsageError(`name ${quoted(word)}: ${error.message}`)
-  }
+  const checked = await parse(word, o)
+  if (typeof checked === 'string') return checked
+  throw new UsageError(`name ${quoted(word)}: ${checked.message}`)
 }
 
 /**
@@ -46,12 +42,9 @@ export async function namesOf(text: string, source: string, o: NameOptions): Pro
     .entries()) {
     const word = raw.replace(/^[ \t\r]+|[ \t\r]+$/g, '')
     if (word === '') continue
-    try {
-      entries.push((await argument(word, o)) as NodeName)
-    } catch (error) {
-      if (!(error instanceof BadName)) throw error
-      entries.push({ line: index + 1, word: printable(word), reason: error.message })
-    }
+    const checked = await parse(word, o)
+    const isName = typeof checked === 'string'
+    entries.push(isName ? checked : { line: index + 1, word: printable(word), reason: checked.message })
   }
   if (entries.length === 0)
     throw new UsageError(`${source}: there is no name in it; give one name a line`, EXIT.NOINPUT)
@@ -109,6 +102,16 @@ export function checkedArgument(what: string, word: string): string {
 /** The rule that a word breaks, without the word. */
 class BadName extends Error {}
 
+/** The one maker of NodeNames. */
+async function parse(word: string, o: NameOptions): Promise<NodeName | BadName> {
+  try {
+    return (await argument(word, o)) as NodeName
+  } catch (error) {
+    if (error instanceof BadName) return error
+    throw error
+  }
+}
+
 async function argument(word: string, o: NameOptions): Promise<string> {
   const bad = unsendable(word)
   if (bad !== undefined) throw new BadName(bad)
@@ -139,7 +142,7 @@ function node(word: string, { allowWide }: NameOptions): string {
   if (domain === '') throw new BadName('no domain name')
   const labels = domain.split('.')
   for (const label of labels) {
-    if (!LABEL.test(label)) throw new BadName(labelRule(label))
+    if (!LABEL.test(label)) throw new BadName(slip(word) ?? labelRule(label))
   }
   if (domain.length > NODE_CHARACTERS)
     throw new BadName(`too long: a domain name has at most ${NODE_CHARACTERS} characters`)
@@ -150,6 +153,13 @@ function node(word: string, { allowWide }: NameOptions): string {
     )
   }
   return domain
+}
+
+/** What a word was meant for that is no name; undefined: nothing known. */
+function slip(word: string): string | undefined {
+  if (word.includes(',')) return 'names are separated by blanks'
+  if (word.includes(':')) return 'no domain name; the server comes first, several of them joined by commas'
+  return /^[^@]+@/.test(word) ? `no domain name; an address's domain is what stands behind its @` : undefined
 }
 
 function labelRule(label: string): string {
@@ -164,7 +174,10 @@ function unsendable(word: string): string | undefined {
   const found = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.exec(word)?.[0]
   if (found === undefined) return undefined
   const code = (found.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
-  if (found === ' ') return 'a space in it; one name is one word'
+  if (found === ' ')
+    return word.startsWith('# ')
+      ? "a space in it; # begins a queue's name, not a comment"
+      : 'a space in it; one name is one word'
   return `a control or invisible character in it (U+${code})`
 }
 

@@ -1,4 +1,5 @@
 import yargs from 'yargs'
+import { MOST_MS } from './deadline.js'
 import { UsageError } from './outcome.js'
 import { printable } from './printable.js'
 import { portOf } from './servers.js'
@@ -27,7 +28,7 @@ const MECHANISMS = [
 const TABLE = {
   subdomains: list('NODE', 'site.example', 'Ask for NODE and all its subdomains: the same as @NODE', 'Names'),
   queue: list('NAME', 'uucp', "Ask for a queue by the server's own name for it: the same as #NAME", 'Names'),
-  'names-from': value('FILE', 'names.txt', text, 'Read names from FILE, one a line; - is standard input', 'Names'),
+  'names-from': list('FILE', 'names.txt', 'Read names from FILE, one a line; - is standard input', 'Names'),
   'allow-wide': flag('Allow @ with a public suffix (@com), and names of a single label', 'Names'),
 
   port: value('N', '25', port, 'Port, where SERVER names none', 'Connection', {
@@ -162,9 +163,6 @@ export function duration(word: unknown): number {
   return ms
 }
 
-/** A timer of the platform holds 31 bits of milliseconds. */
-const MOST_MS = 24 * 24 * 3_600_000
-
 function port(word: unknown): number {
   return portOf(text(word))
 }
@@ -249,9 +247,13 @@ async function checkWords(argv: readonly string[]): Promise<void> {
   for (let at = 0; at < argv.length && argv[at] !== '--'; at++) {
     const word = argv[at] ?? ''
     for (const { name, row, attached } of optionsIn(word)) {
-      if (row === undefined) throw await unknownOption(name)
+      if (row === undefined) throw await unknownOption(name, word)
       const wantsValue = row.kind === 'value' || row.kind === 'list'
-      if (!wantsValue && attached) throw new UsageError(`${dashed(name)} takes no value: type ${dashed(name)} alone`)
+      // yargs would take these two words for a flag's value.
+      const isTaken = !wantsValue && /^(?:true|false)$/.test(argv[at + 1] ?? '')
+      if (!wantsValue && (attached || isTaken)) {
+        throw new UsageError(`${dashed(name)} takes no value: type ${dashed(name)} alone`)
+      }
       if (!wantsValue || attached) continue
       const next = argv[++at]
       if (next === undefined || /^-./.test(next)) {
@@ -275,19 +277,28 @@ function optionsIn(word: string): Said[] {
     const name = rest.slice(0, 1)
     const row = [...ROWS].find(([key, r]) => key === name || r.alias === name)?.[1]
     const takesRest = row === undefined || row.kind === 'value' || row.kind === 'list' || rest[1] === '='
-    said.push({ name, row, attached: takesRest && rest.length > 1 })
+    // After another letter yargs takes a digit for that one's value.
+    const isLost = said.length > 0 && /^\d/.test(name)
+    said.push({ name: isLost ? rest : name, row: isLost ? undefined : row, attached: takesRest && rest.length > 1 })
     rest = takesRest ? '' : rest.slice(1)
   }
   // yargs takes several digits for a number, not for two options.
   return said.length > 1 && /^-\d+$/.test(word) ? [{ name: word.slice(1), row: undefined, attached: false }] : said
 }
 
-async function unknownOption(name: string): Promise<UsageError> {
+async function unknownOption(name: string, word: string): Promise<UsageError> {
+  if (name === 'no-color') return new UsageError('unknown option --no-color; did you mean --color never?')
   const { closest } = await import('./nearest.js')
-  const known = [...ROWS.keys()].filter((key) => key.length > 1)
-  return name.length > 1 && !/^\d+$/.test(name)
-    ? new UsageError(`unknown option ${printable(dashed(name))}; did you mean ${dashed(closest(name, known))}?`)
-    : new UsageError(`unknown option -${printable(name)}; etrn --help lists them all`)
+  const known = [...ROWS.keys()]
+  // -version is meant as --version.
+  const long = name.length > 1 ? name : known.find((key) => `-${key}` === word)
+  if (long === undefined || /^\d+$|^no-/.test(long)) {
+    const shown = /^-\d+$/.test(word) || name.length === 1 ? `-${name}` : word.replace(/=.*/s, '')
+    return new UsageError(`unknown option ${printable(shown)}; etrn --help lists them all`)
+  }
+  return new UsageError(
+    `unknown option ${printable(word.replace(/=.*/s, ''))}; did you mean ${dashed(closest(long, known))}?`,
+  )
 }
 
 function dashed(name: string): string {

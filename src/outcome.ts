@@ -84,7 +84,7 @@ export function said({ code, enhancedCode, text }: Pick<Reply, 'code' | 'enhance
 /** `253 OK, <n> pending messages for node <x> started`; 251 says that there are none. */
 function pendingOf({ code, text }: Reply): number | null {
   if (code === 251) return 0
-  const count = code === 253 ? /(?<![\w.-])(\d{1,9}) (?:\w+ )?messages?\b/i.exec(text)?.[1] : undefined
+  const count = code === 253 ? /(?<![\w.,'-])(\d{1,9}) (?:\w+ )?messages?\b/i.exec(text)?.[1] : undefined
   return count === undefined ? null : Number(count)
 }
 
@@ -99,14 +99,9 @@ export function exitStatusOf(stage: Stage, { code }: Reply): number {
   return stage === 'greeting' || stage === 'ehlo' ? EXIT.UNAVAILABLE : EXIT.PROTOCOL
 }
 
-/** Whether a signal ended it: the exit status is the shell's, 128 and the signal's number. */
-export function isInterruption({ exitStatus }: StepError): boolean {
-  return exitStatus > 128
-}
-
 /** The outcome of a name that a failed session had not answered. */
 export function outcomeWithout(error: SessionError): Outcome {
-  if (error.exitStatus === EXIT.TEMPFAIL || isInterruption(error)) return 'deferred'
+  if (error.exitStatus === EXIT.TEMPFAIL || error.kind === 'interrupted') return 'deferred'
   if (error.exitStatus === EXIT.UNAVAILABLE) return 'unsupported'
   return error.exitStatus === EXIT.NOPERM ? 'refused' : 'failed'
 }
@@ -119,9 +114,9 @@ export function combined(exitStatuses: readonly number[]): number {
 
 /**
  * What decides how it goes on. lost: the server closed the connection or said 421, and a new one may go on where this one ended.
- * clear text: it spoke in clear where TLS has to begin.
+ * clear text: it spoke in clear where TLS has to begin. over: the time of the whole run is. interrupted: a signal ended the run.
  */
-export type Kind = 'lost' | 'clear text' | undefined
+export type Kind = 'lost' | 'clear text' | 'over' | 'interrupted' | undefined
 
 type Facts = {
   readonly exitStatus: number

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
-import { openSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { openSync, statSync } from 'node:fs'
 import { platform } from 'node:os'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { ReadStream, WriteStream } from 'node:tty'
+import { readText } from './files.js'
 import { EXIT, UsageError } from './outcome.js'
 
 /** Where a password can come from, in the order in which they count. */
@@ -31,14 +31,10 @@ export async function passwordOf({ file, command, environment, warn, interrupt }
 const OTHERS_READ = 0o044
 
 async function contents(file: string, warn: (message: string) => void): Promise<string> {
-  try {
-    const { mode } = await stat(file)
-    if ((mode & OTHERS_READ) !== 0 && platform() !== 'win32')
-      warn(`${file}: others may read this password; chmod 600 ${file}`)
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    throw new UsageError(`--password-file ${file}: ${messageOf(error)}`, EXIT.NOINPUT, error)
-  }
+  const text = await readText('--password-file', file)
+  const isOpen = platform() !== 'win32' && (statSync(file).mode & OTHERS_READ) !== 0
+  if (isOpen) warn(`${file}: others may read this password; chmod 600 ${file}`)
+  return text
 }
 
 /** What a shell's command prints; it may ask on the terminal itself. */
@@ -95,8 +91,4 @@ function terminalOf(): { input: ReadStream; output: WriteStream } | undefined {
   } catch {
     return undefined
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

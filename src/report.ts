@@ -41,7 +41,7 @@ const WORDS: Readonly<Record<Outcome, string>> = {
   deferred: 'not now',
   refused: 'refused',
   unsupported: 'ETRN is not supported',
-  rejected: 'not a name for this server',
+  rejected: 'the server takes no such name',
   failed: 'no proper reply',
   skipped: 'not asked',
 }
@@ -118,6 +118,8 @@ export class TextReporter implements Reporter {
     const { stage, message, reply, exitStatus, cause } = error
     line(`${server.word}: ${painted(colour, exitStatus)(`${STAGES[stage]}: ${message}`)}${count}`)
     if (this.#o.verbose && cause instanceof Error) line(colour.dim(`  ${cause.message}`))
+    // Nothing went wrong that could be mended.
+    if (error.kind === 'over' || error.kind === 'interrupted') return
     if (error.advice !== undefined) this.#advise(error.advice)
     else this.#hint(server, { stage, code: reply?.code ?? null, text: message, name: '' })
   }
@@ -145,6 +147,7 @@ export class TextReporter implements Reporter {
 }
 
 function inWords({ outcome, pending, code }: Result): string {
+  if (outcome === 'rejected' && code === null) return 'not sent'
   if (outcome === 'started' && code === 458) return 'asked before; it is under way'
   if (pending === null || pending === 0) return WORDS[outcome]
   return pending === 1 ? '1 message is on its way' : `${pending} messages are on their way`

@@ -4,7 +4,6 @@ import {
   combined,
   EXIT,
   EXIT_OF,
-  isInterruption,
   outcomeWithout,
   type Result,
   resultOf,
@@ -12,14 +11,7 @@ import {
   said,
   SessionError,
 } from './outcome.js'
-import {
-  type Extensions,
-  open,
-  type Server,
-  type Session,
-  type SessionOptions,
-  type TraceEvent,
-} from './smtp/session.js'
+import { type Extensions, open, type Server, type SessionOptions, type TraceEvent } from './smtp/session.js'
 import type { TlsInfo } from './smtp/tls.js'
 
 export const DEFAULT_TIMEOUT_MS = 60_000
@@ -88,7 +80,14 @@ export async function ask(server: Server, names: readonly NodeName[], o: AskOpti
   const exchange = new Exchange(server, names, { ...o, trace, onResult: (result) => o.onResult(server, result) })
   await exchange.run()
   const elapsedMs = Math.round(performance.now() - began)
-  return { server, ...facts, attempts: 1, elapsedMs, error: exchange.error, names: exchange.results(names) }
+  return {
+    server,
+    ...facts,
+    attempts: names.length === 0 ? 0 : 1,
+    elapsedMs,
+    error: exchange.error,
+    names: exchange.results(names),
+  }
 }
 
 type Facts = { -readonly [K in 'address' | 'tls' | 'greeting' | 'extensions']: ServerReport[K] }
@@ -98,8 +97,15 @@ const NAMES_A_SESSION = 7
 
 type ExchangeOptions = SessionOptions & Pick<AskOptions, 'keepGoing'> & { readonly onResult: (result: Result) => void }
 
-/** What ended a session while a name was asked for, and that name's result if it isn't asked again. */
-type Hit = { readonly name: NodeName; readonly error: SessionError; readonly result: Result }
+/** How one session went. */
+type Ended = {
+  /** Names that it answered */
+  readonly replies: number
+  /** What ended it before its time */
+  readonly error?: SessionError
+  /** The name that had gone out then, without a reply */
+  readonly owed?: NodeName | undefined
+}
 
 /** The names of one server, handed to its sessions one by one. */
 class Exchange {
@@ -121,20 +127,21 @@ class Exchange {
 
   /** Session after session, until nothing waits or nothing can be had. */
   async run(): Promise<void> {
+    /** Sessions in a row that ended before their first ETRN */
     let unopened = 0
     while (this.#next() !== undefined) {
-      try {
-        const session = await open(this.#server, this.#o)
-        unopened = 0
-        await this.#converse(session)
-      } catch (error) {
-        if (!(error instanceof SessionError)) throw error
-        // A further session that fails before its first ETRN takes no name; only the second one in a row ends it.
-        const further = this.#known.size > 0 && !this.#o.signal.aborted
-        if (further && unopened++ === 0) continue
-        this.error = further ? temporary(error) : error
-        this.#stopped = isInterruption(error)
-      }
+      const { replies, error, owed } = await this.#session()
+      // A server must not be asked for 5,000 names that it doesn't serve.
+      const mayGoOn = this.#accepted || this.#o.keepGoing
+      if (replies > 0 || owed !== undefined) unopened = 0
+      if (error === undefined) this.#stopped ||= !mayGoOn
+      else if (replies === 0 && owed === undefined) {
+        // A further session that ends so takes no name; only the second one in a row ends the exchange.
+        const isFurther = this.#known.size > 0 && !this.#o.signal.aborted
+        if (isFurther && unopened++ === 0) continue
+        this.error = isFurther ? temporary(error) : error
+        this.#stopped = error.kind === 'interrupted'
+      } else if (error.kind !== 'lost' || replies === 0 || !mayGoOn) this.#end(error, replies, owed)
     }
   }
 
@@ -148,34 +155,32 @@ class Exchange {
     return this.#stopped || this.error !== null ? undefined : this.#waiting[0]
   }
 
-  async #converse(session: Session): Promise<void> {
-    let answers = 0
-    let hit: Hit | undefined
-    for (let name = this.#next(); name !== undefined && answers < NAMES_A_SESSION; name = this.#next()) {
-      hit = await this.#etrn(session, name)
-      if (hit !== undefined) break
-      answers++
+  async #session(): Promise<Ended> {
+    let replies = 0
+    let owed: NodeName | undefined
+    const trace = (event: TraceEvent): void => {
+      if (event.type === 'sent' && event.line.startsWith('ETRN ')) owed = this.#next()
+      this.#o.trace(event)
     }
-    await session.quit()
-    // A server must not be asked for 5,000 names that it doesn't serve.
-    const mayGoOn = this.#accepted || this.#o.keepGoing
-    if (hit === undefined) this.#stopped ||= !mayGoOn
-    else if (hit.error.kind !== 'lost' || answers === 0 || !mayGoOn) this.#end(hit, answers)
-  }
-
-  async #etrn(session: Session, name: NodeName): Promise<Hit | undefined> {
     try {
-      const reply = await session.etrn(name)
-      const result = resultOf(name, reply)
-      if (reply.code === 421) {
-        const error = new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
-        return { name, error, result }
+      const session = await open(this.#server, { ...this.#o, trace })
+      try {
+        for (let name = this.#next(); name !== undefined && replies < NAMES_A_SESSION; name = this.#next()) {
+          const reply = await session.etrn(name)
+          if (reply.code === 421) {
+            throw new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
+          }
+          this.#answered(name, resultOf(name, reply))
+          owed = undefined
+          replies++
+        }
+      } finally {
+        await session.quit()
       }
-      this.#answered(name, result)
-      return undefined
+      return { replies }
     } catch (error) {
-      if (!(error instanceof SessionError)) throw error
-      return { name, error, result: resultWithout(name, outcomeWithout(error)) }
+      if (error instanceof SessionError) return { replies, error, owed }
+      throw error
     }
   }
 
@@ -184,17 +189,22 @@ class Exchange {
     this.#known.set(name, result)
     this.#o.onResult(result)
     this.#accepted ||= EXIT_OF[result.outcome] === EXIT.OK
-    this.#stopped ||= result.outcome === 'failed' || (Number(result.code) >= 500 && !this.#o.keepGoing)
+    this.#stopped ||= result.outcome === 'failed' || ((result.code ?? 0) >= 500 && !this.#o.keepGoing)
   }
 
-  /** A session ended at a name, and no other follows: that name has the 421, or nothing, to show for it. */
-  #end({ name, error, result }: Hit, answers: number): void {
-    if (result.code === null) this.#waiting.shift()
-    if (result.code === null) this.#known.set(name, result)
-    else this.#answered(name, result)
-    this.error = result.code === null || this.#waiting.length > 0 ? error : null
-    this.#stopped ||=
-      error.exitStatus === EXIT.PROTOCOL || isInterruption(error) || (error.kind === 'lost' && answers > 0)
+  /** No session follows: the name whose reply is owed has the 421, or nothing, to show for it. */
+  #end(error: SessionError, replies: number, owed: NodeName | undefined): void {
+    const isBroken = error.exitStatus === EXIT.PROTOCOL
+    // What breaks the protocol before a command is the failure of the name that was to be asked for.
+    const hit = owed ?? (isBroken ? this.#next() : undefined)
+    if (owed !== undefined && error.reply !== null) this.#answered(owed, resultOf(owed, error.reply))
+    else if (hit !== undefined) {
+      this.#waiting.shift()
+      this.#known.set(hit, resultWithout(hit, outcomeWithout(error)))
+    }
+    const isTold = owed !== undefined && error.reply !== null && this.#waiting.length === 0
+    this.error = isTold ? null : error
+    this.#stopped ||= isBroken || error.kind === 'interrupted' || (error.kind === 'lost' && replies > 0)
   }
 }
 
@@ -215,7 +225,10 @@ function inOrder(entries: readonly Entry[], results: readonly Result[]): Result[
   })
 }
 
-/** What each name stands for; a name that failed with its session has the session's exit status. */
+/** What each name stands for, and the session; a name that failed with its session has the session's exit status. */
 function exitStatusesOf({ names, error }: ServerReport): number[] {
-  return names.map(({ outcome }) => (outcome === 'failed' && error !== null ? error.exitStatus : EXIT_OF[outcome]))
+  const ofNames = names.map(({ outcome }) =>
+    outcome === 'failed' && error !== null ? error.exitStatus : EXIT_OF[outcome],
+  )
+  return [...ofNames, error?.exitStatus ?? EXIT.OK]
 }

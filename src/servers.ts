@@ -51,6 +51,7 @@ type Parts = { scheme: keyof typeof PORTS; user: string | undefined; host: strin
 /** Host, without brackets, as it is looked up, and the port's digits if there are any. Throws a plain Error with the rule. */
 function parts(word: string): Parts {
   if (word === '') throw new Error('nothing there; write SERVER or SERVER,SERVER without blanks')
+  if (/^[@#]/.test(word)) throw new Error('a name; the server comes first: etrn SERVER NAME')
   const [, given, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
   const scheme = (given ?? 'smtp').toLowerCase()
   if (scheme !== 'smtp' && scheme !== 'smtps')
@@ -61,7 +62,7 @@ function parts(word: string): Parts {
   if (login?.includes(':'))
     throw new Error('a password may not stand here, where everybody can read it; use --password-file')
   const user = login === undefined ? undefined : decoded(login)
-  if (isIP(place) === 6) return { scheme, user, host: place, port: undefined }
+  if (isIP(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
   const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []
   const host = literal ?? name
   return { scheme, user, host: isIP(host) === 0 ? lookedUp(host) : host, port }
@@ -84,5 +85,5 @@ function lookedUp(host: string): string {
   if (domain === undefined || !valid || domain.length > 253 || /^\d+$/.test(labels.at(-1) ?? '')) {
     throw new Error('neither a host name nor an address; write host, host:port or [2001:db8::1]:port')
   }
-  return domain
+  return domain.toLowerCase()
 }

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
+import { readText } from './files.js'
 import { checkedArgument, checkedWord } from './names.js'
 import type { Options } from './options.js'
 import { EXIT, UsageError } from './outcome.js'
@@ -70,17 +70,17 @@ async function identity(certFile: string, keyFile: string | undefined): Promise<
 }
 
 async function pem(option: string, file: string, check: (text: string) => unknown): Promise<string> {
+  const text = await readText(option, file)
   try {
-    const text = await readFile(file, 'utf8')
     check(text)
     return text
   } catch (error) {
-    throw new UsageError(
-      `${option} ${file}: ${error instanceof Error ? error.message : String(error)}`,
-      EXIT.NOINPUT,
-      error,
-    )
+    throw new UsageError(`${option} ${file}: nothing in PEM that fits: ${messageOf(error)}`, EXIT.NOINPUT, error)
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 async function credentialsOf(

@@ -512,10 +512,7 @@ suite('names in their order', { concurrency: true }, () => {
   test('a list of bad lines alone connects nowhere', async (t) => {
     const server = await scripted(t)
     const run = await etrn([`127.0.0.1:${server.port}`, '--names-from', '-'], { input: 'a b\n' })
-    assert.deepEqual(
-      [run.status, run.stdout],
-      [65, 'a b: not a name for this server (line 1: a space in it; one name is one word)\n'],
-    )
+    assert.deepEqual([run.status, run.stdout], [65, 'a b: not sent (line 1: a space in it; one name is one word)\n'])
     await server.verify()
   })
 })

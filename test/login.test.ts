@@ -181,7 +181,7 @@ suite('where the password comes from', { concurrency: true }, () => {
     'no file',
     ['--user', 'site', '--password-file', '/nonexistent'],
     66,
-    /^etrn: --password-file \/nonexistent: ENOENT/,
+    /^etrn: --password-file \/nonexistent: there is no such file/,
   )
   wrong(
     'an empty file',

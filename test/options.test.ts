@@ -66,7 +66,8 @@ suite("yargs' traps", () => {
       [],
     )
   })
-  test('- is a file', async () => assert.equal((await options('mx', '--names-from', '-'))['names-from'], '-'))
+  test('- is a file', async () => assert.equal((await options('mx', '--names-from', '-'))['names-from'].join(), '-'))
+  fails(['-k46', 'mx'], /^unknown option -k46/)
   fails(['-46', 'mx'], /^unknown option -46/)
   fails(['--no-json', 'mx'], /^unknown option --no-json/)
   fails(['--a.b', 'mx'], /^unknown option --a\.b/)
@@ -76,6 +77,10 @@ suite("yargs' traps", () => {
   fails(['-_', 'mx'], /^unknown option -_/)
   fails(['--json=yes', 'mx'], /^--json takes no value/)
   fails(['-q=3', 'mx'], /takes no value/)
+  fails(['--json', 'false', 'mx'], /^--json takes no value/)
+  fails(['-k', 'true', 'mx'], /^-k takes no value/)
+  fails(['--no-color'], /^unknown option --no-color; did you mean --color never\?$/)
+  fails(['-version'], /^unknown option -version; did you mean --version\?$/)
 })
 
 suite('mistakes', () => {

@@ -373,7 +373,7 @@ suite('what can be wrong before anything is sent', { concurrency: true }, () => 
   wrong(['--tls-fingerprint', 'AB:CD'], 64, /64 hex digits/)
   wrong(['--tls', 'may', '--tls-fingerprint', fingerprint('mx')], 64, /--tls may contradicts --tls-fingerprint/)
   wrong(['--tls-key', path('client.key')], 64, /--tls-key belongs to --tls-cert/)
-  wrong(['--tls-ca', '/nonexistent'], 66, /--tls-ca \/nonexistent: ENOENT/)
+  wrong(['--tls-ca', '/nonexistent'], 66, /--tls-ca \/nonexistent: there is no such file/)
   wrong(['--tls-ca', path('make.sh')], 66, /--tls-ca .*make\.sh: /)
   wrong(['--tls-cert', path('client.pem')], 66, /--tls-cert .*client\.pem: /)
   wrong(['--tls-cert', path('client.pem'), '--tls-key', path('mx.key')], 66, /not that of the certificate/)

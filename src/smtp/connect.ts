@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { createConnection, isIP, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,8 +21,14 @@ const ATTEMPT_DELAY_MS = 250
  * Connects to the first address that accepts (RFC 8305). No attempt is dropped before the deadline, as Node's own race does
  * after 250 ms: a satellite link needs 600. Throws StepError (75).
  */
-export async function connect(addresses: Addresses, port: number, o: ConnectOptions): Promise<Connected> {
+export async function connect(
+  { first: addresses, late: more }: Omit<Addresses, 'cancel'>,
+  port: number,
+  o: ConnectOptions,
+): Promise<Connected> {
   const race = new AbortController()
+  // One listener an address, however many there are.
+  setMaxListeners(0, race.signal)
   const sockets: Socket[] = []
   const failures: { readonly address: string; readonly error: unknown }[] = []
   let over: StepError | undefined
@@ -43,12 +50,12 @@ export async function connect(addresses: Addresses, port: number, o: ConnectOpti
     }
   }
   /** The first of these, and beside it the others: after the delay, or at once where it fails. */
-  const attempt = async (list: readonly string[], late = addresses.late): Promise<Connected> => {
+  const attempt = async (list: readonly string[], late: Promise<readonly string[]>): Promise<Connected> => {
     const [address, ...others] = list
     race.signal.throwIfAborted()
     if (address === undefined) {
-      const more = await late
-      return more.length > 0 ? attempt(more, Promise.resolve([])) : Promise.reject(new Error('no address is left'))
+      const left = await late
+      return left.length > 0 ? attempt(left, Promise.resolve([])) : Promise.reject(new Error('no address is left'))
     }
     const first = dial(address)
     const pause = Promise.race([
@@ -60,7 +67,7 @@ export async function connect(addresses: Addresses, port: number, o: ConnectOpti
 
   let winner: Connected | undefined
   try {
-    winner = await attempt(addresses.first)
+    winner = await attempt(addresses, more)
     return winner
   } catch {
     const tried = failures.slice(0, SHOWN).map(({ address, error }) => `${address} port ${port}: ${inWords(error)}`)
@@ -72,7 +79,6 @@ export async function connect(addresses: Addresses, port: number, o: ConnectOpti
   } finally {
     callOff()
     race.abort()
-    addresses.cancel()
     for (const socket of sockets) if (socket !== winner?.socket) socket.destroy()
   }
 }

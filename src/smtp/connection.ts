@@ -105,10 +105,16 @@ export class Connection {
     // One turn of the event loop, for octets that are there but not read yet.
     await turn()
     if (this.#parser.buffered + this.#socket.readableLength === 0) return
-    const reply = await this.read()
-    if (reply.code === 421) {
-      throw new StepError(said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
+    let reply: Reply
+    try {
+      reply = await this.read()
+    } catch (error) {
+      const isGoodbye = this.#parser.beginning === '421'
+      if (isGoodbye || this.#o.signal.aborted || !(error instanceof StepError)) throw error
+      const message = `the server spoke before its turn: ${error.message}`
+      throw new StepError(message, { exitStatus: EXIT.PROTOCOL, cause: error })
     }
+    if (reply.code === 421) throw new StepError(said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
     throw new StepError(`the server spoke before its turn: ${said(reply)}`, { exitStatus: EXIT.PROTOCOL })
   }
 

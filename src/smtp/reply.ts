@@ -8,7 +8,7 @@ export type Reply = {
   readonly enhancedCode: string | null
   /** What stands behind the code in each line, the enhanced status code with it; at least one line, perhaps empty */
   readonly lines: readonly string[]
-  /** The lines as one, without the enhanced status codes */
+  /** The lines as one, without the enhanced status codes; cut where it grows too long to be read */
   readonly text: string
 }
 
@@ -17,6 +17,8 @@ export const LINE_OCTETS = 2048
 /** A SASL challenge may be longer (RFC 4954, section 4). */
 export const CHALLENGE_OCTETS = 12_288
 export const REPLY_LINES = 128
+/** Characters of a text that is kept for each name, however much a server says */
+const TEXT_CHARACTERS = 2048
 
 /** What was sent is no reply, or one over the limits (SPEC: not SMTP). The message quotes it, printable and cut short. */
 export class ReplyError extends Error {
@@ -67,6 +69,11 @@ export class ReplyParser {
     return this.#taken + this.#octets.length
   }
 
+  /** The first three of those octets, as text: the code of the reply that they may become. */
+  get beginning(): string {
+    return this.#lines.length > 0 ? String(this.#code) : this.#octets.toString('latin1', 0, 3)
+  }
+
   #reply(): Reply {
     const code = this.#code
     const lines = this.#lines
@@ -74,7 +81,7 @@ export class ReplyParser {
     const enhancedCode = found !== undefined && Number(itsClass) === Math.floor(code / 100) ? found : null
     this.#lines = []
     this.#taken = 0
-    return { code, enhancedCode, lines, text: lines.map((line) => without(line, enhancedCode)).join(' / ') }
+    return { code, enhancedCode, lines, text: cut(lines.map((line) => without(line, enhancedCode)).join(' / ')) }
   }
 
   /** Takes one line off the octets, without its end: CRLF, or the bare LF that some servers send. */
@@ -91,6 +98,10 @@ export class ReplyParser {
     this.#taken += octets
     return line
   }
+}
+
+function cut(text: string): string {
+  return text.length > TEXT_CHARACTERS ? `${text.slice(0, TEXT_CHARACTERS)}...` : text
 }
 
 function without(line: string, enhancedCode: string | null): string {

@@ -103,32 +103,48 @@ type Reached = { smtp: Connection; address: string; secured: Secured | undefined
 
 /**
  * A connection, and the reply to EHLO. Where a session fails temporarily before that reply is there, the next address is tried
- * (RFC 5321, 5.1); the first failure is the one told.
+ * (RFC 5321, 5.1); where none is left, its failure is the one told.
  */
 async function reach(server: Server, o: SessionOptions): Promise<Reached> {
-  let addresses = await step('dns', o, async () => addressesOf(server.host, o.family, o))
+  const addresses = await step('dns', o, async () => addressesOf(server.host, o.family, o))
+  const tried = new Set<string>()
+  const left = (list: readonly string[]): string[] => list.filter((address) => !tried.has(address))
   let failure: unknown
-  for (;;) {
-    const { socket, address } = await step('connect', o, async () => {
-      const onAttempt = (tried: string): void => o.trace({ type: 'connecting', address: tried })
-      return connect(addresses, server.port, { ...o, onAttempt })
-    }).catch((error: unknown) => {
-      throw failure ?? error
-    })
-    o.trace({ type: 'connected', address })
-    const smtp = new Connection(socket, o)
-    try {
-      const secured = server.isImplicitTls ? await secure(smtp, server, await import('./tls.js'), o) : undefined
-      const greeting = expected('greeting', 220, await step('greeting', o, () => smtp.read()))
-      o.trace({ type: 'greeting', text: greeting.text })
-      return { smtp, address, secured, hello: await ehlo(smtp, o) }
-    } catch (error) {
-      await smtp.quit()
-      failure ??= error
-      addresses = { ...addresses, first: addresses.first.filter((tried) => tried !== address) }
-      const mayPass = error instanceof SessionError && error.exitStatus === EXIT.TEMPFAIL && !o.signal.aborted
-      if (!mayPass || addresses.first.length === 0) throw failure
+  try {
+    for (;;) {
+      const candidates = { first: left(addresses.first), late: addresses.late.then(left) }
+      const { socket, address } = await step('connect', o, async () => {
+        const onAttempt = (candidate: string): void => o.trace({ type: 'connecting', address: candidate })
+        return connect(candidates, server.port, { ...o, onAttempt })
+      }).catch((error: unknown) => {
+        throw o.signal.aborted ? error : (failure ?? error)
+      })
+      tried.add(address)
+      o.trace({ type: 'connected', address })
+      try {
+        return await greeted(new Connection(socket, o), address, server, o)
+      } catch (error) {
+        const mayPass = error instanceof SessionError && error.exitStatus === EXIT.TEMPFAIL && !o.signal.aborted
+        if (!mayPass) throw error
+        failure = error
+      }
     }
+  } finally {
+    addresses.cancel()
+  }
+}
+
+/** The beginning of a session, up to the reply to EHLO. */
+async function greeted(smtp: Connection, address: string, server: Server, o: SessionOptions): Promise<Reached> {
+  try {
+    const secured = server.isImplicitTls ? await secure(smtp, server, await import('./tls.js'), o) : undefined
+    const greeting = await step('greeting', o, () => smtp.read())
+    o.trace({ type: 'greeting', text: greeting.text })
+    expected('greeting', 220, greeting)
+    return { smtp, address, secured, hello: await ehlo(smtp, o) }
+  } catch (error) {
+    await smtp.quit()
+    throw error
   }
 }
 
@@ -224,11 +240,12 @@ function expected(stage: Stage, code: number, reply: Reply): Reply {
 
 /** The list of an EHLO reply; its first line is the server's name, whatever it looks like. */
 function extensionsOf(hello: Reply, o: SessionOptions): Extensions {
-  const lines = expected('ehlo', 250, hello).lines.slice(1)
+  const lines = expected('ehlo', 250, hello).lines.slice(1).filter(Boolean)
   const extensions = new Map(
     lines.map((line) => {
-      const [, keyword = '', parameters = ''] = /^(\S*)\s*(.*)$/.exec(line) ?? []
-      return [keyword.toUpperCase(), parameters]
+      const [, keyword = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []
+      // What is no keyword stays as it was said.
+      return [/^[\w=.-]+$/.test(keyword) ? keyword.toUpperCase() : keyword, parameters]
     }),
   )
   o.trace({ type: 'extensions', extensions })

@@ -267,7 +267,7 @@ if (isInside(import.meta.url, entering('postfix'))) {
       await postfix(t, sasl())
       const without = await etrn(['127.0.0.1', 'site.example'])
       assert.equal(without.status, 77)
-      assert.match(without.stderr, /smtpd_etrn_restrictions, or for a login/)
+      assert.match(without.stderr, /smtpd_etrn_restrictions\), or for a login/)
       for (const mechanism of OFFERED) {
         const run = await etrn([...LOGIN, '--auth', mechanism, '-v'], { env })
         assert.equal(run.status, 0, run.stderr)

@@ -1,0 +1,40 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { EXIT, UsageError } from './outcome.js'
+
+/** The text of a file that an option names. Throws UsageError (66), and the signal's reason where it ended the wait. */
+export async function readText(option: string, file: string, signal?: AbortSignal): Promise<string> {
+  try {
+    // A pipe may be slow, or have no writer: without NONBLOCK nothing could end the wait for it, not even the end of the process.
+    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+    if (fstatSync(fd).isFIFO()) return await streamText(new Socket({ fd }), signal)
+    const whole = readFileSync(fd, 'utf8')
+    closeSync(fd)
+    return whole
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason
+    throw new UsageError(`${option} ${file}: ${inWords(error)}`, EXIT.NOINPUT, error)
+  }
+}
+
+/** The text of a stream, to its end. Throws the stream's error, and the signal's reason where it ended the wait. */
+export async function streamText(stream: Readable, signal?: AbortSignal): Promise<string> {
+  try {
+    return await text(signal === undefined ? stream : addAbortSignal(signal, stream))
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : error
+  }
+}
+
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'you are not allowed to read it',
+  EISDIR: 'it is a folder',
+}
+
+function inWords(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return ('code' in error ? WORDS[String(error.code)] : undefined) ?? error.message
+}
