@@ -3,7 +3,7 @@ import { checkedArgument, nodeName, withoutDuplicates } from './names.js'
 import { type Result, UsageError } from './outcome.js'
 import { MOST_MS } from './deadline.js'
 import { ask as askServer, DEFAULT_TIMEOUT_MS, type ServerReport } from './run.js'
-import { portOf, serverOf } from './servers.js'
+import { serverOf } from './servers.js'
 import type { Credentials } from './smtp/auth.js'
 import type { TraceEvent } from './smtp/session.js'
 import type { TlsPolicy } from './smtp/tls.js'
@@ -55,7 +55,7 @@ const TLS = {
  * Never throws for what the network or the server does: every name has a result, and `error` says what failed as a whole.
  */
 export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<ServerReport> {
-  const target = serverOf(server, o.port === undefined ? undefined : portOf(String(o.port)))
+  const target = serverOf(server, o.port)
   const tls = {
     ...TLS,
     level: target.isImplicitTls || o.credentials !== undefined ? ('verify' as const) : ('may' as const),

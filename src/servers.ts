@@ -28,7 +28,7 @@ export function serverOf(word: string, port?: number): Target {
     return {
       word: printable(word),
       host,
-      port: own === undefined ? (port ?? PORTS[scheme]) : portOf(own),
+      port: portOf(own ?? String(port ?? PORTS[scheme])),
       isImplicitTls: scheme === 'smtps',
       user,
     }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { promisify } from 'node:util'
 import { BIN, etrn, etrnJson } from './command.js'
-import { BYE, type Conversation, HELLO, scripted, silence, type Step } from './server.js'
+import { BYE, type Conversation, HELLO, loose, scripted, silence, type Step } from './server.js'
 
 const asked = (name: string, reply: string): Step[] => [`C: ETRN ${name}`, `S: ${reply}`]
 const session = (...steps: Step[]): Conversation => [...HELLO, ...steps, ...BYE]
@@ -88,6 +88,18 @@ g.example: refused (459 <g.example>: service unavailable)
     ])
     assert.match(run.stderr, /^127\.0\.0\.1:9: connect: /m)
     assert.equal(run.status, 75)
+  })
+  test('--jobs 1: one server after the other', async (t) => {
+    const second = await scripted(t, STARTED)
+    const first = await scripted(t, [
+      ...HELLO,
+      ...asked('site.example', '250 OK'),
+      'C: QUIT',
+      () => assert.deepEqual(second.received, []),
+      'S: 221 bye',
+    ])
+    const run = await etrn([`127.0.0.1:${first.port},127.0.0.1:${second.port}`, ...HELO, '--jobs', '1', 'site.example'])
+    assert.equal(run.status, 0)
   })
   test('-v writes the dialogue, with the time, to standard error', async (t) => {
     const server = await scripted(t, STARTED)
@@ -333,7 +345,7 @@ suite('signals', { concurrency: true }, () => {
   }
   test('text says what was accepted, what hangs and what was not asked', async (t) => {
     let interrupt = (): void => undefined
-    const server = await scripted(t, [
+    const server = await loose(t, [
       ...HELLO,
       ...asked('a.example', '250 OK'),
       'C: ETRN b.example',
@@ -348,7 +360,7 @@ suite('signals', { concurrency: true }, () => {
   })
   test("a shell's loop stops", async (t) => {
     let interrupt = (): void => undefined
-    const server = await scripted(t, [() => interrupt(), silence])
+    const server = await loose(t, [() => interrupt(), silence])
     const script = `for n in 1 2 3; do ${BIN} 127.0.0.1:${server.port} site.example; echo went on; done`
     // A terminal's interrupt goes to the whole group.
     const child = spawn('bash', ['-c', script], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] })
@@ -358,16 +370,50 @@ suite('signals', { concurrency: true }, () => {
     const [, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
     assert.deepEqual([signal, output], ['SIGINT', 'not asked: site.example\n'])
   })
-  test('the second one at once', async (t) => {
-    const server = await scripted(t, [...HELLO, ...asked('site.example', '250 OK'), 'C: QUIT', silence])
+  test('while QUIT is pending, it is not said again', async (t) => {
+    let interrupt = (): void => undefined
+    const server = await scripted(t, [
+      ...HELLO,
+      ...asked('site.example', '250 OK'),
+      'C: QUIT',
+      () => interrupt(),
+      silence,
+    ])
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, 'site.example'], {
-      during: (child) => {
-        const twice = setInterval(() => child.kill('SIGTERM'), 200)
-        t.after(() => clearInterval(twice))
-      },
+      during: (child) => (interrupt = () => void child.kill('SIGTERM')),
     })
-    assert.equal(run.signal, 'SIGTERM')
+    await server.verify()
+    assert.deepEqual(
+      [run.signal, server.received],
+      ['SIGTERM', ['EHLO gw.site.example\r\nETRN site.example\r\nQUIT\r\n']],
+    )
   })
+})
+
+suite('at a terminal', { concurrency: true }, () => {
+  const script = spawnSync('script', ['--version']).error === undefined
+  const onTerminal = (title: string, size: string, isTurning: boolean, options = ''): void =>
+    void test(title, { skip: script ? false : 'no script(1) here' }, async (t) => {
+      // The reply comes when there was time to show what is waited for, or when it is clear that nothing is shown.
+      let shown = ''
+      const turned = async (): Promise<void> => {
+        while (!shown.includes('ETRN site.example') && isTurning) await once(child.stdout, 'data')
+      }
+      const server = await scripted(t, [...HELLO, 'C: ETRN site.example', turned, 'S: 250 OK', ...BYE])
+      const command = `stty ${size}; ${BIN} 127.0.0.1:${server.port} ${HELO.join(' ')} ${options} site.example`
+      const child = spawn('script', ['-qec', command, '/dev/null'], {
+        env: { PATH: process.env['PATH'] },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      child.stdout.on('data', (octets: Buffer) => (shown += octets.toString()))
+      const [status] = (await once(child, 'close')) as [number | null]
+      assert.equal(status, 0)
+      assert.match(shown, /site\.example: .*asked; the server doesn't say what waits.* \(250 OK\)\r\n/)
+      assert.equal(shown.includes('waiting for the greeting') || shown.includes(': ETRN site.example'), isTurning)
+    })
+  onTerminal('what is waited for is shown', 'cols 80 rows 24', true)
+  onTerminal('not under -q', 'cols 80 rows 24', false, '-v --color never 2>/dev/null')
+  onTerminal('a terminal of no columns, as serial lines have', 'cols 0 rows 0', false)
 })
 
 suite('streams and surroundings', { concurrency: true }, () => {

@@ -379,6 +379,27 @@ suite('lost sessions', { concurrency: true }, () => {
     error: null,
   })
   exchange({
+    title: 'nor does one that is told to go before its first ETRN',
+    conversations: [first(close), [...HELLO.slice(0, 3), Buffer.from('250 ETRN\r\n421 bye\r\n'), ...BYE], second],
+    names,
+    outcomes,
+    status: 0,
+    error: null,
+  })
+  exchange({
+    title: 'not in a row, they end nothing',
+    conversations: [
+      first(close),
+      ['S: 421 too many', ...BYE],
+      [...HELLO, ...asked(['n2.example']), 'C: ETRN n3.example', close],
+      ['S: 421 too many', ...BYE],
+      session(...asked(['n3.example'])),
+    ],
+    names,
+    outcomes,
+    status: 0,
+  })
+  exchange({
     title: 'two of them end it',
     conversations: [first(close), ['S: 554 no more', ...BYE], ['S: 554 no more', ...BYE]],
     names,
@@ -423,6 +444,23 @@ suite('not the protocol', { concurrency: true }, () => {
     status: 76,
     error: { stage: 'etrn', code: null },
   })
+  for (const [title, piece] of [
+    ['half a reply', '554-half'],
+    ['a few octets', 'junk'],
+    ['a code cut short', '25'],
+  ] as const) {
+    for (const end of [close, silence]) {
+      exchange({
+        title: `${title} before its turn, then ${end === close ? 'the end' : 'silence'}`,
+        conversations: [[...HELLO, 'C: ETRN n1.example', Buffer.from(`250 OK\r\n${piece}`), end]],
+        names,
+        options: ['--timeout', '1s'],
+        outcomes: ['started', 'failed', 'skipped'],
+        status: 76,
+        error: { stage: 'etrn', code: null },
+      })
+    }
+  }
   exchange({
     title: 'a reply before EHLO',
     conversations: [[Buffer.from('220 mx\r\n250-mx\r\n250 ETRN\r\n'), ...BYE]],
@@ -470,6 +508,26 @@ suite('not the protocol', { concurrency: true }, () => {
       status: 0,
     })
   }
+})
+
+test('the reply to QUIT is awaited 5 s, whatever --timeout says', { timeout: 30_000 }, async (t) => {
+  const server = await scripted(t, [...HELLO, ...asked(['n1.example']), 'C: QUIT', silence])
+  assert.equal((await etrn([`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'n1.example'])).status, 0)
+})
+
+test('a count with separators is not guessed at', async (t) => {
+  const server = await scripted(
+    t,
+    session(...asked(['n1.example'], '253 OK, 1,234 pending messages for node n1.example started')),
+  )
+  const { document } = await etrnJson([`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'n1.example'])
+  assert.equal(document.servers[0]?.names[0]?.pending, null)
+})
+
+test('200,000 names', { timeout: 60_000 }, async () => {
+  const names = Array.from({ length: 200_000 }, (_, i) => `n${i}.example`).join('\n')
+  const { document, status } = await etrnJson(['127.0.0.1:9', '--names-from', '-'], { input: names })
+  assert.deepEqual([status, document.servers[0]?.names.length], [75, 200_000])
 })
 
 suite('names in their order', { concurrency: true }, () => {

@@ -146,6 +146,86 @@ if (isInNamespace(import.meta.url)) {
       assert.equal((await etrnJson(ARGS)).status, 75)
       await other.verify()
     })
+    test('a late address is the next one, too', async (t) => {
+      await zone(t, {
+        'A mail.example': { addresses: ['127.0.0.1'] },
+        'AAAA mail.example': { addresses: ['::1'], afterMs: 200 },
+      })
+      await at(t, '127.0.0.1', ['S: 421 busy', ...BYE])
+      await at(t, '::1', ASKED)
+      assert.equal((await etrn(ARGS)).status, 0)
+    })
+    test('and is tried once', async (t) => {
+      await zone(t, {
+        'A mail.example': { addresses: ['127.0.0.1'] },
+        'AAAA mail.example': { addresses: ['::1'], afterMs: 200 },
+      })
+      await at(t, '::1', ['S: 421 busy', ...BYE])
+      assert.equal((await etrn(ARGS)).status, 75)
+    })
+    test('the newest failure is told, with its address', async (t) => {
+      await zone(t, { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4'] } })
+      await at(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      await at(t, '127.0.0.4', ['S: 554 no', ...BYE])
+      const run = await etrnJson(ARGS)
+      const [report] = run.document.servers
+      assert.deepEqual([run.status, report?.address, report?.error?.code], [69, '127.0.0.4', 554])
+    })
+    test('interrupted at the second address: nothing was sent', async (t) => {
+      let interrupt = (): void => undefined
+      await zone(t, { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4'] } })
+      await at(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      await at(t, '127.0.0.4', [() => interrupt(), 'C: QUIT'])
+      const run = await etrnJson(ARGS, { during: (child) => (interrupt = () => void child.kill('SIGTERM')) })
+      const [report] = run.document.servers
+      assert.deepEqual([report?.names[0]?.outcome, report?.error?.message], ['skipped', 'interrupted by SIGTERM'])
+    })
+    test('three black holes cost less than a second', async (t) => {
+      await zone(t, { 'A mail.example': { addresses: ['192.0.2.1', '192.0.2.2', '192.0.2.3', '127.0.0.1'] } })
+      await at(t, '127.0.0.1', ASKED)
+      assert.equal((await etrn(ARGS)).status, 0)
+    })
+    test('many addresses', async (t) => {
+      await zone(t, { 'A mail.example': { addresses: Array.from({ length: 20 }, (_, i) => `127.0.1.${i}`) } })
+      const run = await etrn([...ARGS, '-q'])
+      assert.equal(run.status, 75)
+      assert.match(run.stderr, /^mail\.example:2500: connect: 127\.0\.1\.0 port 2500: connection refused; [^\n]*\n$/)
+    })
+    test('a run that is over asks the DNS nothing more', { timeout: 10_000 }, async (t) => {
+      await zone(t, {
+        'A a.example': { silent: true },
+        'AAAA a.example': { silent: true },
+        'A b.example': { silent: true },
+        'AAAA b.example': { silent: true },
+      })
+      const run = await etrn(['a.example,b.example', 'site.example', '--jobs', '1', '--max-time', '1s'])
+      assert.equal(run.status, 75)
+    })
+    test(
+      'a name without a dot is looked up as the system does, and no longer than --timeout',
+      { timeout: 8000 },
+      async (t) => {
+        await zone(t, { 'A mail': { silent: true }, 'AAAA mail': { silent: true } })
+        resolvConf('nameserver 127.0.0.1\noptions timeout:20\n')
+        const run = await etrn([`mail:${PORT}`, '--timeout', '1s', 'site.example'])
+        assert.equal(run.status, 75)
+        assert.match(run.stderr, /no answer from the DNS within 1s/)
+      },
+    )
+    test("by the system's search list", async (t) => {
+      await zone(t, { 'A mail.isp.example': { addresses: ['127.0.0.6'] }, 'AAAA mail.isp.example': {} })
+      resolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      await at(t, '127.0.0.6', ASKED)
+      assert.equal((await etrn([`mail:${PORT}`, ...ARGS.slice(1)])).status, 0)
+      assert.equal((await etrn([`nowhere:${PORT}`, ...ARGS.slice(1)])).status, 68)
+    })
+    test('what /etc/hosts has in the other family only, the DNS is asked for', async (t) => {
+      await zone(t, { 'AAAA mail.example': { addresses: ['::1'] } })
+      hosts('127.0.0.7 mail.example\n')
+      await at(t, '::1', ASKED)
+      assert.equal((await etrn([...ARGS, '-6'])).status, 0)
+      hosts('')
+    })
     test('/etc/hosts comes before the DNS', async (t) => {
       await zone(t, {})
       hosts('127.0.0.7 mail.example # here\n')

@@ -101,7 +101,9 @@ export class ReplyParser {
 }
 
 function cut(text: string): string {
-  return text.length > TEXT_CHARACTERS ? `${text.slice(0, TEXT_CHARACTERS)}...` : text
+  if (text.length <= TEXT_CHARACTERS) return text
+  // A copy: a slice would keep the whole of it in memory.
+  return `${Buffer.from(text.slice(0, TEXT_CHARACTERS)).toString()}...`
 }
 
 function without(line: string, enhancedCode: string | null): string {
