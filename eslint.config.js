@@ -1,27 +1,48 @@
 import tseslint from 'typescript-eslint'
 
 // Packages that one file only may use, and that file.
-const OWNERS = { yargs: 'src/options.ts', chalk: 'src/report.ts', ora: 'src/spinner.ts', tldts: 'src/public-suffix.ts' }
-// Rooms of src from the bottom up: a room imports those before it. Types may come from anywhere.
-const UPPER = ['cli', 'options', 'servers', 'run', 'report', 'json', 'spinner', 'hints']
+const OWNERS = {
+  yargs: 'options',
+  chalk: 'report',
+  ora: 'spinner',
+  tldts: 'public-suffix',
+  'p-limit': 'run',
+  'fastest-levenshtein': 'nearest',
+  '@mongodb-js/saslprep': 'smtp/saslprep',
+}
 
-const restrict = (files, rooms, packages) => ({
-  files,
+// The floors of src, from the ground up. A room imports from the floors below its own; types may come from anywhere.
+const FLOORS = [
+  ['printable', 'outcome', 'nearest', 'public-suffix', 'smtp/saslprep', 'spinner'],
+  ['deadline', 'files', 'hints', 'names', 'smtp/reply'],
+  ['dns', 'password', 'servers'],
+  ['smtp/connect', 'smtp/connection', 'smtp/tls', 'smtp/auth'],
+  ['smtp/session'],
+  ['run'],
+  ['index', 'json', 'options', 'report', 'trust'],
+  ['cli'],
+]
+
+const restrict = (room, floor) => ({
+  files: [`src/${room}.ts`],
   rules: {
     '@typescript-eslint/no-restricted-imports': [
       'error',
       {
-        paths: packages.map((name) => ({ name, message: `only ${OWNERS[name]} uses it` })),
-        patterns: rooms.map((room) => ({
-          group: [`**/${room}.js`],
-          message: 'imports go down only',
-          allowTypeImports: true,
-        })),
+        paths: Object.entries(OWNERS)
+          .filter(([, owner]) => owner !== room)
+          .map(([name, owner]) => ({ name, message: `only ${owner} uses it`, allowTypeImports: true })),
+        patterns: FLOORS.slice(floor)
+          .flat()
+          .map((other) => ({
+            group: [`**/${other.replace('smtp/', '')}.js`],
+            message: 'imports go down only',
+            allowTypeImports: true,
+          })),
       },
     ],
   },
 })
-const others = (file) => Object.keys(OWNERS).filter((name) => OWNERS[name] !== file)
 
 export default tseslint.config(
   { ignores: ['dist/', 'coverage/'] },
@@ -43,15 +64,7 @@ export default tseslint.config(
   },
   { files: ['src/**/*.ts'], rules: { 'no-restricted-globals': ['error', 'process'] } },
   { files: ['src/cli.ts'], rules: { 'no-restricted-globals': 'off' } },
-  restrict(['src/**/*.ts'], [], others('')),
-  ...Object.values(OWNERS).map((file) => restrict([file], ['cli'], others(file))),
-  restrict(['src/smtp/*.ts'], UPPER, others('')),
-  restrict(
-    ['src/outcome.ts', 'src/names.ts', 'src/printable.ts', 'src/deadline.ts', 'src/dns.ts'],
-    [...UPPER, 'smtp/*'],
-    others(''),
-  ),
-  restrict(['src/run.ts'], ['cli', 'options', 'report', 'json', 'spinner', 'hints'], others('')),
+  ...FLOORS.flatMap((rooms, floor) => rooms.map((room) => restrict(room, floor))),
   // node:test's test() gives a promise that the runner itself awaits.
   {
     files: ['test/**'],

@@ -9,7 +9,7 @@ import { completions, help, type Options, parseCommandLine, showCompletionScript
 import { combined, EXIT, StepError, UsageError } from './outcome.js'
 import { printable } from './printable.js'
 import { output, type Reporter, TextReporter } from './report.js'
-import { DEFAULT_JOBS, DEFAULT_TIMEOUT_MS, resultOfLine, run } from './run.js'
+import { DEFAULT_JOBS, DEFAULT_TIMEOUT_MS, resultOfLine, run, type RunOptions } from './run.js'
 import { serversOf } from './servers.js'
 import type { Spinner } from './spinner.js'
 
@@ -39,17 +39,9 @@ async function main(argv: readonly string[]): Promise<number> {
 async function request(options: Options, serverWords: string, nameWords: readonly string[]): Promise<number> {
   const ending = new AbortController()
   setMaxListeners(0, ending.signal)
-  const maxTime = options['max-time']
-  const over = new StepError('the time that --max-time gives is over', { exitStatus: EXIT.TEMPFAIL, kind: 'over' })
-  const timer = maxTime === undefined ? undefined : setTimeout(() => ending.abort(over), maxTime).unref()
-
-  if (options.ipv4 && options.ipv6)
-    throw new UsageError('-4 and -6 exclude each other: type one of them, or none for both')
+  const timer = limit(ending, options['max-time'])
   const targets = serversOf(serverWords, options.port)
-  const given = {
-    helo: options.helo === undefined ? undefined : checkedArgument('--helo', options.helo),
-    local: options.interface === undefined ? undefined : checkedArgument('--interface', options.interface),
-  }
+  const settings = await settingsOf(options)
   const reporter = reporterFor(options, targets.length > 1)
   const entries = await entriesOf(options, nameWords, reporter, ending.signal)
   const { trusted } = await import('./trust.js')
@@ -61,19 +53,12 @@ async function request(options: Options, serverWords: string, nameWords: readonl
   for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfLine(entry))
 
   const stopListening = onSignal((name) => {
-    ending.abort(
-      new StepError(`interrupted by ${name}`, { exitStatus: 128 + constants.signals[name], kind: 'interrupted' }),
-    )
+    const exitStatus = 128 + constants.signals[name]
+    ending.abort(new StepError(`interrupted by ${name}`, { exitStatus, kind: 'interrupted' }))
   })
   const done = await run(servers, entries, {
-    timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
+    ...settings,
     signal: ending.signal,
-    helo: given.helo ?? (await ownName()),
-    local: given.local,
-    family: options.ipv4 ? 4 : options.ipv6 ? 6 : undefined,
-    assumeEtrn: options['assume-etrn'],
-    keepGoing: options['keep-going'],
-    jobs: options.jobs ?? DEFAULT_JOBS,
     trace: (server, event) => {
       progress = [server, event]
       spinner?.tell(...progress)
@@ -88,6 +73,30 @@ async function request(options: Options, serverWords: string, nameWords: readonl
   reporter.end({ ...done, exitStatus })
   stopListening()
   return exitStatus
+}
+
+/** Ends everything when the time of the whole run is over. */
+function limit(ending: AbortController, maxTimeMs: number | undefined): NodeJS.Timeout | undefined {
+  if (maxTimeMs === undefined) return undefined
+  const over = new StepError('the time that --max-time gives is over', { exitStatus: EXIT.TEMPFAIL, kind: 'over' })
+  return setTimeout(() => ending.abort(over), maxTimeMs).unref()
+}
+
+type Settings = Omit<RunOptions, 'signal' | 'trace' | 'onResult' | 'onReport'>
+
+/** What holds for every session of the run. */
+async function settingsOf(options: Options): Promise<Settings> {
+  const { ipv4, ipv6, helo, interface: local } = options
+  if (ipv4 && ipv6) throw new UsageError('-4 and -6 exclude each other: type one of them, or none for both')
+  return {
+    helo: helo === undefined ? await ownName() : checkedArgument('--helo', helo),
+    local: local === undefined ? undefined : checkedArgument('--interface', local),
+    family: ipv4 ? 4 : ipv6 ? 6 : undefined,
+    timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
+    assumeEtrn: options['assume-etrn'],
+    keepGoing: options['keep-going'],
+    jobs: options.jobs ?? DEFAULT_JOBS,
+  }
 }
 
 /** The names in the order: words, --subdomains, --queue, --names-from; else this host's own name (RFC 1985, section 6). */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { optionNames } from '../src/options.js'
 import { EXIT } from '../src/outcome.js'
@@ -73,6 +73,17 @@ suite('the bundle', () => {
     )
   })
   test('LICENSE has the licence of each package in it', () => assert.equal(file('LICENSE'), licence()))
+})
+
+test('the linter knows each room of src', () => {
+  const config = file('eslint.config.js')
+  const rooms = readdirSync(new URL('../src/', import.meta.url), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => name.replace(/\.ts$/, ''))
+  assert.deepEqual(
+    rooms.filter((room) => !config.includes(`'${room}'`)),
+    [],
+  )
 })
 
 test('--version is that of package.json', async () => {
