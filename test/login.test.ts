@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,7 +28,7 @@ const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
 after(() => rmSync(folder, { recursive: true }))
 
 /** Neither the password nor what was made of it is in any output. */
-function isSecret({ stdout, stderr }: Finished): void {
+function isSecret({ stdout, stderr }: Pick<Finished, 'stdout' | 'stderr'>): void {
   for (const secret of [PASSWORD, b64(PASSWORD), b64(`\0site\0${PASSWORD}`), 'sesame']) {
     assert.ok(!(stdout + stderr).includes(secret), `${secret} in ${stdout}${stderr}`)
   }
@@ -129,6 +130,26 @@ suite('a login', { concurrency: true }, () => {
   })
 })
 
+test('a signal ends the login: no ETRN, and QUIT', async (t) => {
+  let interrupt = (): void => undefined
+  const server = await scripted(t, [
+    'S: 220 mx',
+    ...hello('AUTH PLAIN', 'ETRN'),
+    `C: ${PLAIN}`,
+    () => interrupt(),
+    'C: QUIT',
+  ])
+  const run = await etrn(
+    [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--user', 'site', '-v', 'site.example'],
+    {
+      env: ENV,
+      during: (child) => (interrupt = () => void child.kill('SIGINT')),
+    },
+  )
+  assert.equal(run.signal, 'SIGINT')
+  isSecret(run)
+})
+
 suite('where the password comes from', { concurrency: true }, () => {
   const good = session(...hello('AUTH PLAIN', 'ETRN'), `C: ${PLAIN}`, 'S: 235 ok', ...ASKED)
   const file = (name: string, text: string, mode = 0o600): string => {
@@ -223,6 +244,21 @@ suite('where the password comes from', { concurrency: true }, () => {
     })
     await server.verify()
     assert.equal(run.status, 0)
+  })
+  const script = spawnSync('script', ['--version']).error === undefined
+  test('the terminal, which does not show it', { skip: script ? false : 'no script(1) here' }, async (t) => {
+    const server = await scripted(t, good)
+    const command = `${BIN} 127.0.0.1:${server.port} --helo gw.site.example --user site site.example </dev/null`
+    const child = spawn('script', ['-qec', command, '/dev/null'], { env: { PATH: process.env['PATH'] } })
+    let shown = ''
+    child.stdout.on('data', (octets: Buffer) => {
+      shown += octets.toString()
+      if (shown === 'Password: ') child.stdin.write(`${PASSWORD}\r`)
+    })
+    const [status] = (await once(child, 'close')) as [number | null]
+    assert.equal(status, 0)
+    assert.match(shown, /^Password: \r\nsite\.example: /)
+    isSecret({ stdout: shown, stderr: '' })
   })
   test('no source and no terminal', () => {
     // setsid: no terminal, wherever the tests run.

@@ -126,6 +126,28 @@ suite('--tls', { concurrency: true }, () => {
     true,
   )
 
+  test('SNI is sent for a host name, and for no address', async (t) => {
+    for (const [options, name] of [
+      [[...CA, ...NAME], 'mx.example'],
+      [CA, undefined],
+    ] as const) {
+      let asked: string | undefined
+      const SNICallback: TlsOptions['SNICallback'] = (servername, done) => {
+        asked = servername
+        done(null)
+      }
+      assert.equal((await run(t, [SECURE('mx', { SNICallback })], options)).status, 0)
+      assert.equal(asked, name)
+    }
+  })
+  test('a signal ends the handshake', async (t) => {
+    let interrupt = (): void => undefined
+    const server = await scripted(t, [...UNHEARD, () => interrupt(), silence])
+    const done = await etrnJson([`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example'], {
+      during: (child) => (interrupt = () => void child.kill('SIGTERM')),
+    })
+    assert.deepEqual([done.signal, done.document.servers[0]?.names[0]?.outcome], ['SIGTERM', 'skipped'])
+  })
   test('JSON and -v tell what it came to', async (t) => {
     const { document, stderr } = await run(t, [SECURE('mx')], [...CA, '-v'])
     assert.deepEqual(document.servers[0]?.tls, {
