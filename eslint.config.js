@@ -16,7 +16,7 @@ const FLOORS = [
   ['printable', 'outcome', 'nearest', 'public-suffix', 'smtp/saslprep', 'spinner'],
   ['deadline', 'files', 'hints', 'names', 'smtp/reply'],
   ['dns', 'password', 'servers'],
-  ['smtp/connect', 'smtp/connection', 'smtp/tls', 'smtp/auth'],
+  ['smtp/connect', 'smtp/connection', 'values', 'smtp/tls', 'smtp/auth'],
   ['smtp/session'],
   ['run'],
   ['index', 'json', 'options', 'report', 'trust'],

@@ -1,10 +1,9 @@
 import yargs from 'yargs'
-import { MOST_MS } from './deadline.js'
 import { UsageError } from './outcome.js'
 import { printable } from './printable.js'
-import { portOf } from './servers.js'
 import type { MechanismName } from './smtp/auth.js'
 import type { TlsLevel } from './smtp/tls.js'
+import { count, duration, fingerprint, oneOf, port, text } from './values.js'
 
 const LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
 const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
@@ -154,50 +153,8 @@ export function optionNames(): string[] {
   return [...ROWS].flatMap(([name, row]) => [dashed(name), ...(row.alias === undefined ? [] : [dashed(row.alias)])])
 }
 
-/** `90`, `90s`, `2m`, `1h30m` in milliseconds. Throws a plain Error. */
-export function duration(word: unknown): number {
-  const [, bare, hours = 0, minutes = 0, seconds = 0] =
-    /^(?:(\d{1,7})|(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?)$/.exec(text(word)) ?? []
-  const ms = 1000 * Number(bare ?? (Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds))
-  if (ms === 0 || ms > MOST_MS) throw new Error('a duration is 90, 90s, 2m or 1h30m, from 1s to 24 days')
-  return ms
-}
-
-function port(word: unknown): number {
-  return portOf(text(word))
-}
-
-function count(word: unknown): number {
-  const number = /^\d{1,4}$/.test(text(word)) ? Number(word) : 0
-  if (number < 1) throw new Error('a number from 1 to 9999')
-  return number
-}
-
-/** SHA-256 in hex, as OpenSSL and our own messages print it; in capitals without colons. */
-function fingerprint(word: unknown): string {
-  const digits = text(word)
-    .replace(/^sha256(?: fingerprint)?[:=]/i, '')
-    .replaceAll(':', '')
-    .toUpperCase()
-  if (!/^[0-9A-F]{64}$/.test(digits)) throw new Error('a SHA-256 has 64 hex digits, with or without colons')
-  return digits
-}
-
 function mechanism(word: unknown): MechanismName {
   return oneOf(...MECHANISMS)(text(word).toUpperCase())
-}
-
-function text(word: unknown): string {
-  if (typeof word !== 'string' || word === '') throw new Error('the value is empty')
-  return word
-}
-
-function oneOf<T extends string>(...choices: readonly T[]): (word: unknown) => T {
-  return (word) => {
-    const choice = choices.find((c) => c === word)
-    if (choice === undefined) throw new Error(`the choice is ${choices.join(', ')}`)
-    return choice
-  }
 }
 
 type More = Pick<Row, 'alias' | 'default' | 'choices'>

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { completions, duration, help, type Options, optionNames, parseCommandLine } from '../src/options.js'
+import { completions, help, type Options, optionNames, parseCommandLine } from '../src/options.js'
 import { UsageError } from '../src/outcome.js'
+import { duration } from '../src/values.js'
 
 const words = async (...argv: string[]): Promise<readonly string[]> => (await parseCommandLine(argv)).words
 const options = async (...argv: string[]): Promise<Options> => (await parseCommandLine(argv)).options

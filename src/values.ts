@@ -1,0 +1,50 @@
+import { MOST_MS } from './deadline.js'
+import { portOf } from './servers.js'
+
+// The values that options take, from the words of the command line. All throw a plain Error with the rule that a word breaks.
+
+/** `90`, `90s`, `2m`, `1h30m` in milliseconds. */
+export function duration(word: unknown): number {
+  const [, bare, hours = 0, minutes = 0, seconds = 0] =
+    /^(?:(\d{1,7})|(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?)$/.exec(text(word)) ?? []
+  const ms = 1000 * Number(bare ?? (Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds))
+  if (ms === 0 || ms > MOST_MS) throw new Error('a duration is 90, 90s, 2m or 1h30m, from 1s to 24 days')
+  return ms
+}
+
+/** A TCP port. */
+export function port(word: unknown): number {
+  return portOf(text(word))
+}
+
+/** How many of something. */
+export function count(word: unknown): number {
+  const number = /^\d{1,4}$/.test(text(word)) ? Number(word) : 0
+  if (number < 1) throw new Error('a number from 1 to 9999')
+  return number
+}
+
+/** SHA-256 in hex, as OpenSSL and our own messages print it; in capitals without colons. */
+export function fingerprint(word: unknown): string {
+  const digits = text(word)
+    .replace(/^sha256(?: fingerprint)?[:=]/i, '')
+    .replaceAll(':', '')
+    .toUpperCase()
+  if (!/^[0-9A-F]{64}$/.test(digits)) throw new Error('a SHA-256 has 64 hex digits, with or without colons')
+  return digits
+}
+
+/** Any text but none. */
+export function text(word: unknown): string {
+  if (typeof word !== 'string' || word === '') throw new Error('the value is empty')
+  return word
+}
+
+/** One of these words. */
+export function oneOf<T extends string>(...choices: readonly T[]): (word: unknown) => T {
+  return (word) => {
+    const choice = choices.find((c) => c === word)
+    if (choice === undefined) throw new Error(`the choice is ${choices.join(', ')}`)
+    return choice
+  }
+}
