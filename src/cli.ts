@@ -48,6 +48,7 @@ async function request(options: Options, serverWords: string, nameWords: readonl
   const servers = await trusted(targets, options, {
     environment: process.env['ETRN_PASSWORD'],
     warn: (message) => reporter.warn(message),
+    signal: ending.signal,
     interrupt: () => process.kill(process.pid, 'SIGINT'),
   })
   for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfLine(entry))

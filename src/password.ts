@@ -15,31 +15,35 @@ export type Sources = {
   /** ETRN_PASSWORD */
   readonly environment: string | undefined
   readonly warn: (message: string) => void
+  /** Ends the wait for a file or a command */
+  readonly signal: AbortSignal
   /** Ends the process, as ^C at the prompt wants it. */
   readonly interrupt: () => void
 }
 
 /** The password; asked for on the terminal where nothing else has it. Throws UsageError: 64, or 66 where the source gives none. */
-export async function passwordOf({ file, command, environment, warn, interrupt }: Sources): Promise<string> {
-  if (file !== undefined) return firstLine(await contents(file, warn), `--password-file ${file}`)
-  if (command !== undefined) return firstLine(await printed(command), '--password-command')
+export async function passwordOf({ file, command, environment, warn, signal, interrupt }: Sources): Promise<string> {
+  if (file !== undefined) return firstLine(await contents(file, warn, signal), `--password-file ${file}`)
+  if (command !== undefined) return firstLine(await printed(command, signal), '--password-command')
   if (environment !== undefined) return firstLine(environment, 'ETRN_PASSWORD')
   return asked(interrupt)
 }
 
+/** A response of SASL has to fit in a line of SMTP. */
+const PASSWORD_CHARACTERS = 8192
 /** Read by the group or by everybody */
 const OTHERS_READ = 0o044
 
-async function contents(file: string, warn: (message: string) => void): Promise<string> {
-  const text = await readText('--password-file', file)
-  const isOpen = platform() !== 'win32' && (statSync(file).mode & OTHERS_READ) !== 0
+async function contents(file: string, warn: Sources['warn'], signal: AbortSignal): Promise<string> {
+  const isOpen = platform() !== 'win32' && ((statSync(file, { throwIfNoEntry: false })?.mode ?? 0) & OTHERS_READ) !== 0
+  const text = await readText('--password-file', file, signal)
   if (isOpen) warn(`${file}: others may read this password; chmod 600 ${file}`)
   return text
 }
 
 /** What a shell's command prints; it may ask on the terminal itself. */
-async function printed(command: string): Promise<string> {
-  const child = spawn(command, { shell: true, stdio: ['inherit', 'pipe', 'inherit'] })
+async function printed(command: string, signal: AbortSignal): Promise<string> {
+  const child = spawn(command, { shell: true, signal, stdio: ['inherit', 'pipe', 'inherit'] })
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message))
     child.once('close', (status, signal) =>
@@ -47,6 +51,7 @@ async function printed(command: string): Promise<string> {
     )
   })
   const [output, failure] = await Promise.all([text(child.stdout), ended])
+  if (signal.aborted) throw signal.reason
   if (failure !== '') throw new UsageError(`--password-command: ${failure}`, EXIT.NOINPUT)
   return output
 }
@@ -54,6 +59,8 @@ async function printed(command: string): Promise<string> {
 function firstLine(given: string, source: string): string {
   const password = given.replace(/\r?\n.*$/s, '')
   if (password === '') throw new UsageError(`${source}: there is no password in its first line`, EXIT.NOINPUT)
+  if (password.length > PASSWORD_CHARACTERS)
+    throw new UsageError(`${source}: more than ${PASSWORD_CHARACTERS} characters`, EXIT.NOINPUT)
   if (password.includes('\0')) throw new UsageError(`${source}: a password has no NUL`, EXIT.NOINPUT)
   return password
 }

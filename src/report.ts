@@ -1,6 +1,7 @@
 import { Chalk, type ChalkInstance } from 'chalk'
 import { hintFor, type Trouble } from './hints.js'
 import { EXIT, EXIT_OF, type Outcome, type Result, said, type SessionError, type Stage } from './outcome.js'
+import { printable } from './printable.js'
 import type { Run, ServerReport } from './run.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 
@@ -117,7 +118,7 @@ export class TextReporter implements Reporter {
     const count = without.length === 0 ? '' : `; no answer for ${listed(without)}`
     const { stage, message, reply, exitStatus, cause } = error
     line(`${server.word}: ${painted(colour, exitStatus)(`${STAGES[stage]}: ${message}`)}${count}`)
-    if (this.#o.verbose && cause instanceof Error) line(colour.dim(`  ${cause.message}`))
+    if (this.#o.verbose && isSystems(cause)) line(colour.dim(`  ${printable(cause.message.trim())}`))
     // Nothing went wrong that could be mended.
     if (error.kind === 'over' || error.kind === 'interrupted') return
     if (error.advice !== undefined) this.#advise(error.advice)
@@ -156,6 +157,11 @@ function inWords({ outcome, pending, code }: Result): string {
 function painted(colour: ChalkInstance, exitStatus: number): (text: string) => string {
   if (exitStatus === EXIT.OK) return colour.green
   return exitStatus === EXIT.TEMPFAIL ? colour.yellow : colour.red
+}
+
+/** An error of the system's or of OpenSSL's; what a server said is in the message already. */
+function isSystems(cause: unknown): cause is Error {
+  return cause instanceof Error && 'code' in cause
 }
 
 const LISTED = 3

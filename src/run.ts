@@ -12,6 +12,8 @@ import {
   SessionError,
 } from './outcome.js'
 import { type Extensions, open, type Server, type SessionOptions, type TraceEvent } from './smtp/session.js'
+import { Secrets } from './secrets.js'
+import type { Reply } from './smtp/reply.js'
 import type { TlsInfo } from './smtp/tls.js'
 
 export const DEFAULT_TIMEOUT_MS = 60_000
@@ -70,14 +72,23 @@ export async function run(servers: readonly Server[], entries: readonly Entry[],
 export async function ask(server: Server, names: readonly NodeName[], o: AskOptions): Promise<ServerReport> {
   const began = performance.now()
   const facts: Facts = { address: null, tls: null, greeting: null, extensions: null }
-  const trace = (event: TraceEvent): void => {
-    if (event.type === 'connected') facts.address = event.address
+  const secrets = new Secrets()
+  secrets.add(server.credentials?.password ?? '')
+  const trace = (raw: TraceEvent): void => {
+    if (raw.type === 'secret') return secrets.add(raw.text)
+    const event = shown(raw, secrets)
+    if (event.type === 'connected') Object.assign(facts, { address: event.address, tls: null })
     if (event.type === 'tls') facts.tls = event.tls
     if (event.type === 'greeting') facts.greeting = event.text
     if (event.type === 'extensions') facts.extensions = event.extensions
     o.trace(server, event)
   }
-  const exchange = new Exchange(server, names, { ...o, trace, onResult: (result) => o.onResult(server, result) })
+  const exchange = new Exchange(server, names, {
+    ...o,
+    trace,
+    secrets,
+    onResult: (result) => o.onResult(server, result),
+  })
   await exchange.run()
   const elapsedMs = Math.round(performance.now() - began)
   return {
@@ -95,7 +106,14 @@ type Facts = { -readonly [K in 'address' | 'tls' | 'greeting' | 'extensions']: S
 /** Sendmail slows down from the 8th name of a session, Exim closes at the 11th, Postfix at the 121st. */
 const NAMES_A_SESSION = 7
 
-type ExchangeOptions = SessionOptions & Pick<AskOptions, 'keepGoing'> & { readonly onResult: (result: Result) => void }
+type ExchangeOptions = SessionOptions &
+  Pick<AskOptions, 'keepGoing'> & {
+    readonly secrets: Secrets
+    readonly onResult: (result: Result) => void
+  }
+
+/** Of a message that people read */
+const MESSAGE_CHARACTERS = 400
 
 /** How one session went. */
 type Ended = {
@@ -137,7 +155,7 @@ class Exchange {
       if (error === undefined) this.#stopped ||= !mayGoOn
       else if (replies === 0 && owed === undefined) {
         // A further session that ends so takes no name; only the second one in a row ends the exchange.
-        const isFurther = this.#known.size > 0 && !this.#o.signal.aborted
+        const isFurther = this.#known.size > 0 && !this.#o.signal.aborted && !isTrust(error)
         if (isFurther && unopened++ === 0) continue
         this.error = isFurther ? temporary(error) : error
         this.#stopped = error.kind === 'interrupted'
@@ -170,7 +188,7 @@ class Exchange {
           if (reply.code === 421) {
             throw new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
           }
-          this.#answered(name, resultOf(name, reply))
+          this.#answered(name, this.#resultOf(name, reply))
           owed = undefined
           replies++
         }
@@ -179,9 +197,20 @@ class Exchange {
       }
       return { replies }
     } catch (error) {
-      if (error instanceof SessionError) return { replies, error, owed }
+      if (error instanceof SessionError) return { replies, error: this.#shown(error), owed }
       throw error
     }
+  }
+
+  #shown(error: SessionError): SessionError {
+    const { stage, message, exitStatus, reply, kind, advice, cause } = error
+    const text = this.#o.secrets.hide(message)
+    const told = text.length > MESSAGE_CHARACTERS ? `${text.slice(0, MESSAGE_CHARACTERS)}...` : text
+    return new SessionError(stage, told, { exitStatus, reply, kind, advice, cause })
+  }
+
+  #resultOf(name: NodeName, reply: Reply): Result {
+    return { ...resultOf(name, reply), text: this.#o.secrets.hide(reply.text) }
   }
 
   #answered(name: NodeName, result: Result): void {
@@ -197,7 +226,7 @@ class Exchange {
     const isBroken = error.exitStatus === EXIT.PROTOCOL
     // What breaks the protocol before a command is the failure of the name that was to be asked for.
     const hit = owed ?? (isBroken ? this.#next() : undefined)
-    if (owed !== undefined && error.reply !== null) this.#answered(owed, resultOf(owed, error.reply))
+    if (owed !== undefined && error.reply !== null) this.#answered(owed, this.#resultOf(owed, error.reply))
     else if (hit !== undefined) {
       this.#waiting.shift()
       this.#known.set(hit, resultWithout(hit, outcomeWithout(error)))
@@ -206,6 +235,25 @@ class Exchange {
     this.error = isTold ? null : error
     this.#stopped ||= isBroken || error.kind === 'interrupted' || (error.kind === 'lost' && replies > 0)
   }
+}
+
+/** Whether it is the server's identity, or ours, that did not hold: never a matter of one session more. */
+function isTrust({ stage, exitStatus }: SessionError): boolean {
+  return stage === 'auth' || ((stage === 'starttls' || stage === 'tls') && exitStatus !== EXIT.TEMPFAIL)
+}
+
+type Shown = Exclude<TraceEvent, { type: 'secret' }>
+
+/** The same event without secrets. */
+function shown(event: Shown, secrets: Secrets): Shown {
+  const hide = (text: string): string => secrets.hide(text)
+  if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: hide(event.text) }
+  if (event.type === 'extensions') {
+    const extensions = [...event.extensions].map(([keyword, parameters]) => [hide(keyword), hide(parameters)] as const)
+    return { ...event, extensions: new Map(extensions) }
+  }
+  if (event.type !== 'received') return event
+  return { ...event, reply: { ...event.reply, lines: event.reply.lines.map(hide), text: hide(event.reply.text) } }
 }
 
 /** What names that were served before come to when no session can be had any more. */

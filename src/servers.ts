@@ -18,7 +18,12 @@ const PORTS = { smtp: 25, smtps: 465 } as const
  */
 export function serversOf(words: string, port?: number): Target[] {
   const servers = words.split(',').map((word) => serverOf(word, port))
-  return servers.filter((s, index) => servers.findIndex((t) => t.host === s.host && t.port === s.port) === index)
+  return servers.filter(
+    (s, index) =>
+      servers.findIndex(
+        (t) => t.host === s.host && t.port === s.port && t.isImplicitTls === s.isImplicitTls && t.user === s.user,
+      ) === index,
+  )
 }
 
 /** One server. Throws UsageError. */

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { readText } from './files.js'
-import { checkedArgument, checkedWord } from './names.js'
+import { checkedArgument, checkedWord, isNode } from './names.js'
 import type { Options } from './options.js'
 import { EXIT, UsageError } from './outcome.js'
 import type { Sources } from './password.js'
@@ -47,11 +47,19 @@ async function policyOf(options: Options): Promise<Omit<TlsPolicy, 'level'>> {
   if (cert === undefined && key !== undefined) throw new UsageError('--tls-key belongs to --tls-cert: type both')
   return {
     fingerprint: options['tls-fingerprint'],
-    name: name === undefined ? undefined : checkedArgument('--tls-name', name),
+    name: name === undefined ? undefined : hostOf(checkedArgument('--tls-name', name)),
     ca: ca === undefined ? undefined : await certificate('--tls-ca', ca),
     ...(cert === undefined ? { cert: undefined, key: undefined } : await identity(cert, key)),
     minVersion: options['tls-min'] ?? 'TLSv1.2',
   }
+}
+
+/** A name without the dot at its end. Throws UsageError where it is none, a wildcard for one. */
+function hostOf(name: string): string {
+  const host = name.replace(/\.$/, '')
+  if (isIP(host) === 0 && !isNode(host) && host !== 'localhost')
+    throw new UsageError(`--tls-name ${name}: no name of a host`)
+  return host
 }
 
 async function certificate(option: string, file: string): Promise<string> {

@@ -16,7 +16,7 @@ type Turn = readonly [said: string | RegExp, reply: string | ((line: string) => 
 async function talk(turns: readonly Turn[], c: Credentials, around: Partial<Surroundings> = {}): Promise<string[]> {
   const left = [...turns]
   const shown: string[] = []
-  const say = (line: string, transcript: string) => {
+  const say = async (line: string, transcript: string) => {
     const [said, reply] = left.shift() ?? assert.fail(`one line too many: ${line}`)
     if (typeof said === 'string') assert.equal(line, said)
     else assert.match(line, said)
@@ -234,6 +234,7 @@ suite('a server that breaks the exchange', () => {
   )
   fails('454', [['AUTH LOGIN', '454 4.7.0 later']], { mechanism }, 75, /^454 4\.7\.0 later$/)
   fails('535', [['AUTH LOGIN', '535 5.7.8 no']], { mechanism }, 77, /^535 5\.7\.8 no$/)
+  fails('235 before the password was said', [['AUTH LOGIN', '235 ok']], { mechanism }, 76, /235 before/)
   fails('250 is no success of AUTH', [[/^AUTH PLAIN/, '250 ok']], { mechanism: 'PLAIN' }, 76, /^250 ok$/)
 })
 
@@ -341,6 +342,42 @@ suite('SCRAM', () => {
     76,
     /doesn't prove/,
   )
+  const hangUp: Turn = [
+    '*',
+    () => {
+      throw new StepError('the server closed the connection', { exitStatus: 75 })
+    },
+  ]
+  fails(
+    'a forged signature stays one when the server hangs up',
+    [...scramServer('sha256', { signature: `v=${b64('x'.repeat(32))}` }), hangUp],
+    { mechanism: 'SCRAM-SHA-256' },
+    76,
+    /doesn't prove/,
+  )
+  const saying =
+    (text: string) =>
+    (line: string): string => {
+      const nonce = /r=(.*)$/.exec(Buffer.from(line.replace(/^AUTH \S+ /, ''), 'base64').toString())?.[1] ?? ''
+      return `334 ${b64(text.replace('NONCE', `${nonce}x`))}`
+    }
+  for (const text of [
+    'r=evil,r=NONCE,s=c2FsdA==,i=4096',
+    's=c2FsdA==,r=NONCE,i=4096',
+    'r=NONCE,s=!!,i=4096',
+    'm=x,r=NONCE,s=c2FsdA==,i=4096',
+    'r=NONCE,s=,i=4096',
+    `r=NONCE${'x'.repeat(8000)},s=c2FsdA==,i=4096`,
+  ]) {
+    const turns: Turn[] = [[/^AUTH SCRAM/, saying(text)], cancelled]
+    fails(
+      `attributes as they may not be: ${text.slice(0, 40)}`,
+      turns,
+      { mechanism: 'SCRAM-SHA-256' },
+      76,
+      /not SCRAM's/,
+    )
+  }
   fails(
     'no signature',
     [...scramServer('sha256', { signature: 'x=1' }), cancelled],

@@ -208,6 +208,10 @@ suite('something else listens there', { concurrency: true }, () => {
       assert.doesNotMatch(run.stderr, RAW)
     })
   }
+  test('whatever it is, the message stays readable', async (t) => {
+    const { output } = await against(t, [Buffer.from(`${'\0'.repeat(2000)}\n`), silenceAfterQuit])
+    assert.ok(output.length < 800, output)
+  })
   test('a reset', async (t) => assert.equal((await against(t, [reset])).status, 75))
 })
 

@@ -109,6 +109,28 @@ suite('a login', { concurrency: true }, () => {
     status: 77,
     says: /AUTH: 535 "\*\*\*\*" \(\*\*\*\*, \*\*\*\*\) is wrong/,
   })
+  login('a server that says it back in what is no reply', {
+    conversations: [session(...hello('AUTH PLAIN', 'ETRN'), `C: ${PLAIN}`, `S: ${PLAIN.slice(5)} ${PASSWORD}`)],
+    status: 76,
+    says: /AUTH: not an SMTP reply: "/,
+  })
+  login('what is hidden decides nothing', {
+    conversations: [
+      session(
+        ...hello('AUTH LOGIN'),
+        'C: AUTH LOGIN',
+        'S: 334 UGFzc3dvcmQ6',
+        `C: ${b64('site')}`,
+        'S: 334 UGFzc3dvcmQ6',
+        `C: ${b64('ETRN')}`,
+        'S: 235 ok',
+        ...hello('ETRN'),
+        ...ASKED,
+      ),
+    ],
+    env: { ETRN_PASSWORD: 'ETRN' },
+    status: 0,
+  })
   login('no falling back into clear with a login', {
     conversations: [
       [
@@ -222,6 +244,7 @@ suite('where the password comes from', { concurrency: true }, () => {
     66,
     /no password in its first line/,
   )
+  wrong('too long a password', ['--user', 'site'], 66, /more than 8192 characters/, { ETRN_PASSWORD: 'x'.repeat(9000) })
   wrong('an empty environment variable', ['--user', 'site'], 66, /ETRN_PASSWORD: there is no password/, {
     ETRN_PASSWORD: '',
   })

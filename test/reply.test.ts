@@ -86,8 +86,8 @@ suite('what is no reply', () => {
     test(JSON.stringify(line), () => refused(`${line}\r\n`, /^not an SMTP reply/))
   }
   test('lines of different codes', () => refused('250-OK\r\n459 no\r\n', /different codes, 250 and 459/))
-  test('is quoted printable, and cut short', () => {
-    refused(`\x1b[31mSSH-2.0${'x'.repeat(100)}\r\n`, /^not an SMTP reply: "\\x1b\[31mSSH-2\.0x+"\.\.\.$/)
+  test('is quoted printable', () => {
+    refused(`\x1b[31mSSH-2.0${'x'.repeat(100)}\r\n`, /^not an SMTP reply: "\\x1b\[31mSSH-2\.0x+"$/)
   })
 })
 

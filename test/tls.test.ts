@@ -6,7 +6,7 @@ import { suite, test, type TestContext } from 'node:test'
 import type { TlsOptions } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { etrn, etrnJson } from './command.js'
-import { BYE, close, type Conversation, reset, scripted, silence, type Step } from './server.js'
+import { BYE, close, type Conversation, loose, reset, scripted, silence, type Step } from './server.js'
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url))
 const certificate = (name: string, more: TlsOptions = {}): { readonly tls: TlsOptions } => {
@@ -294,6 +294,33 @@ suite('what is demanded', { concurrency: true }, () => {
   })
 })
 
+suite("the client's certificate", { concurrency: true }, () => {
+  // In TLS 1.3 the client has done its part when the server says no: it comes in place of the next reply.
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    test(`wanted, and not there: ${maxVersion}`, async (t) => {
+      const more: TlsOptions = {
+        requestCert: true,
+        rejectUnauthorized: true,
+        ca: readFileSync(path('ca.pem')),
+        maxVersion,
+      }
+      const server = await loose(t, [...AGREED, certificate('mx', more), silence])
+      const { stderr, status } = await etrn([
+        `127.0.0.1:${server.port}`,
+        '--helo',
+        'gw.site.example',
+        ...CA,
+        'site.example',
+      ])
+      assert.equal(status, 76)
+      assert.match(
+        stderr,
+        /: the server broke TLS off: [^\n]*\n {2}perhaps it wants a certificate of yours: --tls-cert\n/,
+      )
+    })
+  }
+})
+
 suite('may: never worse than without', { concurrency: true }, () => {
   const warned = (title: string, conversations: readonly Conversation[], warning: RegExp): void =>
     void test(title, async (t) => {
@@ -309,7 +336,7 @@ suite('may: never worse than without', { concurrency: true }, () => {
   warned(
     'an alert: once more without TLS',
     [[...AGREED, afterClientHello(Buffer.from([0x15, 3, 3, 0, 2, 2, 80]))], CLEAR],
-    /TLS: the handshake failed: .*internal error; going on in clear/,
+    /TLS: the server broke TLS off: .*internal error; going on in clear/,
   )
   warned('closed: once more without TLS', [[...UNHEARD, close], CLEAR], /TLS: the server closed .*; going on in clear/)
   warned(
@@ -364,6 +391,68 @@ suite('the attacks on STARTTLS', { concurrency: true }, () => {
     'tls',
   )
 
+  for (const octets of ['2', '250\n', 'CONNECT x\r\n']) {
+    injected(`${JSON.stringify(octets)} in clear, and the end`, [...AGREED, afterClientHello(octets, close)], 'tls')
+  }
+  const eight = Array.from({ length: 7 }, (_, i) => `n${i}.example`)
+  const second = (
+    title: string,
+    conversation: Conversation,
+    options: readonly string[],
+    status: number,
+    stage: string,
+  ): void =>
+    void test(`in the second session: ${title}`, async (t) => {
+      const first = [
+        ...AGREED,
+        certificate('mx'),
+        ...HELLO_AGAIN,
+        ...eight.flatMap((name): Step[] => [`C: ETRN ${name}`, 'S: 250 OK']),
+        ...BYE,
+      ]
+      const server = await scripted(t, first, conversation)
+      const ran = await etrnJson([
+        `127.0.0.1:${server.port}`,
+        '--helo',
+        'gw.site.example',
+        ...options,
+        ...eight,
+        'last.example',
+      ])
+      await server.verify()
+      const [report] = ran.document.servers
+      assert.deepEqual([ran.status, report?.error?.stage, report?.names.at(-1)?.outcome], [status, stage, 'failed'])
+    })
+  second(
+    'an injection',
+    [...LISTED, 'C: STARTTLS', Buffer.from('220 go ahead\r\n250 x\r\n'), deaf, silence],
+    [],
+    76,
+    'starttls',
+  )
+  second('another certificate', [...AGREED, { ...certificate('self'), fails: true }], CA, 76, 'tls')
+  test('clear text within TLS is not asked about again', async (t) => {
+    const raw: { socket?: Socket } = {}
+    const server = await loose(t, [
+      (socket) => (raw.socket = socket),
+      ...AGREED,
+      certificate('mx'),
+      ...HELLO_AGAIN,
+      'C: ETRN a.example',
+      () => raw.socket?.write('250 OK\r\n'),
+      silence,
+    ])
+    const ran = await etrnJson([
+      `127.0.0.1:${server.port}`,
+      '--helo',
+      'gw.site.example',
+      '--timeout',
+      '2s',
+      'a.example',
+      'b.example',
+    ])
+    assert.notEqual(ran.status, 0)
+  })
   test('what EHLO listed in clear is forgotten', async (t) => {
     const { status } = await run(
       t,
@@ -374,10 +463,13 @@ suite('the attacks on STARTTLS', { concurrency: true }, () => {
   })
 })
 
-function afterClientHello(octets: string | Uint8Array): (socket: Socket) => Promise<void> {
+function afterClientHello(
+  octets: string | Uint8Array,
+  then: (socket: Socket) => unknown = silence,
+): (socket: Socket) => Promise<void> {
   return async (socket) => {
     socket.removeAllListeners('data')
-    socket.once('data', () => socket.write(octets))
+    socket.once('data', () => socket.write(octets, () => void then(socket)))
     await silence(socket)
   }
 }

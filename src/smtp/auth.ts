@@ -65,6 +65,8 @@ export const MECHANISM_NAMES: readonly MechanismName[] = MECHANISMS.map(({ name 
 
 /** Octets of a command line, CRLF included (RFC 5321, 4.5.3.1.4) */
 const COMMAND_OCTETS = 512
+/** Octets of a response; in base64 a line has 12,288 at most (RFC 4954, section 4). */
+const RESPONSE_OCTETS = 9000
 /** How long the server may make us compute (RFC 7677, 4 has the lower bound). */
 const ITERATIONS = { least: 4096, most: 1_000_000 }
 const EMPTY = Buffer.alloc(0)
@@ -91,8 +93,10 @@ export async function authenticate(say: Say, c: Credentials, s: Surroundings): P
       // What was too long for the command is the answer to an empty challenge.
       response ??= (await exchange.next(challengeOf(reply))).value ?? undefined
       if (response === undefined) throw broken('a challenge more than the mechanism has')
+      if (response.length > RESPONSE_OCTETS) throw broken('a response longer than a line may be')
     } catch (error) {
-      await say('*', '*')
+      // Whatever the server does with it, what went wrong is what counts.
+      await say('*', '*').catch(() => undefined)
       throw error
     }
     reply = await say(response.toString('base64'), HIDDEN)
@@ -100,7 +104,8 @@ export async function authenticate(say: Say, c: Credentials, s: Surroundings): P
   }
   if (reply.code !== 235) throw refused(reply, mechanism, c, s)
   // A server that has to prove itself must have done so by now.
-  await exchange.next(EMPTY)
+  const { done } = await exchange.next(EMPTY)
+  if (done !== true && mechanism.isOnRequest !== true) throw broken('235 before the exchange was over')
 }
 
 function mechanismFor(c: Credentials, s: Surroundings): Mechanism {
@@ -135,10 +140,12 @@ function challengeOf({ lines }: Reply): Buffer {
 }
 
 function refused(reply: Reply, used: Mechanism, c: Credentials, s: Surroundings): StepError {
+  const facts = { exitStatus: exitStatusOf('auth', reply), reply }
+  if (reply.code !== 535) return new StepError(said(reply), facts)
   const other = candidates(c, s).find((m) => m !== used)
   const advice =
     other === undefined ? 'check user and password' : `check user and password; else try --auth ${other.name}`
-  return new StepError(said(reply), { exitStatus: exitStatusOf('auth', reply), reply, advice })
+  return new StepError(said(reply), { ...facts, advice })
 }
 
 function impossible(message: string, advice?: string): StepError {
@@ -185,6 +192,10 @@ function* oauthBearer({ user, password = '' }: Credentials, { host, port }: Surr
   yield Buffer.from('\x01')
 }
 
+/** The attributes stand in a fixed order (RFC 5802, section 7). */
+const SERVER_FIRST = /^r=([!-+\--~]{1,1024}),s=([a-z0-9+/]+={0,2}),i=([0-9]{1,10})(?:,.*)?$/i
+const SERVER_FINAL = /^(?:v=([a-z0-9+/]+={0,2})|e=([^,]*))(?:,.*)?$/i
+
 /**
  * RFC 5802 and 7677; with an exporter the PLUS variant (RFC 9266). The server's signature is checked: only who knows the
  * password can make it.
@@ -201,12 +212,11 @@ export async function* scram(
   const header = isPlus ? 'p=tls-exporter,,' : couldBind ? 'y,,' : 'n,,'
   const bare = `n=${escaped(await prepared(user))},r=${nonce}`
   const first = (yield Buffer.from(header + bare)).toString()
-  const { r, s, i } = attributesOf(first)
-  const iterations = /^[1-9]\d{0,9}$/.test(i ?? '') ? Number(i) : 0
-  if (!first.startsWith('r=') || !r?.startsWith(nonce) || r === nonce || s === undefined)
-    throw broken("a challenge that is not SCRAM's")
+  const [, r = '', s = '', i = ''] = SERVER_FIRST.exec(first) ?? []
+  if (!r.startsWith(nonce) || r === nonce) throw broken("a challenge that is not SCRAM's")
+  const iterations = Number(i)
   if (iterations < ITERATIONS.least || iterations > ITERATIONS.most) {
-    throw broken(`${printable(i ?? 'no')} iterations wanted; ${ITERATIONS.least} to ${ITERATIONS.most} are taken`)
+    throw broken(`${i} iterations wanted; ${ITERATIONS.least} to ${ITERATIONS.most} are taken`)
   }
   const size = createHash(hash).digest().length
   const salted = await promisify(pbkdf2)(await prepared(password), Buffer.from(s, 'base64'), iterations, size, hash)
@@ -217,18 +227,15 @@ export async function* scram(
   const clientKey = hmac(salted, 'Client Key')
   const signature = hmac(createHash(hash).update(clientKey).digest(), transcript)
   const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (signature[index] ?? 0)))
-  const { v, e } = attributesOf((yield Buffer.from(`${unproven},p=${proof.toString('base64')}`)).toString())
+  const last = (yield Buffer.from(`${unproven},p=${proof.toString('base64')}`)).toString()
+  const [, v = '', e] = SERVER_FINAL.exec(last) ?? []
   if (e !== undefined) throw impossible(`the server says ${printable(e)}`, 'check user and password')
   const expected = hmac(hmac(salted, 'Server Key'), transcript)
-  const shown = Buffer.from(v ?? '', 'base64')
+  const shown = Buffer.from(v, 'base64')
   if (shown.length !== expected.length || !timingSafeEqual(shown, expected)) {
     throw broken("the server doesn't prove that it knows the password: it is not the one that it says")
   }
   yield EMPTY
-}
-
-function attributesOf(message: string): Readonly<Record<string, string | undefined>> {
-  return Object.fromEntries(message.split(',').map((attribute) => [attribute.slice(0, 1), attribute.slice(2)]))
 }
 
 /** A user's name within a list of attributes (RFC 5802, 5.1) */

@@ -74,6 +74,7 @@ export async function connect(
     const message = [over?.message ?? [], tried].flat().join('; ')
     throw new StepError(message, {
       exitStatus: over?.exitStatus ?? EXIT.TEMPFAIL,
+      kind: over?.kind,
       cause: failures[0]?.error ?? over?.cause,
     })
   } finally {

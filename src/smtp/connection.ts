@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { deadline, type Limits, seconds } from '../deadline.js'
 import { EXIT, said, StepError } from '../outcome.js'
+import { tlsFailure } from './alert.js'
 import { type Reply, ReplyError, ReplyParser } from './reply.js'
 
 /** What went over the wire, as a transcript shows it: no secret is in it. */
@@ -12,8 +13,6 @@ export type ConnectionOptions = Limits & { readonly trace: (line: Line) => void 
 
 /** Octets of a line, CRLF included: a response within AUTH is the longest (RFC 4954, section 4). */
 const LINE_OCTETS = 12_288
-/** Shorter secrets are found in any text. */
-const CONCEALED_CHARACTERS = 4
 const QUIT_MS = 5000
 
 /**
@@ -24,7 +23,6 @@ export class Connection {
   #socket: Socket
   #octets: AsyncIterator<Buffer, undefined>
   readonly #parser = new ReplyParser()
-  readonly #secrets: string[] = []
   readonly #o: ConnectionOptions
   #saidQuit = false
 
@@ -52,16 +50,9 @@ export class Connection {
   async command(line: string, shown = line): Promise<Reply> {
     if (/[\r\n\0]/.test(line) || line.length + 2 > LINE_OCTETS) throw new Error('not a command line')
     await this.#silence()
-    if (shown !== line) this.conceal(line.replace(/^AUTH \S+ /, ''))
+    if (this.#o.signal.aborted) return this.read()
     this.#send(line, shown)
     return this.read()
-  }
-
-  /** Hides a secret in what the server says from now on, should it say it again. */
-  conceal(secret: string): void {
-    if (secret.length >= CONCEALED_CHARACTERS) this.#secrets.push(secret)
-    // One may be a part of another.
-    this.#secrets.sort((a, b) => b.length - a.length)
   }
 
   /**
@@ -72,6 +63,7 @@ export class Connection {
     if (this.#parser.buffered + this.#socket.readableLength > 0) {
       throw new StepError('the server, or somebody on the way, spoke in clear where TLS has to begin', {
         exitStatus: EXIT.PROTOCOL,
+        kind: 'clear text',
       })
     }
     await this.#octets.return?.()
@@ -136,9 +128,8 @@ export class Connection {
     })
     try {
       for (;;) {
-        const parsed = this.#parser.next()
-        if (parsed !== undefined) {
-          const reply = this.#withoutSecrets(parsed)
+        const reply = this.#parser.next()
+        if (reply !== undefined) {
           this.#o.trace({ type: 'received', reply })
           return reply
         }
@@ -149,15 +140,10 @@ export class Connection {
     } catch (error) {
       if (error instanceof StepError) throw error
       if (error instanceof ReplyError) throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL, cause: error })
-      throw this.#closed(error)
+      throw tlsFailure(error) ?? this.#closed(error)
     } finally {
       callOff()
     }
-  }
-
-  #withoutSecrets(reply: Reply): Reply {
-    const hide = (text: string): string => this.#secrets.reduce((rest, secret) => rest.replaceAll(secret, '****'), text)
-    return this.#secrets.length === 0 ? reply : { ...reply, lines: reply.lines.map(hide), text: hide(reply.text) }
   }
 
   #closed(cause?: unknown): StepError {

@@ -20,7 +20,7 @@ export const REPLY_LINES = 128
 /** Characters of a text that is kept for each name, however much a server says */
 const TEXT_CHARACTERS = 2048
 
-/** What was sent is no reply, or one over the limits (SPEC: not SMTP). The message quotes it, printable and cut short. */
+/** What was sent is no reply, or one over the limits (SPEC: not SMTP). The message quotes it, printable. */
 export class ReplyError extends Error {
   override readonly name = 'ReplyError'
 }
@@ -110,9 +110,7 @@ function without(line: string, enhancedCode: string | null): string {
   return enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
 }
 
-const QUOTED_OCTETS = 60
-
+/** The whole of it: it is cut only after secrets have been looked for. */
 function quote(line: Uint8Array): string {
-  const text = printable(line.subarray(0, QUOTED_OCTETS))
-  return line.length > QUOTED_OCTETS ? `"${text}"...` : `"${text}"`
+  return `"${printable(line.subarray(0, LINE_OCTETS))}"`
 }

@@ -3,7 +3,7 @@ import type { Limits } from '../deadline.js'
 import { addressesOf, type Family } from '../dns.js'
 import type { NodeName } from '../names.js'
 import { EXIT, exitStatusOf, said, SessionError, type Stage, StepError } from '../outcome.js'
-import type { Credentials } from './auth.js'
+import type { Credentials, Say } from './auth.js'
 import { connect } from './connect.js'
 import { Connection, type Line } from './connection.js'
 import type { Reply } from './reply.js'
@@ -32,6 +32,8 @@ export type TraceEvent =
   | { readonly type: 'greeting'; readonly text: string }
   | { readonly type: 'tls'; readonly tls: TlsInfo }
   | { readonly type: 'warning'; readonly text: string }
+  /** What may not be shown from now on */
+  | { readonly type: 'secret'; readonly text: string }
   | { readonly type: 'extensions'; readonly extensions: Extensions }
   | Line
 
@@ -62,15 +64,19 @@ export async function open(server: Server, o: SessionOptions): Promise<Session> 
   try {
     return await dialogue(server, o)
   } catch (error) {
-    const mayGoInClear = server.tls.level === 'may' && !server.isImplicitTls && server.credentials === undefined
-    if (
-      !(error instanceof SessionError && error.stage === 'tls' && error.kind !== 'clear text' && mayGoInClear) ||
-      o.signal.aborted
-    )
-      throw error
+    if (!isHandshake(error) || !mayGoInClear(server) || o.signal.aborted) throw error
     o.trace({ type: 'warning', text: `TLS: ${error.message}; going on in clear (--tls encrypt forbids it)` })
     return dialogue({ ...server, tls: { ...server.tls, level: 'none' } }, o)
   }
+}
+
+/** Whether it was the handshake that failed, and not because somebody spoke in clear where it had to begin. */
+function isHandshake(error: unknown): error is SessionError {
+  return error instanceof SessionError && error.stage === 'tls' && error.kind !== 'clear text'
+}
+
+function mayGoInClear({ tls, isImplicitTls, credentials }: Server): boolean {
+  return tls.level === 'may' && !isImplicitTls && credentials === undefined
 }
 
 /** From the address to the newest list of extensions (RFC 5321, 3207, 4954). */
@@ -171,7 +177,8 @@ async function startTls(
   tls.prepare(server.tls)
   const reply = await step('starttls', o, () => smtp.command('STARTTLS'))
   if (reply.code === 220) return secure(smtp, server, tls, o)
-  if (isDemanded || reply.code === 421) expected('starttls', 220, reply)
+  const isRefused = reply.code >= 400 && reply.code !== 421
+  if (isDemanded || !isRefused) expected('starttls', 220, reply)
   o.trace({ type: 'warning', text: `STARTTLS: ${said(reply)}; going on in clear (--tls encrypt forbids it)` })
   return undefined
 }
@@ -203,16 +210,31 @@ async function logIn(
   return step('auth', o, async () => {
     if (secured?.tls.verified !== true && !isLoopback(address)) throw unsafe(secured !== undefined)
     const { authenticate } = await import('./auth.js')
-    const { password = '' } = credentials
-    for (const secret of [password, Buffer.from(password).toString('base64')]) smtp.conceal(secret)
-    return authenticate((line, shown) => smtp.command(line, shown), credentials, {
+    const say: Say = async (line, shown) => {
+      // What stands for the password: a server may say that back, too.
+      if (shown !== line) for (const text of secretsIn(line)) o.trace({ type: 'secret', text })
+      return smtp.command(line, shown)
+    }
+    return authenticate(say, credentials, {
       host: server.host,
       port: server.port,
       exporter: secured?.exporter,
       hasCertificate: secured !== undefined && server.tls.cert !== undefined,
-      offered: (extensions.get('AUTH') ?? '').toUpperCase().split(' ').filter(Boolean),
+      offered: mechanismsIn(extensions),
     })
   })
+}
+
+/** `AUTH PLAIN LOGIN`, or, as servers once had it for one client, `AUTH=PLAIN LOGIN` */
+function mechanismsIn(extensions: Extensions): string[] {
+  const lines = [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`)
+  return lines.flatMap((line) => /^AUTH[= ](.*)$/.exec(line)?.[1]?.toUpperCase().split(' ') ?? []).filter(Boolean)
+}
+
+/** A SASL response, and what it is the base64 of */
+function secretsIn(line: string): string[] {
+  const response = line.replace(/^AUTH \S+ /, '')
+  return [response, Buffer.from(response, 'base64').toString()]
 }
 
 function unsafe(isTls: boolean): StepError {
@@ -241,13 +263,13 @@ function expected(stage: Stage, code: number, reply: Reply): Reply {
 /** The list of an EHLO reply; its first line is the server's name, whatever it looks like. */
 function extensionsOf(hello: Reply, o: SessionOptions): Extensions {
   const lines = expected('ehlo', 250, hello).lines.slice(1).filter(Boolean)
-  const extensions = new Map(
-    lines.map((line) => {
-      const [, keyword = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []
-      // What is no keyword stays as it was said.
-      return [/^[\w=.-]+$/.test(keyword) ? keyword.toUpperCase() : keyword, parameters]
-    }),
-  )
+  const extensions = new Map<string, string>()
+  for (const line of lines) {
+    const [, said = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []
+    // What is no keyword stays as it was said; a keyword said twice has the parameters of both.
+    const keyword = /^[\w=.-]+$/.test(said) ? said.toUpperCase() : said
+    extensions.set(keyword, [extensions.get(keyword) ?? [], parameters].flat().join(' ').trim())
+  }
   o.trace({ type: 'extensions', extensions })
   return extensions
 }

@@ -5,6 +5,7 @@ import { connect, createSecureContext, type SecureContext, type SecureVersion, t
 import { deadline, type Limits, seconds } from '../deadline.js'
 import { EXIT, StepError } from '../outcome.js'
 import { printable } from '../printable.js'
+import { tlsFailure } from './alert.js'
 
 /** Postfix's words: no TLS; if it is offered; demanded; demanded, with a certificate that holds. */
 export type TlsLevel = 'none' | 'may' | 'encrypt' | 'verify'
@@ -63,7 +64,9 @@ export function prepare(policy: TlsPolicy): SecureContext {
  * Throws StepError: 75 where the connection or the time ended, else 76.
  */
 export async function handshake(socket: Socket, host: string, policy: TlsPolicy, limits: Limits): Promise<Secured> {
-  const name = policy.name ?? host
+  // A scope is this host's own business.
+  const name = policy.name ?? host.replace(/%.*/, '')
+  const before = socket.bytesRead
   const secured = connect({
     socket,
     secureContext: prepare(policy),
@@ -89,7 +92,11 @@ export async function handshake(socket: Socket, host: string, policy: TlsPolicy,
     return securedOf(secured, policy)
   } catch (error) {
     secured.destroy()
-    throw over ?? (error instanceof StepError ? error : failed(error, policy))
+    if (error instanceof StepError) throw error
+    // Less than a record's head: whatever it was, it was no TLS.
+    const octets = socket.bytesRead - before
+    if (octets > 0 && octets < RECORD_HEAD_OCTETS) throw notTls(error)
+    throw over ?? failed(error, policy)
   } finally {
     callOff()
   }
@@ -131,15 +138,19 @@ function check(socket: TLSSocket, name: string, policy: TlsPolicy): void {
   const fits = isIP(name) === 0 ? certificate.checkHost(name, { partialWildcards: false }) : certificate.checkIP(name)
   if (fits !== undefined) return
   const names = namesOf(certificate)
-  const advice = names[0] === undefined ? pin : `--tls-name ${names[0]}`
+  const fitting = names.find((candidate) => !candidate.includes('*') && candidate !== name)
+  const advice = fitting === undefined ? pin : `--tls-name ${fitting}`
   throw refused(
     `the certificate is for ${listed(names)}, not ${name}`,
     `try ${advice}, if that is your provider, or ask it`,
   )
 }
 
+/** Of an issuer's name, in a message */
+const ISSUER_CHARACTERS = 120
+
 function chainProblem(code: string, certificate: X509Certificate, pin: string): StepError {
-  const issuer = printable(certificate.issuer.replaceAll('\n', ', '))
+  const issuer = printable(certificate.issuer.replaceAll('\n', ', ')).slice(0, ISSUER_CHARACTERS)
   const pinIt = `${pin} takes this one, if you know that it is right`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
@@ -164,18 +175,18 @@ function chainProblem(code: string, certificate: X509Certificate, pin: string): 
   }
 }
 
+/** RFC 8446, 5.1 */
+const RECORD_HEAD_OCTETS = 5
+
+function notTls(cause: unknown): StepError {
+  const advice = 'is it the right port? smtps:// begins with TLS, smtp:// comes to it by STARTTLS'
+  return new StepError('what answers is not TLS', { exitStatus: EXIT.PROTOCOL, kind: 'clear text', advice, cause })
+}
+
 /** What broke the handshake off, in words. */
 function failed(error: unknown, { minVersion }: TlsPolicy): StepError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  if (isClearText(code)) {
-    const advice = 'is it the right port? smtps:// begins with TLS, smtp:// comes to it by STARTTLS'
-    return new StepError('what answers is not TLS', {
-      exitStatus: EXIT.PROTOCOL,
-      kind: 'clear text',
-      advice,
-      cause: error,
-    })
-  }
+  if (isClearText(code)) return notTls(error)
   if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(code)) {
     return refused(
       `the server has no TLS as new as ${minVersion}`,
@@ -183,36 +194,33 @@ function failed(error: unknown, { minVersion }: TlsPolicy): StepError {
       error,
     )
   }
-  if (!code.startsWith('ERR_SSL') && !code.startsWith('ERR_OSSL')) {
-    return new StepError('the server closed the connection within the handshake', {
+  return (
+    tlsFailure(error) ??
+    new StepError('the server closed the connection within the handshake', {
       exitStatus: EXIT.TEMPFAIL,
       kind: 'lost',
       cause: error,
     })
-  }
-  const alert = code
-    .replace(/^ERR_(?:O?SSL)_(?:(?:SSL|TLS)V\d+_)?/, '')
-    .replaceAll('_', ' ')
-    .toLowerCase()
-  return refused(`the handshake failed: ${alert}`, 'ask your provider', error)
+  )
 }
 
 /** A server that goes on in clear where TLS has to begin is no TLS server, or somebody on the way speaks for it. */
 function isClearText(code: string): boolean {
-  return /WRONG_VERSION_NUMBER|HTTP_REQUEST|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|UNKNOWN_PROTOCOL/.test(code)
+  return /WRONG_VERSION_NUMBER|HTTPS?_(?:PROXY_)?REQUEST|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|UNKNOWN_PROTOCOL/.test(
+    code,
+  )
 }
 
 function refused(message: string, advice: string, cause?: unknown): StepError {
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, advice, cause })
 }
 
-/** The host names of a certificate, as far as a message has room. */
+/** What a certificate is for, without what is no name of a host. */
 function namesOf(certificate: X509Certificate): string[] {
-  const names = [...(certificate.subjectAltName ?? '').matchAll(/(?:DNS|IP Address):([^,\s]+)/g)].map(
-    ([, name = '']) => name,
-  )
+  const alternatives = (certificate.subjectAltName ?? '').split(', ')
+  const names = alternatives.flatMap((name) => /^(?:DNS|IP Address):(.*)$/.exec(name)?.[1] ?? [])
   const common = /^CN=(.*)$/m.exec(certificate.subject)?.[1]
-  return (names.length > 0 ? names : common === undefined ? [] : [common]).map(printable)
+  return (names.length > 0 ? names : [common ?? '']).filter((name) => /^[\w.*:-]{1,253}$/.test(name))
 }
 
 const LISTED = 4
