@@ -19,8 +19,8 @@ const FLOORS = [
   ['smtp/connect', 'smtp/connection', 'values', 'smtp/tls', 'smtp/auth'],
   ['smtp/session'],
   ['run'],
-  ['index', 'json', 'options', 'report', 'trust'],
-  ['cli'],
+  ['json', 'options', 'report', 'trust'],
+  ['cli', 'index'],
 ]
 
 const restrict = (room, floor) => ({

@@ -4,6 +4,8 @@ import { type Result, UsageError } from './outcome.js'
 import { MOST_MS } from './deadline.js'
 import { ask as askServer, DEFAULT_TIMEOUT_MS, type ServerReport } from './run.js'
 import { serverOf } from './servers.js'
+import { fingerprint } from './values.js'
+import { levelOf } from './trust.js'
 import type { Credentials } from './smtp/auth.js'
 import type { TraceEvent } from './smtp/session.js'
 import type { TlsPolicy } from './smtp/tls.js'
@@ -30,7 +32,7 @@ export type AskOptions = {
   readonly keepGoing?: boolean
   readonly assumeEtrn?: boolean
   readonly allowWide?: boolean
-  /** The command's defaults, but for what is given here: `may`, `verify` with credentials or smtps:// */
+  /** The command's defaults and rules, but for what is given here */
   readonly tls?: Partial<TlsPolicy>
   readonly credentials?: Credentials
   /** Ends the session; names without an answer are `deferred`. */
@@ -56,10 +58,12 @@ const TLS = {
  */
 export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<ServerReport> {
   const target = serverOf(server, o.port)
+  if (target.user !== undefined) throw new UsageError('a user in the URL: give `credentials` instead')
   const tls = {
     ...TLS,
-    level: target.isImplicitTls || o.credentials !== undefined ? ('verify' as const) : ('may' as const),
     ...o.tls,
+    fingerprint: o.tls?.fingerprint === undefined ? undefined : fingerprint(o.tls.fingerprint),
+    level: levelOf(target, o.tls ?? {}, o.credentials !== undefined),
   }
   const helo = o.helo === undefined ? await ownName() : checkedArgument('helo', o.helo)
   const checked = await Promise.all(names.map(async (name) => nodeName(name, { allowWide: o.allowWide ?? false })))

@@ -154,7 +154,7 @@ export class SessionError extends StepError {
   }
 }
 
-/** What the user has to correct before anything can be sent. The message may have a second line: what to type instead. */
+/** What the user has to correct before anything can be sent: which thing, why, what to type instead. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly exitStatus: number

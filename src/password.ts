@@ -3,7 +3,6 @@ import { openSync, statSync } from 'node:fs'
 import { platform } from 'node:os'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
-import { text } from 'node:stream/consumers'
 import { ReadStream, WriteStream } from 'node:tty'
 import { readText } from './files.js'
 import { EXIT, UsageError } from './outcome.js'
@@ -31,6 +30,8 @@ export async function passwordOf({ file, command, environment, warn, signal, int
 
 /** A response of SASL has to fit in a line of SMTP. */
 const PASSWORD_CHARACTERS = 8192
+/** Of what a command prints; more ends it. */
+const OUTPUT_CHARACTERS = 65_536
 /** Read by the group or by everybody */
 const OTHERS_READ = 0o044
 
@@ -50,7 +51,13 @@ async function printed(command: string, signal: AbortSignal): Promise<string> {
       resolve(status === 0 ? '' : `it ended with ${signal ?? `status ${String(status)}`}`),
     )
   })
-  const [output, failure] = await Promise.all([text(child.stdout), ended])
+  let output = ''
+  for await (const octets of child.stdout) {
+    output += String(octets)
+    // It would go on for ever; the first line is there.
+    if (output.length > OUTPUT_CHARACTERS) return output
+  }
+  const failure = await ended
   if (signal.aborted) throw signal.reason
   if (failure !== '') throw new UsageError(`--password-command: ${failure}`, EXIT.NOINPUT)
   return output

@@ -66,6 +66,7 @@ function parts(word: string): Parts {
     throw new Error('a user stands in a URL only; write smtp://user@host, or --user')
   if (login?.includes(':'))
     throw new Error('a password may not stand here, where everybody can read it; use --password-file')
+  if (login === '') throw new Error('the user in front of the @ is missing')
   const user = login === undefined ? undefined : decoded(login)
   if (isIP(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
   const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []

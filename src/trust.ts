@@ -21,21 +21,31 @@ export async function trusted(
   const policy = await policyOf(options)
   const credentials = await credentialsOf(targets, options, sources)
   return targets.map((target) => {
-    return { ...target, tls: { ...policy, level: levelOf(target, options, credentials) }, credentials }
+    return {
+      ...target,
+      tls: { ...policy, level: levelOf(target, { ...policy, level: options.tls }, credentials !== undefined) },
+      credentials,
+    }
   })
 }
 
 type PasswordSources = Omit<Sources, 'file' | 'command'>
 
-/** What is said to be checked is checked; a login goes to nobody unknown, but for this host itself. */
-function levelOf(target: Target, options: Options, credentials: Credentials | undefined): TlsLevel {
-  const { tls: said, 'tls-fingerprint': pin, 'tls-ca': ca, 'tls-name': name } = options
-  if (pin !== undefined && (said === 'none' || said === 'may')) {
-    throw new UsageError(`--tls ${said} contradicts --tls-fingerprint: type --tls verify, or leave it out`)
+/** What is said of TLS for one server. */
+export type Said = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
+
+/**
+ * The level that holds: what there is to check against is checked, smtps:// always, and a login goes to nobody unknown, but for
+ * this host itself. Throws UsageError where a pin could be passed by.
+ */
+export function levelOf(target: Target, said: Said, hasLogin: boolean): TlsLevel {
+  const { level, fingerprint, ca, name } = said
+  if (fingerprint !== undefined && (level === 'none' || level === 'may')) {
+    throw new UsageError(`--tls ${level} contradicts --tls-fingerprint: type --tls verify, or leave it out`)
   }
   if (target.isImplicitTls) return 'verify'
-  const isChecked = pin !== undefined || ca !== undefined || name !== undefined
-  return said ?? (isChecked || (credentials !== undefined && !isThisHost(target.host)) ? 'verify' : 'may')
+  const isChecked = fingerprint !== undefined || ca !== undefined || name !== undefined
+  return level ?? (isChecked || (hasLogin && !isThisHost(target.host)) ? 'verify' : 'may')
 }
 
 function isThisHost(host: string): boolean {
@@ -73,17 +83,29 @@ async function identity(certFile: string, keyFile: string | undefined): Promise<
   const option = keyFile === undefined ? '--tls-cert' : '--tls-key'
   const cert = await certificate('--tls-cert', certFile)
   const key = await pem(option, keyFile ?? certFile, createPrivateKey)
-  if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) return { cert, key }
+  if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    const { createSecureContext } = await import('node:tls')
+    checkedPem(option, keyFile ?? certFile, () => createSecureContext({ cert, key }))
+    return { cert, key }
+  }
   throw new UsageError(`${option} ${keyFile ?? certFile}: the key is not that of the certificate`, EXIT.NOINPUT)
 }
 
 async function pem(option: string, file: string, check: (text: string) => unknown): Promise<string> {
   const text = await readText(option, file)
+  checkedPem(option, file, () => check(text))
+  return text
+}
+
+function checkedPem(option: string, file: string, check: () => unknown): void {
   try {
-    check(text)
-    return text
+    check()
   } catch (error) {
-    throw new UsageError(`${option} ${file}: nothing in PEM that fits: ${messageOf(error)}`, EXIT.NOINPUT, error)
+    const message = messageOf(error)
+    const why = /passphrase|interrupted or cancelled/i.test(message)
+      ? 'the key has a passphrase; take it off'
+      : `it can't be used: ${message}`
+    throw new UsageError(`${option} ${file}: ${why}`, EXIT.NOINPUT, error)
   }
 }
 

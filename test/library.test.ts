@@ -39,6 +39,14 @@ suite('as a library', () => {
     }
     await assert.rejects(ask(`127.0.0.1:${server.port}`, ['site.example'], { ...OPTIONS, onResult }), thrown)
   })
+  test('what there is to check TLS against is checked', async (t) => {
+    const fingerprint = 'AB:'.repeat(31) + 'CD'
+    for (const tls of [{ fingerprint }, { ca: '' }, { name: 'mx.example' }]) {
+      const server = await scripted(t, [...HELLO, ...BYE])
+      const { error } = await ask(`127.0.0.1:${server.port}`, ['site.example'], { ...OPTIONS, tls })
+      assert.deepEqual([error?.stage, error?.exitStatus], ['starttls', 76])
+    }
+  })
   test('wrong arguments are usage errors, before anything is sent', async () => {
     const wrong: readonly Parameters<typeof ask>[] = [
       ['', ['site.example']],
@@ -48,6 +56,8 @@ suite('as a library', () => {
       ['mx', ['site.example'], { timeoutMs: NaN }],
       ['mx', ['site.example'], { helo: 'a\r\nb' }],
       ['mx', ['site.example'], { local: 'a b' }],
+      ['mx', ['site.example'], { tls: { level: 'may', fingerprint: 'AB'.repeat(32) } }],
+      ['smtp://site@mx', ['site.example']],
     ]
     for (const args of wrong) await assert.rejects(ask(...args), UsageError)
   })

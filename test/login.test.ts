@@ -238,6 +238,7 @@ suite('where the password comes from', { concurrency: true }, () => {
     66,
     /^etrn: --password-command: it ended with status 3\n$/,
   )
+  wrong('a command without an end', ['--user', 'site', '--password-command', 'yes'], 75, /connection refused/)
   wrong(
     'a command that prints nothing',
     ['--user', 'site', '--password-command', 'true'],

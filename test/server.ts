@@ -141,10 +141,11 @@ async function secured(bare: Socket, { tls, fails }: TlsStep): Promise<Socket> {
   const ended = await new Promise<string>((resolve) => {
     socket.on('error', (error: Error) => resolve(error.message))
     socket.once('close', () => resolve('closed'))
+    if (fails) socket.once('data', (octets: Buffer) => resolve(`said: ${octets.toString()}`))
     socket.once('secure', () => {
       if (!fails) resolve('')
     })
   })
-  if (!fails && ended !== '') throw new Error(`TLS: ${ended}`)
+  if ((!fails && ended !== '') || ended.startsWith('said')) throw new Error(`TLS: ${ended}`)
   return socket
 }

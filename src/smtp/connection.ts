@@ -64,6 +64,7 @@ export class Connection {
       throw new StepError('the server, or somebody on the way, spoke in clear where TLS has to begin', {
         exitStatus: EXIT.PROTOCOL,
         kind: 'clear text',
+        advice: 'on smtp:// this is an attack; smtps:// is for a port that begins with TLS',
       })
     }
     await this.#octets.return?.()

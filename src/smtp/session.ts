@@ -1,4 +1,4 @@
-import { isIPv6 } from 'node:net'
+import { isIPv6, type Socket } from 'node:net'
 import type { Limits } from '../deadline.js'
 import { addressesOf, type Family } from '../dns.js'
 import type { NodeName } from '../names.js'
@@ -190,7 +190,8 @@ async function secure(
   o: SessionOptions,
 ): Promise<Secured> {
   return step(isImplicitTls ? 'tls' : 'starttls', o, async () => {
-    const secured = await smtp.startTls((socket) => step('tls', o, () => handshake(socket, host, policy, o)))
+    const wrap = (socket: Socket): Promise<Secured> => step('tls', o, () => handshake(socket, host, policy, o))
+    const secured = await smtp.startTls(wrap)
     o.trace({ type: 'tls', tls: secured.tls })
     return secured
   })

@@ -154,10 +154,7 @@ function chainProblem(code: string, certificate: X509Certificate, pin: string): 
   const pinIt = `${pin} takes this one, if you know that it is right`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
-      return refused(
-        `the certificate, or its issuer's, expired: it was valid to ${day(certificate.validTo)}`,
-        `ask the provider to renew it; ${pinIt}`,
-      )
+      return refused(expiry(certificate), `ask the provider to renew it; ${pinIt}`)
     case 'CERT_NOT_YET_VALID':
       return refused(`the certificate is valid from ${day(certificate.validFrom)} only`, "is this host's clock right?")
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
@@ -228,6 +225,13 @@ const LISTED = 4
 function listed(names: readonly string[]): string {
   if (names.length === 0) return 'no host'
   return names.slice(0, LISTED).join(', ') + (names.length > LISTED ? ', ...' : '')
+}
+
+/** The certificate may hold still, and its issuer's not. */
+function expiry({ validTo }: X509Certificate): string {
+  return new Date(validTo) < new Date()
+    ? `the certificate expired: it was valid to ${day(validTo)}`
+    : 'the certificate of its issuer expired'
 }
 
 /** `2026-11-24` of OpenSSL's `Nov 24 12:00:00 2026 GMT` */
