@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
+import { constants, openSync, statSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -7,12 +8,11 @@ import { EXIT, UsageError } from './outcome.js'
 /** The text of a file that an option names. Throws UsageError (66), and the signal's reason where it ended the wait. */
 export async function readText(option: string, file: string, signal?: AbortSignal): Promise<string> {
   try {
+    if (!statSync(file).isFIFO())
+      return await readFile(file, { encoding: 'utf8', ...(signal === undefined ? {} : { signal }) })
     // A pipe may be slow, or have no writer: without NONBLOCK nothing could end the wait for it, not even the end of the process.
     const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
-    if (fstatSync(fd).isFIFO()) return await streamText(new Socket({ fd }), signal)
-    const whole = readFileSync(fd, 'utf8')
-    closeSync(fd)
-    return whole
+    return await streamText(new Socket({ fd }), signal)
   } catch (error) {
     if (signal?.aborted) throw signal.reason
     throw new UsageError(`${option} ${file}: ${inWords(error)}`, EXIT.NOINPUT, error)

@@ -52,8 +52,9 @@ async function printed(command: string, signal: AbortSignal): Promise<string> {
     )
   })
   let output = ''
-  for await (const octets of child.stdout) {
-    output += String(octets)
+  // Characters may be cut where octets are.
+  for await (const characters of child.stdout.setEncoding('utf8')) {
+    output += String(characters)
     // It would go on for ever; the first line is there.
     if (output.length > OUTPUT_CHARACTERS) return output
   }

@@ -207,6 +207,24 @@ suite('where the password comes from', { concurrency: true }, () => {
     env: { ETRN_PASSWORD: 'other' },
   })
 
+  test('a command whose output is cut within a character', async (t) => {
+    const plain = `AUTH PLAIN ${b64('\0site\0sésame')}`
+    const server = await scripted(t, session(...hello('AUTH PLAIN', 'ETRN'), `C: ${plain}`, 'S: 235 ok', ...ASKED))
+    const command = "printf 's\\303'; sleep 0.2; printf '\\251same\\n'"
+    const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--user', 'site', 'site.example']
+    assert.equal((await etrn([...args, '--password-command', command])).status, 0)
+  })
+  test('--max-time holds for a pipe that nobody writes to, and for a command', async () => {
+    const pipe = join(folder, 'pipe')
+    spawnSync('mkfifo', [pipe])
+    for (const source of [
+      ['--password-file', pipe],
+      ['--password-command', 'exec sleep 20'],
+    ]) {
+      const run = await etrn(['127.0.0.1:9', '--user', 'site', ...source, '--max-time', '1s', 'site.example'])
+      assert.deepEqual([run.status, run.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+    }
+  })
   const wrong = (
     title: string,
     args: readonly string[],
