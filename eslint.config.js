@@ -2,11 +2,12 @@ import tseslint from 'typescript-eslint'
 
 // Packages that one file only may use, and that file.
 const OWNERS = {
-  yargs: 'options',
+  yargs: 'command-line',
   chalk: 'report',
   ora: 'spinner',
   tldts: 'public-suffix',
   'p-limit': 'run',
+  'smol-toml': 'config',
   'fastest-levenshtein': 'nearest',
   '@mongodb-js/saslprep': 'smtp/saslprep',
 }
@@ -15,11 +16,15 @@ const OWNERS = {
 const FLOORS = [
   ['printable', 'outcome', 'nearest', 'public-suffix', 'smtp/saslprep', 'spinner'],
   ['deadline', 'files', 'hints', 'names', 'secrets', 'smtp/alert', 'smtp/reply'],
-  ['dns', 'password', 'servers'],
+  ['dns', 'password', 'pause', 'servers'],
   ['smtp/connect', 'smtp/connection', 'values', 'smtp/tls', 'smtp/auth'],
-  ['smtp/session'],
+  ['smtp/session', 'local', 'options'],
+  ['mx'],
+  ['exchange', 'command-line', 'config'],
+  ['persist'],
   ['run'],
-  ['json', 'options', 'report', 'trust'],
+  ['json', 'report', 'trust'],
+  ['requests'],
   ['cli', 'index'],
 ]
 

@@ -1,16 +1,16 @@
 import { setMaxListeners } from 'node:events'
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
-import { ownName } from './dns.js'
-import { readText, streamText } from './files.js'
+import { type CommandLine, completions, help, parseCommandLine, showCompletionScript } from './command-line.js'
+import type { Config, Profile } from './config.js'
 import { jsonReporter } from './json.js'
-import { checkedArgument, type Entry, namesOf, nodeName, withoutDuplicates } from './names.js'
-import { completions, help, type Options, parseCommandLine, showCompletionScript } from './options.js'
+import { type Options, settled } from './options.js'
 import { combined, EXIT, StepError, UsageError } from './outcome.js'
 import { printable } from './printable.js'
 import { output, type Reporter, TextReporter } from './report.js'
-import { DEFAULT_JOBS, DEFAULT_TIMEOUT_MS, resultOfLine, run, type RunOptions } from './run.js'
-import { serversOf } from './servers.js'
+import { requestsOf } from './requests.js'
+import { DEFAULT_JOBS, resultOfLine, run } from './run.js'
 import type { Spinner } from './spinner.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -23,42 +23,53 @@ let outputError: NodeJS.ErrnoException | undefined
 
 /** Runs the command and gives its exit status. Throws UsageError, and StepError where it was too late for anything. */
 async function main(argv: readonly string[]): Promise<number> {
-  if (argv[0] === '--get-yargs-completions') return print(...(await completions(argv.slice(1))))
-  const { options, words } = await parseCommandLine(argv)
-  if (options.help) return print(await help())
-  if (options.version) return print(`etrn ${await version()}`)
-  if (options.completion) {
+  if (argv[0] === '--get-yargs-completions') return complete(argv.slice(1))
+  const line = await parseCommandLine(argv)
+  const { help: isHelp, version: isVersion, completion } = line.said
+  if (isHelp) return print(await help())
+  if (isVersion) return print(`etrn ${await version()}`)
+  if (completion) {
     showCompletionScript()
     return EXIT.OK
   }
-  const [servers, ...names] = words
-  if (servers === undefined) throw new UsageError('no server given: type etrn SERVER [NAME ...], or etrn --help')
-  return request(options, servers, names)
+  return request(line, await configuration(line.said.config))
 }
 
-async function request(options: Options, serverWords: string, nameWords: readonly string[]): Promise<number> {
+/** Options, and profiles where the server stands. */
+async function complete(words: readonly string[]): Promise<number> {
+  const { profiles } = await configuration(undefined).catch(() => ({ profiles: new Map<string, Profile>() }))
+  const word = words.at(-1) ?? ''
+  const before = word.replace(/[^,]*$/, '')
+  const servers = [...profiles.keys()].map((name) => before + name).filter((name) => name.startsWith(word))
+  return print(...(word.startsWith('-') ? [] : servers), ...(await completions(words)))
+}
+
+async function request(line: CommandLine, config: Config): Promise<number> {
+  const options = settled(line.said, config.top)
   const ending = new AbortController()
   setMaxListeners(0, ending.signal)
   const timer = limit(ending, options['max-time'])
-  const targets = serversOf(serverWords, options.port)
-  const settings = await settingsOf(options)
-  const reporter = reporterFor(options, targets.length > 1)
-  const entries = await entriesOf(options, nameWords, reporter, ending.signal)
-  const { trusted } = await import('./trust.js')
-  const servers = await trusted(targets, options, {
+  const reporter = reporterFor(
+    options,
+    options.all || options.mx !== undefined || line.words[0]?.includes(',') === true,
+  )
+  const requests = await requestsOf(line, config, {
+    input: process.stdin,
     environment: process.env['ETRN_PASSWORD'],
     warn: (message) => reporter.warn(message),
     signal: ending.signal,
     interrupt: () => process.kill(process.pid, 'SIGINT'),
   })
-  for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfLine(entry))
+  const lines = new Set(requests.flatMap(({ entries }) => entries).filter((entry) => typeof entry !== 'string'))
+  for (const bad of lines) reporter.result(null, resultOfLine(bad))
 
   const stopListening = onSignal((name) => {
     const exitStatus = 128 + constants.signals[name]
     ending.abort(new StepError(`interrupted by ${name}`, { exitStatus, kind: 'interrupted' }))
   })
-  const done = await run(servers, entries, {
-    ...settings,
+  const done = await run(requests, {
+    jobs: options.jobs ?? DEFAULT_JOBS,
+    waitLocalMs: options['wait-local'] ?? 0,
     signal: ending.signal,
     trace: (server, event) => {
       progress = [server, event]
@@ -67,6 +78,7 @@ async function request(options: Options, serverWords: string, nameWords: readonl
     },
     onResult: (server, result) => reporter.result(server, result),
     onReport: (report) => reporter.report(report),
+    warn: (message) => reporter.warn(message),
   })
   progress = undefined
   clearTimeout(timer)
@@ -83,56 +95,16 @@ function limit(ending: AbortController, maxTimeMs: number | undefined): NodeJS.T
   return setTimeout(() => ending.abort(over), maxTimeMs).unref()
 }
 
-type Settings = Omit<RunOptions, 'signal' | 'trace' | 'onResult' | 'onReport'>
-
-/** What holds for every session of the run. */
-async function settingsOf(options: Options): Promise<Settings> {
-  const { ipv4, ipv6, helo, interface: local } = options
-  if (ipv4 && ipv6) throw new UsageError('-4 and -6 exclude each other: type one of them, or none for both')
-  return {
-    helo: helo === undefined ? await ownName() : checkedArgument('--helo', helo),
-    local: local === undefined ? undefined : checkedArgument('--interface', local),
-    family: ipv4 ? 4 : ipv6 ? 6 : undefined,
-    timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
-    assumeEtrn: options['assume-etrn'],
-    keepGoing: options['keep-going'],
-    jobs: options.jobs ?? DEFAULT_JOBS,
-  }
-}
-
-/** The names in the order: words, --subdomains, --queue, --names-from; else this host's own name (RFC 1985, section 6). */
-async function entriesOf(
-  options: Options,
-  words: readonly string[],
-  reporter: Reporter,
-  stop: AbortSignal,
-): Promise<Entry[]> {
-  const rules = { allowWide: options['allow-wide'] }
-  const given = [
-    ...words,
-    ...options.subdomains.map((node) => marked('--subdomains', '@', node)),
-    ...options.queue.map((queue) => marked('--queue', '#', queue)),
-  ]
-  const named = await Promise.all(given.map(async (word) => nodeName(word, rules)))
-  const listed = await Promise.all(
-    options['names-from'].map(async (file) => {
-      if (file === '-') return namesOf(await streamText(process.stdin, stop), 'standard input', rules)
-      return namesOf(await readText('--names-from', file, stop), file, rules)
-    }),
-  )
-  const entries: Entry[] = [...named, ...listed.flat()]
-  if (entries.length > 0) return withoutDuplicates(entries)
-  const own = await ownName()
-  if (own === undefined) {
-    throw new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")
-  }
-  reporter.warn(`no name given: asking for ${own}`)
-  return [await nodeName(own, rules)]
-}
-
-function marked(option: string, mark: string, name: string): string {
-  if (name.startsWith(mark)) throw new UsageError(`${option} says the ${mark} already: leave it out`)
-  return mark + name
+/** What the configuration files say, if there are any. As root none but the system's own: sudo keeps HOME. */
+async function configuration(file: string | undefined): Promise<Config> {
+  const { HOME, XDG_CONFIG_HOME } = process.env
+  const uid = process.getuid?.()
+  const home = XDG_CONFIG_HOME || (HOME ? `${HOME}/.config` : undefined)
+  const usual = ['/etc', ...(uid === 0 || home === undefined ? [] : [home])].map((place) => `${place}/etrn/config.toml`)
+  const files = file === undefined ? usual.filter((name) => existsSync(name)) : [file]
+  if (files.length === 0) return { top: {}, profiles: new Map() }
+  const { configOf } = await import('./config.js')
+  return configOf(files, { uid, gid: process.getgid?.() })
 }
 
 function reporterFor(options: Options, several: boolean): Reporter {

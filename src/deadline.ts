@@ -35,7 +35,8 @@ export function seconds(ms: number): string {
   return `${ms / 1000}s`
 }
 
-function reasonOf(signal: AbortSignal): StepError {
+/** Why a signal aborted, as a failure of a step. */
+export function reasonOf(signal: AbortSignal): StepError {
   const reason: unknown = signal.reason
   return reason instanceof StepError ? reason : new StepError('aborted', { exitStatus: EXIT.TEMPFAIL, cause: reason })
 }

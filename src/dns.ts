@@ -38,6 +38,26 @@ export async function addressesOf(host: string, family: Family, limits: Limits):
   return query(host, family, limits)
 }
 
+/** The MX records of a domain, names in small letters; `''` is a null MX (RFC 7505), an empty list: there is none. Throws StepError. */
+export async function mailExchangers(domain: string, limits: Limits): Promise<{ host: string; preference: number }[]> {
+  const resolver = new Resolver()
+  let ended: StepError | undefined
+  const callOff = deadline(limits, noAnswer(limits), (reason) => {
+    ended = reason
+    resolver.cancel()
+  })
+  try {
+    const found = await resolver.resolveMx(domain)
+    return found.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
+  } catch (error) {
+    if (ended !== undefined) throw ended
+    if (codeOf(error) === 'ENODATA') return []
+    throw unresolved(domain, [error])
+  } finally {
+    callOff()
+  }
+}
+
 /**
  * This host's own name, as others may know it: the host name if it has a dot, else the first dotted name that /etc/hosts gives
  * for it. Never from the DNS: a dynamic address's PTR is the provider's. undefined: it has none.

@@ -34,7 +34,8 @@ const WORDS: Readonly<Record<string, string>> = {
   EISDIR: 'it is a folder',
 }
 
-function inWords(error: unknown): string {
+/** What the system says of a file, in words. */
+export function inWords(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return ('code' in error ? WORDS[String(error.code)] : undefined) ?? error.message
 }

@@ -1,8 +1,8 @@
 import { ownName, type Family } from './dns.js'
-import { checkedArgument, nodeName, withoutDuplicates } from './names.js'
+import { argumentRule, nodeName, withoutDuplicates } from './names.js'
 import { type Result, UsageError } from './outcome.js'
 import { MOST_MS } from './deadline.js'
-import { ask as askServer, DEFAULT_TIMEOUT_MS, type ServerReport } from './run.js'
+import { ask as askServer, DEFAULT_TIMEOUT_MS, type ServerReport } from './exchange.js'
 import { serverOf } from './servers.js'
 import { fingerprint } from './values.js'
 import { levelOf } from './trust.js'
@@ -11,7 +11,7 @@ import type { TraceEvent } from './smtp/session.js'
 import type { TlsPolicy } from './smtp/tls.js'
 
 export { type Outcome, type Result, SessionError, type Stage, UsageError } from './outcome.js'
-export type { ServerReport } from './run.js'
+export type { ServerReport } from './exchange.js'
 export type { Extensions, Server, TraceEvent } from './smtp/session.js'
 export type { Credentials, MechanismName } from './smtp/auth.js'
 export type { Reply } from './smtp/reply.js'
@@ -65,9 +65,9 @@ export async function ask(server: string, names: readonly string[], o: AskOption
     fingerprint: o.tls?.fingerprint === undefined ? undefined : fingerprint(o.tls.fingerprint),
     level: levelOf(target, o.tls ?? {}, o.credentials !== undefined),
   }
-  const helo = o.helo === undefined ? await ownName() : checkedArgument('helo', o.helo)
+  const helo = o.helo === undefined ? await ownName() : sendable('helo', o.helo)
   const checked = await Promise.all(names.map(async (name) => nodeName(name, { allowWide: o.allowWide ?? false })))
-  const local = o.local === undefined ? undefined : checkedArgument('local', o.local)
+  const local = o.local === undefined ? undefined : sendable('local', o.local)
   const timeoutMs = o.timeoutMs ?? DEFAULT_TIMEOUT_MS
   if (!(timeoutMs > 0 && timeoutMs <= MOST_MS))
     throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MOST_MS}`)
@@ -76,6 +76,7 @@ export async function ask(server: string, names: readonly string[], o: AskOption
     helo,
     family: o.family,
     local,
+    self: [],
     timeoutMs,
     signal,
     keepGoing: o.keepGoing ?? false,
@@ -83,4 +84,10 @@ export async function ask(server: string, names: readonly string[], o: AskOption
     onResult: (_, result) => o.onResult?.(result),
     trace: (_, event) => o.trace?.(event),
   })
+}
+
+function sendable(option: string, word: string): string {
+  const broken = argumentRule(word)
+  if (broken !== undefined) throw new UsageError(`${option}: ${broken}`)
+  return word
 }

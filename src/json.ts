@@ -1,6 +1,7 @@
 import type { Result } from './outcome.js'
 import type { Output, Reporter } from './report.js'
-import type { Run, ServerReport } from './run.js'
+import type { ServerReport } from './exchange.js'
+import type { Run } from './run.js'
 
 /** Changes when a script that reads the document would have to. */
 const VERSION = 1

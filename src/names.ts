@@ -82,21 +82,12 @@ export function isNode(domain: string): boolean {
   }
 }
 
-/** Refuses what could end a line or hide in it. `what` names the option in the message. */
-export function checkedWord(what: string, word: string): string {
-  const bad = unsendable(word)
-  if (bad !== undefined) throw new UsageError(`${what} ${quoted(word)}: ${bad}`)
-  return word
-}
-
-/** The same for an argument of a command, which has to be ASCII. */
-export function checkedArgument(what: string, word: string): string {
-  checkedWord(what, word)
-  if (!isAscii(word))
-    throw new UsageError(`${what} ${quoted(word)}: only ASCII can be sent; write a domain as A-labels (xn--...)`)
-  if (word === '' || word.length > NODE_CHARACTERS)
-    throw new UsageError(`${what} ${quoted(word)}: 1 to ${NODE_CHARACTERS} characters`)
-  return word
+/** The rule that an argument of a command breaks: it is ASCII, and no longer than a domain; undefined: none. */
+export function argumentRule(word: string): string | undefined {
+  const broken = sendableRule(word)
+  if (broken !== undefined) return broken
+  if (!isAscii(word)) return 'only ASCII can be sent; write a domain as A-labels (xn--...)'
+  return word === '' || word.length > NODE_CHARACTERS ? `1 to ${NODE_CHARACTERS} characters` : undefined
 }
 
 /** The rule that a word breaks, without the word. */
@@ -113,7 +104,7 @@ async function parse(word: string, o: NameOptions): Promise<NodeName | BadName> 
 }
 
 async function argument(word: string, o: NameOptions): Promise<string> {
-  const bad = unsendable(word)
+  const bad = sendableRule(word)
   if (bad !== undefined) throw new BadName(bad)
   if (word.startsWith('#')) return `#${queue(word.slice(1))}`
   if (!word.startsWith('@')) return node(word, o)
@@ -169,8 +160,8 @@ function labelRule(label: string): string {
   return `the label ${quoted(label)} has other characters than letters, digits and hyphens`
 }
 
-/** Why a word can't stand in a command line at all; undefined: it can. */
-function unsendable(word: string): string | undefined {
+/** Why a word can't stand in a command line at all: it could end the line, or hide in it; undefined: it can. */
+export function sendableRule(word: string): string | undefined {
   const found = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.exec(word)?.[0]
   if (found === undefined) return undefined
   const code = (found.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')

@@ -3,6 +3,7 @@ import type { Reply } from './smtp/reply.js'
 /** Exit statuses: sysexits.h, where it has a word for what happened. */
 export const EXIT = {
   OK: 0,
+  BLIND: 2,
   USAGE: 64,
   DATAERR: 65,
   NOINPUT: 66,
@@ -109,14 +110,17 @@ export function outcomeWithout(error: SessionError): Outcome {
 /** One exit status for several, given in the order of the command line: 75 as long as trying again can help. */
 export function combined(exitStatuses: readonly number[]): number {
   if (exitStatuses.includes(EXIT.TEMPFAIL)) return EXIT.TEMPFAIL
-  return exitStatuses.find((status) => status !== EXIT.OK) ?? EXIT.OK
+  const failures = exitStatuses.filter((status) => status !== EXIT.OK)
+  // That a server can't tell is no failure.
+  return failures.find((status) => status !== EXIT.BLIND) ?? failures[0] ?? EXIT.OK
 }
 
 /**
  * What decides how it goes on. lost: the server closed the connection or said 421, and a new one may go on where this one ended.
- * clear text: it spoke in clear where TLS has to begin. over: the time of the whole run is. interrupted: a signal ended the run.
+ * clear text: it spoke in clear where TLS has to begin. this site: the server is ourselves. over: the time of the whole run is. interrupted: a
+ * signal ended the run.
  */
-export type Kind = 'lost' | 'clear text' | 'over' | 'interrupted' | undefined
+export type Kind = 'lost' | 'clear text' | 'this site' | 'over' | 'interrupted' | undefined
 
 type Facts = {
   readonly exitStatus: number

@@ -11,6 +11,8 @@ import { EXIT, UsageError } from './outcome.js'
 export type Sources = {
   readonly file: string | undefined
   readonly command: string | undefined
+  /** The server as the user knows it, for the prompt */
+  readonly whose: string
   /** ETRN_PASSWORD */
   readonly environment: string | undefined
   readonly warn: (message: string) => void
@@ -21,11 +23,19 @@ export type Sources = {
 }
 
 /** The password; asked for on the terminal where nothing else has it. Throws UsageError: 64, or 66 where the source gives none. */
-export async function passwordOf({ file, command, environment, warn, signal, interrupt }: Sources): Promise<string> {
+export async function passwordOf({
+  file,
+  command,
+  whose,
+  environment,
+  warn,
+  signal,
+  interrupt,
+}: Sources): Promise<string> {
   if (file !== undefined) return firstLine(await contents(file, warn, signal), `--password-file ${file}`)
   if (command !== undefined) return firstLine(await printed(command, signal), '--password-command')
   if (environment !== undefined) return firstLine(environment, 'ETRN_PASSWORD')
-  return asked(interrupt)
+  return asked(whose, interrupt)
 }
 
 /** A response of SASL has to fit in a line of SMTP. */
@@ -74,7 +84,7 @@ function firstLine(given: string, source: string): string {
 }
 
 /** Asks on the terminal, whatever standard input is, and shows nothing of what is typed. */
-async function asked(interrupt: () => void): Promise<string> {
+async function asked(whose: string, interrupt: () => void): Promise<string> {
   const terminal = terminalOf()
   if (terminal === undefined) {
     throw new UsageError('a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD')
@@ -91,7 +101,7 @@ async function asked(interrupt: () => void): Promise<string> {
     end()
     interrupt()
   })
-  output.write('Password: ')
+  output.write(`Password for ${whose}: `)
   const password = await new Promise<string>((resolve) => {
     lines.once('line', resolve)
     lines.once('close', () => resolve(''))

@@ -2,14 +2,17 @@ import { Chalk, type ChalkInstance } from 'chalk'
 import { hintFor, type Trouble } from './hints.js'
 import { EXIT, EXIT_OF, type Outcome, type Result, said, type SessionError, type Stage } from './outcome.js'
 import { printable } from './printable.js'
-import type { Run, ServerReport } from './run.js'
+import type { ServerReport } from './exchange.js'
+import type { Pause } from './pause.js'
+import type { Run } from './run.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 
 /** One form of output. It is told what becomes known when it does; `end` comes last. */
 export interface Reporter {
   /** What the user should know, though nothing failed */
   warn(message: string): void
-  trace(server: Server, event: TraceEvent): void
+  /** null: what happens concerns all */
+  trace(server: Server | null, event: TraceEvent | Pause): void
   /** A name's reply is there; a line that is no name belongs to no server. */
   result(server: Server | null, result: Result): void
   /** All is known of one server. */
@@ -73,9 +76,9 @@ export class TextReporter implements Reporter {
     if (this.#o.quiet === 0) this.#o.err.line(message)
   }
 
-  trace(server: Server, event: TraceEvent): void {
-    if (event.type === 'warning') this.#warnOf(server, event.text)
-    if (event.type === 'greeting') this.#greetings.set(server, event.text)
+  trace(server: Server | null, event: TraceEvent | Pause): void {
+    if (server !== null && event.type === 'warning') this.#warnOf(server, event.text)
+    if (server !== null && event.type === 'greeting') this.#greetings.set(server, event.text)
     if (!this.#o.verbose) return
     const { line, colour } = this.#o.err
     const front = `${new Date().toISOString()} ${this.#front(server)}`
@@ -92,7 +95,8 @@ export class TextReporter implements Reporter {
     if (server !== null) this.#hint(server, { stage: 'etrn', code, text: text ?? '', name })
   }
 
-  report({ server, error, names }: ServerReport): void {
+  report({ server, error, isBlind, names }: ServerReport): void {
+    if (isBlind) this.#warnOf(server, "says 250 each time: it can't tell whether anything is left")
     if (error !== null && this.#isShown(error.exitStatus)) this.#failure(server, error, names)
     const skipped = names.filter(({ outcome }) => outcome === 'skipped')
     const isTemporary = names.every(({ outcome }) => EXIT_OF[outcome] === EXIT.OK || EXIT_OF[outcome] === EXIT.TEMPFAIL)
@@ -173,10 +177,12 @@ function listed(results: readonly Result[]): string {
 }
 
 /** The lines of a transcript that an event gives. */
-function transcript(server: Server, event: TraceEvent): string[] {
+function transcript(server: Server | null, event: TraceEvent | Pause): string[] {
   switch (event.type) {
+    case 'pause':
+      return [event.text]
     case 'connecting':
-      return [`connecting to ${event.address} port ${server.port}`]
+      return [`connecting to ${event.address} port ${server?.port ?? ''}`]
     case 'connected':
       return [`connected to ${event.address}`]
     case 'tls': {

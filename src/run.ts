@@ -1,4 +1,6 @@
 import pLimit from 'p-limit'
+import type { AskOptions, ServerReport } from './exchange.js'
+import type { Exchangers, LeftOut } from './mx.js'
 import type { BadLine, Entry, NodeName } from './names.js'
 import {
   combined,
@@ -6,259 +8,149 @@ import {
   EXIT_OF,
   outcomeWithout,
   type Result,
-  resultOf,
   resultWithout,
-  said,
   SessionError,
+  StepError,
 } from './outcome.js'
-import { type Extensions, open, type Server, type SessionOptions, type TraceEvent } from './smtp/session.js'
-import { Secrets } from './secrets.js'
-import type { Reply } from './smtp/reply.js'
-import type { TlsInfo } from './smtp/tls.js'
+import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
+import { type Patience, persist, type PersistOptions } from './persist.js'
+import type { Server, TraceEvent } from './smtp/session.js'
 
-export const DEFAULT_TIMEOUT_MS = 60_000
 export const DEFAULT_JOBS = 8
 
-export type AskOptions = Omit<SessionOptions, 'trace'> & {
-  /** Goes on after a 5xx, and after a session without an accepted name. */
-  readonly keepGoing: boolean
-  readonly trace: (server: Server, event: TraceEvent) => void
-  /** Told of each name whose reply is there, at once. */
-  readonly onResult: (server: Server, result: Result) => void
+/** What is asked of one server, or of the mail exchangers of one domain. */
+export type Request = {
+  /** With `isMx` the domain stands in the place of the host. */
+  readonly server: Server
+  readonly isMx: boolean
+  /** The lines that are no names have their place among the results, and are not sent. */
+  readonly entries: readonly Entry[]
+  readonly settings: Omit<AskOptions, 'signal' | 'trace' | 'onResult'>
+  readonly patience: Patience
 }
 
-export type RunOptions = AskOptions & {
+export type RunOptions = {
   /** Sessions at once */
   readonly jobs: number
+  /** How long this host's own mail server is waited for, before anything else; 0: not at all */
+  readonly waitLocalMs: number
+  readonly signal: AbortSignal
+  /** null: what happens concerns all */
+  readonly trace: (server: Server | null, event: TraceEvent | Pause) => void
+  /** Told of each name whose last reply is there, at once. */
+  readonly onResult: (server: Server, result: Result) => void
   /** Told of each server, when all about it is known. */
   readonly onReport: (report: ServerReport) => void
-}
-
-/** What is known of one server at the end; null: not known. */
-export type ServerReport = {
-  readonly server: Server
-  readonly address: string | null
-  readonly tls: TlsInfo | null
-  readonly greeting: string | null
-  readonly extensions: Extensions | null
-  /** How often the names were asked for */
-  readonly attempts: number
-  readonly elapsedMs: number
-  /** What ended the exchange before every name had its answer */
-  readonly error: SessionError | null
-  /** One for each name, in the order asked */
-  readonly names: readonly Result[]
+  readonly warn: (message: string) => void
 }
 
 export type Run = { readonly servers: readonly ServerReport[]; readonly exitStatus: number }
 
-/** Asks all servers for all names. A bad line has its place among the results, and is not sent. */
-export async function run(servers: readonly Server[], entries: readonly Entry[], o: RunOptions): Promise<Run> {
+/** Asks all servers. Never throws for what the network or a server does. */
+export async function run(requests: readonly Request[], o: RunOptions): Promise<Run> {
+  const failure = await withOwn(requests, o)
   const limit = pLimit(o.jobs)
-  const names = entries.filter((entry) => typeof entry === 'string')
+  const session: Session = { ...o, began: performance.now(), turn: (work) => limit(work) }
   const reports = await Promise.all(
-    servers.map((server) =>
-      limit(async () => {
-        const report = await ask(server, names, o)
-        o.onReport(report)
-        return { ...report, names: inOrder(entries, report.names) }
-      }),
-    ),
+    requests.map(async (request) => {
+      const found = failure === undefined ? await asked(request, session) : [failed(request, failure, session)]
+      return found.map((report) => ({ ...report, names: inOrder(request.entries, report.names) }))
+    }),
   )
-  return { servers: reports, exitStatus: combined(reports.flatMap(exitStatusesOf)) }
+  const servers = reports.flat()
+  return { servers, exitStatus: combined(servers.flatMap(exitStatusesOf)) }
 }
 
-/** Asks one server for all names. Never throws for what a server does: every name gets a result. */
-export async function ask(server: Server, names: readonly NodeName[], o: AskOptions): Promise<ServerReport> {
-  const began = performance.now()
-  const facts: Facts = { address: null, tls: null, greeting: null, extensions: null }
-  const secrets = new Secrets()
-  secrets.add(server.credentials?.password ?? '')
-  const trace = (raw: TraceEvent): void => {
-    if (raw.type === 'secret') return secrets.add(raw.text)
-    const event = shown(raw, secrets)
-    if (event.type === 'connected') Object.assign(facts, { address: event.address, tls: null })
-    if (event.type === 'tls') facts.tls = event.tls
-    if (event.type === 'greeting') facts.greeting = event.text
-    if (event.type === 'extensions') facts.extensions = event.extensions
-    o.trace(server, event)
-  }
-  const exchange = new Exchange(server, names, {
-    ...o,
-    trace,
-    secrets,
-    onResult: (result) => o.onResult(server, result),
-  })
-  await exchange.run()
-  const elapsedMs = Math.round(performance.now() - began)
-  return {
-    server,
-    ...facts,
-    attempts: names.length === 0 ? 0 : 1,
-    elapsedMs,
-    error: exchange.error,
-    names: exchange.results(names),
+type Session = RunOptions & Pick<PersistOptions, 'began' | 'turn'>
+
+/** Waits for this host's own mail server, if that is wanted; what went wrong. */
+async function withOwn(requests: readonly Request[], o: RunOptions): Promise<SessionError | undefined> {
+  if (o.waitLocalMs === 0) return undefined
+  const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
+  const { waitForOwn } = await import('./local.js')
+  try {
+    await waitForOwn(o.waitLocalMs, { timeoutMs, signal: o.signal }, (pause) => o.trace(null, pause))
+    return undefined
+  } catch (error) {
+    if (error instanceof StepError) return new SessionError('connect', error.message, error)
+    throw error
   }
 }
 
-type Facts = { -readonly [K in 'address' | 'tls' | 'greeting' | 'extensions']: ServerReport[K] }
-
-/** Sendmail slows down from the 8th name of a session, Exim closes at the 11th, Postfix at the 121st. */
-const NAMES_A_SESSION = 7
-
-type ExchangeOptions = SessionOptions &
-  Pick<AskOptions, 'keepGoing'> & {
-    readonly secrets: Secrets
-    readonly onResult: (result: Result) => void
+async function asked(request: Request, o: Session): Promise<ServerReport[]> {
+  const { server, settings, patience } = request
+  const names = namesIn(request)
+  const ask = async (host: Server): Promise<ServerReport> => {
+    const { signal, began, turn, trace, onResult } = o
+    const report = await persist(host, names, { ...settings, patience, signal, began, turn, trace, onResult })
+    if (!isThisSite(report)) o.onReport(report)
+    return report
   }
-
-/** Of a message that people read */
-const MESSAGE_CHARACTERS = 400
-
-/** How one session went. */
-type Ended = {
-  /** Names that it answered */
-  readonly replies: number
-  /** What ended it before its time */
-  readonly error?: SessionError
-  /** The name that had gone out then, without a reply */
-  readonly owed?: NodeName | undefined
+  if (!request.isMx) return [await ask(server)]
+  try {
+    const found = await lookedUp(request, o)
+    for (const one of found.leftOut) o.warn(`left out: ${inWords(one)}`)
+    if (!found.isAmong && found.asked.length > 0) o.warn(`no MX of ${server.word} is this host; behind NAT say --self`)
+    const reports = await Promise.all(found.asked.map(async (host) => ask({ ...server, word: host, host })))
+    const ourselves = reports.filter(isThisSite).map((report) => ({ host: report.server.host, reason: 'this site' }))
+    for (const one of ourselves) o.warn(`left out: ${inWords(one)}`)
+    if (reports.length > ourselves.length) return reports.filter((report) => !isThisSite(report))
+    throw nobodyLeft([...found.leftOut, ...ourselves])
+  } catch (error) {
+    if (error instanceof StepError) return [failed(request, new SessionError('dns', error.message, error), o)]
+    throw error
+  }
 }
 
-/** The names of one server, handed to its sessions one by one. */
-class Exchange {
-  /** What ended it before every name had its answer */
-  error: SessionError | null = null
-  readonly #server: Server
-  readonly #o: ExchangeOptions
-  readonly #waiting: NodeName[]
-  readonly #known = new Map<NodeName, Result>()
-  #accepted = false
-  /** No further name is sent to this server: those that wait are skipped. */
-  #stopped = false
-
-  constructor(server: Server, names: readonly NodeName[], o: ExchangeOptions) {
-    this.#server = server
-    this.#waiting = [...names]
-    this.#o = o
-  }
-
-  /** Session after session, until nothing waits or nothing can be had. */
-  async run(): Promise<void> {
-    /** Sessions in a row that ended before their first ETRN */
-    let unopened = 0
-    while (this.#next() !== undefined) {
-      const { replies, error, owed } = await this.#session()
-      // A server must not be asked for 5,000 names that it doesn't serve.
-      const mayGoOn = this.#accepted || this.#o.keepGoing
-      if (replies > 0 || owed !== undefined) unopened = 0
-      if (error === undefined) this.#stopped ||= !mayGoOn
-      else if (replies === 0 && owed === undefined) {
-        // A further session that ends so takes no name; only the second one in a row ends the exchange.
-        const isFurther = this.#known.size > 0 && !this.#o.signal.aborted && !isTrust(error)
-        if (isFurther && unopened++ === 0) continue
-        this.error = isFurther ? temporary(error) : error
-        this.#stopped = error.kind === 'interrupted'
-      } else if (error.kind !== 'lost' || replies === 0 || !mayGoOn) this.#end(error, replies, owed)
-    }
-  }
-
-  /** The result of each name, in this order. */
-  results(names: readonly NodeName[]): Result[] {
-    const outcome = this.#stopped || this.error === null ? 'skipped' : outcomeWithout(this.error)
-    return names.map((name) => this.#known.get(name) ?? resultWithout(name, outcome))
-  }
-
-  #next(): NodeName | undefined {
-    return this.#stopped || this.error !== null ? undefined : this.#waiting[0]
-  }
-
-  async #session(): Promise<Ended> {
-    let replies = 0
-    let owed: NodeName | undefined
-    const trace = (event: TraceEvent): void => {
-      if (event.type === 'sent' && event.line.startsWith('ETRN ')) owed = this.#next()
-      this.#o.trace(event)
-    }
+/** The mail exchangers; within --retry-for every failure of the DNS is tried again. */
+async function lookedUp({ server, settings, patience }: Request, o: Session): Promise<Exchangers> {
+  const { exchangersOf } = await import('./mx.js')
+  for (let failures = 1; ; failures++) {
     try {
-      const session = await open(this.#server, { ...this.#o, trace })
-      try {
-        for (let name = this.#next(); name !== undefined && replies < NAMES_A_SESSION; name = this.#next()) {
-          const reply = await session.etrn(name)
-          if (reply.code === 421) {
-            throw new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
-          }
-          this.#answered(name, this.#resultOf(name, reply))
-          owed = undefined
-          replies++
-        }
-      } finally {
-        await session.quit()
-      }
-      return { replies }
+      return await o.turn(() => exchangersOf(server.host, settings.self, { ...settings, signal: o.signal }))
     } catch (error) {
-      if (error instanceof SessionError) return { replies, error: this.#shown(error), owed }
-      throw error
+      if (!(error instanceof StepError) || o.signal.aborted) throw error
+      const leftMs = patience.retryForMs - (performance.now() - o.began)
+      const pauseMs = pauseMsAfter(failures, false, Math.random())
+      if (pauseMs > leftMs) throw error
+      const pause = pauseFor(error.message, pauseMs, leftMs)
+      o.trace(server, pause)
+      await lasting(pause, o.signal)
+      o.signal.throwIfAborted()
     }
   }
-
-  #shown(error: SessionError): SessionError {
-    const { stage, message, exitStatus, reply, kind, advice, cause } = error
-    const text = this.#o.secrets.hide(message)
-    const told = text.length > MESSAGE_CHARACTERS ? `${text.slice(0, MESSAGE_CHARACTERS)}...` : text
-    return new SessionError(stage, told, { exitStatus, reply, kind, advice, cause })
-  }
-
-  #resultOf(name: NodeName, reply: Reply): Result {
-    return { ...resultOf(name, reply), text: this.#o.secrets.hide(reply.text) }
-  }
-
-  #answered(name: NodeName, result: Result): void {
-    this.#waiting.shift()
-    this.#known.set(name, result)
-    this.#o.onResult(result)
-    this.#accepted ||= EXIT_OF[result.outcome] === EXIT.OK
-    this.#stopped ||= result.outcome === 'failed' || ((result.code ?? 0) >= 500 && !this.#o.keepGoing)
-  }
-
-  /** No session follows: the name whose reply is owed has the 421, or nothing, to show for it. */
-  #end(error: SessionError, replies: number, owed: NodeName | undefined): void {
-    const isBroken = error.exitStatus === EXIT.PROTOCOL
-    // What breaks the protocol before a command is the failure of the name that was to be asked for.
-    const hit = owed ?? (isBroken ? this.#next() : undefined)
-    if (owed !== undefined && error.reply !== null) this.#answered(owed, this.#resultOf(owed, error.reply))
-    else if (hit !== undefined) {
-      this.#waiting.shift()
-      this.#known.set(hit, resultWithout(hit, outcomeWithout(error)))
-    }
-    const isTold = owed !== undefined && error.reply !== null && this.#waiting.length === 0
-    this.error = isTold ? null : error
-    this.#stopped ||= isBroken || error.kind === 'interrupted' || (error.kind === 'lost' && replies > 0)
-  }
 }
 
-/** Whether it is the server's identity, or ours, that did not hold: never a matter of one session more. */
-function isTrust({ stage, exitStatus }: SessionError): boolean {
-  return stage === 'auth' || ((stage === 'starttls' || stage === 'tls') && exitStatus !== EXIT.TEMPFAIL)
+function nobodyLeft(leftOut: readonly LeftOut[]): StepError {
+  return new StepError(`nobody is left to ask: ${leftOut.map(inWords).join(', ')}`, { exitStatus: EXIT.NOHOST })
 }
 
-type Shown = Exclude<TraceEvent, { type: 'secret' }>
+function inWords({ host, reason }: LeftOut): string {
+  return `${host} (${reason})`
+}
 
-/** The same event without secrets. */
-function shown(event: Shown, secrets: Secrets): Shown {
-  const hide = (text: string): string => secrets.hide(text)
-  if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: hide(event.text) }
-  if (event.type === 'extensions') {
-    const extensions = [...event.extensions].map(([keyword, parameters]) => [hide(keyword), hide(parameters)] as const)
-    return { ...event, extensions: new Map(extensions) }
+function isThisSite({ error }: ServerReport): boolean {
+  return error?.kind === 'this site'
+}
+
+/** The report where no session could be had. */
+function failed(request: Request, error: SessionError, o: Session): ServerReport {
+  const outcome = outcomeWithout(error)
+  const report = {
+    server: request.server,
+    ...{ address: null, tls: null, greeting: null, extensions: null },
+    attempts: 0,
+    elapsedMs: Math.round(performance.now() - o.began),
+    error,
+    isBlind: false,
+    names: namesIn(request).map((name) => resultWithout(name, outcome)),
   }
-  if (event.type !== 'received') return event
-  return { ...event, reply: { ...event.reply, lines: event.reply.lines.map(hide), text: hide(event.reply.text) } }
+  o.onReport(report)
+  return report
 }
 
-/** What names that were served before come to when no session can be had any more. */
-function temporary({ stage, message, reply, cause }: SessionError): SessionError {
-  return new SessionError(stage, message, { exitStatus: EXIT.TEMPFAIL, reply, cause })
+function namesIn({ entries }: Request): NodeName[] {
+  return entries.filter((entry) => typeof entry === 'string')
 }
 
 /** What a line of --names-from that is no name comes to. */
@@ -274,9 +166,9 @@ function inOrder(entries: readonly Entry[], results: readonly Result[]): Result[
 }
 
 /** What each name stands for, and the session; a name that failed with its session has the session's exit status. */
-function exitStatusesOf({ names, error }: ServerReport): number[] {
+function exitStatusesOf({ names, error, isBlind }: ServerReport): number[] {
   const ofNames = names.map(({ outcome }) =>
     outcome === 'failed' && error !== null ? error.exitStatus : EXIT_OF[outcome],
   )
-  return [...ofNames, error?.exitStatus ?? EXIT.OK]
+  return [...ofNames, error?.exitStatus ?? EXIT.OK, isBlind ? EXIT.BLIND : EXIT.OK]
 }

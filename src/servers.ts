@@ -86,10 +86,15 @@ function decoded(user: string): string {
 /** A name that can be looked up. Underscores are found inside some networks. */
 function lookedUp(host: string): string {
   const domain = aLabels(host.replace(/\.$/, ''))
-  const labels = domain?.split('.') ?? []
-  const valid = labels.every((label) => /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i.test(label))
-  if (domain === undefined || !valid || domain.length > 253 || /^\d+$/.test(labels.at(-1) ?? '')) {
+  if (domain === undefined || !isHost(domain)) {
     throw new Error('neither a host name nor an address; write host, host:port or [2001:db8::1]:port')
   }
   return domain.toLowerCase()
+}
+
+/** Whether an ASCII name can be a host's. */
+export function isHost(name: string): boolean {
+  const labels = name.split('.')
+  const areValid = labels.every((label) => /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i.test(label))
+  return areValid && name.length <= 253 && !/^\d+$/.test(labels.at(-1) ?? '')
 }

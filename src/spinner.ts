@@ -1,4 +1,5 @@
 import ora from 'ora'
+import type { Pause } from './pause.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 
 /** What is waited for, turning on a terminal; nothing of it stays there. */
@@ -10,10 +11,10 @@ export class Spinner {
     this.#ora = ora({ stream, discardStdin: false })
   }
 
-  tell(server: Server, event: TraceEvent): void {
-    const text = inWords(server, event)
+  tell(server: Server | null, event: TraceEvent | Pause): void {
+    const text = event.type === 'pause' ? event.text : server === null ? undefined : inWords(server, event)
     if (text === undefined) return
-    this.#ora.text = `${server.word}: ${text}`
+    this.#ora.text = server === null ? text : `${server.word}: ${text}`
     if (!this.#ora.isSpinning) this.#ora.start()
   }
 

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { readText } from './files.js'
-import { checkedArgument, checkedWord, isNode } from './names.js'
+import { sendableRule } from './names.js'
 import type { Options } from './options.js'
 import { EXIT, UsageError } from './outcome.js'
 import type { Sources } from './password.js'
@@ -10,26 +10,17 @@ import type { Server } from './smtp/session.js'
 import type { TlsLevel, TlsPolicy } from './smtp/tls.js'
 
 /**
- * How far each server is trusted, and what it may be told: the options' TLS policy and login, with their files read. Throws
+ * How far a server is trusted, and what it may be told: the options' TLS policy and login, with their files read. Throws
  * UsageError.
  */
-export async function trusted(
-  targets: readonly Target[],
-  options: Options,
-  sources: PasswordSources,
-): Promise<Server[]> {
+export async function trusted(target: Target, options: Options, sources: PasswordSources): Promise<Server> {
   const policy = await policyOf(options)
-  const credentials = await credentialsOf(targets, options, sources)
-  return targets.map((target) => {
-    return {
-      ...target,
-      tls: { ...policy, level: levelOf(target, { ...policy, level: options.tls }, credentials !== undefined) },
-      credentials,
-    }
-  })
+  const credentials = await credentialsOf(target, options, sources)
+  const level = levelOf(target, { ...policy, level: options.tls }, credentials !== undefined)
+  return { ...target, tls: { ...policy, level }, credentials }
 }
 
-type PasswordSources = Omit<Sources, 'file' | 'command'>
+export type PasswordSources = Omit<Sources, 'file' | 'command' | 'whose'>
 
 /** What is said of TLS for one server. */
 export type Said = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
@@ -57,19 +48,11 @@ async function policyOf(options: Options): Promise<Omit<TlsPolicy, 'level'>> {
   if (cert === undefined && key !== undefined) throw new UsageError('--tls-key belongs to --tls-cert: type both')
   return {
     fingerprint: options['tls-fingerprint'],
-    name: name === undefined ? undefined : hostOf(checkedArgument('--tls-name', name)),
+    name,
     ca: ca === undefined ? undefined : await certificate('--tls-ca', ca),
     ...(cert === undefined ? { cert: undefined, key: undefined } : await identity(cert, key)),
     minVersion: options['tls-min'] ?? 'TLSv1.2',
   }
-}
-
-/** A name without the dot at its end. Throws UsageError where it is none, a wildcard for one. */
-function hostOf(name: string): string {
-  const host = name.replace(/\.$/, '')
-  if (isIP(host) === 0 && !isNode(host) && host !== 'localhost')
-    throw new UsageError(`--tls-name ${name}: no name of a host`)
-  return host
 }
 
 async function certificate(option: string, file: string): Promise<string> {
@@ -114,21 +97,22 @@ function messageOf(error: unknown): string {
 }
 
 async function credentialsOf(
-  targets: readonly Target[],
+  target: Target,
   options: Options,
   sources: PasswordSources,
 ): Promise<Credentials | undefined> {
   const { auth: mechanism, 'password-file': file, 'password-command': command } = options
-  const user = options.user ?? targets.find((target) => target.user !== undefined)?.user
+  const user = options.user ?? target.user
   if (user === undefined && mechanism !== 'EXTERNAL') {
     if (mechanism !== undefined) throw new UsageError(`--auth ${mechanism} needs a user: type --user U`)
     if (file !== undefined || command !== undefined) throw new UsageError('a password needs a user: type --user U')
     return undefined
   }
-  if (targets.length > 1) throw new UsageError('a login belongs to one server: ask the others in a run of their own')
-  const name = checkedWord('--user', user ?? '')
+  const broken = sendableRule(user ?? '')
+  if (broken !== undefined) throw new UsageError(`the user of ${target.word}: ${broken}`)
   // The certificate says it all.
-  if (mechanism === 'EXTERNAL') return { user: name, password: undefined, mechanism }
+  if (mechanism === 'EXTERNAL') return { user: user ?? '', password: undefined, mechanism }
   const { passwordOf } = await import('./password.js')
-  return { user: name, password: await passwordOf({ ...sources, file, command }), mechanism }
+  const password = await passwordOf({ ...sources, file, command, whose: target.word })
+  return { user: user ?? '', password, mechanism }
 }

@@ -1,4 +1,6 @@
 import { MOST_MS } from './deadline.js'
+import { isIP } from 'node:net'
+import { aLabels, argumentRule, isNode, sendableRule } from './names.js'
 import { portOf } from './servers.js'
 
 // The values that options take, from the words of the command line. All throw a plain Error with the rule that a word breaks.
@@ -37,6 +39,36 @@ export function fingerprint(word: unknown): string {
 /** Any text but none. */
 export function text(word: unknown): string {
   if (typeof word !== 'string' || word === '') throw new Error('the value is empty')
+  return word
+}
+
+/** What can stand in a command of SMTP: ASCII, of a domain's length. */
+export function argument(word: unknown): string {
+  return kept(text(word), argumentRule)
+}
+
+/** Text without what could end a line or hide in it. */
+export function sendable(word: unknown): string {
+  return kept(text(word), sendableRule)
+}
+
+/** A domain's name in A-labels and small letters. */
+export function domain(word: unknown): string {
+  const name = aLabels(text(word).replace(/\.$/, ''))
+  if (name === undefined || !isNode(name)) throw new Error('no name of a domain')
+  return name.toLowerCase()
+}
+
+/** A host's name, without the dot at its end, or an address. */
+export function host(word: unknown): string {
+  const name = argument(word).replace(/\.$/, '')
+  if (isIP(name) === 0 && !isNode(name) && name !== 'localhost') throw new Error('no name of a host')
+  return name
+}
+
+function kept(word: string, ruleOf: (word: string) => string | undefined): string {
+  const broken = ruleOf(word)
+  if (broken !== undefined) throw new Error(broken)
   return word
 }
 

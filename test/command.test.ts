@@ -289,10 +289,13 @@ suite('mistakes: one line, nothing sent', { concurrency: true }, () => {
       ['a.example', 'mx:25'],
       'etrn: name "mx:25": no domain name; the server comes first, several of them joined by commas\n',
     ],
-    [['mx', 'a.example', '--helo', 'a b'], 'etrn: --helo "a b": a space in it; one name is one word\n'],
+    [
+      ['mx', 'a.example', '--helo', 'a b'],
+      'etrn: --helo "a b": a space in it; one name is one word; for example --helo gw.site.example\n',
+    ],
     [
       ['mx', 'a.example', '--helo', 'bücher'],
-      'etrn: --helo "bücher": only ASCII can be sent; write a domain as A-labels (xn--...)\n',
+      'etrn: --helo "bücher": only ASCII can be sent; write a domain as A-labels (xn--...); for example --helo gw.site.example\n',
     ],
     [
       ['127.0.0.1', '--names-from', '/nonexistent/names'],

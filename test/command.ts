@@ -17,16 +17,26 @@ export type CommandOptions = {
   /** Standard input; null: it stays open and silent. */
   readonly input?: string | null
   readonly env?: Readonly<Record<string, string>>
+  /** A command that runs it, as nsenter does */
+  readonly through?: readonly string[]
   /** Called with the process while it runs. */
-  readonly during?: (child: { readonly pid: number; readonly kill: (signal: NodeJS.Signals) => boolean }) => void
+  readonly during?: (child: Running) => void
+  /** Called with all of standard error, whenever more is there. */
+  readonly onStderr?: (text: string, child: Running) => void
 }
+
+export type Running = { readonly pid: number; readonly kill: (signal: NodeJS.Signals) => boolean }
 
 /** Runs bin/etrn as a user does, in an environment with nothing but PATH. */
 export async function etrn(args: readonly string[], o: CommandOptions = {}): Promise<Finished> {
-  const child = spawn(BIN, args, { env: { PATH: process.env['PATH'], ...o.env }, stdio: ['pipe', 'pipe', 'pipe'] })
+  const [program = BIN, ...rest] = [...(o.through ?? []), BIN, ...args]
+  const child = spawn(program, rest, { env: { PATH: process.env['PATH'], ...o.env }, stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.on('error', () => undefined)
   if (o.input !== null) child.stdin.end(o.input ?? '')
-  o.during?.({ pid: child.pid ?? 0, kill: (signal) => child.kill(signal) })
+  const running = { pid: child.pid ?? 0, kill: (signal: NodeJS.Signals) => child.kill(signal) }
+  o.during?.(running)
+  let heard = ''
+  child.stderr.on('data', (octets: Buffer) => o.onStderr?.((heard += octets.toString()), running))
   const ended = new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (status, signal) => resolve([status, signal]))

@@ -295,11 +295,11 @@ suite('where the password comes from', { concurrency: true }, () => {
     let shown = ''
     child.stdout.on('data', (octets: Buffer) => {
       shown += octets.toString()
-      if (shown === 'Password: ') child.stdin.write(`${PASSWORD}\r`)
+      if (shown === `Password for 127.0.0.1:${server.port}: `) child.stdin.write(`${PASSWORD}\r`)
     })
     const [status] = (await once(child, 'close')) as [number | null]
     assert.equal(status, 0)
-    assert.match(shown, /^Password: \r\nsite\.example: /)
+    assert.match(shown, /^Password for 127\.0\.0\.1:\d+: \r\nsite\.example: /)
     isSecret({ stdout: shown, stderr: '' })
   })
   test('no source and no terminal', () => {

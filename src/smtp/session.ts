@@ -43,6 +43,8 @@ export type SessionOptions = Limits & {
   readonly family: Family
   /** The local end: an address or an interface */
   readonly local: string | undefined
+  /** Names of this site, in small letters: a server that bears one of them is ourselves, and is asked nothing. */
+  readonly self: readonly string[]
   /** ETRN is sent even where EHLO doesn't list it. */
   readonly assumeEtrn: boolean
   readonly trace: (event: TraceEvent) => void
@@ -147,7 +149,10 @@ async function greeted(smtp: Connection, address: string, server: Server, o: Ses
     const greeting = await step('greeting', o, () => smtp.read())
     o.trace({ type: 'greeting', text: greeting.text })
     expected('greeting', 220, greeting)
-    return { smtp, address, secured, hello: await ehlo(smtp, o) }
+    other('greeting', greeting, o)
+    const hello = await ehlo(smtp, o)
+    other('ehlo', hello, o)
+    return { smtp, address, secured, hello }
   } catch (error) {
     await smtp.quit()
     throw error
@@ -259,6 +264,13 @@ async function step<T>(stage: Stage, o: SessionOptions, work: () => Promise<T>):
 function expected(stage: Stage, code: number, reply: Reply): Reply {
   if (reply.code === code) return reply
   throw new SessionError(stage, said(reply), { exitStatus: exitStatusOf(stage, reply), reply })
+}
+
+/** Another server than this site's own, to which a NAT may have led back; both replies begin with the server's name. */
+function other(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
+  const name = line.replace(/ .*/, '').replace(/\.$/, '').toLowerCase()
+  if (!self.includes(name)) return
+  throw new SessionError(stage, `this is ${name}, this site itself`, { exitStatus: EXIT.NOHOST, kind: 'this site' })
 }
 
 /** The list of an EHLO reply; its first line is the server's name, whatever it looks like. */

@@ -1,0 +1,226 @@
+import { constants, type Stats } from 'node:fs'
+import { type FileHandle, open, realpath, stat } from 'node:fs/promises'
+import { platform } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import { parse } from 'smol-toml'
+import { inWords, readText } from './files.js'
+import { type Layer, merged, type Row, ROWS } from './options.js'
+import { EXIT, UsageError } from './outcome.js'
+import { printable } from './printable.js'
+import { serverOf } from './servers.js'
+import { text } from './values.js'
+
+/** What the configuration files say: at their top, and profile by profile. */
+export type Config = { readonly top: Layer; readonly profiles: ReadonlyMap<string, Profile> }
+
+export type Profile = {
+  /** A SERVER word */
+  readonly server: string
+  readonly said: Layer
+  /** Where it stands, for messages */
+  readonly source: string
+}
+
+/** Who reads; undefined where the system has no such numbers. */
+export type Reader = { readonly uid: number | undefined; readonly gid: number | undefined }
+
+/**
+ * Reads configuration files (TOML), the later over the earlier, a profile as a whole. Throws UsageError: 78 where one is wrong or
+ * not safe to use, with file and line; 66 where it can't be read.
+ */
+export async function configOf(files: readonly string[], reader: Reader): Promise<Config> {
+  const read: Config[] = []
+  for (const file of files) read.push(await configIn(file, await contents(file, reader)))
+  return {
+    top: merged(...read.map(({ top }) => top).reverse()),
+    profiles: new Map(read.flatMap(({ profiles }) => [...profiles])),
+  }
+}
+
+type Table = Readonly<Record<string, unknown>>
+
+/** Where in a file something stands */
+type Place = { readonly file: string; readonly toml: string; readonly path: readonly string[] }
+
+async function configIn(file: string, toml: string): Promise<Config> {
+  const { servers = {}, ...top } = document(file, toml)
+  const place = (...path: string[]): Place => ({ file, toml, path })
+  if (!isTable(servers)) throw wrong(place('servers'), 'a table of profiles; write [servers.NAME] and what is theirs')
+  const profiles = new Map<string, Profile>()
+  for (const [name, table] of Object.entries(servers)) {
+    const at = place('servers', name)
+    if (!isTable(table)) throw wrong(at, `a table; write [servers.${name}] and below it server = "mail.isp.example"`)
+    if (!/^[\w-]+$/.test(name)) throw wrong(at, "a profile's name has letters, digits, - and _ only")
+    const { server, ...own } = table
+    if (server === undefined) throw wrong(at, 'it has no server; write server = "mail.isp.example"')
+    try {
+      serverOf(text(server))
+    } catch (error) {
+      if (error instanceof Error) throw wrong(place('servers', name, 'server'), error.message)
+      throw error
+    }
+    const said = await layerIn(own, at, 'profile')
+    profiles.set(name, { server: text(server), said, source: `${file}: profile ${name}` })
+  }
+  return { top: await layerIn(top, place(), 'run'), profiles }
+}
+
+function document(file: string, toml: string): Table {
+  try {
+    return parse(toml)
+  } catch (error) {
+    // The parser's message goes on with the line itself, which may hold what is nobody's business.
+    const message = error instanceof Error ? error.message.replace(/\n.*/s, '').replace(/^Invalid TOML[^:]*: /, '') : ''
+    const line = error instanceof Error && 'line' in error ? `:${String(error.line)}` : ''
+    throw new UsageError(`${file}${line}: this is not TOML: ${printable(message)}`, EXIT.CONFIG, error)
+  }
+}
+
+/** What a table says; `where` it is decides which options may stand there. */
+async function layerIn(table: Table, place: Place, where: 'run' | 'profile'): Promise<Layer> {
+  const layer: Record<string, unknown> = {}
+  for (const [key, given] of Object.entries(table)) {
+    const at = { ...place, path: [...place.path, key] }
+    if (key === 'names') {
+      layer[key] = listed(given, at, 'site.example').map((name) => text(name))
+      continue
+    }
+    const row = ROWS.get(key)
+    const misplaced = await misplacedBecause(key, row, where)
+    if (row === undefined || misplaced !== undefined) throw wrong(at, misplaced ?? '')
+    const value = parsed(row, given, at)
+    layer[key] = row.isPath ? pathsFrom(dirname(place.file), value) : value
+  }
+  // Each value has been made by its row.
+  return layer
+}
+
+/** Why an option can't be said there; undefined: it can. */
+async function misplacedBecause(
+  key: string,
+  row: Row | undefined,
+  where: 'run' | 'profile',
+): Promise<string | undefined> {
+  if (key === 'password')
+    return 'a password may not stand here; write password-file or password-command, which say where it is'
+  if (row === undefined || key.length === 1) {
+    const { closest } = await import('./nearest.js')
+    const known = [...ROWS].filter(([, { where: there = where }]) => there === where).map(([name]) => name)
+    const others = where === 'profile' ? ['server', 'names'] : ['servers', 'names']
+    return `unknown key; did you mean ${closest(key, [...known, ...others])}?`
+  }
+  if (row.where === undefined || row.where === where) return undefined
+  if (row.where === 'command line') return 'this is said on the command line only'
+  return where === 'profile'
+    ? 'this holds for the whole run; write it at the top of the file'
+    : 'a login belongs to one server; write it in its profile, [servers.NAME]'
+}
+
+function parsed(row: Row, given: unknown, place: Place): unknown {
+  const { kind, example = '' } = row
+  try {
+    if (kind === 'flag' && typeof given !== 'boolean') throw new Error('true or false')
+    if (kind === 'counter' && !(typeof given === 'number' && [0, 1, 2].includes(given))) throw new Error('0, 1 or 2')
+    if (kind === 'value' && typeof given !== 'string' && typeof given !== 'number') throw new Error('a text')
+    if (kind === 'list') return row.parse(listed(given, place, example))
+    return row.parse(kind === 'value' ? String(given) : given)
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof UsageError) throw error
+    const shown = example === '' ? '' : `; for example ${place.path.at(-1) ?? ''} = ${literal(example)}`
+    throw wrong(place, error.message + shown)
+  }
+}
+
+function listed(given: unknown, place: Place, example: string): string[] {
+  if (Array.isArray(given) && given.length > 0 && given.every((word) => typeof word === 'string' && word !== ''))
+    return given.map(String)
+  throw wrong(place, `a list of texts; for example ${place.path.at(-1) ?? ''} = [${literal(example)}]`)
+}
+
+function literal(example: string): string {
+  return /^\d+$/.test(example) ? example : `"${example}"`
+}
+
+/** A file is meant from where the configuration is, whoever reads it. */
+function pathsFrom(folder: string, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((path) => pathsFrom(folder, path))
+  return value === '-' ? value : resolve(folder, String(value))
+}
+
+function wrong({ file, toml, path }: Place, message: string): UsageError {
+  const line = lineOf(toml, path)
+  const key = path.map(printable).join('.')
+  return new UsageError(`${file}${line === undefined ? '' : `:${line}`}: ${key}: ${message}`, EXIT.CONFIG)
+}
+
+/** The line on which a key is set, or what holds it begins. The parser tells it only of what it can't read. */
+function lineOf(toml: string, path: readonly string[]): number | undefined {
+  let table: readonly string[] = []
+  for (const [index, line] of toml.split('\n').entries()) {
+    if (/^\s*\[/.test(line)) table = keysOf(line) ?? table
+    const key = /^\s*([^=#[]+)=/.exec(line)?.[1]
+    const here = key === undefined ? table : [...table, ...(keysOf(`${key} = 0`) ?? [])]
+    if (path.every((name, depth) => here[depth] === name)) return index + 1
+  }
+  return path.length > 1 ? lineOf(toml, path.slice(0, -1)) : undefined
+}
+
+/** The keys that one line of TOML sets, each within the one before. */
+function keysOf(line: string): string[] | undefined {
+  try {
+    const keys: string[] = []
+    for (let at: unknown = parse(line); isTable(at) || Array.isArray(at);) {
+      const [key, value] = Object.entries(at)[0] ?? []
+      if (key === undefined) break
+      if (isTable(at)) keys.push(key)
+      at = value
+    }
+    return keys
+  } catch {
+    return undefined
+  }
+}
+
+function isTable(given: unknown): given is Table {
+  return typeof given === 'object' && given !== null && !Array.isArray(given) && !(given instanceof Date)
+}
+
+/** What a file has, if nobody but its reader and root could have written it. */
+async function contents(file: string, reader: Reader): Promise<string> {
+  let handle: FileHandle | undefined
+  try {
+    // A pipe without a writer would hold us up for ever.
+    handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
+    const opened = await handle.stat()
+    // A device, as /dev/null is one, is nobody's to change, and a pipe may have no folder.
+    const folders = opened.isFile() ? [dirname(file), dirname(await realpath(file))] : []
+    const own = opened.isCharacterDevice() ? undefined : doubtOf(opened, reader)
+    const doubts = [own, ...(await Promise.all(folders.map((folder) => doubtOfFolder(folder, reader))))]
+    const doubt = doubts.find((found) => found !== undefined)
+    if (doubt !== undefined) throw new UsageError(`${file}: not safe to use: ${doubt}`, EXIT.CONFIG)
+    return opened.isFIFO() ? await readText('--config', file) : await handle.readFile('utf8')
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    throw new UsageError(`configuration ${file}: ${inWords(error)}`, EXIT.NOINPUT, error)
+  } finally {
+    await handle?.close()
+  }
+}
+
+async function doubtOfFolder(folder: string, reader: Reader): Promise<string | undefined> {
+  const doubt = doubtOf(await stat(folder), reader)
+  return doubt === undefined ? undefined : `its folder ${folder}: ${doubt}`
+}
+
+const OTHERS_WRITE = 0o002
+const GROUP_WRITES = 0o020
+
+/** Why its owner, or others, could make root do what they like; undefined: they can't. */
+function doubtOf({ uid, gid, mode }: Stats, reader: Reader): string | undefined {
+  if (platform() === 'win32' || reader.uid === undefined) return undefined
+  if (uid !== 0 && uid !== reader.uid) return 'it belongs to neither root nor you (chown)'
+  if ((mode & OTHERS_WRITE) !== 0) return 'others may write it (chmod o-w)'
+  // Many systems give each user a group of his own.
+  const isOwnGroup = gid === 0 || (reader.uid !== 0 && gid === reader.gid)
+  return (mode & GROUP_WRITES) !== 0 && !isOwnGroup ? 'its group may write it (chmod g-w)' : undefined
+}

@@ -1,0 +1,78 @@
+import { createSocket } from 'node:dgram'
+import { isIP } from 'node:net'
+import { type Limits, reasonOf } from './deadline.js'
+import { EXIT, said, StepError } from './outcome.js'
+import { lasting, type Pause, pauseFor } from './pause.js'
+import { connect } from './smtp/connect.js'
+import { Connection } from './smtp/connection.js'
+
+/** Where this host's own mail server listens for what ETRN releases */
+const OWN = ['127.0.0.1', '::1'] as const
+const PORT = 25
+const POLL_MS = 1000
+
+/** The greeting of this host's own mail server. Throws StepError where there is none, or another than 220. */
+export async function ownGreeting(limits: Limits): Promise<string> {
+  try {
+    return await Promise.any(OWN.map(async (address) => greetingAt(address, limits)))
+  } catch (error) {
+    if (limits.signal.aborted) throw reasonOf(limits.signal)
+    // Each has its reason; that of IPv4 is enough.
+    const reason: unknown = error instanceof AggregateError ? error.errors[0] : error
+    const message = reason instanceof Error ? reason.message : String(reason)
+    throw new StepError(`this host's own mail server: ${message}`, { exitStatus: EXIT.TEMPFAIL, cause: error })
+  }
+}
+
+/** Waits until it greets. Throws StepError: 75 when the time is over. `onPause` is told why it has to wait. */
+export async function waitForOwn(waitMs: number, limits: Limits, onPause: (pause: Pause) => void): Promise<void> {
+  const until = performance.now() + waitMs
+  for (;;) {
+    const leftMs = until - performance.now()
+    try {
+      await ownGreeting({ ...limits, timeoutMs: Math.max(1, Math.min(limits.timeoutMs, leftMs)) })
+      return
+    } catch (error) {
+      const isOver = performance.now() + POLL_MS > until
+      if (isOver || limits.signal.aborted || !(error instanceof StepError)) throw error
+      const left = until - performance.now()
+      const pause = pauseFor(error.message, POLL_MS, left)
+      onPause(pause)
+      await lasting(pause, limits.signal)
+    }
+  }
+}
+
+/**
+ * Whether a connection to this address comes back to this machine. The kernel is asked from which end it would be made, and nothing
+ * is sent: a list of the interfaces lacks one that has just come up.
+ */
+export async function isThisHost(address: string): Promise<boolean> {
+  const socket = createSocket(isIP(address) === 6 ? 'udp6' : 'udp4')
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject)
+      socket.connect(PORT, address, resolve)
+    })
+    const { address: end } = socket.address()
+    return end === address || end.startsWith('127.') || end === '::1'
+  } catch {
+    // There is no way to it.
+    return false
+  } finally {
+    socket.close()
+  }
+}
+
+async function greetingAt(address: string, limits: Limits): Promise<string> {
+  const found = { first: [address], late: Promise.resolve([]) }
+  const { socket } = await connect(found, PORT, { ...limits, local: undefined, onAttempt: () => undefined })
+  const smtp = new Connection(socket, { ...limits, trace: () => undefined })
+  try {
+    const greeting = await smtp.read()
+    if (greeting.code === 220) return greeting.text
+    throw new StepError(said(greeting), { exitStatus: EXIT.TEMPFAIL, reply: greeting })
+  } finally {
+    await smtp.quit()
+  }
+}

@@ -1,0 +1,65 @@
+import type { Limits } from './deadline.js'
+import { addressesOf, mailExchangers } from './dns.js'
+import { isThisHost } from './local.js'
+import { StepError } from './outcome.js'
+import { printable } from './printable.js'
+import { isHost } from './servers.js'
+
+/** Those of a domain's mail exchangers that may hold mail for this site, and those that don't, with the reason. */
+export type Exchangers = {
+  readonly asked: readonly string[]
+  readonly leftOut: readonly LeftOut[]
+  /** This site is one of them itself. */
+  readonly isAmong: boolean
+}
+
+export type LeftOut = { readonly host: string; readonly reason: string }
+
+/**
+ * The mail exchangers of a domain that would relay to this site (RFC 5321, 5.1): not itself, known by an address of this machine or
+ * a name in `self`, and only those behind it in preference where it is one of them. Throws StepError: 68 where the DNS is certain
+ * that there is no such domain, else 75.
+ */
+export async function exchangersOf(domain: string, self: readonly string[], limits: Limits): Promise<Exchangers> {
+  const found = await mailExchangers(domain, limits)
+  // Without MX the domain itself is its mail exchanger.
+  if (found.length === 0) return sorted([{ host: domain, preference: 0 }], self, limits)
+  const named = found.filter(({ host }) => host !== '')
+  if (named.length > 0) return sorted(named, self, limits)
+  return { asked: [], leftOut: [{ host: domain, reason: 'it takes no mail: null MX, RFC 7505' }], isAmong: false }
+}
+
+type Exchanger = { readonly host: string; readonly preference: number }
+
+async function sorted(found: readonly Exchanger[], self: readonly string[], limits: Limits): Promise<Exchangers> {
+  const known = [...found]
+    .sort((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
+    .filter(({ host }, at, all) => all.findIndex((other) => other.host === host) === at)
+  const marked = await Promise.all(known.map(async (mx) => ({ ...mx, isSelf: await isSelf(mx.host, self, limits) })))
+  const own = marked.find((mx) => mx.isSelf)
+  const reasonFor = ({ host, preference, isSelf }: (typeof marked)[number]): string | undefined => {
+    if (isSelf) return 'this site'
+    if (!isHost(host)) return 'no name of a host'
+    return own !== undefined && preference <= own.preference ? 'it does not relay to this site' : undefined
+  }
+  const judged = marked.map((mx) => ({ host: printable(mx.host), reason: reasonFor(mx) }))
+  return {
+    asked: judged.filter(({ reason }) => reason === undefined).map(({ host }) => host),
+    leftOut: judged.flatMap(({ host, reason }) => (reason === undefined ? [] : [{ host, reason }])),
+    isAmong: own !== undefined,
+  }
+}
+
+/** By name, or by any address. What can't be looked up now is taken for another: its session will tell. */
+async function isSelf(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
+  if (self.includes(host)) return true
+  if (!isHost(host)) return false
+  try {
+    const { first, late } = await addressesOf(host, undefined, limits)
+    const own = await Promise.all([...first, ...(await late)].map(isThisHost))
+    return own.includes(true)
+  } catch (error) {
+    if (error instanceof StepError && !limits.signal.aborted) return false
+    throw error
+  }
+}

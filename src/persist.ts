@@ -1,0 +1,192 @@
+import { reasonOf } from './deadline.js'
+import { type AskOptions, ask, type ServerReport } from './exchange.js'
+import type { NodeName } from './names.js'
+import { EXIT, EXIT_OF, type Result, said, SessionError } from './outcome.js'
+import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
+import type { Server, TraceEvent } from './smtp/session.js'
+
+/** How long a server is asked again; 0: not at all. All in milliseconds */
+export type Patience = {
+  /** For what failed temporarily */
+  readonly retryForMs: number
+  /** Until nothing is left (RFC 1985, 5.1: 251) */
+  readonly waitMs: number
+  /** From one round of waiting to the next */
+  readonly intervalMs: number
+}
+
+export type PersistOptions = Omit<AskOptions, 'trace'> & {
+  readonly patience: Patience
+  /** When patience began, by performance.now() */
+  readonly began: number
+  /** Does the work when it is its turn among all sessions. */
+  readonly turn: <T>(work: () => Promise<T>) => Promise<T>
+  readonly trace: (server: Server, event: TraceEvent | Pause) => void
+}
+
+/**
+ * Asks one server again and again as far as patience goes, each time over a new connection: for what failed temporarily, and with
+ * --wait until nothing is left. A result is told when no later answer can take its place.
+ */
+export async function persist(server: Server, names: readonly NodeName[], o: PersistOptions): Promise<ServerReport> {
+  const answers = new Answers(o.patience, o.keepGoing)
+  const backOff = new BackOff()
+  const told = new Set<string>()
+  const tell = (result: Result): void => {
+    if (!told.has(result.name)) o.onResult(server, result)
+    told.add(result.name)
+  }
+  let left = names
+  let attempts = 0
+  let started: number | undefined
+  for (;;) {
+    const round = await o.turn(() => {
+      started ??= performance.now()
+      const onResult = (_: Server, result: Result): void => {
+        if (answers.isLast(result)) tell(result)
+      }
+      return ask(server, left, { ...o, onResult })
+    })
+    attempts += round.attempts
+    const unfinished = answers.take(round)
+    const next = o.signal.aborted ? undefined : nextOf(round, unfinished, backOff, o)
+    if (next !== undefined) {
+      o.trace(server, next.pause)
+      await lasting(next.pause, o.signal)
+      left = names.filter((name) => next.names.has(name))
+      if (!o.signal.aborted) continue
+    }
+    const results = names.flatMap((name) => answers.last(name) ?? [])
+    for (const result of results) if (result.code !== null) tell(result)
+    const elapsedMs = Math.round(performance.now() - (started ?? 0))
+    const error = round.error ?? endOf(unfinished, o)
+    return { ...round, attempts, elapsedMs, error, isBlind: answers.isBlind, names: results }
+  }
+}
+
+/** What a round leaves: names that failed and can still succeed; names that are accepted, and not empty yet. */
+type Unfinished = { readonly failed: readonly Result[]; readonly waiting: readonly Result[] }
+
+/** The last answer for each name, and what it leaves to do. */
+class Answers {
+  isBlind = false
+  readonly #patience: Patience
+  readonly #keepGoing: boolean
+  readonly #last = new Map<string, Result>()
+  /** Names for which the server said once that it is asked, and those for which it said what is left */
+  readonly #started = new Set<string>()
+  readonly #counted = new Set<string>()
+
+  constructor(patience: Patience, keepGoing: boolean) {
+    this.#patience = patience
+    this.#keepGoing = keepGoing
+  }
+
+  last(name: string): Result | undefined {
+    return this.#last.get(name)
+  }
+
+  /** Whether the name will not be asked for again because of this answer. */
+  isLast({ name, outcome }: Result): boolean {
+    const { retryForMs, waitMs } = this.#patience
+    if (outcome === 'deferred') return retryForMs === 0 && waitMs === 0
+    if (waitMs === 0 || outcome === 'empty' || !isAccepted(outcome)) return true
+    // Twice the same 250: such a server can't tell whether anything is left.
+    return outcome === 'started' && this.#started.has(name) && !this.#counted.has(name)
+  }
+
+  take(round: ServerReport): Unfinished {
+    const failed = round.names.filter((result) => this.#canSucceed(result, round))
+    const waiting = round.names.filter((result) => isAccepted(result.outcome) && !this.isLast(result))
+    for (const result of round.names) {
+      const { name, outcome, code } = result
+      this.isBlind ||= this.#patience.waitMs > 0 && outcome === 'started' && this.isLast(result)
+      if (outcome === 'started') this.#started.add(name)
+      else if (isAccepted(outcome)) this.#counted.add(name)
+      const before = this.#last.get(name)
+      // What was accepted stays so, though a later round got no answer.
+      if (before === undefined || code !== null || !isAccepted(before.outcome)) this.#last.set(name, result)
+    }
+    return { failed, waiting }
+  }
+
+  #canSucceed(result: Result, { error, names }: ServerReport): boolean {
+    const { outcome, code } = result
+    if (outcome === 'deferred') return !this.isLast(result)
+    // In a hook the resolver may come later, and until then say what it likes.
+    if (outcome === 'failed' && code === null) return error?.stage === 'dns' && this.#patience.retryForMs > 0
+    if (outcome !== 'skipped' || (error !== null && error.exitStatus !== EXIT.TEMPFAIL)) return false
+    return !names.some((r) => r.outcome === 'failed' || ((r.code ?? 0) >= 500 && !this.#keepGoing))
+  }
+}
+
+function isAccepted(outcome: Result['outcome']): boolean {
+  return EXIT_OF[outcome] === EXIT.OK && outcome !== 'skipped'
+}
+
+/** How it goes on; undefined: not at all, since nothing is left, or the next time would be too late. */
+function nextOf(
+  round: ServerReport,
+  { failed, waiting }: Unfinished,
+  backOff: BackOff,
+  { patience, began }: PersistOptions,
+): { readonly pause: Pause; readonly names: ReadonlySet<string> } | undefined {
+  const elapsedMs = performance.now() - began
+  const next = (reason: string, pauseMs: number, limitMs: number, results: readonly Result[]) => ({
+    pause: pauseFor(reason, pauseMs, limitMs - elapsedMs),
+    names: new Set(results.map(({ name }) => name)),
+  })
+  const retryMs = backOff.after(round, failed.length > 0)
+  const mayRetry = failed.length > 0 && elapsedMs + retryMs <= patience.retryForMs
+  const waitLeftMs = patience.waitMs - elapsedMs
+  if (waitLeftMs > 0 && (waiting.length > 0 || (failed.length > 0 && !mayRetry))) {
+    const reason = waiting.length > 0 ? leftIn(waiting) : whyOf(round, failed)
+    return next(reason, Math.min(patience.intervalMs, waitLeftMs), patience.waitMs, [...failed, ...waiting])
+  }
+  return mayRetry ? next(whyOf(round, failed), retryMs, patience.retryForMs, failed) : undefined
+}
+
+/** Why names are left though the last round went well. */
+function endOf({ failed, waiting }: Unfinished, { signal }: PersistOptions): SessionError | null {
+  if (signal.aborted && failed.length + waiting.length > 0) {
+    const reason = reasonOf(signal)
+    return new SessionError('etrn', reason.message, reason)
+  }
+  if (waiting.length === 0) return null
+  const message = `the time that --wait gives is over; ${leftIn(waiting)}`
+  return new SessionError('etrn', message, { exitStatus: EXIT.TEMPFAIL, kind: 'over' })
+}
+
+class BackOff {
+  #failures = 0
+  #wasAnswered = false
+
+  /** Counts a round, and says how long to wait after it. A server that speaks is left in peace for longer. */
+  after({ greeting, error }: ServerReport, isFailure: boolean): number {
+    const isAnswered = greeting !== null || (error !== null && error.reply !== null)
+    this.#failures = isFailure ? 1 + (isAnswered === this.#wasAnswered ? this.#failures : 0) : 0
+    this.#wasAnswered = isAnswered
+    return pauseMsAfter(this.#failures, isAnswered, Math.random())
+  }
+}
+
+function whyOf({ error }: ServerReport, [first]: readonly Result[]): string {
+  if (error !== null) return error.message
+  return first === undefined ? '' : `${first.name}: ${answerOf(first)}`
+}
+
+function answerOf({ code, enhancedCode, text }: Result): string {
+  return code === null ? 'no answer' : said({ code, enhancedCode, text: text ?? '' })
+}
+
+/** What waits, as far as the server counts it */
+function leftIn(waiting: readonly Result[]): string {
+  const [first] = waiting
+  const counts = waiting.map(({ pending }) => pending)
+  const total = counts.reduce<number>((sum, count) => sum + (count ?? 0), 0)
+  const messages = total === 1 ? '1 message' : `${total} messages`
+  const what = counts.includes(null)
+    ? `${total === 0 ? 'mail' : `${messages} or more`} may be left`
+    : `${messages} left`
+  return `${waiting.length === 1 ? (first?.name ?? '') : `${waiting.length} names`}: ${what}`
+}

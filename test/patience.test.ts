@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict'
+import { mock, suite, test, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { nodeName } from '../src/names.js'
+import { pauseMsAfter } from '../src/pause.js'
+import type { Result } from '../src/outcome.js'
+import { type Request, run, type Run } from '../src/run.js'
+import { serverOf } from '../src/servers.js'
+import { etrn, etrnJson } from './command.js'
+import { BYE, close, type Conversation, HELLO, scripted } from './server.js'
+
+const HELO = ['--helo', 'gw.site.example', '--timeout', '5s']
+const asked = (...pairs: string[]): Conversation => [...HELLO, ...pairs.map((line) => line as 'S:'), ...BYE]
+const ask = (name: string, reply: string): string[] => [`C: ETRN ${name}`, `S: ${reply}`]
+const GONE: Conversation = [close]
+
+suite('the pauses', () => {
+  const luck = fc.double({ min: 0, max: 1, noNaN: true })
+  const failures = fc.integer({ min: 1, max: 1000 })
+  test('1 s to 30 s where no server answered', () =>
+    fc.assert(
+      fc.property(failures, luck, (n, l) => {
+        const ms = pauseMsAfter(n, false, l)
+        assert.ok(ms >= 1000 && ms <= 30_000)
+      }),
+    ))
+  test('10 s to 5 min after a reply', () =>
+    fc.assert(
+      fc.property(failures, luck, (n, l) => {
+        const ms = pauseMsAfter(n, true, l)
+        assert.ok(ms >= 10_000 && ms <= 300_000)
+      }),
+    ))
+  test('longer each time, and not the same for two that began together', () => {
+    assert.deepEqual(
+      [1, 2, 3, 4, 5, 6].map((n) => pauseMsAfter(n, false, 0)),
+      [1000, 2000, 4000, 8000, 16_000, 30_000],
+    )
+    assert.notEqual(pauseMsAfter(1, true, 0.1), pauseMsAfter(1, true, 0.9))
+  })
+})
+
+/** Runs with a clock that leaps over each pause. What --retry-for gives is real time, and hardly passes. */
+async function leaping(
+  t: TestContext,
+  port: number,
+  words: readonly string[],
+  more: Partial<Request['patience']> & { readonly keepGoing?: boolean } = {},
+): Promise<Run & { readonly told: Result[]; readonly pauses: number[] }> {
+  const { keepGoing = false, ...patience } = more
+  const tls = { level: 'may', fingerprint: undefined, name: undefined, ca: undefined } as const
+  const server = {
+    ...serverOf(`127.0.0.1:${port}`),
+    tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
+    credentials: undefined,
+  }
+  const settings = { helo: 'gw.site.example', self: [], local: undefined, family: undefined, timeoutMs: 600_000 }
+  const request: Request = {
+    server,
+    isMx: false,
+    entries: await Promise.all(words.map(async (word) => nodeName(word, { allowWide: false }))),
+    settings: { ...settings, assumeEtrn: false, keepGoing },
+    patience: { retryForMs: 3_600_000, waitMs: 0, intervalMs: 60_000, ...patience },
+  }
+  const told: Result[] = []
+  const pauses: number[] = []
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.after(() => mock.timers.reset())
+  const done = await run([request], {
+    jobs: 8,
+    waitLocalMs: 0,
+    signal: new AbortController().signal,
+    trace: (_, event) => {
+      if (event.type !== 'pause') return
+      pauses.push(event.pauseMs)
+      setImmediate(() => mock.timers.tick(event.pauseMs))
+    },
+    onResult: (_, result) => told.push(result),
+    onReport: () => undefined,
+    warn: () => undefined,
+  })
+  return { ...done, told, pauses }
+}
+
+const outcomes = ({ servers: [report] }: Run): unknown =>
+  report?.names.map(({ name, outcome, code }) => [name, outcome, code])
+
+suite('--retry-for, with a clock that leaps', { concurrency: false }, () => {
+  test('only what failed is asked again, over a new connection', async (t) => {
+    const server = await scripted(
+      t,
+      asked(...ask('a.example', '250 OK'), ...ask('b.example', '450 busy'), ...ask('c.example', '459 no')),
+      asked(...ask('b.example', '421 busy').slice(0, 1), 'S: 450 busy'),
+      asked(...ask('b.example', '253 2 pending messages')),
+    )
+    const done = await leaping(t, server.port, ['a.example', 'b.example', 'c.example'])
+    await server.verify()
+    assert.deepEqual(outcomes(done), [
+      ['a.example', 'started', 250],
+      ['b.example', 'pending', 253],
+      ['c.example', 'refused', 459],
+    ])
+    assert.deepEqual(
+      done.told.map(({ name }) => name),
+      ['a.example', 'c.example', 'b.example'],
+    )
+    assert.deepEqual([done.exitStatus, done.servers[0]?.attempts], [77, 3])
+    assert.ok(done.pauses.every((ms) => ms >= 10_000))
+  })
+  test('what was skipped behind it too', async (t) => {
+    const names = ['a.example', 'b.example']
+    const server = await scripted(
+      t,
+      [...HELLO, 'C: ETRN a.example', 'S: 421 too busy', ...BYE],
+      asked(...ask('a.example', '250 OK'), ...ask('b.example', '250 OK')),
+    )
+    assert.equal((await leaping(t, server.port, names)).exitStatus, 0)
+  })
+  test('but not what was skipped behind a 5xx', async (t) => {
+    const server = await scripted(
+      t,
+      asked(...ask('a.example', '450 busy'), ...ask('b.example', '550 no')),
+      asked(...ask('a.example', '250 OK')),
+    )
+    const done = await leaping(t, server.port, ['a.example', 'b.example', 'c.example'])
+    assert.deepEqual(outcomes(done), [
+      ['a.example', 'started', 250],
+      ['b.example', 'refused', 550],
+      ['c.example', 'skipped', null],
+    ])
+  })
+  test('a long silence after replies, a short one where nobody answers', async (t) => {
+    const server = await scripted(t, ['S: 421 later', ...BYE], GONE, GONE, asked(...ask('a.example', '250 OK')))
+    const { pauses, servers } = await leaping(t, server.port, ['a.example'])
+    const [first = 0, second = 0, third = 0] = pauses
+    assert.ok(first >= 10_000 && second <= 2000 && third >= 2000 && third <= 4000, pauses.join())
+    assert.equal(servers[0]?.attempts, 4)
+  })
+  for (const [title, conversation, status] of [
+    ['a refusal', asked(...ask('a.example', '459 no')), 77],
+    ['no ETRN', ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250 mx', ...BYE], 69],
+    ['no SMTP', ['S: 220 mx', 'C: EHLO gw.site.example', 'S: hello', ...BYE], 76],
+  ] as const)
+    test(`${title} is final`, async (t) => {
+      const server = await scripted(t, conversation)
+      const done = await leaping(t, server.port, ['a.example'])
+      assert.deepEqual([done.exitStatus, done.pauses, done.servers[0]?.attempts], [status, [], 1])
+    })
+})
+
+suite('--wait, with a clock that leaps', { concurrency: false }, () => {
+  const wait = { retryForMs: 0, waitMs: 3_600_000 }
+  test('until every name answers 251', async (t) => {
+    const server = await scripted(
+      t,
+      asked(...ask('a.example', '253 14 pending messages'), ...ask('b.example', '251 none')),
+      asked(...ask('a.example', '458 queue locked')),
+      GONE,
+      asked(...ask('a.example', '250 OK')),
+      asked(...ask('a.example', '251 none')),
+    )
+    const done = await leaping(t, server.port, ['a.example', 'b.example'], wait)
+    await server.verify()
+    assert.deepEqual(outcomes(done), [
+      ['a.example', 'empty', 251],
+      ['b.example', 'empty', 251],
+    ])
+    assert.deepEqual([done.exitStatus, done.servers[0]?.attempts, done.servers[0]?.error], [0, 5, null])
+    assert.deepEqual(done.pauses, [60_000, 60_000, 60_000, 60_000])
+    assert.deepEqual(
+      done.told.map(({ name }) => name),
+      ['b.example', 'a.example'],
+    )
+  })
+  test('250 twice: it cannot tell', async (t) => {
+    const server = await scripted(t, asked(...ask('a.example', '250 OK')), asked(...ask('a.example', '250 OK')))
+    const done = await leaping(t, server.port, ['a.example'], wait)
+    assert.deepEqual([done.exitStatus, done.servers[0]?.error, done.servers[0]?.isBlind], [2, null, true])
+    assert.deepEqual(outcomes(done), [['a.example', 'started', 250]])
+  })
+  test('a failure counts more than that', async (t) => {
+    const server = await scripted(
+      t,
+      asked(...ask('a.example', '250 OK'), ...ask('b.example', '459 no')),
+      asked(...ask('a.example', '250 OK')),
+    )
+    assert.equal((await leaping(t, server.port, ['a.example', 'b.example'], wait)).exitStatus, 77)
+  })
+  test('what was accepted stays so where a later round fails for good', async (t) => {
+    const server = await scripted(t, asked(...ask('a.example', '253 1 pending message')), ['S: 554 go away', ...BYE])
+    const done = await leaping(t, server.port, ['a.example'], wait)
+    assert.deepEqual(outcomes(done), [['a.example', 'pending', 253]])
+    assert.equal(done.exitStatus, 69)
+  })
+})
+
+suite('the command', { concurrency: true }, () => {
+  test('tries again in a second or two where nobody answers', async (t) => {
+    const server = await scripted(t, GONE, asked(...ask('a.example', '250 OK')))
+    const run = await etrn([...HELO, '-v', '--retry-for', '20s', `127.0.0.1:${server.port}`, 'a.example'])
+    assert.equal(run.status, 0)
+    assert.match(run.stderr, /Z the server closed the connection; again at \d\d:\d\d:\d\d, until \d\d:\d\d:\d\d$/m)
+  })
+  test('ends at once where the pause would be longer than what remains', async (t) => {
+    const server = await scripted(t, ['S: 421 later', ...BYE])
+    const run = await etrnJson([...HELO, '--retry-for', '9s', `127.0.0.1:${server.port}`, 'a.example'])
+    assert.deepEqual([run.status, run.document.servers[0]?.attempts], [75, 1])
+  })
+  test('says what failed once, at the end', async (t) => {
+    const server = await scripted(t, GONE, GONE)
+    const run = await etrn([...HELO, '--retry-for', '3s', `127.0.0.1:${server.port}`, 'a.example'])
+    assert.equal(run.status, 75)
+    assert.match(
+      run.stderr,
+      /^[^\n]*: greeting: the server closed the connection; no answer for a\.example\n(?:  [^\n]*\n)?$/,
+    )
+  })
+  test('waits, and tells the last answer alone', async (t) => {
+    const server = await scripted(
+      t,
+      asked(...ask('a.example', '253 3 pending messages')),
+      asked(...ask('a.example', '253 1 pending message')),
+      asked(...ask('a.example', '251 none')),
+    )
+    const args = [...HELO, '--wait', '20s', '--interval', '1s', '-v', `127.0.0.1:${server.port}`, 'a.example']
+    const run = await etrn(args)
+    assert.deepEqual([run.status, run.stdout], [0, 'a.example: nothing waits (251 none)\n'])
+    assert.match(run.stderr, /Z a\.example: 3 messages left; again at .*\n[^]*Z a\.example: 1 message left; again at /)
+  })
+  test('ends the wait when its time is over: 75, with what is left', async (t) => {
+    const answer = asked(...ask('a.example', '253 3 pending messages'))
+    const server = await scripted(t, answer, answer)
+    const args = ['--wait', '1s', `127.0.0.1:${server.port}`, 'a.example']
+    const run = await etrnJson([...HELO, ...args])
+    const [report] = run.document.servers
+    assert.deepEqual([run.status, report?.attempts, report?.names[0]?.pending], [75, 2, 3])
+    assert.deepEqual(report?.error, {
+      stage: 'etrn',
+      message: 'the time that --wait gives is over; a.example: 3 messages left',
+      code: null,
+      exitStatus: 75,
+    })
+  })
+  test('says that a server cannot tell', async (t) => {
+    const answer = asked(...ask('a.example', '250 OK'))
+    const server = await scripted(t, answer, answer)
+    const run = await etrn([...HELO, '--wait', '9s', '--interval', '1s', `127.0.0.1:${server.port}`, 'a.example'])
+    assert.deepEqual(run, {
+      status: 2,
+      signal: null,
+      stdout: "a.example: asked; the server doesn't say what waits (250 OK)\n",
+      stderr: `127.0.0.1:${server.port}: says 250 each time: it can't tell whether anything is left\n`,
+    })
+  })
+  test('a signal ends a pause', async (t) => {
+    const server = await scripted(t, ['S: 421 later', ...BYE])
+    const run = await etrn([...HELO, '--retry-for', '5m', '-v', `127.0.0.1:${server.port}`, 'a.example'], {
+      onStderr: (text, child) => {
+        if (text.includes('again at')) child.kill('SIGTERM')
+      },
+    })
+    assert.equal(run.signal, 'SIGTERM')
+    assert.match(run.stderr, /greeting: 421 later; no answer for a\.example$/m)
+  })
+  test('--max-time ends a wait: 75', async (t) => {
+    const server = await scripted(t, asked(...ask('a.example', '253 3 pending messages')))
+    const run = await etrn([...HELO, '--wait', '5m', '--max-time', '1s', `127.0.0.1:${server.port}`, 'a.example'])
+    assert.equal(run.status, 75)
+    assert.equal(run.stdout, 'a.example: 3 messages are on their way (253 3 pending messages)\n')
+    assert.match(run.stderr, /the time that --max-time gives is over/)
+  })
+  test('pauses hold up nobody else', async (t) => {
+    const busy = await scripted(t, ['S: 421 later', ...BYE])
+    const good = await scripted(t, asked(...ask('a.example', '250 OK')))
+    const servers = `127.0.0.1:${busy.port},127.0.0.1:${good.port}`
+    const run = await etrn([...HELO, '--jobs', '1', '--retry-for', '5m', '--max-time', '2s', servers, 'a.example'])
+    assert.match(run.stdout, new RegExp(`^127\\.0\\.0\\.1:${good.port}: a\\.example: asked`))
+    assert.equal(run.status, 75)
+  })
+})
