@@ -19,12 +19,12 @@ const FLOORS = [
   ['dns', 'password', 'pause', 'servers'],
   ['smtp/connect', 'smtp/connection', 'values', 'smtp/tls', 'smtp/auth'],
   ['smtp/session', 'local', 'options'],
-  ['mx'],
-  ['exchange', 'command-line', 'config'],
+  ['mx', 'way-back'],
+  ['exchange', 'check', 'command-line', 'config', 'hook'],
   ['persist'],
   ['run'],
   ['json', 'report', 'trust'],
-  ['requests'],
+  ['requests', 'check-report'],
   ['cli', 'index'],
 ]
 

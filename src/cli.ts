@@ -2,15 +2,16 @@ import { setMaxListeners } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { type CommandLine, completions, help, parseCommandLine, showCompletionScript } from './command-line.js'
 import type { Config, Profile } from './config.js'
 import { jsonReporter } from './json.js'
 import { type Options, settled } from './options.js'
 import { combined, EXIT, StepError, UsageError } from './outcome.js'
 import { printable } from './printable.js'
-import { output, type Reporter, TextReporter } from './report.js'
-import { requestsOf } from './requests.js'
-import { DEFAULT_JOBS, resultOfLine, run } from './run.js'
+import { output, type Output, type Reporter, TextReporter } from './report.js'
+import { checkLine, requestsOf } from './requests.js'
+import { DEFAULT_JOBS, type Request, resultOfLine, run } from './run.js'
 import type { Spinner } from './spinner.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
@@ -32,7 +33,14 @@ async function main(argv: readonly string[]): Promise<number> {
     showCompletionScript()
     return EXIT.OK
   }
-  return request(line, await configuration(line.said.config))
+  const config = await configuration(line.said.config)
+  const kind = line.said.hook
+  if (kind === undefined) return request(line, config)
+  await checkLine(line, config)
+  const { hook } = await import('./hook.js')
+  const program = [process.execPath, fileURLToPath(new URL('../bin/etrn', import.meta.url))]
+  process.stdout.write(hook(kind, line, program))
+  return EXIT.OK
 }
 
 /** Options, and profiles where the server stands. */
@@ -67,25 +75,47 @@ async function request(line: CommandLine, config: Config): Promise<number> {
     const exitStatus = 128 + constants.signals[name]
     ending.abort(new StepError(`interrupted by ${name}`, { exitStatus, kind: 'interrupted' }))
   })
+  if (options.check) {
+    const exitStatus = await diagnose(requests, options, reporter, ending.signal)
+    stopListening()
+    return signal === undefined ? exitStatus : 128 + constants.signals[signal]
+  }
   const done = await run(requests, {
     jobs: options.jobs ?? DEFAULT_JOBS,
     waitLocalMs: options['wait-local'] ?? 0,
     signal: ending.signal,
-    trace: (server, event) => {
-      progress = [server, event]
-      spinner?.tell(...progress)
-      reporter.trace(server, event)
-    },
+    trace: (server, event) => told(reporter, server, event),
     onResult: (server, result) => reporter.result(server, result),
     onReport: (report) => reporter.report(report),
     warn: (message) => reporter.warn(message),
   })
-  progress = undefined
   clearTimeout(timer)
   const exitStatus = signal === undefined ? done.exitStatus : 128 + constants.signals[signal]
   reporter.end({ ...done, exitStatus })
   stopListening()
   return exitStatus
+}
+
+/** --check: looks at everything and asks for nothing. */
+async function diagnose(
+  requests: readonly Request[],
+  options: Options,
+  reporter: Reporter,
+  stop: AbortSignal,
+): Promise<number> {
+  const { check } = await import('./check.js')
+  const { jsonCheck, textCheck } = await import('./check-report.js')
+  const { out } = outputs(options)
+  const { LC_ALL, LC_CTYPE, LANG } = process.env
+  const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
+  const report = options.json ? jsonCheck(out) : textCheck(out, { isQuiet: options.quiet > 0, isUtf8 })
+  const done = await check(requests, {
+    ...report,
+    signal: stop,
+    trace: (server, event) => told(reporter, server, event),
+  })
+  report.end(done)
+  return done.exitStatus
 }
 
 /** Ends everything when the time of the whole run is over. */
@@ -107,15 +137,25 @@ async function configuration(file: string | undefined): Promise<Config> {
   return configOf(files, { uid, gid: process.getgid?.() })
 }
 
+function told(reporter: Reporter, ...event: Parameters<Reporter['trace']>): void {
+  progress = event
+  spinner?.tell(...event)
+  reporter.trace(...event)
+}
+
 function reporterFor(options: Options, several: boolean): Reporter {
-  const { quiet, json, color = 'auto' } = options
+  const { quiet, json } = options
   const verbose = options.verbose > 0
-  const out = output((line) => write(process.stdout, line), isColoured(color, process.stdout))
-  const err = output((line) => write(process.stderr, line), isColoured(color, process.stderr))
+  const { out, err } = outputs(options)
   if (process.stderr.isTTY && process.stderr.columns > 0 && quiet === 0 && !verbose && !json && !process.env['CI'])
     void startSpinner()
   const reporter = new TextReporter({ out, err, quiet, verbose, several })
   return json ? jsonReporter(out, reporter) : reporter
+}
+
+function outputs({ color = 'auto' }: Options): { out: Output; err: Output } {
+  const on = (stream: NodeJS.WriteStream): Output => output((line) => write(stream, line), isColoured(color, stream))
+  return { out: on(process.stdout), err: on(process.stderr) }
 }
 
 function isColoured(when: 'auto' | 'always' | 'never', stream: NodeJS.WriteStream): boolean {

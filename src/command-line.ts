@@ -3,14 +3,19 @@ import { dashed, type Layer, layerOf, type Row, ROWS } from './options.js'
 import { UsageError } from './outcome.js'
 import { printable } from './printable.js'
 
-export type CommandLine = { readonly said: Layer; readonly words: readonly string[] }
+export type CommandLine = {
+  readonly said: Layer
+  readonly words: readonly string[]
+  /** The options as they were typed */
+  readonly given: Readonly<Record<string, unknown>>
+}
 
 /** Options and the other words of the command line. Throws UsageError. */
 export async function parseCommandLine(argv: readonly string[]): Promise<CommandLine> {
   await checkWords(argv)
   const parsed: Record<string, unknown> = await parser().parse([...argv])
   const words = parsed['_']
-  return { said: layerOf(parsed), words: Array.isArray(words) ? words.map(String) : [] }
+  return { said: layerOf(parsed), words: Array.isArray(words) ? words.map(String) : [], given: parsed }
 }
 
 /** The text of --help. */

@@ -37,17 +37,14 @@ export type ServerReport = {
 export async function ask(server: Server, names: readonly NodeName[], o: AskOptions): Promise<ServerReport> {
   const began = performance.now()
   const facts: Facts = { address: null, tls: null, greeting: null, extensions: null }
-  const secrets = new Secrets()
-  secrets.add(server.credentials?.password ?? '')
-  const trace = (raw: TraceEvent): void => {
-    if (raw.type === 'secret') return secrets.add(raw.text)
-    const event = shown(raw, secrets)
+  const secrets = new Secrets(server.credentials?.password)
+  const trace = secrets.hiding((event) => {
     if (event.type === 'connected') Object.assign(facts, { address: event.address, tls: null })
     if (event.type === 'tls') facts.tls = event.tls
     if (event.type === 'greeting') facts.greeting = event.text
     if (event.type === 'extensions') facts.extensions = event.extensions
     o.trace(server, event)
-  }
+  })
   const exchange = new Exchange(server, names, {
     ...o,
     trace,
@@ -77,9 +74,6 @@ type ExchangeOptions = SessionOptions &
     readonly secrets: Secrets
     readonly onResult: (result: Result) => void
   }
-
-/** Of a message that people read */
-const MESSAGE_CHARACTERS = 400
 
 /** How one session went. */
 type Ended = {
@@ -163,16 +157,9 @@ class Exchange {
       }
       return { replies }
     } catch (error) {
-      if (error instanceof SessionError) return { replies, error: this.#shown(error), owed }
+      if (error instanceof SessionError) return { replies, error: this.#o.secrets.hideIn(error), owed }
       throw error
     }
-  }
-
-  #shown(error: SessionError): SessionError {
-    const { stage, message, exitStatus, reply, kind, advice, cause } = error
-    const text = this.#o.secrets.hide(message)
-    const told = text.length > MESSAGE_CHARACTERS ? `${text.slice(0, MESSAGE_CHARACTERS)}...` : text
-    return new SessionError(stage, told, { exitStatus, reply, kind, advice, cause })
   }
 
   #resultOf(name: NodeName, reply: Reply): Result {
@@ -206,20 +193,6 @@ class Exchange {
 /** Whether it is the server's identity, or ours, that did not hold: never a matter of one session more. */
 function isTrust({ stage, exitStatus }: SessionError): boolean {
   return stage === 'auth' || ((stage === 'starttls' || stage === 'tls') && exitStatus !== EXIT.TEMPFAIL)
-}
-
-type Shown = Exclude<TraceEvent, { type: 'secret' }>
-
-/** The same event without secrets. */
-function shown(event: Shown, secrets: Secrets): Shown {
-  const hide = (text: string): string => secrets.hide(text)
-  if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: hide(event.text) }
-  if (event.type === 'extensions') {
-    const extensions = [...event.extensions].map(([keyword, parameters]) => [hide(keyword), hide(parameters)] as const)
-    return { ...event, extensions: new Map(extensions) }
-  }
-  if (event.type !== 'received') return event
-  return { ...event, reply: { ...event.reply, lines: event.reply.lines.map(hide), text: hide(event.reply.text) } }
 }
 
 /** What names that were served before come to when no session can be had any more. */

@@ -1,7 +1,9 @@
-import type { Result } from './outcome.js'
+import type { Result, SessionError } from './outcome.js'
 import type { Output, Reporter } from './report.js'
 import type { ServerReport } from './exchange.js'
 import type { Run } from './run.js'
+import type { Extensions } from './smtp/session.js'
+import type { TlsInfo } from './smtp/tls.js'
 
 /** Changes when a script that reads the document would have to. */
 const VERSION = 1
@@ -18,38 +20,48 @@ export function jsonReporter(out: Output, others: Reporter): Reporter {
 }
 
 function documentOf({ exitStatus, servers }: Run): object {
-  return { version: VERSION, exitStatus, servers: servers.map(serverOf) }
+  return { ...documentHead(exitStatus), servers: servers.map(serverOf) }
+}
+
+/** How each document begins. */
+export function documentHead(exitStatus: number): object {
+  return { version: VERSION, exitStatus }
 }
 
 /** What isn't known is null, never left out. */
-function serverOf({
-  server,
-  address,
-  tls,
-  greeting,
-  extensions,
-  attempts,
-  elapsedMs,
-  error,
-  names,
-}: ServerReport): object {
+function serverOf({ server, tls, extensions, error, names, ...known }: ServerReport): object {
+  const { address, greeting, attempts, elapsedMs } = known
   return {
     server: server.word,
     host: server.host,
     port: server.port,
     address,
-    tls: tls === null ? null : { protocol: tls.protocol, cipher: tls.cipher, verified: tls.verified },
+    tls: tls === null ? null : tlsOf(tls),
     greeting,
-    extensions:
-      extensions === null ? null : [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd()),
+    extensions: extensionsOf(extensions),
     attempts,
     elapsedMs,
-    error:
-      error === null
-        ? null
-        : { stage: error.stage, message: error.message, code: error.reply?.code ?? null, exitStatus: error.exitStatus },
+    error: errorOf(error),
     names: names.map(nameOf),
   }
+}
+
+/** What a handshake came to, without the certificate. */
+export function tlsOf({ protocol, cipher, verified }: TlsInfo): object {
+  return { protocol, cipher, verified }
+}
+
+/** The lines of an EHLO list. */
+export function extensionsOf(extensions: Extensions | null): string[] | null {
+  return extensions === null
+    ? null
+    : [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd())
+}
+
+/** What a session failed by. */
+export function errorOf(error: SessionError | null): object | null {
+  if (error === null) return null
+  return { stage: error.stage, message: error.message, code: error.reply?.code ?? null, exitStatus: error.exitStatus }
 }
 
 function nameOf({ name, outcome, code, enhancedCode, text, pending }: Result): object {

@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { isIP } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { type Limits, reasonOf } from './deadline.js'
 import { EXIT, said, StepError } from './outcome.js'
 import { lasting, type Pause, pauseFor } from './pause.js'
@@ -20,7 +21,7 @@ export async function ownGreeting(limits: Limits): Promise<string> {
     // Each has its reason; that of IPv4 is enough.
     const reason: unknown = error instanceof AggregateError ? error.errors[0] : error
     const message = reason instanceof Error ? reason.message : String(reason)
-    throw new StepError(`this host's own mail server: ${message}`, { exitStatus: EXIT.TEMPFAIL, cause: error })
+    throw new StepError(message, { exitStatus: EXIT.TEMPFAIL, cause: error })
   }
 }
 
@@ -34,9 +35,11 @@ export async function waitForOwn(waitMs: number, limits: Limits, onPause: (pause
       return
     } catch (error) {
       const isOver = performance.now() + POLL_MS > until
-      if (isOver || limits.signal.aborted || !(error instanceof StepError)) throw error
+      if (limits.signal.aborted || !(error instanceof StepError)) throw error
+      const message = `this host's own mail server: ${error.message}`
+      if (isOver) throw new StepError(message, error)
       const left = until - performance.now()
-      const pause = pauseFor(error.message, POLL_MS, left)
+      const pause = pauseFor(message, POLL_MS, left)
       onPause(pause)
       await lasting(pause, limits.signal)
     }
@@ -44,10 +47,12 @@ export async function waitForOwn(waitMs: number, limits: Limits, onPause: (pause
 }
 
 /**
- * Whether a connection to this address comes back to this machine. The kernel is asked from which end it would be made, and nothing
- * is sent: a list of the interfaces lacks one that has just come up.
+ * Whether a connection to this address comes back to this machine. Where the list of interfaces lacks it, as it does one that has
+ * just come up, the kernel is asked from which end the connection would be made; nothing is sent.
  */
 export async function isThisHost(address: string): Promise<boolean> {
+  const listed = Object.values(networkInterfaces()).flatMap((ends) => ends ?? [])
+  if (listed.some((end) => end.address === address)) return true
   const socket = createSocket(isIP(address) === 6 ? 'udp6' : 'udp4')
   try {
     await new Promise<void>((resolve, reject) => {

@@ -4,7 +4,7 @@ import type { Config, Profile } from './config.js'
 import { ownName } from './dns.js'
 import { DEFAULT_TIMEOUT_MS } from './exchange.js'
 import { readText, streamText } from './files.js'
-import { type Entry, namesOf, nodeName, withoutDuplicates } from './names.js'
+import { type Entry, namesOf, type NodeName, nodeName, withoutDuplicates } from './names.js'
 import { type Layer, type Options, ROWS, settled } from './options.js'
 import { EXIT, UsageError } from './outcome.js'
 import type { Request } from './run.js'
@@ -51,6 +51,11 @@ export async function requestsOf(line: CommandLine, config: Config, around: Arou
     requests.push(request)
   }
   return requests
+}
+
+/** Refuses what would be refused when the line is run, without reading what it names. */
+export async function checkLine(line: CommandLine, config: Config): Promise<void> {
+  for (const { options } of placesOf(line, config)) await namesIn(options)
 }
 
 function placesOf({ said, words }: CommandLine, { top, profiles }: Config): Place[] {
@@ -148,12 +153,7 @@ function entryReader({
   const known = new Map<string, Promise<Entry[]>>()
   const read = async (options: Options, domain?: string): Promise<Entry[]> => {
     const rules = { allowWide: options['allow-wide'] }
-    const given = [
-      ...options.names,
-      ...options.subdomains.map((node) => marked('--subdomains', '@', node)),
-      ...options.queue.map((queue) => marked('--queue', '#', queue)),
-    ]
-    const named = await Promise.all(given.map(async (word) => nodeName(word, rules)))
+    const named = await namesIn(options)
     const listed = await Promise.all(
       options['names-from'].map(async (file) => {
         if (file === '-') return namesOf(await streamText(input, signal), 'standard input', rules)
@@ -163,6 +163,8 @@ function entryReader({
     const entries: Entry[] = [...named, ...listed.flat()]
     if (entries.length > 0) return withoutDuplicates(entries)
     const own = domain ?? (await ownName())
+    // There is enough to be looked at without a name.
+    if (own === undefined && options.check) return []
     if (own === undefined) {
       throw new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")
     }
@@ -176,6 +178,15 @@ function entryReader({
     known.set(key, entries)
     return entries
   }
+}
+
+async function namesIn({ names, subdomains, queue, 'allow-wide': allowWide }: Options): Promise<NodeName[]> {
+  const given = [
+    ...names,
+    ...subdomains.map((node) => marked('--subdomains', '@', node)),
+    ...queue.map((word) => marked('--queue', '#', word)),
+  ]
+  return Promise.all(given.map(async (word) => nodeName(word, { allowWide })))
 }
 
 function marked(option: string, mark: string, name: string): string {

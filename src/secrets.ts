@@ -1,14 +1,39 @@
+import { SessionError } from './outcome.js'
 import { printable } from './printable.js'
+import type { TraceEvent } from './smtp/session.js'
+
+type Shown = Exclude<TraceEvent, { type: 'secret' }>
 
 /** Shorter ones are found in any text. */
 const CHARACTERS = 4
+/** Of a message that people read */
+const MESSAGE_CHARACTERS = 400
 
 /** Hides secrets, and what is made of them, in what is shown; nothing is decided by what is hidden. */
 export class Secrets {
   readonly #texts: string[] = []
 
+  constructor(password = '') {
+    this.#add(password)
+  }
+
+  /** A trace that gets no secret, and learns those that a session makes. */
+  hiding(trace: (event: Shown) => void): (event: TraceEvent) => void {
+    return (event) => {
+      if (event.type === 'secret') this.#add(event.text)
+      else trace(this.#shown(event))
+    }
+  }
+
+  hideIn(error: SessionError): SessionError {
+    const { stage, message, exitStatus, reply, kind, advice, cause } = error
+    const text = this.hide(message)
+    const told = text.length > MESSAGE_CHARACTERS ? `${text.slice(0, MESSAGE_CHARACTERS)}...` : text
+    return new SessionError(stage, told, { exitStatus, reply, kind, advice, cause })
+  }
+
   /** A secret, in each form in which a server could say it back */
-  add(secret: string): void {
+  #add(secret: string): void {
     const base64 = Buffer.from(secret).toString('base64')
     const forms = [secret, printable(secret), base64, base64.replace(/=+$/, '')]
     this.#texts.push(...forms.filter((text) => text.length >= CHARACTERS))
@@ -18,5 +43,17 @@ export class Secrets {
 
   hide(text: string): string {
     return this.#texts.reduce((rest, secret) => rest.replaceAll(secret, '****'), text)
+  }
+  #shown(event: Shown): Shown {
+    const hide = (text: string): string => this.hide(text)
+    if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: hide(event.text) }
+    if (event.type === 'extensions') {
+      const extensions = [...event.extensions].map(
+        ([keyword, parameters]) => [hide(keyword), hide(parameters)] as const,
+      )
+      return { ...event, extensions: new Map(extensions) }
+    }
+    if (event.type !== 'received') return event
+    return { ...event, reply: { ...event.reply, lines: event.reply.lines.map(hide), text: hide(event.reply.text) } }
   }
 }

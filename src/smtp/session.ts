@@ -27,8 +27,11 @@ export type Extensions = ReadonlyMap<string, string>
 /** What happens, when it happens. */
 export type TraceEvent =
   | { readonly type: 'step'; readonly stage: Stage }
+  /** The step went well. */
+  | { readonly type: 'done'; readonly stage: Stage; readonly elapsedMs: number }
+  | { readonly type: 'resolved'; readonly addresses: readonly string[] }
   | { readonly type: 'connecting'; readonly address: string }
-  | { readonly type: 'connected'; readonly address: string }
+  | { readonly type: 'connected'; readonly address: string; readonly localAddress: string }
   | { readonly type: 'greeting'; readonly text: string }
   | { readonly type: 'tls'; readonly tls: TlsInfo }
   | { readonly type: 'warning'; readonly text: string }
@@ -115,6 +118,7 @@ type Reached = { smtp: Connection; address: string; secured: Secured | undefined
  */
 async function reach(server: Server, o: SessionOptions): Promise<Reached> {
   const addresses = await step('dns', o, async () => addressesOf(server.host, o.family, o))
+  o.trace({ type: 'resolved', addresses: addresses.first })
   const tried = new Set<string>()
   const left = (list: readonly string[]): string[] => list.filter((address) => !tried.has(address))
   let failure: unknown
@@ -128,7 +132,7 @@ async function reach(server: Server, o: SessionOptions): Promise<Reached> {
         throw o.signal.aborted ? error : (failure ?? error)
       })
       tried.add(address)
-      o.trace({ type: 'connected', address })
+      o.trace({ type: 'connected', address, localAddress: socket.localAddress ?? '' })
       try {
         return await greeted(new Connection(socket, o), address, server, o)
       } catch (error) {
@@ -249,11 +253,14 @@ function unsafe(isTls: boolean): StepError {
   return new StepError(`user and password are not sent ${how}`, { exitStatus: EXIT.NOPERM, advice })
 }
 
-/** Tells the stage to the trace and puts it on what the work throws. */
+/** Tells the stage and its time to the trace, and puts it on what the work throws. */
 async function step<T>(stage: Stage, o: SessionOptions, work: () => Promise<T>): Promise<T> {
   o.trace({ type: 'step', stage })
+  const began = performance.now()
   try {
-    return await work()
+    const done = await work()
+    o.trace({ type: 'done', stage, elapsedMs: Math.round(performance.now() - began) })
+    return done
   } catch (error) {
     if (error instanceof StepError && !(error instanceof SessionError))
       throw new SessionError(stage, error.message, error)

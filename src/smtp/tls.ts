@@ -22,6 +22,8 @@ export type TlsPolicy = {
   readonly cert: string | undefined
   readonly key: string | undefined
   readonly minVersion: SecureVersion
+  /** Says of a certificate that need not hold whether it would. */
+  readonly isInspected?: true
 }
 
 /** What a handshake came to. */
@@ -30,6 +32,19 @@ export type TlsInfo = {
   readonly cipher: string
   /** The chain and the name hold, or the certificate is the pinned one. */
   readonly verified: boolean
+  readonly certificate: Certificate | null
+}
+
+/** Whom a server says that it is. Printable already. */
+export type Certificate = {
+  /** Names of hosts, and addresses */
+  readonly names: readonly string[]
+  readonly issuer: string
+  /** The last day, as 2026-11-24 */
+  readonly validTo: string
+  readonly fingerprint: string
+  /** Why it doesn't hold; null: it does, or nobody looked. */
+  readonly problem: string | null
 }
 
 export type Secured = {
@@ -49,7 +64,7 @@ export function prepare(policy: TlsPolicy): SecureContext {
   const context =
     contexts.get(policy) ??
     createSecureContext({
-      ca: policy.level === 'verify' && policy.fingerprint === undefined ? (policy.ca ?? systemCa()) : [],
+      ca: isChecked(policy) && policy.fingerprint === undefined ? (policy.ca ?? systemCa()) : [],
       ...(policy.cert === undefined ? {} : { cert: policy.cert, key: policy.key ?? policy.cert }),
       minVersion: policy.minVersion,
       // OpenSSL takes versions before 1.2 at this level only.
@@ -88,8 +103,11 @@ export async function handshake(socket: Socket, host: string, policy: TlsPolicy,
       secured.on('error', reject)
       secured.once('close', () => reject(new Error('closed')))
     })
-    check(secured, name, policy)
-    return securedOf(secured, policy)
+    // Node gives it once, and nothing the second time.
+    const certificate = secured.getPeerX509Certificate()
+    const problem = isChecked(policy) ? problemOf(secured, certificate, name, policy) : undefined
+    if (problem !== undefined && isVerified(policy)) throw problem
+    return securedOf(secured, policy, certificate === undefined ? null : certificateOf(certificate, problem))
   } catch (error) {
     secured.destroy()
     if (error instanceof StepError) throw error
@@ -102,11 +120,25 @@ export async function handshake(socket: Socket, host: string, policy: TlsPolicy,
   }
 }
 
-function securedOf(socket: TLSSocket, policy: TlsPolicy): Secured {
+function securedOf(socket: TLSSocket, policy: TlsPolicy, certificate: Certificate | null): Secured {
   const protocol = socket.getProtocol() ?? 'unknown'
-  const tls = { protocol, cipher: socket.getCipher().name, verified: isVerified(policy) }
+  const tls = { protocol, cipher: socket.getCipher().name, verified: isVerified(policy), certificate }
   if (protocol !== 'TLSv1.3') return { socket, tls, exporter: undefined }
   return { socket, tls, exporter: socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) }
+}
+
+function certificateOf(certificate: X509Certificate, problem: StepError | undefined): Certificate {
+  return {
+    names: namesOf(certificate),
+    issuer: issuerOf(certificate),
+    validTo: day(certificate.validTo),
+    fingerprint: certificate.fingerprint256,
+    problem: problem?.message ?? null,
+  }
+}
+
+function isChecked(policy: TlsPolicy): boolean {
+  return isVerified(policy) || policy.isInspected === true
 }
 
 /** Whether a handshake that went well under this policy proves who the server is. */
@@ -119,28 +151,31 @@ function systemCa(): string[] | undefined {
   return file === undefined ? undefined : [readFileSync(file, 'utf8')]
 }
 
-/** Throws StepError where the certificate is not what the policy demands. */
-function check(socket: TLSSocket, name: string, policy: TlsPolicy): void {
-  const certificate = socket.getPeerX509Certificate()
-  if (certificate === undefined) throw refused('the server has no certificate', 'ask your provider')
+/** Why the certificate does not hold: its pin, its chain or its name; undefined: it does. */
+function problemOf(
+  socket: TLSSocket,
+  certificate: X509Certificate | undefined,
+  name: string,
+  policy: TlsPolicy,
+): StepError | undefined {
+  if (certificate === undefined) return refused('the server has no certificate', 'ask your provider')
   const pin = `--tls-fingerprint ${certificate.fingerprint256}`
   if (policy.fingerprint !== undefined) {
-    if (certificate.fingerprint256.replaceAll(':', '') === policy.fingerprint) return
-    throw refused(
+    if (certificate.fingerprint256.replaceAll(':', '') === policy.fingerprint) return undefined
+    return refused(
       `the certificate is not the pinned one, but ${certificate.fingerprint256}`,
       'if the provider has renewed it, pin that one',
     )
   }
-  if (policy.level !== 'verify') return
   // A code of OpenSSL's, though the types say that it is an error.
   const problem = socket.authorized ? undefined : String(socket.authorizationError)
-  if (problem !== undefined) throw chainProblem(problem, certificate, pin)
+  if (problem !== undefined) return chainProblem(problem, certificate, pin)
   const fits = isIP(name) === 0 ? certificate.checkHost(name, { partialWildcards: false }) : certificate.checkIP(name)
-  if (fits !== undefined) return
+  if (fits !== undefined) return undefined
   const names = namesOf(certificate)
   const fitting = names.find((candidate) => !candidate.includes('*') && candidate !== name)
   const advice = fitting === undefined ? pin : `--tls-name ${fitting}`
-  throw refused(
+  return refused(
     `the certificate is for ${listed(names)}, not ${name}`,
     `try ${advice}, if that is your provider, or ask it`,
   )
@@ -150,7 +185,7 @@ function check(socket: TLSSocket, name: string, policy: TlsPolicy): void {
 const ISSUER_CHARACTERS = 120
 
 function chainProblem(code: string, certificate: X509Certificate, pin: string): StepError {
-  const issuer = printable(certificate.issuer.replaceAll('\n', ', ')).slice(0, ISSUER_CHARACTERS)
+  const issuer = issuerOf(certificate)
   const pinIt = `${pin} takes this one, if you know that it is right`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
@@ -170,6 +205,10 @@ function chainProblem(code: string, certificate: X509Certificate, pin: string): 
     default:
       return refused(`the certificate does not hold: ${code}`, pinIt)
   }
+}
+
+function issuerOf({ issuer }: X509Certificate): string {
+  return printable(issuer.replaceAll('\n', ', ')).slice(0, ISSUER_CHARACTERS)
 }
 
 /** RFC 8446, 5.1 */

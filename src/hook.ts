@@ -1,0 +1,225 @@
+import { resolve } from 'node:path'
+import type { CommandLine } from './command-line.js'
+import { type Options, ROWS, settled } from './options.js'
+import { UsageError } from './outcome.js'
+
+export type HookKind = NonNullable<Options['hook']>
+
+/**
+ * A hook for one of the mechanisms by which a site comes online: a script or units, complete and commented, that run the rest of
+ * this command line. `program`: the absolute paths of node and etrn, since such mechanisms have a PATH of their own or none. Throws
+ * UsageError where something can't work there.
+ */
+export function hook(kind: HookKind, { said, words, given }: CommandLine, program: readonly string[]): string {
+  const options = settled(said)
+  if (options['names-from'].includes('-'))
+    throw new UsageError('a hook has no standard input: put the names into a file')
+  const hasSource = options['password-file'] !== undefined || options['password-command'] !== undefined
+  if (options.user !== undefined && options.auth !== 'EXTERNAL' && !hasSource) {
+    throw new UsageError('in a hook nobody types a password: --password-file F, or --password-command C')
+  }
+  const typed = [...ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOf(name, given[name])))
+  const limits = [
+    ...(said['retry-for'] === undefined ? [{ text: '--retry-for' }, { text: minutes(RETRY_MS) }] : []),
+    ...(said['max-time'] === undefined ? [{ text: '--max-time' }, { text: minutes(longest(options)) }] : []),
+  ]
+  const end = words.some((word) => word.startsWith('-')) ? ['--', ...words] : words
+  const command = [...limits, ...typed, ...end.map((text) => ({ text }))]
+  for (const { text } of command) {
+    if (/\p{C}/u.test(text)) throw new UsageError(`a hook can't hold the control character in ${JSON.stringify(text)}`)
+  }
+  const what = options.mx ?? (options.all ? 'all' : (words[0] ?? ''))
+  const name = what.replace(/[^\w.-]+/g, '-').slice(0, 60)
+  return HOOKS[kind]({ name, program, command, options })
+}
+
+type Word = { readonly text: string; readonly isPath?: true }
+
+type Facts = {
+  /** Who is asked, as a part of a file's name */
+  readonly name: string
+  readonly program: readonly string[]
+  /** The rest of the command line */
+  readonly command: readonly Word[]
+  readonly options: Options
+}
+
+const RETRY_MS = 300_000
+const MINUTE_MS = 60_000
+
+/** Long enough for all that it is told to wait for. */
+function longest(options: Options): number {
+  const waits = [options['retry-for'] ?? RETRY_MS, options.wait, options['wait-local']]
+  return waits.reduce<number>((sum, ms) => sum + (ms ?? 0), 4 * MINUTE_MS)
+}
+
+function minutes(ms: number): string {
+  return `${Math.ceil(ms / MINUTE_MS)}m`
+}
+
+/** An option as it was typed, a file by its absolute path. */
+function wordsOf(name: string, given: unknown): Word[] {
+  const row = ROWS.get(name)
+  if (row === undefined || given === undefined || given === 0) return []
+  const option = { text: `--${name}` }
+  if (row.kind === 'flag') return [option]
+  if (row.kind === 'counter') return Array.from({ length: Number(given) }, () => option)
+  const values = [given].flat().map(String)
+  const last = row.kind === 'list' ? values : values.slice(-1)
+  return last.flatMap((value) => [option, row.isPath ? { text: resolve(value), isPath: true } : { text: value }])
+}
+
+/** For sh: single quotes hold everything but themselves. */
+function forShell(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+}
+
+/** For ExecStart= (systemd.service(5), systemd.syntax(7)) */
+function forUnit(word: string): string {
+  const escaped = word.replaceAll('%', '%%').replaceAll('$', () => '$$')
+  return /^[\w@%+=:,./${}-]+$/.test(escaped) ? escaped : `"${escaped.replace(/["\\]/g, '\\$&')}"`
+}
+
+const HOOKS: Readonly<Record<HookKind, (facts: Facts) => string>> = {
+  pppd: (facts) =>
+    script(facts, {
+      file: '/etc/ppp/ip-up.d/etrn',
+      notes: [
+        'No dot in its name: run-parts passes such files over.',
+        'pppd waits for it, and gives it an empty environment; $1 is the interface.',
+      ],
+      onlyFor: '1',
+    }),
+  ifupdown: (facts) =>
+    script(facts, {
+      file: '/etc/network/if-up.d/etrn',
+      notes: ['ifup gives IFACE, waits, and comes once for each address family; also for lo, and for --all.'],
+      guard: 'case $IFACE in lo | --all) exit 0 ;; esac',
+      onlyFor: 'IFACE',
+    }),
+  networkmanager: (facts) =>
+    script(facts, {
+      file: '/etc/NetworkManager/dispatcher.d/50-etrn',
+      notes: [
+        'NetworkManager gives interface and action, and waits; the file has to be of root, and nobody else may write it.',
+      ],
+      guard: '[ "${2-}" = up ] || exit 0',
+      onlyFor: '1',
+    }),
+  cron,
+  systemd,
+}
+
+type Habits = {
+  /** Where it is to be put */
+  readonly file: string
+  readonly notes: readonly string[]
+  /** What ends it where there is nothing to do */
+  readonly guard?: string
+  /** The variable that has the interface's name */
+  readonly onlyFor: string
+}
+
+function script({ name, program, command, options }: Facts, { file, notes, guard, onlyFor }: Habits): string {
+  const words = [...program, ...command.map(({ text }) => text)].map(forShell)
+  const local = options.interface ?? ''
+  const isInterface = local !== '' && !/[.:]/.test(local)
+  const only = `[ "\${${onlyFor}-}" = ${forShell(isInterface ? local : 'ppp0')} ] || exit 0`
+  return `#!/bin/sh
+# Asks for the mail that is held for this site, when a link comes up (etrn(1)).
+# Save it as ${file}, and make it executable: chmod 755 ${file}
+${notes.map((note) => `# ${note}\n`).join('')}${guard === undefined ? '' : `\n${guard}\n`}
+# On one interface only:
+${isInterface ? '' : '# '}${only}
+
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
+# In the background, since the hook is waited for, and one run at a time. What it says goes to the system's log.
+{
+  flock -n ${forShell(`/run/etrn-${name}.lock`)} \\
+    ${words.join(' ')} 2>&1 |
+    logger -t etrn -p mail.info
+} </dev/null >/dev/null 2>&1 &
+`
+}
+
+/** Of a line in a crontab; what is beyond is cut or refused. */
+const CRON_CHARACTERS = 990
+
+function cron({ name, program, command, options }: Facts): string {
+  const quiet = options.quiet > 0 ? [] : ['--quiet']
+  const words = [...program, ...quiet, ...command.map(({ text }) => text)].map(forShell)
+  // An unescaped % is a new line to cron.
+  const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...words].join(' ').replaceAll('%', '\\%')
+  if (line.length > CRON_CHARACTERS) {
+    throw new UsageError(
+      `a crontab's line has at most ${CRON_CHARACTERS} characters: put the names into a file, --names-from`,
+    )
+  }
+  return `# Asks for the mail that is held for this site (etrn(1)). Put these lines into your crontab: crontab -e
+# cron mails what is printed, so only failures are: with --quiet twice, none that pass by themselves either.
+# One run at a time, by the lock.
+3-59/10 * * * * ${line}
+`
+}
+
+function systemd({ name, program, command }: Facts): string {
+  const credentials = command.flatMap(({ text, isPath }, index) =>
+    isPath ? [{ path: text, id: `file-${index}` }] : [],
+  )
+  const words = command.map(({ text, isPath }) => {
+    const id = isPath ? credentials.find(({ path }) => path === text)?.id : undefined
+    return id === undefined ? forUnit(text) : `\${CREDENTIALS_DIRECTORY}/${id}`
+  })
+  const loaded = credentials.map(({ path, id }) => `LoadCredential=${id}:${path.replaceAll('%', '%%')}\n`)
+  const start = [...program.map(forUnit), ...words].join(' ')
+  const isAtHome = program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
+  return `#!/bin/sh
+# Makes a service that asks for the mail that is held for this site (etrn(1)), and a timer that starts it.
+# Read it, then run it as root; as its argument it takes another folder than /etc/systemd/system.
+set -eu
+folder=\${1:-/etc/systemd/system}
+
+cat >"$folder/etrn-${name}.service" <<'END'
+[Unit]
+Description=Ask for the mail that is held for this site
+Documentation=man:etrn(1)
+Wants=network-online.target
+After=network-online.target nss-lookup.target
+
+[Service]
+Type=oneshot
+ExecStart=${start}
+# Nobody's rights, and nothing to write. Files that only root can read are handed over.
+DynamicUser=yes
+${loaded.join('')}CapabilityBoundingSet=
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectControlGroups=yes
+${isAtHome ? "# node or etrn is in somebody's home: this user has to be able to read it.\nProtectHome=read-only\n" : 'ProtectHome=yes\n'}ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectSystem=strict
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
+RestrictNamespaces=yes
+# Node compiles while it runs, so memory has to be both writable and executable.
+MemoryDenyWriteExecute=no
+END
+
+cat >"$folder/etrn-${name}.timer" <<'END'
+[Unit]
+Description=Ask for held mail every ten minutes
+
+[Timer]
+OnBootSec=1min
+OnUnitInactiveSec=10min
+RandomizedDelaySec=1min
+
+[Install]
+WantedBy=timers.target
+END
+
+echo "now: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
+`
+}

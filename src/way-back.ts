@@ -1,0 +1,107 @@
+import type { Limits } from './deadline.js'
+import { addressesOf, mailExchangers } from './dns.js'
+import { isThisHost, ownGreeting } from './local.js'
+import { EXIT, StepError } from './outcome.js'
+import { isHost } from './servers.js'
+
+/** One thing that was looked at. */
+export type Step = {
+  readonly step: string
+  /** true: as it should be; false: it isn't; null: nothing speaks for or against it */
+  readonly ok: boolean | null
+  readonly elapsedMs: number | null
+  readonly text: string
+  /** What to do about it */
+  readonly advice: string | null
+}
+
+/** Of a list, so that no resolver is asked thousands of times */
+const NAMES_LOOKED_UP = 20
+
+/**
+ * Whether what a server releases would get here: it comes over a new connection, to where the DNS says that the site is (RFC 1985,
+ * section 4). `seenAs`: this host's addresses as the servers see them.
+ */
+export async function checkWayBack(
+  names: readonly string[],
+  seenAs: readonly string[],
+  limits: Limits,
+  onStep: (step: Step) => void,
+): Promise<Step[]> {
+  const steps: Step[] = []
+  const timed = async (step: string, work: () => Promise<Found>): Promise<void> => {
+    const began = performance.now()
+    const { ok, text, advice = null } = await work()
+    const made = { step, ok, elapsedMs: Math.round(performance.now() - began), text, advice }
+    steps.push(made)
+    onStep(made)
+  }
+  await timed('own port 25', async () => ownServer(limits))
+  const nodes = [...new Set(names.flatMap(nodeIn))]
+  for (const node of nodes.slice(0, NAMES_LOOKED_UP)) await timed(node, async () => wayTo(node, seenAs, limits))
+  const more = nodes.length - NAMES_LOOKED_UP
+  if (more > 0) await timed('names', async () => Promise.resolve({ ok: null, text: `${more} more were not looked up` }))
+  return steps
+}
+
+type Found = Pick<Step, 'ok' | 'text'> & { readonly advice?: string }
+
+async function ownServer(limits: Limits): Promise<Found> {
+  try {
+    return { ok: true, text: await ownGreeting(limits) }
+  } catch (error) {
+    if (!(error instanceof StepError)) throw error
+    return { ok: false, text: error.message, advice: 'start the mail server; --wait-local waits for it' }
+  }
+}
+
+/** The domain that mail for a name goes to; a queue's name says nothing of it. */
+function nodeIn(name: string): string[] {
+  return name.startsWith('#') ? [] : [name.replace(/^@/, '').toLowerCase()]
+}
+
+/** Where mail for a domain goes by the DNS, and whether that is here. */
+async function wayTo(node: string, seenAs: readonly string[], limits: Limits): Promise<Found> {
+  try {
+    const exchangers = await mailExchangers(node, limits)
+    const hosts = exchangers.length === 0 ? [node] : exchangers.map(({ host }) => host).filter(isHost)
+    if (hosts.length === 0) return { ok: false, text: 'a null MX: this domain takes no mail', advice: DNS_ADVICE }
+    const found = await Promise.all(hosts.map(async (host) => ({ host, addresses: await addressesIn(host, limits) })))
+    const text = found.map(({ host, addresses }) => `${host} (${addresses.join(', ') || 'no address'})`).join(', ')
+    const all = found.flatMap(({ addresses }) => addresses)
+    const areOwn = await Promise.all(all.map(async (address) => seenAs.includes(address) || isThisHost(address)))
+    const own = all.find((_, index) => areOwn[index])
+    if (own !== undefined) {
+      const kind = isPrivate(own) ? ', a private address: nobody reaches it from outside' : ''
+      return { ok: true, text: `${text}: ${own} is this site${kind}` }
+    }
+    if (seenAs.length === 0)
+      return { ok: null, text: `${text}: no address of this machine; behind NAT it may be right all the same` }
+    return { ok: false, text: `${text}: not ${seenAs.join(', ')}, where the server sees this site`, advice: DNS_ADVICE }
+  } catch (error) {
+    if (!(error instanceof StepError)) throw error
+    return { ok: error.exitStatus === EXIT.NOHOST ? false : null, text: error.message, advice: DNS_ADVICE }
+  }
+}
+
+const DNS_ADVICE = 'let an MX lead here, unless the server has a route of its own: ask the provider'
+
+/** Every address of a host; none where it can't be looked up. */
+async function addressesIn(host: string, limits: Limits): Promise<readonly string[]> {
+  try {
+    const { first, late } = await addressesOf(host, undefined, limits)
+    return [...first, ...(await late)]
+  } catch (error) {
+    if (error instanceof StepError) return []
+    throw error
+  }
+}
+
+/** Networks that nobody reaches from outside (RFC 1918, 6598, 3927, 4193, 4291) */
+const PRIVATE =
+  /^(?:10\.|127\.|169\.254\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd]|fe[89ab]|::1$)/i
+
+/** Whether an address is one of those that a NAT has behind it. */
+export function isPrivate(address: string): boolean {
+  return PRIVATE.test(address)
+}
