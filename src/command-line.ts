@@ -132,14 +132,17 @@ function parser({ choices = false } = {}) {
 }
 
 const USAGE = `etrn [options] SERVER[,SERVER...] [NAME ...]
+etrn [options] --mx DOMAIN [NAME ...]
+etrn [options] --all
 
 Asks a mail server to send the mail that it holds for your site, now
 (ETRN, RFC 1985).
 
-SERVER\thost, host:port, 192.0.2.1, [2001:db8::1]:port, smtp://host,\n\tsmtps://host
+SERVER\thost, host:port, 192.0.2.1, [2001:db8::1]:port, smtp://host,\n\tsmtps://host; a profile of the configuration
 NAME\tsite.example, @site.example (with its subdomains), '#queue';
 none:\tthis host's own name`
 
 const EPILOGUE = `Exit status: 0 every name was accepted, 64 bad usage, 65 a name was rejected,
-69 no ETRN there, 75 worth trying again, 76 not SMTP, 77 not allowed.
+66 no such file, 68 no such host, 69 no ETRN there, 75 worth trying again,
+76 not SMTP, 77 not allowed, 78 bad configuration; 2 --wait can't tell.
 More of it, and examples: man etrn`

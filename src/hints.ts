@@ -116,7 +116,10 @@ const HINTS: readonly Row[] = [
   { stage: ['starttls'], text: /doesn't offer/, hint: 'another port may have it: 587, or smtps:// for TLS at once' },
   { stage: ['dns'], text: /has no IPv/, hint: 'without -4 and -6 it is asked at whatever address it has' },
   { stage: ['dns'], text: /no such host|has no/, hint: 'check the spelling of the server' },
-  { stage: ['dns'], hint: 'is the link up? In a hook the resolver may come a moment later: run it again then' },
+  {
+    stage: ['dns'],
+    hint: 'is the link up? In a hook the resolver may come a moment later: --retry-for 5m waits for it',
+  },
   { stage: ['connect'], text: /refused/, hint: 'no mail server listens there: is it another port (--port)?' },
   {
     stage: ['connect'],

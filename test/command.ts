@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import type { Readable, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { Result, Stage } from '../src/outcome.js'
@@ -37,6 +38,11 @@ export async function etrn(args: readonly string[], o: CommandOptions = {}): Pro
   o.during?.(running)
   let heard = ''
   child.stderr.on('data', (octets: Buffer) => o.onStderr?.((heard += octets.toString()), running))
+  return finished(child)
+}
+
+/** What a process printed, and how it ended. */
+export async function finished(child: ChildProcessByStdio<Writable | null, Readable, Readable>): Promise<Finished> {
   const ended = new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (status, signal) => resolve([status, signal]))
