@@ -94,7 +94,7 @@ const HOOKS: Readonly<Record<HookKind, (facts: Facts) => string>> = {
     script(facts, {
       file: '/etc/network/if-up.d/etrn',
       notes: ['ifup gives IFACE, waits, and comes once for each address family; also for lo, and for --all.'],
-      guard: 'case $IFACE in lo | --all) exit 0 ;; esac',
+      guard: 'case ${IFACE-} in lo | --all) exit 0 ;; *) ;; esac',
       onlyFor: 'IFACE',
     }),
   networkmanager: (facts) =>

@@ -10,7 +10,7 @@ import { MailServer, type Message } from '../provider.js'
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
-/** The command that enters namespaces in which this MTA's packages lie over the system. */
+/** The command that enters namespaces in which the packages of an MTA, or of `hooks`, lie over the system. */
 export function entering(mta: string): string[] {
   if (process.env['ETRN_TEST_INSIDE'] !== undefined) return []
   return [here('enter.sh'), execFileSync(here('packages.sh'), [mta], { encoding: 'utf8' }).trim()]

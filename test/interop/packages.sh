@@ -1,6 +1,6 @@
 #!/bin/sh
 # packages.sh MTA: fetches an MTA's Debian packages and unpacks them into a folder, whose name it prints. The MTAs conflict
-# with each other, so none is installed; enter.sh lays one over the system for a test. Needs apt-get, nothing of root.
+# with each other, so none is installed (nor are the mechanisms that run hooks); enter.sh lays one over the system for a test. Needs apt-get, nothing of root.
 set -eu
 mta=$1
 base=${ETRN_INTEROP:-${XDG_CACHE_HOME:-$HOME/.cache}/etrn-interop}
@@ -8,6 +8,7 @@ case $mta in
 postfix) packages='postfix libdb5.3 libnsl2 libtirpc3 sasl2-bin libsasl2-modules libsasl2-modules-db' ;;
 exim) packages='exim4-base exim4-daemon-heavy libmariadb3 libspf2-2 libgnutls-dane0 libunbound8 libevent-2.1-7 libidn12
   libpcre2-8-0 libpq5 libperl5.36 libdb5.3 libldap-2.5-0 libnsl2 libtirpc3' ;;
+hooks) packages='cron cron-daemon-common ifupdown ppp shellcheck systemd libsystemd-shared' ;;
 *) echo "$0: no MTA is called $mta" >&2; exit 64 ;;
 esac
 root=$base/$mta
