@@ -125,6 +125,21 @@ if (isInside(import.meta.url, entering('exim'))) {
       )
       assert.equal((await arrival()).to, 'a@site.example')
     })
+    test('--wait: it can not tell, says so after the second answer, and ends with 2', async (t) => {
+      await exim(t)
+      const run = await etrn(['--wait', '30s', '--interval', '1s', '127.0.0.1', '#site.example'])
+      assert.equal(run.status, 2)
+      assert.equal(run.stderr, "127.0.0.1: says 250 each time: it can't tell whether anything is left\n")
+    })
+    test('--check: what it is, whom it sees, and whether the certificate would hold', async (t) => {
+      await exim(t)
+      const { stdout, status } = await etrn(['--check', ...CA, '127.0.0.1', '#site.example'])
+      assert.equal(status, 0)
+      assert.match(stdout, /^ {2}ok certificate .* for mx\.example, localhost, 127\.0\.0\.1; by CN=Test authority; /m)
+      assert.match(stdout, /^ {2}ok address .* the server sees 127\.0\.0\.1, which is this host's own$/m)
+      assert.match(stdout, /^ {2}ok ETRN .* listed$/m)
+      assert.match(stdout, /^127\.0\.0\.1 is Exim 4\.96$/m)
+    })
     test('the ACL refuses', async (t) => {
       await exim(t, { etrn: 'deny' })
       const run = await etrn(['127.0.0.1', '#site.example'])

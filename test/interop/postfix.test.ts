@@ -134,6 +134,22 @@ if (isInside(import.meta.url, entering('postfix'))) {
       assert.equal((await etrn(['127.0.0.1', 'sub.site.example'])).status, 0)
       assert.equal((await arrival()).to, 'b@sub.site.example')
     })
+    test('--wait: it can not tell', async (t) => {
+      await postfix(t)
+      assert.equal((await etrn(['--wait', '30s', '--interval', '1s', '127.0.0.1', 'site.example'])).status, 2)
+    })
+    test('--check, and what it would make of the names', async (t) => {
+      await postfix(t)
+      const { stdout, status } = await etrn(['--check', '127.0.0.1', '@site.example'])
+      assert.equal(status, 0)
+      assert.match(stdout, /^ {2}-- names .* Postfix drops @ and #/m)
+      assert.match(stdout, /^127\.0\.0\.1 is Postfix$/m)
+    })
+    test('--wait-local sees it come up', async (t) => {
+      const asked = etrn(['--wait-local', '60s', '127.0.0.1', 'site.example'])
+      await postfix(t)
+      assert.equal((await asked).status, 0)
+    })
     test('a domain that is not served', async (t) => {
       await postfix(t)
       const run = await etrn(['127.0.0.1', 'other.example', 'site.example'])
