@@ -51,9 +51,12 @@ export async function check(requests: readonly Request[], o: CheckOptions): Prom
   }
   o.onPart('the way back')
   const names = requests.flatMap(({ entries }) => entries).filter((entry) => typeof entry === 'string')
-  const seenAs = servers.flatMap((server) => server.seenAs ?? [])
+  const ends = {
+    seenAs: servers.flatMap((server) => server.seenAs ?? []),
+    servers: servers.flatMap(({ address }) => address ?? []),
+  }
   const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
-  const wayBack = await checkWayBack(names, seenAs, { timeoutMs, signal: o.signal }, o.onStep)
+  const wayBack = await checkWayBack(names, ends, { timeoutMs, signal: o.signal }, o.onStep)
   const exitStatus = combined(servers.map(({ error }) => error?.exitStatus ?? EXIT.OK))
   return { servers, wayBack, exitStatus }
 }
@@ -212,8 +215,8 @@ function hintsFor(entries: readonly Entry[], greeting: string): Set<string> {
 const DAY_MS = 86_400_000
 
 function certificateInWords({ names, issuer, validTo, problem }: Certificate): string {
-  const days = Math.floor((new Date(validTo).valueOf() - Date.now()) / DAY_MS)
-  const left = Number.isNaN(days) ? '' : ` (${days} days left)`
+  const days = Math.floor((new Date(validTo).valueOf() - Date.now()) / DAY_MS) + 1
+  const left = Number.isNaN(days) || days < 0 ? '' : ` (${days} days left)`
   const what = `for ${names.join(', ') || 'no host'}; by ${issuer}; valid to ${validTo}${left}`
   return problem === null ? what : `${what}; ${problem}`
 }

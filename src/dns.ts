@@ -122,8 +122,8 @@ async function getaddrinfo(host: string, limits: Limits): Promise<string[]> {
   })
 }
 
-/** A and AAAA side by side. */
-async function query(host: string, family: Family, limits: Limits): Promise<Addresses> {
+/** What the DNS alone says, A and AAAA side by side, whatever is in /etc/hosts. Throws StepError, as above. */
+export async function query(host: string, family: Family, limits: Limits): Promise<Addresses> {
   // A new one each time: it reads resolv.conf once, and in a hook that file may not have been there before.
   const resolver = new Resolver()
   let ended: StepError | undefined

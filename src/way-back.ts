@@ -1,5 +1,5 @@
 import type { Limits } from './deadline.js'
-import { addressesOf, mailExchangers } from './dns.js'
+import { mailExchangers, query } from './dns.js'
 import { isThisHost, ownGreeting } from './local.js'
 import { EXIT, StepError } from './outcome.js'
 import { isHost } from './servers.js'
@@ -20,11 +20,11 @@ const NAMES_LOOKED_UP = 20
 
 /**
  * Whether what a server releases would get here: it comes over a new connection, to where the DNS says that the site is (RFC 1985,
- * section 4). `seenAs`: this host's addresses as the servers see them.
+ * section 4).
  */
 export async function checkWayBack(
   names: readonly string[],
-  seenAs: readonly string[],
+  ends: Ends,
   limits: Limits,
   onStep: (step: Step) => void,
 ): Promise<Step[]> {
@@ -38,11 +38,14 @@ export async function checkWayBack(
   }
   await timed('own port 25', async () => ownServer(limits))
   const nodes = [...new Set(names.flatMap(nodeIn))]
-  for (const node of nodes.slice(0, NAMES_LOOKED_UP)) await timed(node, async () => wayTo(node, seenAs, limits))
+  for (const node of nodes.slice(0, NAMES_LOOKED_UP)) await timed(node, async () => wayTo(node, ends, limits))
   const more = nodes.length - NAMES_LOOKED_UP
   if (more > 0) await timed('names', async () => Promise.resolve({ ok: null, text: `${more} more were not looked up` }))
   return steps
 }
+
+/** What is known of the sessions: this host's addresses as the servers see them, and their own. */
+export type Ends = { readonly seenAs: readonly string[]; readonly servers: readonly string[] }
 
 type Found = Pick<Step, 'ok' | 'text'> & { readonly advice?: string }
 
@@ -61,7 +64,7 @@ function nodeIn(name: string): string[] {
 }
 
 /** Where mail for a domain goes by the DNS, and whether that is here. */
-async function wayTo(node: string, seenAs: readonly string[], limits: Limits): Promise<Found> {
+async function wayTo(node: string, { seenAs, servers }: Ends, limits: Limits): Promise<Found> {
   try {
     const exchangers = await mailExchangers(node, limits)
     const hosts = exchangers.length === 0 ? [node] : exchangers.map(({ host }) => host).filter(isHost)
@@ -75,6 +78,8 @@ async function wayTo(node: string, seenAs: readonly string[], limits: Limits): P
       const kind = isPrivate(own) ? ', a private address: nobody reaches it from outside' : ''
       return { ok: true, text: `${text}: ${own} is this site${kind}` }
     }
+    if (all.length > 0 && all.every((address) => servers.includes(address)))
+      return { ok: null, text: `${text}: the server itself, which has to have a route of its own to this site` }
     if (seenAs.length === 0)
       return { ok: null, text: `${text}: no address of this machine; behind NAT it may be right all the same` }
     return { ok: false, text: `${text}: not ${seenAs.join(', ')}, where the server sees this site`, advice: DNS_ADVICE }
@@ -86,10 +91,10 @@ async function wayTo(node: string, seenAs: readonly string[], limits: Limits): P
 
 const DNS_ADVICE = 'let an MX lead here, unless the server has a route of its own: ask the provider'
 
-/** Every address of a host; none where it can't be looked up. */
+/** Every address of a host as others see it, so not of /etc/hosts; none where it can't be looked up. */
 async function addressesIn(host: string, limits: Limits): Promise<readonly string[]> {
   try {
-    const { first, late } = await addressesOf(host, undefined, limits)
+    const { first, late } = await query(host, undefined, limits)
     return [...first, ...(await late)]
   } catch (error) {
     if (error instanceof StepError) return []

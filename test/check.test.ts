@@ -6,7 +6,7 @@ import { etrn } from './command.js'
 import { type Answer, nameServer } from './name-server.js'
 import { isInNamespace } from './namespace.js'
 import { BYE, close, type Conversation, HELLO, scripted, scriptedAt, type Step } from './server.js'
-import { makeSite, resolver, WORLD } from './site.js'
+import { AT_SITE, makeSite, resolver, WORLD } from './site.js'
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url))
 const certificate = (name: string): Step => ({
@@ -229,6 +229,16 @@ if (isInNamespace(import.meta.url)) {
     leads('a null MX', { 'MX site.example': { mx: [[0, '.']] } }, false, /a null MX/)
     leads('no such domain', {}, false, /no such host: site\.example/)
     leads('a DNS that fails', { 'MX site.example': { rcode: 'SERVFAIL' } }, null, /fails/)
+    test('the server itself is the only MX', async (t) => {
+      await zone(t, { ...MX, 'A gw.site.example': { addresses: [TWO] } })
+      await scriptedAt(t, { host: TWO, port: 2500 }, [...HELLO, ...BYE])
+      const args = ['--check', '--helo', 'gw.site.example', `${TWO}:2500`, 'site.example']
+      const { stdout } = await etrn(args, { through: AT_SITE })
+      assert.match(
+        stdout,
+        /^ {2}-- site\.example .*: the server itself, which has to have a route of its own to this site$/m,
+      )
+    })
     test('no mail server here', async (t) => {
       await zone(t)
       const server = await scripted(t, [...HELLO, ...BYE])
