@@ -1,6 +1,8 @@
 import type { Check, ServerCheck } from './check.js'
 import type { Output } from './report.js'
-import { documentHead, errorOf, extensionsOf, tlsOf } from './json.js'
+import { resultOfLine } from './run.js'
+import { documentHead, errorOf, extensionsOf, nameOf, tlsOf } from './json.js'
+import { EXIT, type Result, resultWithout } from './outcome.js'
 import type { Step } from './way-back.js'
 
 /** What a diagnosis is shown in, as it goes on. */
@@ -13,32 +15,30 @@ export type CheckReporter = {
 const NAME_WIDTH = 12
 const TIME_WIDTH = 8
 
-/** A line a step, with a tick or a cross; quiet: what failed, and nothing else. */
+/** A line a step, with a tick or a cross; quiet: a server that failed, and nothing else; 2: nor what may pass. */
 export function textCheck(
   { line, colour }: Output,
-  { isQuiet, isUtf8 }: { isQuiet: boolean; isUtf8: boolean },
+  { quiet, isUtf8 }: { readonly quiet: number; readonly isUtf8: boolean },
 ): CheckReporter {
   const [tick, cross, dash] = isUtf8 ? (['✔', '✘', '–'] as const) : (['ok', 'NO', '--'] as const)
-  let part = ''
   return {
     onPart: (title) => {
-      part = title
-      if (!isQuiet) line(title)
+      if (quiet === 0) line(title)
     },
     onStep: ({ step, ok, elapsedMs, text, advice }) => {
-      if (isQuiet) {
-        if (ok === false) line(`${part}: ${step}: ${text}`)
-        return
-      }
+      if (quiet > 0) return
       const mark = ok === null ? dash : ok ? colour.green(tick) : colour.red(cross)
       const time = elapsedMs === null ? '' : `${elapsedMs} ms`
       line(`  ${mark} ${step.padEnd(NAME_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
       if (advice !== null) line(`${' '.repeat(4 + tick.length)}${advice}`)
     },
     end: ({ servers }) => {
-      if (isQuiet) return
-      for (const { server, software } of servers) if (software !== null) line(`${server.word} is ${software}`)
-      line('Nothing was asked of the queue: whether a name is served, only ETRN tells.')
+      for (const { server, software, error } of servers) {
+        if (quiet === 0 && software !== null) line(`${server.word} is ${software}`)
+        const isTold = quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
+        if (isTold) line(`${server.word}: ${error.stage}: ${error.message}`)
+      }
+      if (quiet === 0) line('Nothing was asked of the queue: whether a name is served, only ETRN tells.')
     },
   }
 }
@@ -53,7 +53,8 @@ export function jsonCheck({ line }: Output): CheckReporter {
   }
 }
 
-function serverOf({ server, address, seenAs, tls, greeting, software, extensions, steps, error }: ServerCheck): object {
+function serverOf({ server, entries, steps, error, ...facts }: ServerCheck): object {
+  const { address, seenAs, tls, greeting, software, extensions } = facts
   return {
     server: server.word,
     host: server.host,
@@ -64,7 +65,15 @@ function serverOf({ server, address, seenAs, tls, greeting, software, extensions
     greeting,
     software,
     extensions: extensionsOf(extensions),
+    attempts: 0,
+    elapsedMs: steps.reduce((sum, { elapsedMs }) => sum + (elapsedMs ?? 0), 0),
     error: errorOf(error),
     steps,
+    names: entries.map((entry) => nameOf(typeof entry === 'string' ? unasked(entry) : resultOfLine(entry))),
   }
+}
+
+/** Nobody asked, so nothing is known. */
+function unasked(name: string): Omit<Result, 'outcome'> & { readonly outcome: null } {
+  return { ...resultWithout(name, 'skipped'), outcome: null }
 }

@@ -1,3 +1,4 @@
+import { canonical } from './dns.js'
 import { isIP } from 'node:net'
 import { hintFor } from './hints.js'
 import { exchangersOf } from './mx.js'
@@ -10,8 +11,15 @@ import type { Certificate, TlsInfo } from './smtp/tls.js'
 import { checkWayBack, isPrivate, type Step } from './way-back.js'
 
 /** What was found at one server; null: not known. */
-export type ServerCheck = {
+export type ServerCheck = Facts & {
   readonly server: Server
+  /** What would have been asked for, and the lines that are no names */
+  readonly entries: readonly Entry[]
+  readonly steps: readonly Step[]
+  readonly error: SessionError | null
+}
+
+type Facts = {
   readonly address: string | null
   readonly tls: TlsInfo | null
   readonly greeting: string | null
@@ -19,8 +27,6 @@ export type ServerCheck = {
   readonly extensions: Extensions | null
   /** This host's address as the server sees it */
   readonly seenAs: string | null
-  readonly steps: readonly Step[]
-  readonly error: SessionError | null
 }
 
 export type CheckOptions = {
@@ -45,10 +51,8 @@ export type Check = {
 export async function check(requests: readonly Request[], o: CheckOptions): Promise<Check> {
   const servers: ServerCheck[] = []
   // One after another: somebody reads along.
-  for (const request of requests) {
-    for (const found of request.isMx ? await exchangersIn(request, o) : [request.server])
-      servers.push('steps' in found ? found : await checkServer(found, request, o))
-  }
+  for (const request of requests)
+    servers.push(...(request.isMx ? await checkExchangers(request, o) : [await checkServer(request, o)]))
   o.onPart('the way back')
   const names = requests.flatMap(({ entries }) => entries).filter((entry) => typeof entry === 'string')
   const ends = {
@@ -57,130 +61,205 @@ export async function check(requests: readonly Request[], o: CheckOptions): Prom
   }
   const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
   const wayBack = await checkWayBack(names, ends, { timeoutMs, signal: o.signal }, o.onStep)
-  const exitStatus = combined(servers.map(({ error }) => error?.exitStatus ?? EXIT.OK))
-  return { servers, wayBack, exitStatus }
+  return { servers, wayBack, exitStatus: combined(servers.flatMap(exitStatusesOf)) }
 }
 
-const NOTHING = { address: null, tls: null, greeting: null, software: null, extensions: null, seenAs: null }
+function exitStatusesOf({ error, entries }: ServerCheck): number[] {
+  const isBad = entries.some((entry) => typeof entry !== 'string')
+  return [error?.exitStatus ?? EXIT.OK, isBad ? EXIT.DATAERR : EXIT.OK]
+}
 
-/** The servers behind a domain; where they can't be told, what went wrong. */
-async function exchangersIn(request: Request, o: CheckOptions): Promise<(Server | ServerCheck)[]> {
-  const { server, settings } = request
-  const began = performance.now()
+const NOTHING: Facts = { address: null, tls: null, greeting: null, software: null, extensions: null, seenAs: null }
+
+/** The servers behind a domain, but for this site itself; where there are none, why. */
+async function checkExchangers(request: Request, o: CheckOptions): Promise<ServerCheck[]> {
+  const { server, settings, entries } = request
   o.onPart(`the mail exchangers of ${server.host}`)
-  const step = (ok: boolean | null, text: string, advice: string | null = null): Step => {
-    const made = { step: 'MX', ok, elapsedMs: Math.round(performance.now() - began), text, advice }
-    o.onStep(made)
-    return made
-  }
+  const steps = new Steps(o.onStep)
   try {
     const found = await exchangersOf(server.host, settings.self, { ...settings, signal: o.signal })
     const leftOut = found.leftOut.map(({ host, reason }) => `; left out: ${host} (${reason})`).join('')
     if (found.asked.length === 0) throw new StepError(`nobody is left to ask${leftOut}`, { exitStatus: EXIT.NOHOST })
-    const isUnsure = found.isAmong ? null : `no MX of ${server.host} is this host; behind NAT say --self`
-    step(isUnsure === null ? true : null, found.asked.join(', ') + leftOut, isUnsure)
-    return found.asked.map((host) => ({ ...server, word: host, host }))
+    const advice = found.isAmong ? null : `no MX of ${server.host} is this host; behind NAT say --self`
+    steps.add('MX', found.isAmong ? true : null, found.asked.join(', ') + leftOut, advice)
+    const checked: ServerCheck[] = []
+    for (const host of found.asked)
+      checked.push(await checkServer({ ...request, server: { ...server, word: host, host } }, o))
+    const others = checked.filter(({ error }) => error?.kind !== 'this site')
+    if (others.length > 0) return others
+    throw new StepError('nobody is left to ask: each of them is this site', { exitStatus: EXIT.NOHOST })
   } catch (thrown) {
     if (!(thrown instanceof StepError)) throw thrown
     const error = new SessionError('dns', thrown.message, thrown)
-    return [{ ...NOTHING, server, steps: [step(false, error.message, adviceFor(error, ''))], error }]
+    steps.add('MX', false, error.message, adviceFor(error, ''))
+    return [{ ...NOTHING, server, entries, steps: steps.all, error }]
   }
 }
 
 /** The session up to the first ETRN, step by step. */
-async function checkServer(server: Server, { settings, entries }: Request, o: CheckOptions): Promise<ServerCheck> {
+async function checkServer({ server, entries, settings }: Request, o: CheckOptions): Promise<ServerCheck> {
   o.onPart(`${server.word === server.host ? '' : `${server.word}: `}${server.host} port ${server.port}`)
-  const steps: Step[] = []
-  const add = (
-    step: string,
-    ok: boolean | null,
-    elapsedMs: number | null,
-    text: string,
-    advice: string | null = null,
-  ) => {
-    const made = { step, ok, elapsedMs, text, advice }
-    steps.push(made)
-    o.onStep(made)
-  }
-  let localAddress = ''
-  let stepBegan = performance.now()
-  const facts: { -readonly [K in keyof typeof NOTHING]: ServerCheck[K] } = { ...NOTHING }
-  const times = new Map<Stage, number>()
-  const time = (stage: Stage): number | null => times.get(stage) ?? null
-  const secrets = new Secrets(server.credentials?.password)
+  const watch = new Watch(server, new Steps(o.onStep))
+  const { steps, secrets } = watch
   const trace = secrets.hiding((event) => {
-    o.trace(server, event)
-    switch (event.type) {
-      case 'step':
-        stepBegan = performance.now()
-        return
-      case 'done':
-        times.set(event.stage, event.elapsedMs)
-        if (event.stage === 'auth') add('AUTH', true, event.elapsedMs, `logged in as ${server.credentials?.user ?? ''}`)
-        return
-      case 'resolved':
-        return add('resolve', true, time('dns'), event.addresses.join(', '))
-      case 'connected':
-        facts.address = event.address
-        localAddress = event.localAddress
-        return add('connect', true, time('connect'), `${event.address}, from ${event.localAddress}`)
-      case 'greeting':
-        facts.greeting = event.text
-        facts.software = softwareIn(event.text)
-        return add('greeting', true, time('greeting'), event.text)
-      case 'received':
-        if (steps.at(-1)?.step === 'greeting' && event.reply.code === 250)
-          facts.seenAs ??= addressIn(event.reply.lines[0] ?? '')
-        return
-      case 'tls':
-        facts.tls = event.tls
-        add('TLS', true, time('tls'), `${event.tls.protocol} ${event.tls.cipher}`)
-        return addCertificate(event.tls)
-      case 'warning':
-        return add('TLS', null, null, event.text)
-      case 'extensions':
-        facts.extensions = event.extensions
-        return add('EHLO', true, time('ehlo'), listOf(event.extensions))
-      default:
-        return
-    }
+    // What a warning says is a step here.
+    if (event.type !== 'warning') o.trace(server, event)
+    watch.see(event)
   })
-  const addCertificate = ({ certificate, verified }: TlsInfo): void => {
-    if (certificate === null) return
-    const { problem } = certificate
-    const advice =
-      problem === null ? null : '--tls verify would fail; --tls-fingerprint pins this one, if you know that it is right'
-    add('certificate', verified || problem === null ? true : null, null, certificateInWords(certificate), advice)
-  }
-  const addAddress = (): void => {
-    const { seenAs, address } = facts
-    if (seenAs === localAddress)
-      return add('address', true, null, `the server sees ${seenAs}, which is this host's own`)
-    const forward = 'port 25 has to be forwarded to this host'
-    if (seenAs !== null)
-      return add('address', null, null, `the server sees ${seenAs}, not ${localAddress}: NAT`, forward)
-    const isNat = isPrivate(localAddress) && address !== null && !isPrivate(address)
-    const kind = isPrivate(localAddress) ? 'a private' : 'a public'
-    add('address', isNat ? null : true, null, `${localAddress} is ${kind} address`, isNat ? `NAT: ${forward}` : null)
-  }
+  const found = (error: SessionError | null): ServerCheck => ({
+    ...watch.facts,
+    server,
+    entries,
+    steps: steps.all,
+    error,
+  })
   try {
     const inspected = { ...server, tls: { ...server.tls, isInspected: true as const } }
     const session = await open(inspected, { ...settings, signal: o.signal, trace })
     await session.quit()
-    addAddress()
-    if (facts.tls === null && server.tls.level !== 'none')
-      add('TLS', null, null, 'not offered: everything goes in clear')
-    if (server.credentials === undefined) add('AUTH', null, null, `no login is given; ${offeredIn(facts.extensions)}`)
-    const isListed = facts.extensions?.has('ETRN') === true
-    add('ETRN', isListed ? true : null, null, isListed ? 'listed' : 'not listed; --assume-etrn sends it all the same')
-    for (const hint of hintsFor(entries, facts.greeting ?? '')) add('names', null, null, hint)
-    return { ...facts, server, steps, error: null }
+    watch.conclude()
+    for (const hint of hintsFor(entries, watch.facts.greeting ?? '')) steps.add('names', null, hint)
+    if (entries.length === 0)
+      steps.add('names', null, 'none is given, and this host has none of its own: a real run needs one')
+    return found(null)
   } catch (thrown) {
     if (!(thrown instanceof SessionError)) throw thrown
     const error = secrets.hideIn(thrown)
-    const elapsedMs = Math.round(performance.now() - stepBegan)
-    add(NAMES[error.stage], false, elapsedMs, error.message, adviceFor(error, facts.greeting ?? ''))
-    return { ...facts, server, steps, error }
+    const isOurs = error.kind === 'this site'
+    const advice = isOurs
+      ? 'a NAT leads back to it: a real run leaves it out'
+      : adviceFor(error, watch.facts.greeting ?? '')
+    const certificate = error.stage === 'tls' ? watch.facts.tls?.certificate : undefined
+    const [step, text] = certificate
+      ? ['certificate', certificateInWords(certificate)]
+      : [NAMES[error.stage], error.message]
+    steps.add(step, isOurs ? null : false, text, advice)
+    return found(error)
+  }
+}
+
+/** Steps as they are made, each with the time since the one before. */
+class Steps {
+  readonly all: Step[] = []
+  readonly #onStep: (step: Step) => void
+  #began = performance.now()
+
+  constructor(onStep: (step: Step) => void) {
+    this.#onStep = onStep
+  }
+
+  begin(): void {
+    this.#began = performance.now()
+  }
+
+  /** A step of the session. */
+  add(step: string, ok: boolean | null, text: string, advice: string | null = null): void {
+    this.#add({ step, ok, elapsedMs: Math.round(performance.now() - this.#began), text, advice })
+  }
+
+  /** What is said of it besides; it took no time. */
+  note(step: string, ok: boolean | null, text: string, advice: string | null = null): void {
+    this.#add({ step, ok, elapsedMs: null, text, advice })
+  }
+
+  #add(step: Step): void {
+    this.all.push(step)
+    this.#onStep(step)
+  }
+}
+
+/** Makes steps and facts of what happens in a session. */
+class Watch {
+  readonly steps: Steps
+  readonly secrets: Secrets
+  facts: Facts = NOTHING
+  readonly #server: Server
+  #localAddress = ''
+  #hasWarned = false
+
+  constructor(server: Server, steps: Steps) {
+    this.#server = server
+    this.steps = steps
+    this.secrets = new Secrets(server.credentials?.password)
+  }
+
+  see(event: TraceEvent): void {
+    const { steps } = this
+    switch (event.type) {
+      case 'step':
+        return steps.begin()
+      case 'done':
+        if (event.stage === 'greeting') steps.add('greeting', true, this.facts.greeting ?? '')
+        if (event.stage === 'auth') steps.add('AUTH', true, `logged in as ${this.#server.credentials?.user ?? ''}`)
+        return
+      case 'resolved':
+        return steps.add('resolve', true, event.addresses.join(', '))
+      case 'connected':
+        this.facts = { ...this.facts, address: event.address }
+        this.#localAddress = canonical(event.localAddress)
+        return steps.add('connect', true, `${event.address}, from ${event.localAddress}`)
+      case 'greeting':
+        this.facts = { ...this.facts, greeting: event.text, software: softwareIn(event.text) }
+        return
+      case 'received':
+        if (event.reply.code === 250)
+          this.facts = { ...this.facts, seenAs: this.facts.seenAs ?? addressIn(event.reply.lines[0] ?? '') }
+        return
+      case 'tls':
+        return this.#seeTls(event.tls)
+      case 'warning':
+        this.#hasWarned = true
+        return steps.note('TLS', null, event.text)
+      case 'extensions':
+        this.facts = { ...this.facts, extensions: event.extensions }
+        return steps.add('EHLO', true, listOf(event.extensions))
+      default:
+        return
+    }
+  }
+
+  #seeTls(tls: TlsInfo): void {
+    this.facts = { ...this.facts, tls }
+    this.steps.add('TLS', true, `${tls.protocol} ${tls.cipher}`)
+    if (tls.certificate === null) return
+    const { problem } = tls.certificate
+    const { level, fingerprint } = this.#server.tls
+    // It ends the session then, and is told as what failed.
+    if (problem !== null && (level === 'verify' || fingerprint !== undefined)) return
+    const advice = problem === null ? null : 'with --tls verify this is a failure'
+    this.steps.note('certificate', problem === null ? true : null, certificateInWords(tls.certificate), advice)
+  }
+
+  /** What an open session shows besides. */
+  conclude(): void {
+    const { steps } = this
+    const { tls, extensions } = this.facts
+    this.#address()
+    if (tls === null && !this.#hasWarned) {
+      const isOff = this.#server.tls.level === 'none'
+      steps.note('TLS', null, `${isOff ? '--tls none' : 'not offered'}: everything goes in clear`)
+    }
+    const offered = extensions?.get('AUTH')
+    if (this.#server.credentials === undefined)
+      steps.note(
+        'AUTH',
+        null,
+        `no login is given; ${offered === undefined ? 'none is offered' : `offered: ${offered}`}`,
+      )
+    const isListed = extensions?.has('ETRN') === true
+    steps.note('ETRN', isListed ? true : null, isListed ? 'listed' : 'not listed; --assume-etrn sends it all the same')
+  }
+
+  #address(): void {
+    const { seenAs, address } = this.facts
+    const local = this.#localAddress
+    const forward = 'port 25 has to be forwarded to this host'
+    if (seenAs === local) return this.steps.note('address', true, `the server sees ${seenAs}, which is this host's own`)
+    if (seenAs !== null)
+      return this.steps.note('address', null, `the server sees ${seenAs}, not ${local}: NAT`, forward)
+    if (!isPrivate(local)) return this.steps.note('address', true, `${local} is a public address`)
+    const isNat = address !== null && !isPrivate(address)
+    this.steps.note('address', null, `${local} is a private address`, isNat ? `NAT: ${forward}` : null)
   }
 }
 
@@ -198,11 +277,8 @@ const NAMES: Readonly<Record<Stage, string>> = {
 /** Every failure has a next step, if only to show it to somebody. */
 function adviceFor(error: SessionError, greeting: string): string {
   const { stage, message: text, reply, advice } = error
-  return (
-    advice ??
-    hintFor({ stage, code: reply?.code ?? null, text, name: '', greeting }) ??
-    'show your provider these lines'
-  )
+  const hint = hintFor({ stage, code: reply?.code ?? null, text, name: '', greeting })
+  return advice ?? hint ?? 'show your provider these lines'
 }
 
 /** What this server is known to make of names of these forms. */
@@ -217,19 +293,16 @@ const DAY_MS = 86_400_000
 function certificateInWords({ names, issuer, validTo, problem }: Certificate): string {
   const days = Math.floor((new Date(validTo).valueOf() - Date.now()) / DAY_MS) + 1
   const left = Number.isNaN(days) || days < 0 ? '' : ` (${days} days left)`
-  const what = `for ${names.join(', ') || 'no host'}; by ${issuer}; valid to ${validTo}${left}`
+  const what = `for ${names.slice(0, NAMES_SHOWN).join(', ') || 'no host'}; by ${issuer}; valid to ${validTo}${left}`
   return problem === null ? what : `${what}; ${problem}`
 }
 
-function listOf(extensions: Extensions): string {
-  return (
-    [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd()).join(', ') || 'nothing listed'
-  )
-}
+/** Of a certificate's names */
+const NAMES_SHOWN = 8
 
-function offeredIn(extensions: Extensions | null): string {
-  const offered = extensions?.get('AUTH')
-  return offered === undefined ? 'none is offered' : `offered: ${offered}`
+function listOf(extensions: Extensions): string {
+  const lines = [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd())
+  return lines.join(', ') || 'nothing listed'
 }
 
 /** What the server is, where its greeting shows it. */
@@ -240,8 +313,9 @@ function softwareIn(greeting: string): string | null {
   return name === undefined ? null : [name, version ?? []].flat().join(' ')
 }
 
-/** An address in EHLO's first line, as Exim and Sendmail have it: `mx Hello gw [192.0.2.7]` */
+/** The address in EHLO's first line, as Exim and Sendmail have it: `mx Hello gw [192.0.2.7]`. Our own argument may stand before it. */
 function addressIn(line: string): string | null {
   const found = [...line.matchAll(/[[(](?:IPv6:)?([0-9a-f.:]+)[\])]/gi)].map(([, address = '']) => address)
-  return found.find((address) => isIP(address) !== 0) ?? null
+  const last = found.filter((address) => isIP(address) !== 0).at(-1)
+  return last === undefined ? null : canonical(last)
 }

@@ -1,16 +1,16 @@
 import { setMaxListeners } from 'node:events'
-import { existsSync } from 'node:fs'
+import { accessSync, constants as constantsOfFiles, existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { type CommandLine, completions, help, parseCommandLine, showCompletionScript } from './command-line.js'
-import type { Config, Profile } from './config.js'
+import type { Config } from './config.js'
 import { jsonReporter } from './json.js'
-import { type Options, settled } from './options.js'
+import { type Layer, type Options, settled } from './options.js'
 import { combined, EXIT, StepError, UsageError } from './outcome.js'
 import { printable } from './printable.js'
 import { output, type Output, type Reporter, TextReporter } from './report.js'
-import { checkLine, requestsOf } from './requests.js'
+import { placesForHook, requestsOf } from './requests.js'
 import { DEFAULT_JOBS, type Request, resultOfLine, run } from './run.js'
 import type { Spinner } from './spinner.js'
 
@@ -33,30 +33,30 @@ async function main(argv: readonly string[]): Promise<number> {
     showCompletionScript()
     return EXIT.OK
   }
-  const config = await configuration(line.said.config)
+  const ending = new AbortController()
+  setMaxListeners(0, ending.signal)
+  limit(ending, line.said['max-time'])
   const kind = line.said.hook
-  if (kind === undefined) return request(line, config)
-  await checkLine(line, config)
+  const files = configurationFiles(line.said, kind !== undefined && kind !== 'cron')
+  const config = await configuration(files, ending.signal)
+  if (kind === undefined) return request(line, config, ending)
+  const warn = (message: string): void => write(process.stderr, message)
+  const places = await placesForHook(line, config, warn)
   const { hook } = await import('./hook.js')
   const program = [process.execPath, fileURLToPath(new URL('../bin/etrn', import.meta.url))]
-  process.stdout.write(hook(kind, line, program))
+  process.stdout.write(hook(kind, { line, places, files, program }))
   return EXIT.OK
 }
 
 /** Options, and profiles where the server stands. */
 async function complete(words: readonly string[]): Promise<number> {
-  const { profiles } = await configuration(undefined).catch(() => ({ profiles: new Map<string, Profile>() }))
-  const word = words.at(-1) ?? ''
-  const before = word.replace(/[^,]*$/, '')
-  const servers = [...profiles.keys()].map((name) => before + name).filter((name) => name.startsWith(word))
-  return print(...(word.startsWith('-') ? [] : servers), ...(await completions(words)))
+  const config = await configuration(configurationFiles({}, false), new AbortController().signal).catch(() => undefined)
+  return print(...(await completions(words, [...(config?.profiles.keys() ?? [])])))
 }
 
-async function request(line: CommandLine, config: Config): Promise<number> {
+async function request(line: CommandLine, config: Config, ending: AbortController): Promise<number> {
   const options = settled(line.said, config.top)
-  const ending = new AbortController()
-  setMaxListeners(0, ending.signal)
-  const timer = limit(ending, options['max-time'])
+  if (line.said['max-time'] === undefined) limit(ending, options['max-time'])
   const reporter = reporterFor(
     options,
     options.all || options.mx !== undefined || line.words[0]?.includes(',') === true,
@@ -78,7 +78,7 @@ async function request(line: CommandLine, config: Config): Promise<number> {
   if (options.check) {
     const exitStatus = await diagnose(requests, options, reporter, ending.signal)
     stopListening()
-    return signal === undefined ? exitStatus : 128 + constants.signals[signal]
+    return exitStatus
   }
   const done = await run(requests, {
     jobs: options.jobs ?? DEFAULT_JOBS,
@@ -89,11 +89,15 @@ async function request(line: CommandLine, config: Config): Promise<number> {
     onReport: (report) => reporter.report(report),
     warn: (message) => reporter.warn(message),
   })
-  clearTimeout(timer)
-  const exitStatus = signal === undefined ? done.exitStatus : 128 + constants.signals[signal]
+  const exitStatus = statusOf(done.exitStatus)
   reporter.end({ ...done, exitStatus })
   stopListening()
   return exitStatus
+}
+
+/** A signal's, where one ended the run */
+function statusOf(exitStatus: number): number {
+  return signal === undefined ? exitStatus : 128 + constants.signals[signal]
 }
 
 /** --check: looks at everything and asks for nothing. */
@@ -108,33 +112,56 @@ async function diagnose(
   const { out } = outputs(options)
   const { LC_ALL, LC_CTYPE, LANG } = process.env
   const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
-  const report = options.json ? jsonCheck(out) : textCheck(out, { isQuiet: options.quiet > 0, isUtf8 })
+  const report = options.json ? jsonCheck(out) : textCheck(out, { quiet: options.quiet, isUtf8 })
   const done = await check(requests, {
     ...report,
     signal: stop,
     trace: (server, event) => told(reporter, server, event),
   })
-  report.end(done)
-  return done.exitStatus
+  const exitStatus = statusOf(done.exitStatus)
+  report.end({ ...done, exitStatus })
+  return exitStatus
 }
 
 /** Ends everything when the time of the whole run is over. */
-function limit(ending: AbortController, maxTimeMs: number | undefined): NodeJS.Timeout | undefined {
-  if (maxTimeMs === undefined) return undefined
+function limit(ending: AbortController, maxTimeMs: number | undefined): void {
+  if (maxTimeMs === undefined) return
   const over = new StepError('the time that --max-time gives is over', { exitStatus: EXIT.TEMPFAIL, kind: 'over' })
-  return setTimeout(() => ending.abort(over), maxTimeMs).unref()
+  setTimeout(() => ending.abort(over), maxTimeMs).unref()
 }
 
-/** What the configuration files say, if there are any. As root none but the system's own: sudo keeps HOME. */
-async function configuration(file: string | undefined): Promise<Config> {
+/**
+ * The configuration files that are there and count. Of the usual ones, root reads the system's alone, since sudo keeps HOME; so does
+ * what a hook starts, if it `isRoots`.
+ */
+function configurationFiles({ config, quiet = 0 }: Layer, isRoots: boolean): string[] {
+  if (config !== undefined) return [config]
   const { HOME, XDG_CONFIG_HOME } = process.env
-  const uid = process.getuid?.()
-  const home = XDG_CONFIG_HOME || (HOME ? `${HOME}/.config` : undefined)
-  const usual = ['/etc', ...(uid === 0 || home === undefined ? [] : [home])].map((place) => `${place}/etrn/config.toml`)
-  const files = file === undefined ? usual.filter((name) => existsSync(name)) : [file]
+  const isRoot = isRoots || process.getuid?.() === 0
+  const home = XDG_CONFIG_HOME?.startsWith('/') ? XDG_CONFIG_HOME : HOME ? `${HOME}/.config` : undefined
+  const places = ['/etc', isRoot ? [] : (home ?? [])].flat()
+  return places
+    .map((place) => `${place}/etrn/config.toml`)
+    .filter((file) => {
+      if (!existsSync(file) || isReadable(file)) return existsSync(file)
+      if (quiet === 0) write(process.stderr, `${file}: you are not allowed to read it; going on without it`)
+      return false
+    })
+}
+
+function isReadable(file: string): boolean {
+  try {
+    accessSync(file, constantsOfFiles.R_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function configuration(files: readonly string[], stop: AbortSignal): Promise<Config> {
   if (files.length === 0) return { top: {}, profiles: new Map() }
   const { configOf } = await import('./config.js')
-  return configOf(files, { uid, gid: process.getgid?.() })
+  return configOf(files, { uid: process.getuid?.(), gid: process.getgid?.(), signal: stop })
 }
 
 function told(reporter: Reporter, ...event: Parameters<Reporter['trace']>): void {
@@ -194,12 +221,17 @@ function onSignal(interrupt: (name: (typeof SIGNALS)[number]) => void): () => vo
     if (signal === undefined) interrupt((signal = known))
     else {
       spinner?.hide()
-      stop()
-      process.kill(process.pid, name)
+      end(name)
     }
   }
   for (const name of SIGNALS) process.on(name, listener)
   return stop
+}
+
+/** A shell's loop stops only where the signal itself ends the process; the spinner's packages listen to it, too. */
+function end(name: NodeJS.Signals): void {
+  process.removeAllListeners(name)
+  process.kill(process.pid, name)
 }
 
 async function version(): Promise<string> {
@@ -239,5 +271,4 @@ const exitStatus = await main(process.argv.slice(2)).catch(explain)
 spinner?.hide()
 await Promise.all([flushed(process.stdout), flushed(process.stderr)])
 process.exitCode = outputError !== undefined ? combined([exitStatus, EXIT.IOERR]) : exitStatus
-// The shell's loop stops only where the signal itself ends the process.
-if (signal !== undefined) process.kill(process.pid, signal)
+if (signal !== undefined) end(signal)

@@ -28,11 +28,29 @@ export function showCompletionScript(): void {
   parser().completion('--completion', false).showCompletionScript()
 }
 
-/** What could stand in place of the last word. */
-export async function completions(words: readonly string[]): Promise<string[]> {
+/** What could stand in place of the last word; `profiles` where a server can. */
+export async function completions(words: readonly string[], profiles: readonly string[] = []): Promise<string[]> {
   const found = await parser({ choices: true }).getCompletion([...words])
   // yargs lists the letters too, with two dashes.
-  return found.filter((word) => !/^--.(?:[:\t]|$)/.test(word))
+  return [...serversFor(words, profiles), ...found.filter((word) => !/^--.(?:[:\t]|$)/.test(word))]
+}
+
+/** Profiles that go on with the last word: the first one that is no option, and none that it has already. */
+function serversFor(words: readonly string[], profiles: readonly string[]): string[] {
+  const [, ...before] = words.slice(0, -1)
+  const last = words.at(-1) ?? ''
+  let takesValue = false
+  for (const word of before) {
+    const said: Said[] = takesValue ? [] : optionsIn(word)
+    const isPlain = !takesValue && said.length === 0
+    if (isPlain || said.some(({ name }) => name === 'all' || name === 'mx')) return []
+    takesValue = said.some(({ row, attached }) => (row?.kind === 'value' || row?.kind === 'list') && !attached)
+  }
+  if (takesValue || last.startsWith('-')) return []
+  const given = last.split(',').slice(0, -1)
+  const front = given.map((word) => `${word},`).join('')
+  const left = profiles.filter((name) => !given.includes(name))
+  return left.map((name) => front + name).filter((name) => name.startsWith(last))
 }
 
 /** Refuses unknown options and missing values in words of our own; what passes here, yargs understands. */
@@ -81,7 +99,7 @@ function optionsIn(word: string): Said[] {
 
 async function unknownOption(name: string, word: string): Promise<UsageError> {
   if (name === 'no-color') return new UsageError('unknown option --no-color; did you mean --color never?')
-  const { closest } = await import('./nearest.js')
+  const { nearest } = await import('./nearest.js')
   const known = [...ROWS.keys()]
   // -version is meant as --version.
   const long = name.length > 1 ? name : known.find((key) => `-${key}` === word)
@@ -90,7 +108,7 @@ async function unknownOption(name: string, word: string): Promise<UsageError> {
     return new UsageError(`unknown option ${printable(shown)}; etrn --help lists them all`)
   }
   return new UsageError(
-    `unknown option ${printable(word.replace(/=.*/s, ''))}; did you mean ${dashed(closest(long, known))}?`,
+    `unknown option ${printable(word.replace(/=.*/s, ''))}; did you mean ${dashed(nearest(long, known))}?`,
   )
 }
 

@@ -1,9 +1,10 @@
 import { constants, type Stats } from 'node:fs'
 import { type FileHandle, open, realpath, stat } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { platform } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { parse } from 'smol-toml'
-import { inWords, readText } from './files.js'
+import { inWords, streamText } from './files.js'
 import { type Layer, merged, type Row, ROWS } from './options.js'
 import { EXIT, UsageError } from './outcome.js'
 import { printable } from './printable.js'
@@ -21,8 +22,12 @@ export type Profile = {
   readonly source: string
 }
 
-/** Who reads; undefined where the system has no such numbers. */
-export type Reader = { readonly uid: number | undefined; readonly gid: number | undefined }
+/** Who reads; undefined where the system has no such numbers. The signal ends the wait for a pipe. */
+export type Reader = {
+  readonly uid: number | undefined
+  readonly gid: number | undefined
+  readonly signal?: AbortSignal
+}
 
 /**
  * Reads configuration files (TOML), the later over the earlier, a profile as a whole. Throws UsageError: 78 where one is wrong or
@@ -30,7 +35,7 @@ export type Reader = { readonly uid: number | undefined; readonly gid: number | 
  */
 export async function configOf(files: readonly string[], reader: Reader): Promise<Config> {
   const read: Config[] = []
-  for (const file of files) read.push(await configIn(file, await contents(file, reader)))
+  for (const file of files) read.push(await configIn(file, (await contents(file, reader)).replace(/^\ufeff/, '')))
   return {
     top: merged(...read.map(({ top }) => top).reverse()),
     profiles: new Map(read.flatMap(({ profiles }) => [...profiles])),
@@ -53,6 +58,7 @@ async function configIn(file: string, toml: string): Promise<Config> {
     if (!/^[\w-]+$/.test(name)) throw wrong(at, "a profile's name has letters, digits, - and _ only")
     const { server, ...own } = table
     if (server === undefined) throw wrong(at, 'it has no server; write server = "mail.isp.example"')
+    if (typeof server !== 'string') throw wrong(place('servers', name, 'server'), 'a text, as "mail.isp.example"')
     try {
       serverOf(text(server))
     } catch (error) {
@@ -72,7 +78,9 @@ function document(file: string, toml: string): Table {
     // The parser's message goes on with the line itself, which may hold what is nobody's business.
     const message = error instanceof Error ? error.message.replace(/\n.*/s, '').replace(/^Invalid TOML[^:]*: /, '') : ''
     const line = error instanceof Error && 'line' in error ? `:${String(error.line)}` : ''
-    throw new UsageError(`${file}${line}: this is not TOML: ${printable(message)}`, EXIT.CONFIG, error)
+    const isUnquoted = /numeric|invalid value|control characters|boolean|date/.test(message)
+    const advice = isUnquoted ? '; a text stands in quotes: timeout = "60s"' : ''
+    throw new UsageError(`${file}${line}: this is not TOML: ${printable(message)}${advice}`, EXIT.CONFIG, error)
   }
 }
 
@@ -86,6 +94,9 @@ async function layerIn(table: Table, place: Place, where: 'run' | 'profile'): Pr
       continue
     }
     const row = ROWS.get(key)
+    if (row === undefined && isTable(given) && where === 'run') {
+      throw wrong(at, `unknown table; a profile is written [servers.${key}]`)
+    }
     const misplaced = await misplacedBecause(key, row, where)
     if (row === undefined || misplaced !== undefined) throw wrong(at, misplaced ?? '')
     const value = parsed(row, given, at)
@@ -104,10 +115,10 @@ async function misplacedBecause(
   if (key === 'password')
     return 'a password may not stand here; write password-file or password-command, which say where it is'
   if (row === undefined || key.length === 1) {
-    const { closest } = await import('./nearest.js')
+    const { nearest } = await import('./nearest.js')
     const known = [...ROWS].filter(([, { where: there = where }]) => there === where).map(([name]) => name)
     const others = where === 'profile' ? ['server', 'names'] : ['servers', 'names']
-    return `unknown key; did you mean ${closest(key, [...known, ...others])}?`
+    return `unknown key; did you mean ${nearest(key, [...known, ...others])}?`
   }
   if (row.where === undefined || row.where === where) return undefined
   if (row.where === 'command line') return 'this is said on the command line only'
@@ -134,7 +145,10 @@ function parsed(row: Row, given: unknown, place: Place): unknown {
 function listed(given: unknown, place: Place, example: string): string[] {
   if (Array.isArray(given) && given.length > 0 && given.every((word) => typeof word === 'string' && word !== ''))
     return given.map(String)
-  throw wrong(place, `a list of texts; for example ${place.path.at(-1) ?? ''} = [${literal(example)}]`)
+  throw wrong(
+    place,
+    `a list of texts, and not an empty one; for example ${place.path.at(-1) ?? ''} = [${literal(example)}]`,
+  )
 }
 
 function literal(example: string): string {
@@ -192,18 +206,22 @@ async function contents(file: string, reader: Reader): Promise<string> {
     // A pipe without a writer would hold us up for ever.
     handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
     const opened = await handle.stat()
-    // A device, as /dev/null is one, is nobody's to change, and a pipe may have no folder.
-    const folders = opened.isFile() ? [dirname(file), dirname(await realpath(file))] : []
+    // A device, as /dev/null is one, is nobody's to change, and a shell's pipe has no folder.
+    const isLoose = opened.isCharacterDevice() || /^\/(?:dev\/fd|proc)\//.test(file)
+    const folders = isLoose ? [] : [dirname(file), dirname(await realpath(file))]
     const own = opened.isCharacterDevice() ? undefined : doubtOf(opened, reader)
     const doubts = [own, ...(await Promise.all(folders.map((folder) => doubtOfFolder(folder, reader))))]
     const doubt = doubts.find((found) => found !== undefined)
     if (doubt !== undefined) throw new UsageError(`${file}: not safe to use: ${doubt}`, EXIT.CONFIG)
-    return opened.isFIFO() ? await readText('--config', file) : await handle.readFile('utf8')
+    if (!opened.isFIFO()) return await handle.readFile('utf8')
+    // The very pipe that was looked at.
+    return await streamText(new Socket({ fd: handle.fd }), reader.signal)
   } catch (error) {
-    if (error instanceof UsageError) throw error
+    if (error instanceof UsageError || reader.signal?.aborted) throw error
     throw new UsageError(`configuration ${file}: ${inWords(error)}`, EXIT.NOINPUT, error)
   } finally {
-    await handle?.close()
+    // A pipe's stream has closed it.
+    await handle?.close().catch(() => undefined)
   }
 }
 
@@ -220,7 +238,7 @@ function doubtOf({ uid, gid, mode }: Stats, reader: Reader): string | undefined 
   if (platform() === 'win32' || reader.uid === undefined) return undefined
   if (uid !== 0 && uid !== reader.uid) return 'it belongs to neither root nor you (chown)'
   if ((mode & OTHERS_WRITE) !== 0) return 'others may write it (chmod o-w)'
-  // Many systems give each user a group of his own.
-  const isOwnGroup = gid === 0 || (reader.uid !== 0 && gid === reader.gid)
+  // Many systems give each user a group of his own, by the same number.
+  const isOwnGroup = gid === 0 || (gid === reader.gid && gid === reader.uid)
   return (mode & GROUP_WRITES) !== 0 && !isOwnGroup ? 'its group may write it (chmod g-w)' : undefined
 }

@@ -1,6 +1,6 @@
 import { Resolver } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
-import { isIP } from 'node:net'
+import { isIP, SocketAddress } from 'node:net'
 import { hostname } from 'node:os'
 import { execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -26,36 +26,43 @@ const RESOLUTION_DELAY_MS = 50
 
 /**
  * The addresses of a host: a literal, those of /etc/hosts, else A and AAAA; getaddrinfo, which can't be cancelled, only where
- * its search list or mDNS may be meant. Throws StepError: 68 where it is certain that there is none, else 75.
+ * its search list or mDNS may be meant, so not for a name that is absolute. Throws StepError: 68 where it is certain that there is none, else 75.
  */
-export async function addressesOf(host: string, family: Family, limits: Limits): Promise<Addresses> {
+export async function addressesOf(
+  host: string,
+  family: Family,
+  limits: Limits,
+  { isAbsolute = false } = {},
+): Promise<Addresses> {
   if (isIP(host) !== 0) return known(host, [host], family)
   const listed = (await hostsFile())
     .filter(({ names }) => names.includes(host.toLowerCase()))
     .map(({ address }) => address)
   if (listed.some((address) => isOf(family, address))) return known(host, listed, family)
-  if (!host.includes('.') || /\.local$/i.test(host)) return known(host, await getaddrinfo(host, limits), family)
+  if (!isAbsolute && (!host.includes('.') || /\.local$/i.test(host)))
+    return known(host, await getaddrinfo(host, limits), family)
   return query(host, family, limits)
 }
 
 /** The MX records of a domain, names in small letters; `''` is a null MX (RFC 7505), an empty list: there is none. Throws StepError. */
 export async function mailExchangers(domain: string, limits: Limits): Promise<{ host: string; preference: number }[]> {
-  const resolver = new Resolver()
-  let ended: StepError | undefined
-  const callOff = deadline(limits, noAnswer(limits), (reason) => {
-    ended = reason
-    resolver.cancel()
-  })
+  const { resolver, unlessEnded, callOff } = resolving(limits)
   try {
     const found = await resolver.resolveMx(domain)
     return found.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
   } catch (error) {
-    if (ended !== undefined) throw ended
+    unlessEnded()
     if (codeOf(error) === 'ENODATA') return []
     throw unresolved(domain, [error])
   } finally {
     callOff()
   }
+}
+
+/** An address in the one form in which it can be compared. */
+export function canonical(address: string): string {
+  const family = isIP(address)
+  return family === 0 ? address : new SocketAddress({ address, family: family === 6 ? 'ipv6' : 'ipv4' }).address
 }
 
 /**
@@ -79,7 +86,7 @@ async function hostsFile(): Promise<{ address: string; names: string[] }[]> {
   const text = await readFile(HOSTS_FILE, 'utf8').catch(() => '')
   return text.split('\n').flatMap((line) => {
     const [address = '', ...names] = line.replace(/#.*/, '').trim().toLowerCase().split(/\s+/)
-    return isIP(address) === 0 ? [] : [{ address, names }]
+    return isIP(address) === 0 ? [] : [{ address: canonical(address), names }]
   })
 }
 
@@ -124,17 +131,7 @@ async function getaddrinfo(host: string, limits: Limits): Promise<string[]> {
 
 /** What the DNS alone says, A and AAAA side by side, whatever is in /etc/hosts. Throws StepError, as above. */
 export async function query(host: string, family: Family, limits: Limits): Promise<Addresses> {
-  // A new one each time: it reads resolv.conf once, and in a hook that file may not have been there before.
-  const resolver = new Resolver()
-  let ended: StepError | undefined
-  const unlessEnded = (): void => {
-    if (ended !== undefined) throw ended
-  }
-  const callOff = deadline(limits, noAnswer(limits), (reason) => {
-    ended = reason
-    resolver.cancel()
-  })
-  unlessEnded()
+  const { resolver, unlessEnded, callOff } = resolving(limits)
   const found: string[] = []
   const failures: unknown[] = []
   const keep = async (answer: Promise<string[]>): Promise<boolean> => {
@@ -158,6 +155,24 @@ export async function query(host: string, family: Family, limits: Limits): Promi
   if (first.length === 0) throw unresolved(host, failures, family)
   const late = both.then(() => found.filter((address) => !first.includes(address)))
   return { first, late, cancel: () => resolver.cancel() }
+}
+
+type Resolving = { readonly resolver: Resolver; readonly unlessEnded: () => void; readonly callOff: () => void }
+
+/** A resolver that the limits end; throws where they are over already. `unlessEnded` throws why they did. */
+function resolving(limits: Limits): Resolving {
+  // A new one each time: it reads resolv.conf once, and in a hook that file may not have been there before.
+  const resolver = new Resolver()
+  let ended: StepError | undefined
+  const callOff = deadline(limits, noAnswer(limits), (reason) => {
+    ended = reason
+    resolver.cancel()
+  })
+  const unlessEnded = (): void => {
+    if (ended !== undefined) throw ended
+  }
+  unlessEnded()
+  return { resolver, unlessEnded, callOff }
 }
 
 /** By turns, IPv6 first (RFC 8305, section 4). */

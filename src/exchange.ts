@@ -10,6 +10,8 @@ export const DEFAULT_TIMEOUT_MS = 60_000
 export type AskOptions = Omit<SessionOptions, 'trace'> & {
   /** Goes on after a 5xx, and after a session without an accepted name. */
   readonly keepGoing: boolean
+  /** The server accepted a name before. */
+  readonly wasAccepted?: boolean
   readonly trace: (server: Server, event: TraceEvent) => void
   /** Told of each name whose reply is there, at once. */
   readonly onResult: (server: Server, result: Result) => void
@@ -67,10 +69,10 @@ export async function ask(server: Server, names: readonly NodeName[], o: AskOpti
 type Facts = { -readonly [K in 'address' | 'tls' | 'greeting' | 'extensions']: ServerReport[K] }
 
 /** Sendmail slows down from the 8th name of a session, Exim closes at the 11th, Postfix at the 121st. */
-const NAMES_A_SESSION = 7
+export const NAMES_A_SESSION = 7
 
 type ExchangeOptions = SessionOptions &
-  Pick<AskOptions, 'keepGoing'> & {
+  Pick<AskOptions, 'keepGoing' | 'wasAccepted'> & {
     readonly secrets: Secrets
     readonly onResult: (result: Result) => void
   }
@@ -93,7 +95,7 @@ class Exchange {
   readonly #o: ExchangeOptions
   readonly #waiting: NodeName[]
   readonly #known = new Map<NodeName, Result>()
-  #accepted = false
+  #accepted: boolean
   /** No further name is sent to this server: those that wait are skipped. */
   #stopped = false
 
@@ -101,6 +103,7 @@ class Exchange {
     this.#server = server
     this.#waiting = [...names]
     this.#o = o
+    this.#accepted = o.wasAccepted ?? false
   }
 
   /** Session after session, until nothing waits or nothing can be had. */

@@ -114,6 +114,16 @@ const HINTS: readonly Row[] = [
   },
   { stage: ['etrn'], text: /doesn't offer/, hint: 'it may be hidden, or off: --assume-etrn asks all the same' },
   { stage: ['starttls'], text: /doesn't offer/, hint: 'another port may have it: 587, or smtps:// for TLS at once' },
+  {
+    stage: ['dns'],
+    text: /nobody is left/,
+    hint: 'this site is known by its addresses, its name, --helo and --self; etrn --check --mx shows what the DNS has',
+  },
+  {
+    stage: ['dns'],
+    text: /no such host: [^.]+$/,
+    hint: 'check the spelling of the server; if it is a profile: root reads /etc/etrn/config.toml alone, or --config',
+  },
   { stage: ['dns'], text: /has no IPv/, hint: 'without -4 and -6 it is asked at whatever address it has' },
   { stage: ['dns'], text: /no such host|has no/, hint: 'check the spelling of the server' },
   {

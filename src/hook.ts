@@ -1,37 +1,55 @@
-import { resolve } from 'node:path'
+import { createHash } from 'node:crypto'
+import { basename, dirname, resolve } from 'node:path'
 import type { CommandLine } from './command-line.js'
-import { type Options, ROWS, settled } from './options.js'
+import { type Layer, type Options, ROWS } from './options.js'
 import { UsageError } from './outcome.js'
+import type { Place } from './places.js'
 
 export type HookKind = NonNullable<Options['hook']>
 
+/** What a hook is made of. */
+export type Given = {
+  readonly line: CommandLine
+  /** What the line means; see requests.ts */
+  readonly places: readonly Place[]
+  /** The configuration files behind it */
+  readonly files: readonly string[]
+  /** The absolute paths of node and etrn, since such mechanisms have a PATH of their own or none */
+  readonly program: readonly string[]
+}
+
 /**
  * A hook for one of the mechanisms by which a site comes online: a script or units, complete and commented, that run the rest of
- * this command line. `program`: the absolute paths of node and etrn, since such mechanisms have a PATH of their own or none. Throws
- * UsageError where something can't work there.
+ * this command line. Throws UsageError where something can't be written there.
  */
-export function hook(kind: HookKind, { said, words, given }: CommandLine, program: readonly string[]): string {
-  const options = settled(said)
-  if (options['names-from'].includes('-'))
-    throw new UsageError('a hook has no standard input: put the names into a file')
-  const hasSource = options['password-file'] !== undefined || options['password-command'] !== undefined
-  if (options.user !== undefined && options.auth !== 'EXTERNAL' && !hasSource) {
-    throw new UsageError('in a hook nobody types a password: --password-file F, or --password-command C')
-  }
+export function hook(kind: HookKind, { line: { said, words, given }, places, files, program }: Given): string {
+  if (said.check) throw new UsageError('--hook and --check exclude each other: type one of them')
   const typed = [...ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOf(name, given[name])))
+  const options = places.map((place) => place.options)
   const limits = [
-    ...(said['retry-for'] === undefined ? [{ text: '--retry-for' }, { text: minutes(RETRY_MS) }] : []),
-    ...(said['max-time'] === undefined ? [{ text: '--max-time' }, { text: minutes(longest(options)) }] : []),
-  ]
-  const end = words.some((word) => word.startsWith('-')) ? ['--', ...words] : words
-  const command = [...limits, ...typed, ...end.map((text) => ({ text }))]
+    ...(options.some((o) => o['retry-for'] !== undefined) ? [] : ['--retry-for', minutes(RETRY_MS)]),
+    ...(options.some((o) => o['max-time'] !== undefined)
+      ? []
+      : ['--max-time', minutes(Math.max(...options.map(longest)))]),
+  ].map((text) => ({ text }))
+  // Behind these two words an option could take the next one for its value.
+  const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')
+  const rest = [...(isUnclear ? ['--'] : []), ...words].map((text) => ({ text }))
+  const command = [...limits, ...typed, ...rest]
   for (const { text } of command) {
     if (/\p{C}/u.test(text)) throw new UsageError(`a hook can't hold the control character in ${JSON.stringify(text)}`)
   }
-  const what = options.mx ?? (options.all ? 'all' : (words[0] ?? ''))
-  const name = what.replace(/[^\w.-]+/g, '-').slice(0, 60)
-  return HOOKS[kind]({ name, program, command, options })
+  const who = (said.mx ?? (said.all ? 'all' : (words[0] ?? ''))).replace(/[^\w.-]+/g, '-').slice(0, NAME_CHARACTERS)
+  // What asks the same, by whatever mechanism, has the same lock.
+  const what = createHash('sha256')
+    .update(JSON.stringify([typed, rest]))
+    .digest('hex')
+    .slice(0, 8)
+  return HOOKS[kind]({ name: `${who}-${what}`, program, command, places, files, said })
 }
+
+/** Of a file's name */
+const NAME_CHARACTERS = 60
 
 type Word = { readonly text: string; readonly isPath?: true }
 
@@ -41,7 +59,9 @@ type Facts = {
   readonly program: readonly string[]
   /** The rest of the command line */
   readonly command: readonly Word[]
-  readonly options: Options
+  readonly places: readonly Place[]
+  readonly files: readonly string[]
+  readonly said: Layer
 }
 
 const RETRY_MS = 300_000
@@ -66,7 +86,10 @@ function wordsOf(name: string, given: unknown): Word[] {
   if (row.kind === 'counter') return Array.from({ length: Number(given) }, () => option)
   const values = [given].flat().map(String)
   const last = row.kind === 'list' ? values : values.slice(-1)
-  return last.flatMap((value) => [option, row.isPath ? { text: resolve(value), isPath: true } : { text: value }])
+  return last.flatMap((value) => {
+    if (row.isPath) return [option, { text: resolve(value), isPath: true as const }]
+    return value.startsWith('-') ? [{ text: `--${name}=${value}` }] : [option, { text: value }]
+  })
 }
 
 /** For sh: single quotes hold everything but themselves. */
@@ -120,9 +143,9 @@ type Habits = {
   readonly onlyFor: string
 }
 
-function script({ name, program, command, options }: Facts, { file, notes, guard, onlyFor }: Habits): string {
+function script({ name, program, command, said }: Facts, { file, notes, guard, onlyFor }: Habits): string {
   const words = [...program, ...command.map(({ text }) => text)].map(forShell)
-  const local = options.interface ?? ''
+  const local = said.interface ?? ''
   const isInterface = local !== '' && !/[.:]/.test(local)
   const only = `[ "\${${onlyFor}-}" = ${forShell(isInterface ? local : 'ppp0')} ] || exit 0`
   return `#!/bin/sh
@@ -145,17 +168,16 @@ export PATH
 }
 
 /** Of a line in a crontab; what is beyond is cut or refused. */
-const CRON_CHARACTERS = 990
+const CRON_OCTETS = 990
 
-function cron({ name, program, command, options }: Facts): string {
-  const quiet = options.quiet > 0 ? [] : ['--quiet']
+function cron({ name, program, command, said }: Facts): string {
+  const quiet = (said.quiet ?? 0) > 0 ? [] : ['--quiet']
   const words = [...program, ...quiet, ...command.map(({ text }) => text)].map(forShell)
-  // An unescaped % is a new line to cron.
-  const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...words].join(' ').replaceAll('%', '\\%')
-  if (line.length > CRON_CHARACTERS) {
-    throw new UsageError(
-      `a crontab's line has at most ${CRON_CHARACTERS} characters: put the names into a file, --names-from`,
-    )
+  // An unescaped % is a new line to cron, and a backslash before its escape undoes it: a quote's end and beginning part them.
+  const escaped = words.map((word) => word.replaceAll('\\%', `\\''%`).replaceAll('%', '\\%'))
+  const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...escaped].join(' ')
+  if (Buffer.byteLength(line) > CRON_OCTETS) {
+    throw new UsageError(`a crontab's line has at most ${CRON_OCTETS} octets: put the names into a file, --names-from`)
   }
   return `# Asks for the mail that is held for this site (etrn(1)). Put these lines into your crontab: crontab -e
 # cron mails what is printed, so only failures are: with --quiet twice, none that pass by themselves either.
@@ -164,15 +186,8 @@ function cron({ name, program, command, options }: Facts): string {
 `
 }
 
-function systemd({ name, program, command }: Facts): string {
-  const credentials = command.flatMap(({ text, isPath }, index) =>
-    isPath ? [{ path: text, id: `file-${index}` }] : [],
-  )
-  const words = command.map(({ text, isPath }) => {
-    const id = isPath ? credentials.find(({ path }) => path === text)?.id : undefined
-    return id === undefined ? forUnit(text) : `\${CREDENTIALS_DIRECTORY}/${id}`
-  })
-  const loaded = credentials.map(({ path, id }) => `LoadCredential=${id}:${path.replaceAll('%', '%%')}\n`)
+function systemd({ name, program, command, places, files }: Facts): string {
+  const { words, loaded, unread } = credentialsOf(command, places, files)
   const start = [...program.map(forUnit), ...words].join(' ')
   const isAtHome = program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
   return `#!/bin/sh
@@ -193,7 +208,7 @@ Type=oneshot
 ExecStart=${start}
 # Nobody's rights, and nothing to write. Files that only root can read are handed over.
 DynamicUser=yes
-${loaded.join('')}CapabilityBoundingSet=
+${[...loaded, ...unread].join('')}CapabilityBoundingSet=
 NoNewPrivileges=yes
 PrivateDevices=yes
 PrivateTmp=yes
@@ -222,4 +237,39 @@ END
 
 echo "now: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
 `
+}
+
+type Credentials = { readonly words: string[]; readonly loaded: string[]; readonly unread: string[] }
+
+/** Files that only root may be able to read, as systemd hands them over: those of the line, the configuration, and what lies beside it. */
+function credentialsOf(command: readonly Word[], places: readonly Place[], files: readonly string[]): Credentials {
+  const ids = new Map<string, string>()
+  for (const [index, { text, isPath }] of command.entries()) if (isPath) ids.set(text, `file-${index}`)
+  const [file] = files
+  const isOne = file !== undefined && files.length === 1
+  const config = isOne ? resolve(file) : ''
+  const unread: string[] = []
+  // The names that the configuration has for them hold beside it as well.
+  if (isOne) ids.set(config, basename(config))
+  for (const path of new Set(places.flatMap(({ options }) => pathsIn(options)))) {
+    if (ids.has(path)) continue
+    if (isOne && dirname(path) === dirname(config)) ids.set(path, basename(path))
+    else unread.push(`# The user of this service has to be able to read ${path}\n`)
+  }
+  for (const path of ids.keys()) {
+    if (path.endsWith('\\'))
+      throw new UsageError(`systemd would take the backslash at its end for another line: ${path}`)
+  }
+  const words = command.map(({ text, isPath }) =>
+    isPath ? `\${CREDENTIALS_DIRECTORY}/${ids.get(text) ?? ''}` : forUnit(text),
+  )
+  const isNamed = command.some(({ text }) => text === '--config')
+  if (isOne && !isNamed) words.unshift('--config', `\${CREDENTIALS_DIRECTORY}/${basename(config)}`)
+  const loaded = [...ids].map(([path, id]) => `LoadCredential=${id}:${path.replaceAll('%', '%%')}\n`)
+  return { words, loaded, unread }
+}
+
+function pathsIn(options: Options): string[] {
+  const said = [...ROWS].flatMap(([name, { isPath }]) => (isPath ? [Reflect.get(options, name) as unknown].flat() : []))
+  return said.filter((path): path is string => typeof path === 'string' && path !== '-').map((path) => resolve(path))
 }

@@ -64,6 +64,8 @@ export function errorOf(error: SessionError | null): object | null {
   return { stage: error.stage, message: error.message, code: error.reply?.code ?? null, exitStatus: error.exitStatus }
 }
 
-function nameOf({ name, outcome, code, enhancedCode, text, pending }: Result): object {
+/** What became of one name; null: nobody knows. */
+export function nameOf(result: { readonly [K in keyof Result]: Result[K] | null }): object {
+  const { name, outcome, code, enhancedCode, text, pending } = result
   return { name, outcome, code, enhancedCode, text, pending }
 }

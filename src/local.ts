@@ -11,18 +11,30 @@ import { Connection } from './smtp/connection.js'
 const OWN = ['127.0.0.1', '::1'] as const
 const PORT = 25
 const POLL_MS = 1000
+/** Of a message that people read */
+const MESSAGE_CHARACTERS = 400
 
 /** The greeting of this host's own mail server. Throws StepError where there is none, or another than 220. */
 export async function ownGreeting(limits: Limits): Promise<string> {
+  // The other one is not waited for.
+  const found = new AbortController()
+  const signal = AbortSignal.any([limits.signal, found.signal])
   try {
-    return await Promise.any(OWN.map(async (address) => greetingAt(address, limits)))
+    return await Promise.any(OWN.map(async (address) => greetingAt(address, { ...limits, signal })))
   } catch (error) {
     if (limits.signal.aborted) throw reasonOf(limits.signal)
     // Each has its reason; that of IPv4 is enough.
     const reason: unknown = error instanceof AggregateError ? error.errors[0] : error
     const message = reason instanceof Error ? reason.message : String(reason)
-    throw new StepError(message, { exitStatus: EXIT.TEMPFAIL, cause: error })
+    throw new StepError(message.slice(0, MESSAGE_CHARACTERS), { exitStatus: EXIT.TEMPFAIL, cause: error })
+  } finally {
+    found.abort()
   }
+}
+
+const facts = {
+  exitStatus: EXIT.TEMPFAIL,
+  advice: 'what is asked for would come there: is it started, and does it greet with 220?',
 }
 
 /** Waits until it greets. Throws StepError: 75 when the time is over. `onPause` is told why it has to wait. */
@@ -37,7 +49,7 @@ export async function waitForOwn(waitMs: number, limits: Limits, onPause: (pause
       const isOver = performance.now() + POLL_MS > until
       if (limits.signal.aborted || !(error instanceof StepError)) throw error
       const message = `this host's own mail server: ${error.message}`
-      if (isOver) throw new StepError(message, error)
+      if (isOver) throw new StepError(message, { ...facts, cause: error })
       const left = until - performance.now()
       const pause = pauseFor(message, POLL_MS, left)
       onPause(pause)

@@ -29,20 +29,32 @@ export async function exchangersOf(domain: string, self: readonly string[], limi
   return { asked: [], leftOut: [{ host: domain, reason: 'it takes no mail: null MX, RFC 7505' }], isAmong: false }
 }
 
+/** Of mail exchangers; the DNS says who they are, and anybody can answer for it. */
+const MOST = 100
+const AT_ONCE = 8
+
 type Exchanger = { readonly host: string; readonly preference: number }
 
 async function sorted(found: readonly Exchanger[], self: readonly string[], limits: Limits): Promise<Exchangers> {
   const known = [...found]
     .sort((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, at, all) => all.findIndex((other) => other.host === host) === at)
-  const marked = await Promise.all(known.map(async (mx) => ({ ...mx, isSelf: await isSelf(mx.host, self, limits) })))
+  const marked: (Exchanger & { readonly isSelf: boolean })[] = []
+  while (marked.length < Math.min(known.length, MOST)) {
+    const some = known.slice(marked.length, Math.min(marked.length + AT_ONCE, MOST))
+    marked.push(
+      ...(await Promise.all(some.map(async (mx) => ({ ...mx, isSelf: await isSelf(mx.host, self, limits) })))),
+    )
+  }
   const own = marked.find((mx) => mx.isSelf)
   const reasonFor = ({ host, preference, isSelf }: (typeof marked)[number]): string | undefined => {
     if (isSelf) return 'this site'
     if (!isHost(host)) return 'no name of a host'
-    return own !== undefined && preference <= own.preference ? 'it does not relay to this site' : undefined
+    if (own === undefined || preference > own.preference) return undefined
+    return `its preference, ${preference}, is not behind this site's ${own.preference}`
   }
   const judged = marked.map((mx) => ({ host: printable(mx.host), reason: reasonFor(mx) }))
+  if (known.length > MOST) judged.push({ host: `${known.length - MOST} more`, reason: `beyond the first ${MOST}` })
   return {
     asked: judged.filter(({ reason }) => reason === undefined).map(({ host }) => host),
     leftOut: judged.flatMap(({ host, reason }) => (reason === undefined ? [] : [{ host, reason }])),
@@ -50,14 +62,15 @@ async function sorted(found: readonly Exchanger[], self: readonly string[], limi
   }
 }
 
-/** By name, or by any address. What can't be looked up now is taken for another: its session will tell. */
+/** By name, or by any address; `self` may have both. What can't be looked up now is taken for another: its session will tell. */
 async function isSelf(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
   if (self.includes(host)) return true
   if (!isHost(host)) return false
   try {
-    const { first, late } = await addressesOf(host, undefined, limits)
-    const own = await Promise.all([...first, ...(await late)].map(isThisHost))
-    return own.includes(true)
+    const { first, late } = await addressesOf(host, undefined, limits, { isAbsolute: true })
+    const addresses = [...first, ...(await late)]
+    const areOwn = await Promise.all(addresses.map(async (address) => self.includes(address) || isThisHost(address)))
+    return areOwn.includes(true)
   } catch (error) {
     if (error instanceof StepError && !limits.signal.aborted) return false
     throw error

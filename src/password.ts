@@ -35,7 +35,7 @@ export async function passwordOf({
   if (file !== undefined) return firstLine(await contents(file, warn, signal), `--password-file ${file}`)
   if (command !== undefined) return firstLine(await printed(command, signal), '--password-command')
   if (environment !== undefined) return firstLine(environment, 'ETRN_PASSWORD')
-  return asked(whose, interrupt)
+  return asked(whose, signal, interrupt)
 }
 
 /** A response of SASL has to fit in a line of SMTP. */
@@ -84,7 +84,7 @@ function firstLine(given: string, source: string): string {
 }
 
 /** Asks on the terminal, whatever standard input is, and shows nothing of what is typed. */
-async function asked(whose: string, interrupt: () => void): Promise<string> {
+async function asked(whose: string, signal: AbortSignal, interrupt: () => void): Promise<string> {
   const terminal = terminalOf()
   if (terminal === undefined) {
     throw new UsageError('a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD')
@@ -105,8 +105,10 @@ async function asked(whose: string, interrupt: () => void): Promise<string> {
   const password = await new Promise<string>((resolve) => {
     lines.once('line', resolve)
     lines.once('close', () => resolve(''))
+    signal.addEventListener('abort', () => lines.close())
   })
   end()
+  signal.throwIfAborted()
   return firstLine(password, 'the terminal')
 }
 

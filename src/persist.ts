@@ -1,5 +1,5 @@
 import { reasonOf } from './deadline.js'
-import { type AskOptions, ask, type ServerReport } from './exchange.js'
+import { type AskOptions, ask, NAMES_A_SESSION, type ServerReport } from './exchange.js'
 import type { NodeName } from './names.js'
 import { EXIT, EXIT_OF, type Result, said, SessionError } from './outcome.js'
 import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
@@ -45,15 +45,15 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
       const onResult = (_: Server, result: Result): void => {
         if (answers.isLast(result)) tell(result)
       }
-      return ask(server, left, { ...o, onResult })
+      return ask(server, left, { ...o, onResult, wasAccepted: answers.isAccepted })
     })
     attempts += round.attempts
     const unfinished = answers.take(round)
-    const next = o.signal.aborted ? undefined : nextOf(round, unfinished, backOff, o)
+    const next = o.signal.aborted || isFinal(round, o.patience) ? undefined : nextOf(round, unfinished, backOff, o)
     if (next !== undefined) {
       o.trace(server, next.pause)
       await lasting(next.pause, o.signal)
-      left = names.filter((name) => next.names.has(name))
+      left = answers.byTurns(names.filter((name) => next.names.has(name)))
       if (!o.signal.aborted) continue
     }
     const results = names.flatMap((name) => answers.last(name) ?? [])
@@ -70,6 +70,8 @@ type Unfinished = { readonly failed: readonly Result[]; readonly waiting: readon
 /** The last answer for each name, and what it leaves to do. */
 class Answers {
   isBlind = false
+  /** A name was accepted once: the server knows this site. */
+  isAccepted = false
   readonly #patience: Patience
   readonly #keepGoing: boolean
   readonly #last = new Map<string, Result>()
@@ -95,6 +97,13 @@ class Answers {
     return outcome === 'started' && this.#started.has(name) && !this.#counted.has(name)
   }
 
+  /** Where those that were reached fill a session, the others come first: it may end again with none accepted. */
+  byTurns(names: readonly NodeName[]): NodeName[] {
+    const isReached = (name: NodeName): boolean => this.#last.get(name)?.code !== null
+    const reached = names.filter(isReached)
+    return reached.length < NAMES_A_SESSION ? [...names] : [...names.filter((name) => !isReached(name)), ...reached]
+  }
+
   take(round: ServerReport): Unfinished {
     const failed = round.names.filter((result) => this.#canSucceed(result, round))
     const waiting = round.names.filter((result) => isAccepted(result.outcome) && !this.isLast(result))
@@ -103,9 +112,11 @@ class Answers {
       this.isBlind ||= this.#patience.waitMs > 0 && outcome === 'started' && this.isLast(result)
       if (outcome === 'started') this.#started.add(name)
       else if (isAccepted(outcome)) this.#counted.add(name)
+      this.isAccepted ||= isAccepted(outcome)
       const before = this.#last.get(name)
-      // What was accepted stays so, though a later round got no answer.
-      if (before === undefined || code !== null || !isAccepted(before.outcome)) this.#last.set(name, result)
+      // An answer stays where a later round gave none: what was accepted, and what was said of it before it was passed over.
+      const isKept = before !== undefined && before.code !== null && code === null
+      if (!isKept || !(outcome === 'skipped' || isAccepted(before.outcome))) this.#last.set(name, result)
     }
     return { failed, waiting }
   }
@@ -115,9 +126,15 @@ class Answers {
     if (outcome === 'deferred') return !this.isLast(result)
     // In a hook the resolver may come later, and until then say what it likes.
     if (outcome === 'failed' && code === null) return error?.stage === 'dns' && this.#patience.retryForMs > 0
-    if (outcome !== 'skipped' || (error !== null && error.exitStatus !== EXIT.TEMPFAIL)) return false
-    return !names.some((r) => r.outcome === 'failed' || ((r.code ?? 0) >= 500 && !this.#keepGoing))
+    return outcome === 'skipped' && !names.some((r) => (r.code ?? 0) >= 500 && !this.#keepGoing)
   }
+}
+
+/** Whether a round ended the exchange with this server for good: what it says isn't SMTP, or it will never let us in. */
+function isFinal({ error, names }: ServerReport, { retryForMs }: Patience): boolean {
+  if (names.some(({ outcome, code }) => outcome === 'failed' && code !== null)) return true
+  const mayPass = error === null || error.exitStatus === EXIT.TEMPFAIL || (error.stage === 'dns' && retryForMs > 0)
+  return !mayPass
 }
 
 function isAccepted(outcome: Result['outcome']): boolean {
@@ -147,14 +164,13 @@ function nextOf(
 }
 
 /** Why names are left though the last round went well. */
-function endOf({ failed, waiting }: Unfinished, { signal }: PersistOptions): SessionError | null {
-  if (signal.aborted && failed.length + waiting.length > 0) {
-    const reason = reasonOf(signal)
-    return new SessionError('etrn', reason.message, reason)
-  }
-  if (waiting.length === 0) return null
-  const message = `the time that --wait gives is over; ${leftIn(waiting)}`
-  return new SessionError('etrn', message, { exitStatus: EXIT.TEMPFAIL, kind: 'over' })
+function endOf({ failed, waiting }: Unfinished, { signal, patience }: PersistOptions): SessionError | null {
+  const isOver = patience.waitMs > 0 && failed.length + waiting.length > 0
+  if (!isOver && !(signal.aborted && failed.length > 0)) return null
+  const over = { message: 'the time that --wait gives is over', exitStatus: EXIT.TEMPFAIL, kind: 'over' } as const
+  const reason = signal.aborted ? reasonOf(signal) : over
+  const message = waiting.length === 0 ? reason.message : `${reason.message}; ${leftIn(waiting)}`
+  return new SessionError('etrn', message, reason)
 }
 
 class BackOff {

@@ -1,14 +1,14 @@
 import type { Readable } from 'node:stream'
 import type { CommandLine } from './command-line.js'
-import type { Config, Profile } from './config.js'
+import type { Config } from './config.js'
 import { ownName } from './dns.js'
 import { DEFAULT_TIMEOUT_MS } from './exchange.js'
 import { readText, streamText } from './files.js'
 import { type Entry, namesOf, type NodeName, nodeName, withoutDuplicates } from './names.js'
-import { type Layer, type Options, ROWS, settled } from './options.js'
-import { EXIT, UsageError } from './outcome.js'
+import { type Layer, type Options, ROWS } from './options.js'
+import { UsageError } from './outcome.js'
+import { blaming, checkLogin, lacksPassword, type Place, placesOf } from './places.js'
 import type { Request } from './run.js'
-import { serverOf, type Target } from './servers.js'
 import type { PasswordSources } from './trust.js'
 
 export type Around = PasswordSources & {
@@ -19,17 +19,9 @@ export type Around = PasswordSources & {
 /** The interval of --wait, in milliseconds */
 const DEFAULT_INTERVAL_MS = 60_000
 
-/** Who is asked: a server, a profile's, or the mail exchangers of a domain; and by which options. */
-type Place = {
-  readonly target: Target
-  readonly isMx: boolean
-  readonly profile: Profile | undefined
-  readonly options: Options
-}
-
 /** What the command line and the configuration ask of whom. Throws UsageError. */
 export async function requestsOf(line: CommandLine, config: Config, around: Around): Promise<Request[]> {
-  const places = placesOf(line, config)
+  const places = placesOf(line, config, around.warn)
   checkLogin(line, places, around.environment)
   const entriesOf = entryReader(around)
   const { trusted } = await import('./trust.js')
@@ -37,10 +29,13 @@ export async function requestsOf(line: CommandLine, config: Config, around: Arou
   const requests: Request[] = []
   for (const { target, isMx, profile, options } of places) {
     // One after another: a password may be asked for on the terminal.
-    const request = await blaming(profile, line.said, async () => ({
+    const entries = await blaming(profile, namesAreTyped(line), async () =>
+      entriesOf(options, isMx ? target.host : undefined),
+    )
+    const request = await blaming(profile, optionsAreTyped(line.said), async () => ({
       server: await trusted(target, options, around),
       isMx,
-      entries: await entriesOf(options, isMx ? target.host : undefined),
+      entries,
       settings: settingsOf(options, own, isMx),
       patience: {
         retryForMs: options['retry-for'] ?? 0,
@@ -53,86 +48,53 @@ export async function requestsOf(line: CommandLine, config: Config, around: Arou
   return requests
 }
 
-/** Refuses what would be refused when the line is run, without reading what it names. */
-export async function checkLine(line: CommandLine, config: Config): Promise<void> {
-  for (const { options } of placesOf(line, config)) await namesIn(options)
+/** What a hook can be made of: the same, but for what is read only when it runs. Throws UsageError. */
+export async function placesForHook(
+  line: CommandLine,
+  config: Config,
+  warn: (message: string) => void,
+): Promise<Place[]> {
+  const places = placesOf(line, config, warn)
+  checkLogin(line, places, undefined)
+  for (const place of places) {
+    const { options, profile, isMx } = place
+    await blaming(profile, namesAreTyped(line), async () => {
+      const names = await namesIn(options)
+      if (options['names-from'].includes('-'))
+        throw new UsageError('a hook has no standard input: put the names into a file')
+      if (names.length + options['names-from'].length === 0 && !isMx && (await ownName()) === undefined)
+        throw nameless()
+    })
+    await blaming(profile, optionsAreTyped(line.said), () => {
+      settingsOf(options, undefined, isMx)
+      if (!lacksPassword(place)) return Promise.resolve()
+      throw new UsageError('in a hook nobody types a password: --password-file F, or --password-command C')
+    })
+  }
+  return places
 }
 
-function placesOf({ said, words }: CommandLine, { top, profiles }: Config): Place[] {
-  const { all, mx, wait } = settled(said, top)
-  if (all && mx !== undefined) throw new UsageError('--all and --mx exclude each other: type one of them')
-  if (said.self !== undefined && mx === undefined) throw new UsageError('--self belongs to --mx: type --mx DOMAIN')
-  if (said.interval !== undefined && wait === undefined) {
-    throw new UsageError('--interval belongs to --wait: type --wait DUR')
-  }
-  const servers = mx === undefined ? words[0] : undefined
-  const names = mx === undefined ? words.slice(1) : words
-  const line = names.length === 0 ? said : { ...said, names }
-  const place = (word: string): Place => {
-    const profile = profiles.get(word)
-    const options = settled(line, profile?.said ?? {}, top)
-    const target = { ...serverOf(profile?.server ?? word, options.port), ...(profile === undefined ? {} : { word }) }
-    return { target, isMx: false, profile, options }
-  }
-  if (all) {
-    if (servers !== undefined) throw new UsageError(`--all asks every profile: leave "${words.join(' ')}" out`)
-    if (profiles.size === 0)
-      throw new UsageError('--all: no profile is there; a configuration has them: [servers.NAME]')
-    return [...profiles.keys()].map(place)
-  }
-  if (mx !== undefined) {
-    const options = settled(line, top)
-    return [{ target: serverOf(mx, options.port), isMx: true, profile: undefined, options }]
-  }
-  if (servers === undefined) throw new UsageError('no server given: type etrn SERVER [NAME ...], or etrn --help')
-  return withoutRepeats(servers.split(',').map(place))
+function namesAreTyped({ said, words }: CommandLine): boolean {
+  const isUnit = [...ROWS].some(([name, { unit }]) => unit === 'names' && name in said)
+  return isUnit || words.length > (said.mx === undefined ? 1 : 0)
 }
 
-function withoutRepeats(places: readonly Place[]): Place[] {
-  const key = ({ target, profile }: Place): string =>
-    profile?.source ?? JSON.stringify([target.host, target.port, target.isImplicitTls, target.user])
-  return places.filter((place, index) => places.findIndex((other) => key(other) === key(place)) === index)
-}
-
-/** A login belongs to one server, and an unsigned DNS must not say which. */
-function checkLogin({ said }: CommandLine, places: readonly Place[], environment: string | undefined): void {
-  const isSaid = [...ROWS].some(([name, { where }]) => where === 'profile' && name in said)
-  const isInUrl = places.some(({ target, profile }) => profile === undefined && target.user !== undefined)
-  const takesEnvironment = places.some(({ options }) => {
-    const hasSource = options['password-file'] !== undefined || options['password-command'] !== undefined
-    return environment !== undefined && options.user !== undefined && !hasSource
+/** Whoever typed options of a server's may have typed the wrong ones. */
+function optionsAreTyped(said: Layer): boolean {
+  return [...ROWS].some(([name, { where, unit }]) => {
+    return name in said && unit !== 'names' && (where === undefined || where === 'profile')
   })
-  if (!isSaid && !isInUrl && !takesEnvironment) return
-  if (places.length > 1) throw new UsageError('a login belongs to one server: ask the others in a run of their own')
-  const [first] = places
-  const { 'tls-name': name, 'tls-fingerprint': pin } = first?.options ?? {}
-  if (first?.isMx && name === undefined && pin === undefined)
-    throw new UsageError(
-      'with --mx a login needs --tls-name or --tls-fingerprint too, since anybody could answer for the DNS',
-    )
-}
-
-/** Puts the profile in front of what is wrong with it. */
-async function blaming<T>(profile: Profile | undefined, said: Layer, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    if (profile === undefined || !(error instanceof UsageError)) throw error
-    // Whoever typed options of this server's may have typed the wrong ones.
-    const isTyped = [...ROWS].some(([name, { where }]) => where === undefined && name in said)
-    const exitStatus = error.exitStatus === EXIT.USAGE && !isTyped ? EXIT.CONFIG : error.exitStatus
-    throw new UsageError(`${profile.source}: ${error.message}`, exitStatus, error)
-  }
 }
 
 /** What holds for every session with one server. */
 function settingsOf(options: Options, own: string | undefined, isMx: boolean): Request['settings'] {
-  const { ipv4, ipv6, helo } = options
+  const { ipv4, ipv6 } = options
+  const helo = options.helo?.replace(/\.$/, '')
   if (ipv4 && ipv6) throw new UsageError('-4 and -6 exclude each other: type one of them, or none for both')
   const self = [own, helo, ...options.self].flatMap((name) => name?.toLowerCase() ?? [])
   return {
     helo: helo ?? own,
-    self: isMx ? self : [],
+    self: isMx ? [...new Set(self)] : [],
     local: options.interface,
     family: ipv4 ? 4 : ipv6 ? 6 : undefined,
     timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
@@ -143,41 +105,50 @@ function settingsOf(options: Options, own: string | undefined, isMx: boolean): R
 
 /**
  * Reads the names of a place, in the order: words, --subdomains, --queue, --names-from; else the domain of --mx, else this host's
- * own name (RFC 1985, section 6). Standard input can be read only once: what several places have in common is read once.
+ * own name (RFC 1985, section 6). A file is read once, since standard input can be, and a place's list is another's where both say
+ * the same.
  */
 function entryReader({
   input,
   warn,
   signal,
 }: Around): (options: Options, domain?: string) => Promise<readonly Entry[]> {
-  const known = new Map<string, Promise<Entry[]>>()
-  const read = async (options: Options, domain?: string): Promise<Entry[]> => {
-    const rules = { allowWide: options['allow-wide'] }
+  const files = once(async (file: string, allowWide: boolean) => {
+    const text = file === '-' ? streamText(input, signal) : readText('--names-from', file, signal)
+    return namesOf(await text, file === '-' ? 'standard input' : file, { allowWide })
+  })
+  const owns = once(async (allowWide: boolean) => {
+    const own = await ownName()
+    if (own === undefined) throw nameless()
+    warn(`no name given: asking for ${own}`)
+    return nodeName(own, { allowWide })
+  })
+  const lists = once(async (options: Options, domain?: string) => {
+    const { 'names-from': from, 'allow-wide': allowWide } = options
     const named = await namesIn(options)
-    const listed = await Promise.all(
-      options['names-from'].map(async (file) => {
-        if (file === '-') return namesOf(await streamText(input, signal), 'standard input', rules)
-        return namesOf(await readText('--names-from', file, signal), file, rules)
-      }),
-    )
-    const entries: Entry[] = [...named, ...listed.flat()]
+    const listed = await Promise.all([...new Set(from)].map(async (file) => files(file, allowWide)))
+    const entries = [...named, ...listed.flat()]
     if (entries.length > 0) return withoutDuplicates(entries)
-    const own = domain ?? (await ownName())
+    if (domain !== undefined) return [await nodeName(domain, { allowWide })]
     // There is enough to be looked at without a name.
-    if (own === undefined && options.check) return []
-    if (own === undefined) {
-      throw new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")
-    }
-    if (domain === undefined) warn(`no name given: asking for ${own}`)
-    return [await nodeName(own, rules)]
+    return options.check && (await ownName()) === undefined ? [] : [await owns(allowWide)]
+  })
+  return async (options, domain) => lists(options, domain)
+}
+
+/** The same answer to the same question. */
+function once<A extends readonly unknown[], T>(work: (...args: A) => Promise<T>): (...args: A) => Promise<T> {
+  const known = new Map<string, Promise<T>>()
+  return async (...args) => {
+    const key = JSON.stringify(args)
+    const answer = known.get(key) ?? work(...args)
+    known.set(key, answer)
+    return answer
   }
-  return async (options, domain) => {
-    const { names, subdomains, queue, 'names-from': files, 'allow-wide': isWide } = options
-    const key = JSON.stringify([names, subdomains, queue, files, isWide, domain])
-    const entries = known.get(key) ?? read(options, domain)
-    known.set(key, entries)
-    return entries
-  }
+}
+
+function nameless(): UsageError {
+  return new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")
 }
 
 async function namesIn({ names, subdomains, queue, 'allow-wide': allowWide }: Options): Promise<NodeName[]> {

@@ -50,10 +50,10 @@ export type Run = { readonly servers: readonly ServerReport[]; readonly exitStat
 export async function run(requests: readonly Request[], o: RunOptions): Promise<Run> {
   const failure = await withOwn(requests, o)
   const limit = pLimit(o.jobs)
-  const session: Session = { ...o, began: performance.now(), turn: (work) => limit(work) }
+  const context: Context = { ...o, began: performance.now(), turn: (work) => limit(work) }
   const reports = await Promise.all(
     requests.map(async (request) => {
-      const found = failure === undefined ? await asked(request, session) : [failed(request, failure, session)]
+      const found = failure === undefined ? await asked(request, context) : [failed(request, failure, context)]
       return found.map((report) => ({ ...report, names: inOrder(request.entries, report.names) }))
     }),
   )
@@ -61,7 +61,7 @@ export async function run(requests: readonly Request[], o: RunOptions): Promise<
   return { servers, exitStatus: combined(servers.flatMap(exitStatusesOf)) }
 }
 
-type Session = RunOptions & Pick<PersistOptions, 'began' | 'turn'>
+type Context = RunOptions & Pick<PersistOptions, 'began' | 'turn'>
 
 /** Waits for this host's own mail server, if that is wanted; what went wrong. */
 async function withOwn(requests: readonly Request[], o: RunOptions): Promise<SessionError | undefined> {
@@ -77,9 +77,9 @@ async function withOwn(requests: readonly Request[], o: RunOptions): Promise<Ses
   }
 }
 
-async function asked(request: Request, o: Session): Promise<ServerReport[]> {
+async function asked(request: Request, o: Context): Promise<ServerReport[]> {
   const { server, settings, patience } = request
-  const names = namesIn(request)
+  const names = nodesIn(request)
   const ask = async (host: Server): Promise<ServerReport> => {
     const { signal, began, turn, trace, onResult } = o
     const report = await persist(host, names, { ...settings, patience, signal, began, turn, trace, onResult })
@@ -90,10 +90,13 @@ async function asked(request: Request, o: Session): Promise<ServerReport[]> {
   try {
     const found = await lookedUp(request, o)
     for (const one of found.leftOut) o.warn(`left out: ${inWords(one)}`)
-    if (!found.isAmong && found.asked.length > 0) o.warn(`no MX of ${server.word} is this host; behind NAT say --self`)
     const reports = await Promise.all(found.asked.map(async (host) => ask({ ...server, word: host, host })))
     const ourselves = reports.filter(isThisSite).map((report) => ({ host: report.server.host, reason: 'this site' }))
     for (const one of ourselves) o.warn(`left out: ${inWords(one)}`)
+    if (!found.isAmong && ourselves.length === 0 && reports.length > 0) {
+      const known = settings.self.length === 0 ? '' : ` (it is known as ${settings.self.join(', ')})`
+      o.warn(`no MX of ${server.word} is this host; behind NAT say --self${known}`)
+    }
     if (reports.length > ourselves.length) return reports.filter((report) => !isThisSite(report))
     throw nobodyLeft([...found.leftOut, ...ourselves])
   } catch (error) {
@@ -103,7 +106,7 @@ async function asked(request: Request, o: Session): Promise<ServerReport[]> {
 }
 
 /** The mail exchangers; within --retry-for every failure of the DNS is tried again. */
-async function lookedUp({ server, settings, patience }: Request, o: Session): Promise<Exchangers> {
+async function lookedUp({ server, settings, patience }: Request, o: Context): Promise<Exchangers> {
   const { exchangersOf } = await import('./mx.js')
   for (let failures = 1; ; failures++) {
     try {
@@ -134,8 +137,8 @@ function isThisSite({ error }: ServerReport): boolean {
 }
 
 /** The report where no session could be had. */
-function failed(request: Request, error: SessionError, o: Session): ServerReport {
-  const outcome = outcomeWithout(error)
+function failed(request: Request, error: SessionError, o: Context): ServerReport {
+  const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeWithout(error)
   const report = {
     server: request.server,
     ...{ address: null, tls: null, greeting: null, extensions: null },
@@ -143,13 +146,13 @@ function failed(request: Request, error: SessionError, o: Session): ServerReport
     elapsedMs: Math.round(performance.now() - o.began),
     error,
     isBlind: false,
-    names: namesIn(request).map((name) => resultWithout(name, outcome)),
+    names: nodesIn(request).map((name) => resultWithout(name, outcome)),
   }
   o.onReport(report)
   return report
 }
 
-function namesIn({ entries }: Request): NodeName[] {
+function nodesIn({ entries }: Request): NodeName[] {
   return entries.filter((entry) => typeof entry === 'string')
 }
 

@@ -41,9 +41,16 @@ export class Secrets {
     this.#texts.sort((a, b) => b.length - a.length)
   }
 
+  /** The text without secrets, in any case of letters, since keywords are put into capitals. */
   hide(text: string): string {
-    return this.#texts.reduce((rest, secret) => rest.replaceAll(secret, '****'), text)
+    let shown = text
+    for (const secret of this.#texts) {
+      shown = shown.replace(new RegExp(escaped(secret), 'gi'), '****')
+      if (shown.endsWith(CUT)) shown = withoutBeginning(shown, secret)
+    }
+    return shown
   }
+
   #shown(event: Shown): Shown {
     const hide = (text: string): string => this.hide(text)
     if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: hide(event.text) }
@@ -56,4 +63,20 @@ export class Secrets {
     if (event.type !== 'received') return event
     return { ...event, reply: { ...event.reply, lines: event.reply.lines.map(hide), text: hide(event.reply.text) } }
   }
+}
+
+/** How a text ends that was too long */
+const CUT = '...'
+
+/** A text may have been cut within a secret. */
+function withoutBeginning(text: string, secret: string): string {
+  const end = text.slice(0, -CUT.length).toLowerCase()
+  for (let length = secret.length - 1; length >= CHARACTERS; length--) {
+    if (end.endsWith(secret.slice(0, length).toLowerCase())) return `${text.slice(0, -CUT.length - length)}****${CUT}`
+  }
+  return text
+}
+
+function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
 }

@@ -13,20 +13,9 @@ export type Target = Pick<Server, 'word' | 'host' | 'port' | 'isImplicitTls'> & 
 const PORTS = { smtp: 25, smtps: 465 } as const
 
 /**
- * The servers of a SERVER word: `host`, `host:port`, `192.0.2.1`, `[2001:db8::1]:port`, `smtp://host[:port]`, `smtps://host`,
- * several with commas; `port` is for those that name none. Throws UsageError.
+ * The server of a word: `host`, `host:port`, `192.0.2.1`, `[2001:db8::1]:port`, `smtp://host[:port]`, `smtps://host`; `port` is for
+ * one that names none. Throws UsageError.
  */
-export function serversOf(words: string, port?: number): Target[] {
-  const servers = words.split(',').map((word) => serverOf(word, port))
-  return servers.filter(
-    (s, index) =>
-      servers.findIndex(
-        (t) => t.host === s.host && t.port === s.port && t.isImplicitTls === s.isImplicitTls && t.user === s.user,
-      ) === index,
-  )
-}
-
-/** One server. Throws UsageError. */
 export function serverOf(word: string, port?: number): Target {
   try {
     const { scheme, user, host, port: own } = parts(word)
@@ -39,7 +28,7 @@ export function serverOf(word: string, port?: number): Target {
     }
   } catch (error) {
     if (!(error instanceof Error)) throw error
-    const shown = printable(word.replace(/(\/\/[^:@]*):.*@/s, '$1:****@'))
+    const shown = printable(word.replace(/(\/\/[^:]*):.*@/s, '$1:****@'))
     throw new UsageError(`server "${shown}": ${error.message}`)
   }
 }

@@ -14,7 +14,7 @@ import type { TlsLevel, TlsPolicy } from './smtp/tls.js'
  * UsageError.
  */
 export async function trusted(target: Target, options: Options, sources: PasswordSources): Promise<Server> {
-  const policy = await policyOf(options)
+  const policy = await policyOf(options, sources.signal)
   const credentials = await credentialsOf(target, options, sources)
   const level = levelOf(target, { ...policy, level: options.tls }, credentials !== undefined)
   return { ...target, tls: { ...policy, level }, credentials }
@@ -36,36 +36,40 @@ export function levelOf(target: Target, said: Said, hasLogin: boolean): TlsLevel
   }
   if (target.isImplicitTls) return 'verify'
   const isChecked = fingerprint !== undefined || ca !== undefined || name !== undefined
-  return level ?? (isChecked || (hasLogin && !isThisHost(target.host)) ? 'verify' : 'may')
+  return level ?? (isChecked || (hasLogin && !isLoopback(target.host)) ? 'verify' : 'may')
 }
 
-function isThisHost(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 
-async function policyOf(options: Options): Promise<Omit<TlsPolicy, 'level'>> {
+async function policyOf(options: Options, signal: AbortSignal): Promise<Omit<TlsPolicy, 'level'>> {
   const { 'tls-ca': ca, 'tls-cert': cert, 'tls-key': key, 'tls-name': name } = options
   if (cert === undefined && key !== undefined) throw new UsageError('--tls-key belongs to --tls-cert: type both')
   return {
     fingerprint: options['tls-fingerprint'],
     name,
-    ca: ca === undefined ? undefined : await certificate('--tls-ca', ca),
-    ...(cert === undefined ? { cert: undefined, key: undefined } : await identity(cert, key)),
+    ca: ca === undefined ? undefined : await certificate('--tls-ca', ca, signal),
+    ...(cert === undefined ? { cert: undefined, key: undefined } : await identity(cert, key, signal)),
     minVersion: options['tls-min'] ?? 'TLSv1.2',
   }
 }
 
-async function certificate(option: string, file: string): Promise<string> {
+async function certificate(option: string, file: string, signal: AbortSignal): Promise<string> {
   const { X509Certificate } = await import('node:crypto')
-  return pem(option, file, (text) => new X509Certificate(text))
+  return pem(option, file, signal, (text) => new X509Certificate(text))
 }
 
 /** The client's own certificate and its key, which fit together. */
-async function identity(certFile: string, keyFile: string | undefined): Promise<{ cert: string; key: string }> {
+async function identity(
+  certFile: string,
+  keyFile: string | undefined,
+  signal: AbortSignal,
+): Promise<{ cert: string; key: string }> {
   const { createPrivateKey, X509Certificate } = await import('node:crypto')
   const option = keyFile === undefined ? '--tls-cert' : '--tls-key'
-  const cert = await certificate('--tls-cert', certFile)
-  const key = await pem(option, keyFile ?? certFile, createPrivateKey)
+  const cert = await certificate('--tls-cert', certFile, signal)
+  const key = await pem(option, keyFile ?? certFile, signal, createPrivateKey)
   if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
     const { createSecureContext } = await import('node:tls')
     checkedPem(option, keyFile ?? certFile, () => createSecureContext({ cert, key }))
@@ -74,8 +78,13 @@ async function identity(certFile: string, keyFile: string | undefined): Promise<
   throw new UsageError(`${option} ${keyFile ?? certFile}: the key is not that of the certificate`, EXIT.NOINPUT)
 }
 
-async function pem(option: string, file: string, check: (text: string) => unknown): Promise<string> {
-  const text = await readText(option, file)
+async function pem(
+  option: string,
+  file: string,
+  signal: AbortSignal,
+  check: (text: string) => unknown,
+): Promise<string> {
+  const text = await readText(option, file, signal)
   checkedPem(option, file, () => check(text))
   return text
 }

@@ -38,7 +38,10 @@ export async function checkWayBack(
   }
   await timed('own port 25', async () => ownServer(limits))
   const nodes = [...new Set(names.flatMap(nodeIn))]
-  for (const node of nodes.slice(0, NAMES_LOOKED_UP)) await timed(node, async () => wayTo(node, ends, limits))
+  for (const node of nodes.slice(0, NAMES_LOOKED_UP)) {
+    if (limits.signal.aborted) return steps
+    await timed(node, async () => wayTo(node, ends, limits))
+  }
   const more = nodes.length - NAMES_LOOKED_UP
   if (more > 0) await timed('names', async () => Promise.resolve({ ok: null, text: `${more} more were not looked up` }))
   return steps
@@ -47,11 +50,14 @@ export async function checkWayBack(
 /** What is known of the sessions: this host's addresses as the servers see them, and their own. */
 export type Ends = { readonly seenAs: readonly string[]; readonly servers: readonly string[] }
 
+/** Of a greeting that people read */
+const GREETING_CHARACTERS = 200
+
 type Found = Pick<Step, 'ok' | 'text'> & { readonly advice?: string }
 
 async function ownServer(limits: Limits): Promise<Found> {
   try {
-    return { ok: true, text: await ownGreeting(limits) }
+    return { ok: true, text: (await ownGreeting(limits)).slice(0, GREETING_CHARACTERS) }
   } catch (error) {
     if (!(error instanceof StepError)) throw error
     return { ok: false, text: error.message, advice: 'start the mail server; --wait-local waits for it' }
@@ -75,8 +81,10 @@ async function wayTo(node: string, { seenAs, servers }: Ends, limits: Limits): P
     const areOwn = await Promise.all(all.map(async (address) => seenAs.includes(address) || isThisHost(address)))
     const own = all.find((_, index) => areOwn[index])
     if (own !== undefined) {
-      const kind = isPrivate(own) ? ', a private address: nobody reaches it from outside' : ''
-      return { ok: true, text: `${text}: ${own} is this site${kind}` }
+      const isHidden = isPrivate(own) && servers.some((address) => !isPrivate(address))
+      if (!isHidden) return { ok: true, text: `${text}: ${own} is this site` }
+      const found = `${text}: ${own} is this site, but a private address`
+      return { ok: null, text: found, advice: 'the server reaches it only from within the same network' }
     }
     if (all.length > 0 && all.every((address) => servers.includes(address)))
       return { ok: null, text: `${text}: the server itself, which has to have a route of its own to this site` }

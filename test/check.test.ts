@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { etrn } from './command.js'
 import { type Answer, nameServer } from './name-server.js'
 import { isInNamespace } from './namespace.js'
-import { BYE, close, type Conversation, HELLO, scripted, scriptedAt, type Step } from './server.js'
+import { BYE, close, type Conversation, HELLO, scripted, scriptedAt, silence, type Step } from './server.js'
 import { AT_SITE, makeSite, resolver, WORLD } from './site.js'
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url))
@@ -51,7 +51,7 @@ const summary = (steps: readonly Looked[] = []): string[] =>
 
 if (isInNamespace(import.meta.url)) {
   makeSite()
-  const [ONE, TWO] = WORLD
+  const [ONE, TWO, THREE] = WORLD
   const zone = async (t: TestContext, answers: Readonly<Record<string, Answer>> = {}): Promise<void> => {
     resolver(ONE)
     await nameServer(t, answers, ONE)
@@ -77,7 +77,7 @@ if (isInNamespace(import.meta.url)) {
         if (done.servers[0] !== undefined) more(done.servers[0])
       })
     const UP = ['+ resolve', '+ connect', '+ greeting', '+ EHLO']
-    looks('a server with ETRN', [...HELLO, ...BYE], [], 0, [...UP, '+ address', '- TLS', '- AUTH', '+ ETRN'])
+    looks('a server with ETRN', [...HELLO, ...BYE], [], 0, [...UP, '- address', '- TLS', '- AUTH', '+ ETRN'])
     looks(
       'one without',
       ['S: 220 mx ESMTP Exim 4.96 Tue, 24 Nov 2026', 'C: EHLO gw.site.example', 'S: 250 mx', ...BYE],
@@ -90,7 +90,7 @@ if (isInNamespace(import.meta.url)) {
       },
     )
     looks('closed at once', [close], [], 75, ['+ resolve', '+ connect', 'x greeting'])
-    looks('refused', ['S: 554 go away', ...BYE], [], 69, ['+ resolve', '+ connect', '+ greeting', 'x greeting'])
+    looks('refused', ['S: 554 go away', ...BYE], [], 69, ['+ resolve', '+ connect', 'x greeting'])
     looks(
       'the address that the server sees',
       [
@@ -123,7 +123,7 @@ if (isInNamespace(import.meta.url)) {
       [...TLS, certificate('self'), ...AGAIN],
       [],
       0,
-      [...SECURE, '- certificate', '+ EHLO', '+ address', '- AUTH', '+ ETRN'],
+      [...SECURE, '- certificate', '+ EHLO', '- address', '- AUTH', '+ ETRN'],
       ({ tls, steps }) => {
         assert.deepEqual(tls?.certificate?.names, ['mx.example', '127.0.0.1'])
         assert.match(tls.certificate.problem ?? '', /signed by itself alone/)
@@ -139,7 +139,7 @@ if (isInNamespace(import.meta.url)) {
       [...TLS, certificate('mx'), ...AGAIN],
       ['--tls-ca', path('ca.pem')],
       0,
-      [...SECURE, '+ certificate', '+ EHLO', '+ address', '- AUTH', '+ ETRN'],
+      [...SECURE, '+ certificate', '+ EHLO', '- address', '- AUTH', '+ ETRN'],
       ({ tls }) => assert.equal(tls?.certificate?.problem, null),
     )
     looks(
@@ -147,14 +147,20 @@ if (isInNamespace(import.meta.url)) {
       [...TLS, { ...(certificate('expired') as { tls: object }), fails: true }],
       ['--tls-ca', path('ca.pem')],
       76,
-      [...UP, 'x TLS'],
-      ({ steps }) => assert.match(steps.at(-1)?.text ?? '', /expired/),
+      [...UP, '+ TLS', 'x certificate'],
+      ({ steps, tls }) => {
+        assert.match(
+          steps.at(-1)?.text ?? '',
+          /^for mx\.example, 127\.0\.0\.1; .*; valid to 2020-01-02; the certificate expired/,
+        )
+        assert.match(tls?.certificate?.problem ?? '', /expired/)
+      },
     )
     const LOGIN = ['--user', 'site', '--password-file', path('README.md'), '--auth', 'PLAIN']
     const AUTH: Step[] = ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250-mx', 'S: 250-AUTH PLAIN', 'S: 250 ETRN']
     const password = readFileSync(path('README.md'), 'utf8').split('\n')[0] ?? ''
     const plain = `C: AUTH PLAIN ${Buffer.from(`\0site\0${password}`).toString('base64')}` as const
-    looks('a login', [...AUTH, plain, 'S: 235 ok', ...BYE], LOGIN, 0, [...UP, '+ AUTH', '+ address', '- TLS', '+ ETRN'])
+    looks('a login', [...AUTH, plain, 'S: 235 ok', ...BYE], LOGIN, 0, [...UP, '+ AUTH', '- address', '- TLS', '+ ETRN'])
     looks(
       'a login that fails',
       [...AUTH, plain, `S: 535 no ${password}`, ...BYE],
@@ -255,6 +261,71 @@ if (isInNamespace(import.meta.url)) {
     })
   })
 
+  test('a bad line of a list: 65, and its place in the JSON', async (t) => {
+    await zone(t)
+    const server = await scripted(t, [...HELLO, ...BYE])
+    const args = ['--check', '--json', '--helo', 'gw.site.example', '--names-from', '-', `127.0.0.1:${server.port}`]
+    const { stdout, status } = await etrn(args, { input: 'a.example\na b\n' })
+    const { servers } = JSON.parse(stdout) as { servers: { names: { name: string; outcome: string | null }[] }[] }
+    assert.equal(status, 65)
+    assert.deepEqual(
+      servers[0]?.names.map(({ name, outcome }) => [name, outcome]),
+      [
+        ['a.example', null],
+        ['a b', 'rejected'],
+      ],
+    )
+  })
+  test('a NAT that leads back to this site is no failure, as little as in a real run', async (t) => {
+    await zone(t, {
+      'MX site.example': {
+        mx: [
+          [10, 'mx1.site.example'],
+          [20, 'mx2.site.example'],
+        ],
+      },
+      'A mx1.site.example': { addresses: [TWO] },
+      'A mx2.site.example': { addresses: [THREE] },
+    })
+    await scriptedAt(t, { host: TWO, port: 2500 }, ['S: 220 gw.site.example ESMTP', ...BYE])
+    await scriptedAt(t, { host: THREE, port: 2500 }, [...HELLO, ...BYE])
+    const args = ['--check', '--mx', 'site.example', '-p', '2500', '--helo', 'gw.site.example.']
+    const { stdout, status } = await etrn(args, { through: AT_SITE })
+    assert.equal(status, 0)
+    assert.match(stdout, /^ {2}-- greeting .* this is gw\.site\.example, this site itself$/m)
+  })
+  test('--max-time and signals end the way back as well', async (t) => {
+    await zone(t, Object.fromEntries(['a', 'b', 'c'].map((name) => [`MX ${name}.example`, { silent: true as const }])))
+    const server = await scripted(t, [...HELLO, ...BYE], [...HELLO, ...BYE])
+    const args = ['--check', '--helo', 'gw.site.example', '--json', '-v', `127.0.0.1:${server.port}`]
+    const names = ['a.example', 'b.example', 'c.example']
+    const timed = await etrn(['--max-time', '1s', ...args, ...names])
+    assert.equal((JSON.parse(timed.stdout) as Document).wayBack.length, 2)
+    const run = await etrn([...args, ...names], {
+      onStderr: (said, child) => {
+        if (said.includes('C: QUIT')) child.kill('SIGTERM')
+      },
+    })
+    assert.deepEqual([run.signal, (JSON.parse(run.stdout) as Document).exitStatus], ['SIGTERM', 143])
+  })
+  test('what a server shows of our address: the last one counts, in any form', async (t) => {
+    await zone(t)
+    const hello = (line: string): Conversation => [
+      'S: 220 mx',
+      'C: EHLO gw.site.example',
+      `S: 250-${line}`,
+      'S: 250 ETRN',
+      ...BYE,
+    ]
+    const server = await scripted(
+      t,
+      hello('mx Hello [127.0.0.1] [203.0.113.7]'),
+      hello('mx Hello [IPv6:2001:DB8:0:0:0:0:0:1]'),
+    )
+    assert.equal((await check(server.port)).servers[0]?.seenAs, '203.0.113.7')
+    assert.equal((await check(server.port)).servers[0]?.seenAs, '2001:db8::1')
+  })
+
   test('as text: a line a step, ticks where the terminal has them', async (t) => {
     await zone(t)
     const server = await scripted(t, [...HELLO, ...BYE], [...HELLO, ...BYE], [...HELLO, ...BYE])
@@ -268,7 +339,7 @@ if (isInNamespace(import.meta.url)) {
   ✔ connect N ms  127.0.0.1, from 127.0.0.1
   ✔ greeting N ms  mx.example ESMTP
   ✔ EHLO N ms  ETRN
-  ✔ address                127.0.0.1 is a private address
+  – address                127.0.0.1 is a private address
   – TLS                    not offered: everything goes in clear
   – AUTH                   no login is given; none is offered
   ✔ ETRN                   listed
@@ -279,16 +350,22 @@ Nothing was asked of the queue: whether a name is served, only ETRN tells.
 `,
     )
     assert.match((await etrn(args)).stdout, /^ {2}ok resolve .*[^]*^ {2}NO own port 25/m)
-    assert.equal(
-      (await etrn(['-q', ...args])).stdout,
-      'the way back: own port 25: 127.0.0.1 port 25: connection refused\n',
-    )
+    assert.equal((await etrn(['-q', ...args])).stdout, '')
+    const away = ['--check', '127.0.0.1:1', '#q']
+    assert.equal((await etrn(['-q', ...away])).stdout, '127.0.0.1:1: connect: 127.0.0.1 port 1: connection refused\n')
+    assert.equal((await etrn(['-qq', ...away])).stdout, '')
   })
 
   suite('--wait-local', () => {
     const asked: Conversation = [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE]
     const wait = async (port: number, time: string, ...more: string[]) =>
       etrn(['--wait-local', time, '--helo', 'gw.site.example', ...more, `127.0.0.1:${port}`, 'site.example'])
+    test('one address greets, the other is silent: nobody waits for it', { timeout: 50_000 }, async (t) => {
+      const server = await scripted(t, asked)
+      await scriptedAt(t, { host: '127.0.0.1', port: 25 }, ['S: 220 gw', ...BYE])
+      await scriptedAt(t, { host: '::1', port: 25, isLoose: true }, [silence])
+      assert.equal((await wait(server.port, '60s')).status, 0)
+    })
     test("until this host's own server greets with 220", async (t) => {
       const server = await scripted(t, asked)
       const own = await scriptedAt(

@@ -417,6 +417,24 @@ suite('at a terminal', { concurrency: true }, () => {
   onTerminal('what is waited for is shown', 'cols 80 rows 24', true)
   onTerminal('not under -q', 'cols 80 rows 24', false, '-v --color never 2>/dev/null')
   onTerminal('a terminal of no columns, as serial lines have', 'cols 0 rows 0', false)
+  test(
+    "^C ends it by that signal while the spinner turns, so that a shell's loop stops",
+    { skip: script ? false : 'no script(1) here' },
+    async (t) => {
+      const server = await scripted(t, ['S: 421 later', ...BYE])
+      const etrn = `${BIN} --retry-for 5m 127.0.0.1:${server.port} ${HELO.join(' ')} site.example`
+      const loop = `stty cols 80 rows 24; for i in 1 2; do ${etrn}; echo round $i; done; echo end`
+      const child = spawn('script', ['-qec', `bash -c '${loop}'`, '/dev/null'], { env: { PATH: process.env['PATH'] } })
+      let shown = ''
+      child.stdout.on('data', (octets: Buffer) => {
+        if (!shown.includes('again at') && octets.includes('again at')) child.stdin.write('\x03')
+        shown += octets.toString()
+      })
+      await once(child, 'close')
+      assert.match(shown, /greeting: 421 later/)
+      assert.doesNotMatch(shown, /round 1|end/)
+    },
+  )
 })
 
 suite('streams and surroundings', { concurrency: true }, () => {

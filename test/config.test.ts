@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, constants, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { type CommandOptions, etrn, etrnJson, type Finished } from './command.js'
+import { BIN, type CommandOptions, etrn, etrnJson, type Finished } from './command.js'
 import { BYE, type Conversation, HELLO, scripted } from './server.js'
 
 const asked = (...names: string[]): Conversation => [
@@ -97,7 +98,10 @@ suite('profiles', { concurrency: true }, () => {
     const run = await etrn(['--config', config, 'isp'])
     assert.deepEqual([run.status, run.stderr], [0, ''])
   })
-  test('ETRN_PASSWORD is for one server only', async (t) => {
+  test('ETRN_PASSWORD is for one server only, wherever the users stand', async (t) => {
+    const urls = '[servers.a]\nserver = "smtp://u@127.0.0.1:1"\n[servers.b]\nserver = "smtp://v@127.0.0.1:2"\n'
+    const all = await withConfig(t, urls, ['--all', '--queue', 'q'], { env: { ETRN_PASSWORD: 'secret' } })
+    assert.equal(all.status, 64)
     const toml =
       '[servers.a]\nserver = "a.invalid"\nuser = "u"\nnames = ["a.example"]\n[servers.b]\nserver = "b.invalid"\n'
     const run = await withConfig(t, toml, ['a,b', 'a.example'], { env: { ETRN_PASSWORD: 'secret' } })
@@ -161,7 +165,7 @@ suite('what is wrong', { concurrency: true }, () => {
     `\n\n[servers.isp]\n${SERVER}\nnmaes = ["a.example"]`,
     /:6: servers\.isp\.nmaes: unknown key; did you mean names\?/,
   )
-  refused(`[server.isp]\n${SERVER}`, /:1: server: unknown key; did you mean servers\?/)
+  refused(`[server.isp]\n${SERVER}`, /:1: server: unknown table; a profile is written \[servers\.server\]/)
   refused(
     `[servers]\nisp = { server = "mail.invalid", prot = 25 }`,
     /:2: servers\.isp\.prot: unknown key; did you mean port\?/,
@@ -173,7 +177,10 @@ suite('what is wrong', { concurrency: true }, () => {
   refused('timeout = 1979-05-27', /:1: timeout: a text/)
   refused('json = "yes"', /:1: json: true or false/)
   refused('quiet = true', /:1: quiet: 0, 1 or 2/)
-  refused('names = "a.example"', /:1: names: a list of texts; for example names = \["site\.example"\]/)
+  refused(
+    'names = "a.example"',
+    /:1: names: a list of texts, and not an empty one; for example names = \["site\.example"\]/,
+  )
   refused('names = []', /:1: names: a list of texts/)
   refused('mx = "site.example"', /:1: mx: this is said on the command line only/)
   refused('q = 1', /:1: q: unknown key/)
@@ -196,7 +203,7 @@ suite('what is wrong', { concurrency: true }, () => {
   refused('__proto__ = 1', /:1: __proto__: unknown key/)
   refused('a = 1\na = 2', /:2: this is not TOML: /)
   refused(`[servers.isp]\n${SERVER}names = ["a..b"]`, /config\.toml: profile isp: name "a\.\.b": /, 78, ['isp'])
-  refused(`[servers.isp]\n${SERVER}`, /^etrn: .*profile isp: name "a\.\.b": /, 64, ['isp', '--queue', 'q', 'a..b'])
+  refused(`[servers.isp]\n${SERVER}`, /^etrn: name "a\.\.b": /, 64, ['isp', '--queue', 'q', 'a..b'])
   refused(`[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`, /profile isp: -4 and -6 exclude each other/)
   refused(
     `[servers.isp]\n${SERVER}tls-ca = "/nowhere.pem"`,
@@ -212,6 +219,29 @@ suite('what is wrong', { concurrency: true }, () => {
       [run.status, run.stderr],
       [66, 'etrn: configuration /nowhere/config.toml: there is no such file\n'],
     )
+  })
+  test('a pipe: its own text, and --max-time where nobody writes', async (t) => {
+    const fifo = join(folder(t), 'fifo')
+    execFileSync('mkfifo', [fifo])
+    const silent = await etrn(['--config', fifo, '--max-time', '1s', '127.0.0.1:1', 'a.example'], {
+      during: () => void openSync(fifo, constants.O_RDWR),
+    })
+    assert.deepEqual([silent.status, silent.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+    const shell = `exec "$0" --config <(echo 'quiet = 2'; sleep 0.2; echo 'port = 1') 127.0.0.1 a.example`
+    const { status, stdout, stderr } = spawnSync('bash', ['-c', shell, BIN], { encoding: 'utf8' })
+    assert.deepEqual([status, stdout, stderr], [75, '', ''])
+  })
+  test('a BOM is dropped', async (t) => {
+    assert.equal((await withConfig(t, '\ufeffquiet = 2\n', ['127.0.0.1:1', 'a.example'])).stderr, '')
+  })
+  test('a mistyped profile is told from a host', async (t) => {
+    const run = await withConfig(t, `[servers.isp]\n${SERVER}`, ['--max-time', '2s', 'ips', 'a.example'])
+    assert.match(run.stderr, /^ips is no profile \(there are: isp\): taking it for a host$/m)
+  })
+  test('--interval fits a wait that the profile has', async (t) => {
+    const toml = `[servers.isp]\nserver = "127.0.0.1:1"\nwait = "1s"\n`
+    assert.equal((await withConfig(t, toml, ['isp', 'a.example', '--interval', '1s'])).status, 75)
+    assert.equal((await withConfig(t, '', ['127.0.0.1:1', 'a.example', '--interval', '1s'])).status, 64)
   })
   test('/dev/null is no configuration at all', async () => {
     assert.equal((await etrn(['--config', '/dev/null', '127.0.0.1:1', 'a.example'])).status, 75)
@@ -252,7 +282,7 @@ suite('the usual places', { concurrency: true }, () => {
   const home = (t: TestContext, port: number, at: string): string => {
     const made = folder(t)
     mkdirSync(join(made, at, 'etrn'), { recursive: true })
-    const toml = `${TOP}[servers.isp]\nserver = "127.0.0.1:${port}"\nnames = ["a.example"]\n`
+    const toml = `${TOP}[servers.isp]\nserver = "127.0.0.1:${port}"\nnames = ["a.example"]\n[servers.backup]\nserver = "b.invalid"\n`
     writeFileSync(join(made, at, 'etrn', 'config.toml'), toml)
     return made
   }
@@ -277,7 +307,16 @@ suite('the usual places', { concurrency: true }, () => {
     const complete = async (...words: string[]): Promise<string> =>
       (await etrn(['--get-yargs-completions', 'etrn', ...words], { env, through: as(1000) })).stdout
     assert.equal(await complete('i'), 'isp\n')
-    assert.equal(await complete('isp,i'), 'isp,isp\n')
+    assert.equal(await complete('isp,'), 'isp,backup\n')
+    assert.equal(await complete('-k', 'i'), 'isp\n')
+    for (const elsewhere of [
+      ['isp', ''],
+      ['--mx', ''],
+      ['--mx', 'a.example', ''],
+      ['--all', ''],
+      ['--helo', 'i'],
+    ])
+      assert.doesNotMatch(await complete(...elsewhere), /^isp/m)
     assert.doesNotMatch(await complete('--tim'), /isp/)
   })
 })

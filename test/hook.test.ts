@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { suite, test } from 'node:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { parseCommandLine } from '../src/command-line.js'
-import { hook, type HookKind } from '../src/hook.js'
+import { type CommandLine, parseCommandLine } from '../src/command-line.js'
+import { type Given, hook, type HookKind } from '../src/hook.js'
 import { EXIT } from '../src/outcome.js'
+import { placesOf } from '../src/places.js'
 import { BIN, etrn } from './command.js'
 
 const KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const satisfies readonly HookKind[]
@@ -30,6 +34,16 @@ function commandIn(kind: HookKind, text: string): string {
   return found ?? assert.fail(text)
 }
 
+/** A line without a configuration. */
+function givenOf(line: CommandLine): Given {
+  return {
+    line,
+    places: placesOf(line, { top: {}, profiles: new Map() }, () => undefined),
+    files: [],
+    program: ['/node', '/etrn'],
+  }
+}
+
 suite('what a hook runs', { concurrency: true }, () => {
   for (const kind of ['pppd', 'ifupdown', 'networkmanager', 'cron'] as const)
     test(`${kind}: this very command line, by absolute paths`, async () => {
@@ -47,9 +61,10 @@ suite('what a hook runs', { concurrency: true }, () => {
     fc.assert(
       fc.property(fc.constantFrom('pppd', 'cron'), word, fc.array(word, { maxLength: 3 }), (kind, helo, names) => {
         const given = { queue: [helo, ...names] }
-        const line = { said: {}, words: ['mail.isp.example'], given }
-        const expected = given.queue.flatMap((queue) => ['--queue', queue])
-        const shown = words(commandIn(kind, hook(kind, line, ['/node', '/etrn'])))
+        const expected = given.queue.flatMap((queue) =>
+          queue.startsWith('-') ? [`--queue=${queue}`] : ['--queue', queue],
+        )
+        const shown = words(commandIn(kind, hook(kind, givenOf({ said: {}, words: ['mail.isp.example'], given }))))
         assert.deepEqual(shown.slice(kind === 'cron' ? 7 : 6, -1), expected)
       }),
       { numRuns: 50 },
@@ -72,9 +87,57 @@ suite('what a hook runs', { concurrency: true }, () => {
       /^ExecStart=.* --password-file \$\{CREDENTIALS_DIRECTORY\}\/file-7 mail\.isp\.example site\.example$/m,
     )
   })
+  test('a value that begins with a dash, and words that an option could take', async () => {
+    assert.match(await made('pppd', '--queue=-uucp'), / --queue=-uucp mail/)
+    const { stdout } = await etrn(['--hook', 'pppd', '-k', '--', 'true', 'a.example'])
+    assert.match(stdout, / --keep-going -- true a\.example /)
+  })
+  test('cron: a backslash before %', async () => {
+    const text = await made('cron', '--queue', 'a\\%b')
+    // What cron makes of it: \% is %, and \\ would leave the % alone.
+    assert.doesNotMatch(text, /\\\\%/)
+    assert.deepEqual(words(commandIn('cron', text)).slice(-4, -2), ['--queue', 'a\\%b'])
+  })
   test('systemd: its own signs stand for themselves', async () => {
     const text = await made('systemd', '--queue', 'a$b%c"d\\e;f')
     assert.match(text, /^ExecStart=.* --queue "a\$\$b%%c\\"d\\\\e;f" mail/m)
+  })
+})
+
+suite('with a configuration', { concurrency: true }, () => {
+  const withConfig = async (t: TestContext, toml: string, ...args: string[]): Promise<string> => {
+    const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    writeFileSync(join(folder, 'own.toml'), toml)
+    const run = await etrn(['--config', join(folder, 'own.toml'), ...args])
+    assert.equal(run.status, 0, run.stderr)
+    return run.stdout.replaceAll(folder, '/c')
+  }
+  const ISP = '[servers.isp]\nserver = "mail.isp.example"\nnames = ["site.example"]\n'
+  test('its times are not overridden', async (t) => {
+    const text = await withConfig(
+      t,
+      `wait-local = "30m"\n${ISP}retry-for = "1h"\nwait = "2h"\n`,
+      '--hook',
+      'pppd',
+      'isp',
+    )
+    assert.doesNotMatch(text, /--retry-for/)
+    assert.match(text, / --max-time 214m --config \/c\/own\.toml isp /)
+    assert.doesNotMatch(await withConfig(t, `max-time = "9h"\n${ISP}`, '--hook', 'pppd', '--all'), /--max-time/)
+  })
+  test('systemd: it is handed over, with what lies beside it, under the names that it has there', async (t) => {
+    const toml = `${ISP}user = "u"\npassword-file = "isp.password"\ntls-ca = "/etc/ssl/own.pem"\n`
+    const text = await withConfig(t, toml, '--hook', 'systemd', 'isp')
+    assert.match(text, /^LoadCredential=own\.toml:\/c\/own\.toml\nLoadCredential=isp\.password:\/c\/isp\.password$/m)
+    assert.match(text, /^# The user of this service has to be able to read \/etc\/ssl\/own\.pem$/m)
+    assert.match(text, /^ExecStart=.* --config \$\{CREDENTIALS_DIRECTORY\}\/own\.toml isp$/m)
+  })
+  test('one lock for what asks the same, and another for other names', async () => {
+    const lock = async (kind: HookKind, ...args: string[]): Promise<string> =>
+      /etrn-mail\.isp\.example-[0-9a-f]{8}/.exec(await made(kind, ...args))?.[0] ?? assert.fail()
+    assert.equal(await lock('pppd'), await lock('ifupdown'))
+    assert.notEqual(await lock('pppd'), await lock('pppd', '--queue', 'q'))
   })
 })
 
@@ -96,15 +159,23 @@ suite('what can not work there', { concurrency: true }, () => {
   refused(['--hook', 'cron'], /no server given/)
   refused(['--hook', 'cron', 'mx', 'a..b'], /name "a\.\.b"/)
   refused(['--hook', 'cron', 'mx', '--names-from', '-'], /a hook has no standard input/)
+  refused(['--hook', 'cron', 'mx', 'a.example', '--check'], /--hook and --check exclude each other/)
+  refused(
+    ['--hook', 'cron', 'a.example,b.example', 'n.example', '--user', 'u', '--password-file', 'f'],
+    /a login belongs to one server/,
+  )
+  refused(['--hook', 'cron', 'smtp://u@mx', 'a.example'], /in a hook nobody types a password/)
+  refused(['--hook', 'cron', 'mx', 'a.example', '-4', '-6'], /-4 and -6 exclude each other/)
+  refused(['--hook', 'systemd', 'mx', 'a.example', '--tls-ca', '/a\\'], /backslash/)
   refused(['--hook', 'cron', 'mx', 'a.example', '--user', 'u'], /in a hook nobody types a password/)
   refused(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control character in "\/.*a\\nb"/)
   refused(
     ['--hook', 'cron', 'mx', ...Array.from({ length: 60 }, (_, n) => `name-${n}.some.example`)],
-    /at most 990 characters/,
+    /at most 990 octets/,
   )
 })
 
 test('the line comes from its options, not from what they mean', async () => {
-  const { said, words: rest, given } = await parseCommandLine(['-p25', 'mx', '--timeout=1h30m', '--', 'a.example'])
-  assert.match(hook('cron', { said, words: rest, given }, ['/etrn']), /--port 25 --timeout 1h30m mx a\.example$/m)
+  const line = await parseCommandLine(['-p25', 'mx', '--timeout=1h30m', '--', 'a.example'])
+  assert.match(hook('cron', givenOf(line)), /--port 25 --timeout 1h30m mx a\.example$/m)
 })

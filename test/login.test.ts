@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { Secrets } from '../src/secrets.js'
 import { BIN, etrn, type Finished } from './command.js'
 import { BYE, type Conversation, scripted, type Step } from './server.js'
 
@@ -311,4 +312,16 @@ suite('where the password comes from', { concurrency: true }, () => {
       /^etrn: a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD\n$/,
     )
   })
+})
+
+suite('a secret is hidden', () => {
+  const hide = (text: string): string => new Secrets('hunter2.secret').hide(text)
+  test('in any case of letters, as EHLO keywords are put into capitals', () =>
+    assert.equal(hide('EHLO lists HUNTER2.SECRET, ETRN'), 'EHLO lists ****, ETRN'))
+  test('where a text was cut within it', () => {
+    assert.equal(hide('yyyhunter2.se...'), 'yyy****...')
+    assert.equal(hide('yyyhunt...'), 'yyy****...')
+    assert.equal(hide('a hun...'), 'a hun...')
+  })
+  test('its signs stand for themselves', () => assert.equal(hide('hunter2-secret'), 'hunter2-secret'))
 })

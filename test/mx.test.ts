@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
 import { type CommandOptions, etrn, type Finished } from './command.js'
 import { type Answer, nameServer } from './name-server.js'
@@ -55,7 +56,7 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout, /^mx2\.site\.example: site\.example: asked; [^\n]*\n$/)
       assert.equal(
         stderr,
-        'left out: mx1.site.example (it does not relay to this site)\nleft out: gw.site.example (this site)\n',
+        "left out: mx1.site.example (its preference, 5, is not behind this site's 10)\nleft out: gw.site.example (this site)\n",
       )
     })
     test('by an address alone', async (t) => {
@@ -78,11 +79,41 @@ if (isInNamespace(import.meta.url)) {
       ])
       assert.deepEqual([status, stderr], [0, 'left out: mx1.site.example (this site)\n'])
     })
+    test('--self has an address as well', async (t) => {
+      await at(t, TWO, asked())
+      const zone = site([10, 'mx1.site.example'], [20, 'mx2.site.example'])
+      const { stderr } = await run(t, zone, ['--self', ONE])
+      assert.equal(stderr, 'left out: mx1.site.example (this site)\n')
+    })
+    test("an own name in /etc/hosts, at Debian's 127.0.1.1", async (t) => {
+      await at(t, TWO, asked())
+      const hosts = readFileSync('/etc/hosts', 'utf8')
+      writeFileSync('/etc/hosts', `${hosts}127.0.1.1 primary.site.example\n`)
+      t.after(() => writeFileSync('/etc/hosts', hosts))
+      const { stderr } = await run(t, site([10, 'primary.site.example'], [20, 'mx2.site.example']))
+      assert.equal(stderr, 'left out: primary.site.example (this site)\n')
+    })
+    test('a login needs a name or a pin: anybody could answer for the DNS', async (t) => {
+      const login = ['--user', 'u', '--password-file', '/dev/null']
+      assert.equal((await run(t, {}, login)).status, 64)
+      // The password file is read next.
+      const pin = ['--tls-fingerprint', 'A'.repeat(64)]
+      assert.equal((await etrn(['--mx', 'site.example', ...login, ...pin], { through: AT_SITE })).status, 66)
+      assert.equal(
+        (await etrn(['--mx', 'site.example', ...login, '--tls-name', 'mx.example'], { through: AT_SITE })).status,
+        66,
+      )
+    })
+    test('a hundred at most', async (t) => {
+      const many = Array.from({ length: 120 }, (_, n): [number, string] => [10, `h${n}`])
+      const { stderr } = await run(t, site([5, 'gw.site.example'], ...many), ['--max-time', '5s'])
+      assert.match(stderr, /^left out: 21 more \(beyond the first 100\)$/m)
+    })
     test('equal preference does not relay to this site', async (t) => {
       await at(t, TWO, asked())
       const zone = site([10, 'gw.site.example'], [10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr } = await run(t, zone)
-      assert.match(stderr, /^left out: mx1\.site\.example \(it does not relay to this site\)$/m)
+      assert.match(stderr, /^left out: mx1\.site\.example \(its preference, 10, is not behind this site's 10\)$/m)
     })
     test('its lowest preference counts', async (t) => {
       await at(t, TWO, asked())
@@ -95,7 +126,10 @@ if (isInNamespace(import.meta.url)) {
       const { stdout, stderr, status } = await run(t, site([10, 'mx1.site.example'], [20, 'mx2.site.example']))
       assert.equal(status, 0)
       assert.match(stdout.split('\n').sort().join('\n'), /^mx1\.site\.example: .*\nmx2\.site\.example: /m)
-      assert.equal(stderr, 'no MX of site.example is this host; behind NAT say --self\n')
+      assert.equal(
+        stderr,
+        'no MX of site.example is this host; behind NAT say --self (it is known as gw.site.example)\n',
+      )
     })
     test('a NAT that leads back to oneself: by the greeting', async (t) => {
       await at(t, ONE, ['S: 220 GW.site.example ESMTP Postfix', ...BYE])
@@ -124,7 +158,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(status, 68)
       assert.match(
         stderr,
-        /nobody is left to ask: gw\.site\.example \(this site\), mx1\.site\.example \(it does not relay to this site\)/,
+        /nobody is left to ask: gw\.site\.example \(this site\), mx1\.site\.example \(its preference, 10, is not behind this site's 10\)/,
       )
     })
     test('other names than the domain', async (t) => {

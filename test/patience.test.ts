@@ -64,6 +64,7 @@ async function leaping(
   }
   const told: Result[] = []
   const pauses: number[] = []
+  mock.timers.reset()
   mock.timers.enable({ apis: ['setTimeout'] })
   t.after(() => mock.timers.reset())
   const done = await run([request], {
@@ -148,6 +149,77 @@ suite('--retry-for, with a clock that leaps', { concurrency: false }, () => {
     })
 })
 
+suite('--retry-for, with many names', { concurrency: false }, () => {
+  const names = Array.from({ length: 9 }, (_, n) => `n${n + 1}.example`)
+  const rounds = (reply: string, ...some: string[]): Conversation => asked(...some.flatMap((name) => ask(name, reply)))
+  test('a server that accepted one is asked for all the others, and no answer is lost', async (t) => {
+    const [first = '', ...rest] = names
+    const server = await scripted(
+      t,
+      [
+        ...HELLO,
+        ...([...ask(first, '250 OK'), ...rest.slice(0, 6).flatMap((n) => ask(n, '458 busy'))] as 'S:'[]),
+        ...BYE,
+      ],
+      rounds('458 busy', ...rest.slice(6)),
+      rounds('458 busy', ...rest.slice(0, 7)),
+      rounds('250 OK', ...rest.slice(7)),
+      rounds('250 OK', ...rest.slice(0, 7)),
+    )
+    const done = await leaping(t, server.port, names, { retryForMs: 3_600_000 })
+    await server.verify()
+    assert.deepEqual([done.exitStatus, done.servers[0]?.attempts], [0, 3])
+  })
+  test('where none was accepted, those that were not reached come first the next time', async (t) => {
+    const server = await scripted(
+      t,
+      rounds('458 busy', ...names.slice(0, 7)),
+      rounds('250 OK', ...names.slice(7), ...names.slice(0, 5)),
+      rounds('250 OK', ...names.slice(5, 7)),
+    )
+    assert.equal((await leaping(t, server.port, names)).exitStatus, 0)
+  })
+})
+
+suite('what ends a server ends it for good', { concurrency: false }, () => {
+  test('garbage, though a name could still succeed: 76, and the error is told', async (t) => {
+    const server = await scripted(t, [
+      ...HELLO,
+      'C: ETRN a.example',
+      'S: 458 busy',
+      'C: ETRN b.example',
+      'S: garbage',
+      ...BYE,
+    ])
+    const done = await leaping(t, server.port, ['a.example', 'b.example', 'c.example'], { keepGoing: true })
+    assert.deepEqual(done.pauses, [])
+    assert.match(done.servers[0]?.error?.message ?? '', /not an SMTP reply/)
+    assert.deepEqual(outcomes(done), [
+      ['a.example', 'deferred', 458],
+      ['b.example', 'failed', null],
+      ['c.example', 'skipped', null],
+    ])
+  })
+  test('and so it does in a wait: nothing is forgotten', async (t) => {
+    const server = await scripted(
+      t,
+      asked(...ask('a.example', '253 1 pending message'), ...ask('b.example', '253 1 pending message')),
+      [...HELLO, 'C: ETRN a.example', 'S: 253 1 pending message', 'C: ETRN b.example', 'S: garbage', ...BYE],
+    )
+    const done = await leaping(t, server.port, ['a.example', 'b.example'], { retryForMs: 0, waitMs: 3_600_000 })
+    assert.deepEqual([done.exitStatus, done.servers[0]?.error?.exitStatus], [76, 76])
+    assert.deepEqual(outcomes(done), [
+      ['a.example', 'pending', 253],
+      ['b.example', 'pending', 253],
+    ])
+  })
+  test('a 354 too', async (t) => {
+    const server = await scripted(t, asked(...ask('a.example', '458 busy'), ...ask('b.example', '354 go on')))
+    const done = await leaping(t, server.port, ['a.example', 'b.example', 'c.example'])
+    assert.deepEqual([done.pauses, done.exitStatus], [[], 75])
+  })
+})
+
 suite('--wait, with a clock that leaps', { concurrency: false }, () => {
   const wait = { retryForMs: 0, waitMs: 3_600_000 }
   test('until every name answers 251', async (t) => {
@@ -171,6 +243,16 @@ suite('--wait, with a clock that leaps', { concurrency: false }, () => {
       done.told.map(({ name }) => name),
       ['b.example', 'a.example'],
     )
+  })
+  test('a server that counted once is not taken for one that can not', async (t) => {
+    const server = await scripted(
+      t,
+      ...['250 OK', '253 1 pending message', '250 OK', '250 OK', '251 none'].map((reply) =>
+        asked(...ask('a.example', reply)),
+      ),
+    )
+    const done = await leaping(t, server.port, ['a.example'], wait)
+    assert.deepEqual([done.exitStatus, done.servers[0]?.attempts, done.servers[0]?.isBlind], [0, 5, false])
   })
   test('250 twice: it cannot tell', async (t) => {
     const server = await scripted(t, asked(...ask('a.example', '250 OK')), asked(...ask('a.example', '250 OK')))
@@ -240,6 +322,13 @@ suite('the command', { concurrency: true }, () => {
       code: null,
       exitStatus: 75,
     })
+  })
+  test('says so too where the server was never ready', async (t) => {
+    const answer = asked(...ask('a.example', '458 busy'))
+    const server = await scripted(t, answer, answer)
+    const run = await etrn([...HELO, '--wait', '1s', '--interval', '1m', `127.0.0.1:${server.port}`, 'a.example'])
+    assert.equal(run.status, 75)
+    assert.match(run.stderr, /the time that --wait gives is over$/m)
   })
   test('says that a server cannot tell', async (t) => {
     const answer = asked(...ask('a.example', '250 OK'))

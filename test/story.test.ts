@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { suite, test, type TestContext } from 'node:test'
@@ -50,7 +50,7 @@ function standIns(): void {
 
 /** Puts the hook of pppd's that --hook prints into its folder. */
 async function install(...args: string[]): Promise<void> {
-  for (const file of [LOG, STATUS]) rmSync(file, { force: true })
+  for (const file of [LOG, STATUS, ...locks()]) rmSync(file, { force: true })
   const { stdout } = await etrn(['--hook', 'pppd', ...args, ...ARGS])
   writeFileSync(join(HOOKS, 'etrn'), stdout, { mode: 0o755 })
 }
@@ -85,7 +85,7 @@ const at = async (t: TestContext, host: string, ...conversations: Conversation[]
 if (isInNamespace(import.meta.url)) {
   makeSite()
   standIns()
-  test('the link comes up, and what was held is on its way', async (t) => {
+  test('the link comes up, and what was held is on its way', { timeout: 120_000 }, async (t) => {
     await install('--retry-for', '1m', '--wait', '1m', '--interval', '1s', '-v')
     link('down')
     resolver(undefined)
@@ -119,7 +119,7 @@ if (isInNamespace(import.meta.url)) {
     assert.deepEqual(run, { status: 0, signal: null, stdout: '', stderr: '' })
   })
 
-  suite('and its failures, each with its words', { concurrency: false }, () => {
+  suite('and its failures, each with its words', { concurrency: false, timeout: 120_000 }, () => {
     test('the resolver never comes: 75', async () => {
       await install('--retry-for', '3s')
       resolver(undefined)
@@ -171,12 +171,14 @@ if (isInNamespace(import.meta.url)) {
       })
     })
     test('a run that is under way already: the second goes', async (t) => {
-      await install('--retry-for', '30s')
+      await install('--retry-for', '30s', '-v')
       resolver(undefined)
       await ipUp()
-      const lock = '/run/etrn-site.example.lock'
-      while (!existsSync(lock) || isFree(lock)) await setTimeout(50)
-      const second = await finished(spawn('/run/flock', ['-n', lock, 'true']))
+      // While it waits, it has the lock.
+      while (!existsSync(LOG) || !readFileSync(LOG, 'utf8').includes('again at')) await setTimeout(50)
+      const second = await finished(
+        spawn('/run/flock', ['-n', ...locks(), 'true'], { stdio: ['ignore', 'pipe', 'pipe'] }),
+      )
       assert.equal(second.status, 1)
       resolver(ONE)
       await nameServer(t, ZONE, ONE)
@@ -187,6 +189,8 @@ if (isInNamespace(import.meta.url)) {
   })
 }
 
-function isFree(lock: string): boolean {
-  return spawnSync('/usr/bin/env', ['perl', '-e', 'open F, $ARGV[0]; exit !flock F, 6', lock]).status === 0
+function locks(): string[] {
+  return readdirSync('/run')
+    .filter((name) => /^etrn-site\.example-[0-9a-f]{8}\.lock$/.test(name))
+    .map((name) => join('/run', name))
 }

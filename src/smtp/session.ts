@@ -1,4 +1,4 @@
-import { isIPv6, type Socket } from 'node:net'
+import { isIPv6 } from 'node:net'
 import type { Limits } from '../deadline.js'
 import { addressesOf, type Family } from '../dns.js'
 import type { NodeName } from '../names.js'
@@ -150,12 +150,14 @@ async function reach(server: Server, o: SessionOptions): Promise<Reached> {
 async function greeted(smtp: Connection, address: string, server: Server, o: SessionOptions): Promise<Reached> {
   try {
     const secured = server.isImplicitTls ? await secure(smtp, server, await import('./tls.js'), o) : undefined
-    const greeting = await step('greeting', o, () => smtp.read())
-    o.trace({ type: 'greeting', text: greeting.text })
-    expected('greeting', 220, greeting)
-    other('greeting', greeting, o)
+    const greeting = await step('greeting', o, async () => {
+      const reply = await smtp.read()
+      o.trace({ type: 'greeting', text: reply.text })
+      return expected('greeting', 220, reply)
+    })
+    notOurselves('greeting', greeting, o)
     const hello = await ehlo(smtp, o)
-    other('ehlo', hello, o)
+    notOurselves('ehlo', hello, o)
     return { smtp, address, secured, hello }
   } catch (error) {
     await smtp.quit()
@@ -199,10 +201,8 @@ async function secure(
   o: SessionOptions,
 ): Promise<Secured> {
   return step(isImplicitTls ? 'tls' : 'starttls', o, async () => {
-    const wrap = (socket: Socket): Promise<Secured> => step('tls', o, () => handshake(socket, host, policy, o))
-    const secured = await smtp.startTls(wrap)
-    o.trace({ type: 'tls', tls: secured.tls })
-    return secured
+    const onTls = (tls: TlsInfo): void => o.trace({ type: 'tls', tls })
+    return smtp.startTls(async (socket) => step('tls', o, () => handshake(socket, host, policy, { ...o, onTls })))
   })
 }
 
@@ -273,8 +273,8 @@ function expected(stage: Stage, code: number, reply: Reply): Reply {
   throw new SessionError(stage, said(reply), { exitStatus: exitStatusOf(stage, reply), reply })
 }
 
-/** Another server than this site's own, to which a NAT may have led back; both replies begin with the server's name. */
-function other(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
+/** Refuses this site's own server, to which a NAT may have led back; both replies begin with the server's name. */
+function notOurselves(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
   const name = line.replace(/ .*/, '').replace(/\.$/, '').toLowerCase()
   if (!self.includes(name)) return
   throw new SessionError(stage, `this is ${name}, this site itself`, { exitStatus: EXIT.NOHOST, kind: 'this site' })

@@ -75,10 +75,15 @@ export function prepare(policy: TlsPolicy): SecureContext {
 }
 
 /**
- * The handshake on a connected socket, and the check of what the policy demands. The wrapped socket must not be used any more.
+ * The handshake on a connected socket, and the check of what the policy demands, after `onTls` was told what it came to. The wrapped socket must not be used any more.
  * Throws StepError: 75 where the connection or the time ended, else 76.
  */
-export async function handshake(socket: Socket, host: string, policy: TlsPolicy, limits: Limits): Promise<Secured> {
+export async function handshake(
+  socket: Socket,
+  host: string,
+  policy: TlsPolicy,
+  { onTls, ...limits }: Limits & { readonly onTls: (tls: TlsInfo) => void },
+): Promise<Secured> {
   // A scope is this host's own business.
   const name = policy.name ?? host.replace(/%.*/, '')
   const before = socket.bytesRead
@@ -106,8 +111,10 @@ export async function handshake(socket: Socket, host: string, policy: TlsPolicy,
     // Node gives it once, and nothing the second time.
     const certificate = secured.getPeerX509Certificate()
     const problem = isChecked(policy) ? problemOf(secured, certificate, name, policy) : undefined
+    const info = infoOf(secured, policy, certificate, problem)
+    onTls(info)
     if (problem !== undefined && isVerified(policy)) throw problem
-    return securedOf(secured, policy, certificate === undefined ? null : certificateOf(certificate, problem))
+    return securedOf(secured, info)
   } catch (error) {
     secured.destroy()
     if (error instanceof StepError) throw error
@@ -120,10 +127,22 @@ export async function handshake(socket: Socket, host: string, policy: TlsPolicy,
   }
 }
 
-function securedOf(socket: TLSSocket, policy: TlsPolicy, certificate: Certificate | null): Secured {
-  const protocol = socket.getProtocol() ?? 'unknown'
-  const tls = { protocol, cipher: socket.getCipher().name, verified: isVerified(policy), certificate }
-  if (protocol !== 'TLSv1.3') return { socket, tls, exporter: undefined }
+function infoOf(
+  socket: TLSSocket,
+  policy: TlsPolicy,
+  certificate: X509Certificate | undefined,
+  problem: StepError | undefined,
+): TlsInfo {
+  return {
+    protocol: socket.getProtocol() ?? 'unknown',
+    cipher: socket.getCipher().name,
+    verified: isVerified(policy) && problem === undefined,
+    certificate: certificate === undefined ? null : certificateOf(certificate, problem),
+  }
+}
+
+function securedOf(socket: TLSSocket, tls: TlsInfo): Secured {
+  if (tls.protocol !== 'TLSv1.3') return { socket, tls, exporter: undefined }
   return { socket, tls, exporter: socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) }
 }
 

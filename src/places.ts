@@ -1,0 +1,100 @@
+import type { CommandLine } from './command-line.js'
+import type { Config, Profile } from './config.js'
+import { type Options, ROWS, settled } from './options.js'
+import { EXIT, UsageError } from './outcome.js'
+import { serverOf, type Target } from './servers.js'
+
+/** Who is asked: a server, that of a profile, or the mail exchangers of a domain; and by which options. */
+export type Place = {
+  readonly target: Target
+  /** The target's host is a domain. */
+  readonly isMx: boolean
+  readonly profile: Profile | undefined
+  readonly options: Options
+}
+
+/**
+ * What the command line means, with the configuration behind it. `warn` is told of a word that could have been meant for a profile.
+ * Throws UsageError.
+ */
+export function placesOf(line: CommandLine, config: Config, warn: (message: string) => void): Place[] {
+  const places = everyPlace(line, config)
+  const { said } = line
+  if (said.self !== undefined && said.mx === undefined) throw new UsageError('--self belongs to --mx: type --mx DOMAIN')
+  if (said.interval !== undefined && places.every(({ options }) => options.wait === undefined))
+    throw new UsageError('--interval belongs to --wait: type --wait DUR')
+  for (const { profile, target } of places) {
+    const isWord = profile === undefined && /^[\w-]+$/.test(target.word) && target.word !== 'localhost'
+    if (isWord && config.profiles.size > 0) {
+      const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
+      warn(`${target.word} is no profile (there are: ${known}): taking it for a host`)
+    }
+  }
+  return places
+}
+
+/** Of a list in a message */
+const PROFILES_SHOWN = 8
+
+function everyPlace({ said, words }: CommandLine, { top, profiles }: Config): Place[] {
+  const { all, mx } = said
+  if (all && mx !== undefined) throw new UsageError('--all and --mx exclude each other: type one of them')
+  const servers = mx === undefined ? words[0] : undefined
+  const names = mx === undefined ? words.slice(1) : words
+  const typed = names.length === 0 ? said : { ...said, names }
+  const place = (word: string): Place => {
+    const profile = profiles.get(word)
+    const options = settled(typed, profile?.said ?? {}, top)
+    const target = { ...serverOf(profile?.server ?? word, options.port), ...(profile === undefined ? {} : { word }) }
+    return { target, isMx: false, profile, options }
+  }
+  if (all) {
+    if (servers !== undefined) throw new UsageError(`--all asks every profile: leave "${words.join(' ')}" out`)
+    if (profiles.size > 0) return [...profiles.keys()].map(place)
+    throw new UsageError('--all: no profile is there; a configuration has them: [servers.NAME]')
+  }
+  if (mx !== undefined) {
+    const options = settled(typed, top)
+    return [{ target: serverOf(mx, options.port), isMx: true, profile: undefined, options }]
+  }
+  if (servers === undefined) throw new UsageError('no server given: type etrn SERVER [NAME ...], or etrn --help')
+  return withoutRepeats(servers.split(',').map(place))
+}
+
+function withoutRepeats(places: readonly Place[]): Place[] {
+  const key = ({ target, profile }: Place): string =>
+    profile?.source ?? JSON.stringify([target.host, target.port, target.isImplicitTls, target.user])
+  return places.filter((place, index) => places.findIndex((other) => key(other) === key(place)) === index)
+}
+
+/** Whether a password has to come from the environment or the terminal. */
+export function lacksPassword({ options, target }: Place): boolean {
+  const hasUser = (options.user ?? target.user) !== undefined && options.auth !== 'EXTERNAL'
+  return hasUser && options['password-file'] === undefined && options['password-command'] === undefined
+}
+
+/** A login belongs to one server, and an unsigned DNS must not say which. Throws UsageError. */
+export function checkLogin({ said }: CommandLine, places: readonly Place[], environment: string | undefined): void {
+  const isSaid = [...ROWS].some(([name, { where }]) => where === 'profile' && name in said)
+  const isInUrl = places.some(({ target, profile }) => profile === undefined && target.user !== undefined)
+  if (!isSaid && !isInUrl && !(environment !== undefined && places.some(lacksPassword))) return
+  if (places.length > 1) throw new UsageError('a login belongs to one server: ask the others in a run of their own')
+  const [first] = places
+  const { 'tls-name': name, 'tls-fingerprint': pin } = first?.options ?? {}
+  if (first?.isMx && name === undefined && pin === undefined) {
+    throw new UsageError(
+      'with --mx a login needs --tls-name or --tls-fingerprint too: anybody could answer for the DNS',
+    )
+  }
+}
+
+/** Puts the profile in front of what is wrong with it; `isTyped`: it may as well be the command line that is wrong. */
+export async function blaming<T>(profile: Profile | undefined, isTyped: boolean, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const isUsage = error instanceof UsageError && error.exitStatus === EXIT.USAGE
+    if (profile === undefined || !(error instanceof UsageError) || (isUsage && isTyped)) throw error
+    throw new UsageError(`${profile.source}: ${error.message}`, isUsage ? EXIT.CONFIG : error.exitStatus, error)
+  }
+}
