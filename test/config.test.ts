@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, constants, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
@@ -223,10 +233,15 @@ suite('what is wrong', { concurrency: true }, () => {
   test('a pipe: its own text, and --max-time where nobody writes', async (t) => {
     const fifo = join(folder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
+    let writer = -1
     const silent = await etrn(['--config', fifo, '--max-time', '1s', '127.0.0.1:1', 'a.example'], {
-      during: () => void openSync(fifo, constants.O_RDWR),
+      during: () => void (writer = openSync(fifo, constants.O_RDWR)),
     })
+    closeSync(writer)
     assert.deepEqual([silent.status, silent.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+    // Without any writer it can't even be opened by who would wait.
+    const unwritten = await etrn(['--config', fifo, '--max-time', '1s', '127.0.0.1:1', 'a.example'])
+    assert.deepEqual([unwritten.status, unwritten.stderr], [75, silent.stderr])
     const shell = `exec "$0" --config <(echo 'quiet = 2'; sleep 0.2; echo 'port = 1') 127.0.0.1 a.example`
     const { status, stdout, stderr } = spawnSync('bash', ['-c', shell, BIN], { encoding: 'utf8' })
     assert.deepEqual([status, stdout, stderr], [75, '', ''])
@@ -274,6 +289,17 @@ suite('safe to use', { concurrency: true }, () => {
     symlinkSync(target, link)
     assert.equal((await etrn(['--config', link, '127.0.0.1:1', 'a.example'])).status, 78)
   })
+})
+
+test("a group that is the reader's own by its number may write it, and no other", async (t) => {
+  const path = file(t, '')
+  chmodSync(path, 0o664)
+  const as = (group: number): readonly string[] => ['unshare', '--user', '--map-user=1000', `--map-group=${group}`]
+  const run = async (group: number): Promise<Finished> =>
+    etrn(['--config', path, '127.0.0.1:1', 'a.example'], { through: as(group) })
+  assert.equal((await run(1000)).status, 75)
+  const other = await run(1001)
+  assert.deepEqual([other.status, /its group may write it \(chmod g-w\)/.test(other.stderr)], [78, true])
 })
 
 suite('the usual places', { concurrency: true }, () => {

@@ -198,6 +198,14 @@ if (isInNamespace(import.meta.url)) {
     test('a DNS that fails', async (t) => {
       assert.equal((await run(t, { 'MX site.example': { rcode: 'SERVFAIL' } })).status, 75)
     })
+    test('is asked again within --retry-for, but not when the pause would be longer', async () => {
+      resolver(undefined)
+      const args = ['--mx', 'site.example', '-v', '--helo', 'gw.site.example', '--retry-for']
+      const short = await etrn([...args, '1s'], { through: AT_SITE })
+      assert.deepEqual([short.status, /again at/.test(short.stderr)], [75, false])
+      const long = await etrn([...args, '3s'], { through: AT_SITE })
+      assert.deepEqual([long.status, /again at/.test(long.stderr)], [75, true])
+    })
     test('a DNS that is silent', async (t) => {
       assert.equal((await run(t, { 'MX site.example': { silent: true } })).status, 75)
     })

@@ -254,6 +254,13 @@ suite('--wait, with a clock that leaps', { concurrency: false }, () => {
     const done = await leaping(t, server.port, ['a.example'], wait)
     assert.deepEqual([done.exitStatus, done.servers[0]?.attempts, done.servers[0]?.isBlind], [0, 5, false])
   })
+  test('the last round is when the time is over, though the interval is longer', async (t) => {
+    const replies = ['253 1 pending message', '251 none']
+    const server = await scripted(t, ...replies.map((reply) => asked(...ask('a.example', reply))))
+    const done = await leaping(t, server.port, ['a.example'], { retryForMs: 0, waitMs: 30_000 })
+    const [pause = Infinity] = done.pauses
+    assert.ok(pause <= 30_000)
+  })
   test('250 twice: it cannot tell', async (t) => {
     const server = await scripted(t, asked(...ask('a.example', '250 OK')), asked(...ask('a.example', '250 OK')))
     const done = await leaping(t, server.port, ['a.example'], wait)
