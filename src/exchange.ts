@@ -91,7 +91,7 @@ type Ended = {
 class Exchange {
   /** What ended it before every name had its answer */
   error: SessionError | null = null
-  readonly #server: Server
+  #server: Server
   readonly #o: ExchangeOptions
   readonly #waiting: NodeName[]
   readonly #known = new Map<NodeName, Result>()
@@ -145,6 +145,8 @@ class Exchange {
     }
     try {
       const session = await open(this.#server, { ...this.#o, trace })
+      // What failed once isn't tried in each session anew.
+      this.#server = session.server
       try {
         for (let name = this.#next(); name !== undefined && replies < NAMES_A_SESSION; name = this.#next()) {
           const reply = await session.etrn(name)

@@ -344,6 +344,18 @@ suite('may: never worse than without', { concurrency: true }, () => {
     [[...UNHEARD, silence], CLEAR],
     /TLS: no TLS handshake within 2s; going on in clear/,
   )
+  test('a later session does not try TLS again', async (t) => {
+    const names = Array.from({ length: 8 }, (_, n) => `n${n}.example`)
+    const clear = (some: readonly string[]): Conversation => [
+      ...LISTED,
+      ...some.flatMap((name): Step[] => [`C: ETRN ${name}`, 'S: 250 OK']),
+      ...BYE,
+    ]
+    const server = await scripted(t, [...UNHEARD, close], clear(names.slice(0, 7)), clear(names.slice(7)))
+    const run = await etrn([`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...names])
+    await server.verify()
+    assert.equal(run.status, 0)
+  })
   test('once, not again and again', async (t) => {
     const { status } = await run(
       t,

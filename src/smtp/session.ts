@@ -55,6 +55,8 @@ export type SessionOptions = Limits & {
 
 /** A session in which ETRN can be sent. */
 export type Session = {
+  /** As it could be reached: without TLS where a handshake failed that wasn't demanded */
+  readonly server: Server
   /** Sends one name and reads the whole reply (RFC 1985, section 5). Throws SessionError. */
   readonly etrn: (name: NodeName) => Promise<Reply>
   /** Never throws. */
@@ -101,6 +103,7 @@ async function dialogue(server: Server, o: SessionOptions): Promise<Session> {
     }
     if (!extensions.has('ETRN') && !o.assumeEtrn) throw notOffered(extensions)
     return {
+      server,
       etrn: async (name) => step('etrn', o, () => smtp.command(`ETRN ${name}`)),
       quit: async () => smtp.quit(),
     }
