@@ -18,6 +18,8 @@ export type ServerCheck = Facts & {
 
 export type CheckOptions = {
   readonly signal: AbortSignal
+  /** A real run would wait for this host's own server, and end where that isn't there. */
+  readonly waitsForOwn: boolean
   readonly trace: (server: Server, event: TraceEvent) => void
   /** Told of each part before its steps, and of each step when it is done */
   readonly onPart: (title: string) => void
@@ -48,12 +50,19 @@ export async function check(requests: readonly Request[], o: CheckOptions): Prom
   }
   const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
   const wayBack = await checkWayBack(names, ends, { timeoutMs, signal: o.signal }, o.onStep)
-  return { servers, wayBack, exitStatus: combined(servers.flatMap(exitStatusesOf)) }
+  const isMissed = o.waitsForOwn && wayBack[0]?.ok === false
+  return {
+    servers,
+    wayBack,
+    exitStatus: combined([isMissed ? EXIT.TEMPFAIL : EXIT.OK, ...servers.flatMap(exitStatusesOf)]),
+  }
 }
 
 function exitStatusesOf({ error, entries }: ServerCheck): number[] {
-  const isBad = entries.some((entry) => typeof entry !== 'string')
-  return [error?.exitStatus ?? EXIT.OK, isBad ? EXIT.DATAERR : EXIT.OK]
+  const status = error?.exitStatus ?? EXIT.OK
+  if (entries.length === 0) return [status, EXIT.USAGE]
+  const hasNames = entries.some((entry) => typeof entry === 'string')
+  return entries.map((entry) => (typeof entry === 'string' ? status : EXIT.DATAERR)).concat(hasNames ? status : [])
 }
 
 /** The servers behind a domain, but for this site itself; where there are none, why. */

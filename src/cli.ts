@@ -44,7 +44,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const places = await placesForHook(line, config, warn)
   const { hook } = await import('./hook.js')
   const program = [process.execPath, fileURLToPath(new URL('../bin/etrn', import.meta.url))]
-  process.stdout.write(hook(kind, { line, places, files, program }))
+  process.stdout.write(hook(kind, { line, places, files, written: config.written, program }))
   return EXIT.OK
 }
 
@@ -113,8 +113,10 @@ async function diagnose(
   const { LC_ALL, LC_CTYPE, LANG } = process.env
   const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
   const report = options.json ? jsonCheck(out) : textCheck(out, { quiet: options.quiet, isUtf8 })
+  const waitsForOwn = options['wait-local'] !== undefined
   const done = await check(requests, {
     ...report,
+    waitsForOwn,
     signal: stop,
     trace: (server, event) => told(reporter, server, event),
   })
@@ -159,7 +161,7 @@ function isReadable(file: string): boolean {
 }
 
 async function configuration(files: readonly string[], stop: AbortSignal): Promise<Config> {
-  if (files.length === 0) return { top: {}, profiles: new Map() }
+  if (files.length === 0) return { top: {}, profiles: new Map(), written: new Map() }
   const { configOf } = await import('./config.js')
   return configOf(files, { uid: process.getuid?.(), gid: process.getgid?.(), signal: stop })
 }

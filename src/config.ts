@@ -12,7 +12,12 @@ import { serverOf } from './servers.js'
 import { text } from './values.js'
 
 /** What the configuration files say: at their top, and profile by profile. */
-export type Config = { readonly top: Layer; readonly profiles: ReadonlyMap<string, Profile> }
+export type Config = {
+  readonly top: Layer
+  readonly profiles: ReadonlyMap<string, Profile>
+  /** Files that it names, by their absolute paths, as they are written */
+  readonly written: ReadonlyMap<string, string>
+}
 
 export type Profile = {
   /** A SERVER word */
@@ -39,17 +44,24 @@ export async function configOf(files: readonly string[], reader: Reader): Promis
   return {
     top: merged(...read.map(({ top }) => top).reverse()),
     profiles: new Map(read.flatMap(({ profiles }) => [...profiles])),
+    written: new Map(read.flatMap(({ written }) => [...written])),
   }
 }
 
 type Table = Readonly<Record<string, unknown>>
 
 /** Where in a file something stands */
-type Place = { readonly file: string; readonly toml: string; readonly path: readonly string[] }
+type Place = {
+  readonly file: string
+  readonly toml: string
+  readonly path: readonly string[]
+  readonly written: Map<string, string>
+}
 
 async function configIn(file: string, toml: string): Promise<Config> {
   const { servers = {}, ...top } = document(file, toml)
-  const place = (...path: string[]): Place => ({ file, toml, path })
+  const written = new Map<string, string>()
+  const place = (...path: string[]): Place => ({ file, toml, path, written })
   if (!isTable(servers)) throw wrong(place('servers'), 'a table of profiles; write [servers.NAME] and what is theirs')
   const profiles = new Map<string, Profile>()
   for (const [name, table] of Object.entries(servers)) {
@@ -68,7 +80,7 @@ async function configIn(file: string, toml: string): Promise<Config> {
     const said = await layerIn(own, at, 'profile')
     profiles.set(name, { server: text(server), said, source: `${file}: profile ${name}` })
   }
-  return { top: await layerIn(top, place(), 'run'), profiles }
+  return { top: await layerIn(top, place(), 'run'), profiles, written }
 }
 
 function document(file: string, toml: string): Table {
@@ -100,7 +112,7 @@ async function layerIn(table: Table, place: Place, where: 'run' | 'profile'): Pr
     const misplaced = await misplacedBecause(key, row, where)
     if (row === undefined || misplaced !== undefined) throw wrong(at, misplaced ?? '')
     const value = parsed(row, given, at)
-    layer[key] = row.isPath ? pathsFrom(dirname(place.file), value) : value
+    layer[key] = row.isPath ? pathsFrom(place, value) : value
   }
   // Each value has been made by its row.
   return layer
@@ -156,9 +168,12 @@ function literal(example: string): string {
 }
 
 /** A file is meant from where the configuration is, whoever reads it. */
-function pathsFrom(folder: string, value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((path) => pathsFrom(folder, path))
-  return value === '-' ? value : resolve(folder, String(value))
+function pathsFrom({ file, written, ...place }: Place, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((path) => pathsFrom({ file, written, ...place }, path))
+  if (value === '-') return value
+  const path = resolve(dirname(file), String(value))
+  written.set(path, String(value))
+  return path
 }
 
 function wrong({ file, toml, path }: Place, message: string): UsageError {
@@ -206,9 +221,9 @@ async function contents(file: string, reader: Reader): Promise<string> {
     // A pipe without a writer would hold us up for ever.
     handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
     const opened = await handle.stat()
-    // A device, as /dev/null is one, is nobody's to change, and a shell's pipe has no folder.
-    const isLoose = opened.isCharacterDevice() || /^\/(?:dev\/fd|proc)\//.test(file)
-    const folders = isLoose ? [] : [dirname(file), dirname(await realpath(file))]
+    // A device, as /dev/null is one, is nobody's to change; a shell's pipe has no real path.
+    const real = opened.isFile() ? [dirname(await realpath(file))] : []
+    const folders = opened.isCharacterDevice() ? [] : [dirname(file), ...real]
     const own = opened.isCharacterDevice() ? undefined : doubtOf(opened, reader)
     const doubts = [own, ...(await Promise.all(folders.map((folder) => doubtOfFolder(folder, reader))))]
     const doubt = doubts.find((found) => found !== undefined)

@@ -12,6 +12,8 @@ export type AskOptions = Omit<SessionOptions, 'trace'> & {
   readonly keepGoing: boolean
   /** The server accepted a name before. */
   readonly wasAccepted?: boolean
+  /** What this server's sessions so far have made secret */
+  readonly secrets?: Secrets
   readonly trace: (server: Server, event: TraceEvent) => void
   /** Told of each name whose reply is there, at once. */
   readonly onResult: (server: Server, result: Result) => void
@@ -39,7 +41,7 @@ export type ServerReport = {
 export async function ask(server: Server, names: readonly NodeName[], o: AskOptions): Promise<ServerReport> {
   const began = performance.now()
   const facts: Facts = { address: null, tls: null, greeting: null, extensions: null }
-  const secrets = new Secrets(server.credentials?.password)
+  const secrets = o.secrets ?? new Secrets(server.credentials?.password)
   const trace = secrets.hiding((event) => {
     if (event.type === 'connected') Object.assign(facts, { address: event.address, tls: null })
     if (event.type === 'tls') facts.tls = event.tls

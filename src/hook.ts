@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { basename, dirname, resolve } from 'node:path'
+import { isAbsolute, resolve } from 'node:path'
 import type { CommandLine } from './command-line.js'
-import { type Layer, type Options, ROWS } from './options.js'
+import { type Options, ROWS } from './options.js'
 import { UsageError } from './outcome.js'
 import type { Place } from './places.js'
 
@@ -12,8 +12,9 @@ export type Given = {
   readonly line: CommandLine
   /** What the line means; see requests.ts */
   readonly places: readonly Place[]
-  /** The configuration files behind it */
+  /** The configuration files behind it, and the files that they name, as they are written there */
   readonly files: readonly string[]
+  readonly written: ReadonlyMap<string, string>
   /** The absolute paths of node and etrn, since such mechanisms have a PATH of their own or none */
   readonly program: readonly string[]
 }
@@ -22,8 +23,10 @@ export type Given = {
  * A hook for one of the mechanisms by which a site comes online: a script or units, complete and commented, that run the rest of
  * this command line. Throws UsageError where something can't be written there.
  */
-export function hook(kind: HookKind, { line: { said, words, given }, places, files, program }: Given): string {
+export function hook(kind: HookKind, { line: { said, words, given }, places, program, ...configured }: Given): string {
   if (said.check) throw new UsageError('--hook and --check exclude each other: type one of them')
+  const loose = [said.config ?? []].flat().find((file) => /^\/(?:dev|proc)\//.test(file))
+  if (loose !== undefined) throw new UsageError(`${loose} is not there when a hook runs: name a file`)
   const typed = [...ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOf(name, given[name])))
   const options = places.map((place) => place.options)
   const limits = [
@@ -45,7 +48,7 @@ export function hook(kind: HookKind, { line: { said, words, given }, places, fil
     .update(JSON.stringify([typed, rest]))
     .digest('hex')
     .slice(0, 8)
-  return HOOKS[kind]({ name: `${who}-${what}`, program, command, places, files, said })
+  return HOOKS[kind]({ name: `${who}-${what}`, program, command, places, ...configured })
 }
 
 /** Of a file's name */
@@ -60,9 +63,7 @@ type Facts = {
   /** The rest of the command line */
   readonly command: readonly Word[]
   readonly places: readonly Place[]
-  readonly files: readonly string[]
-  readonly said: Layer
-}
+} & Pick<Given, 'files' | 'written'>
 
 const RETRY_MS = 300_000
 const MINUTE_MS = 60_000
@@ -143,9 +144,9 @@ type Habits = {
   readonly onlyFor: string
 }
 
-function script({ name, program, command, said }: Facts, { file, notes, guard, onlyFor }: Habits): string {
+function script({ name, program, command, places }: Facts, { file, notes, guard, onlyFor }: Habits): string {
   const words = [...program, ...command.map(({ text }) => text)].map(forShell)
-  const local = said.interface ?? ''
+  const local = theSame(places.map(({ options }) => options.interface)) ?? ''
   const isInterface = local !== '' && !/[.:]/.test(local)
   const only = `[ "\${${onlyFor}-}" = ${forShell(isInterface ? local : 'ppp0')} ] || exit 0`
   return `#!/bin/sh
@@ -167,11 +168,16 @@ export PATH
 `
 }
 
+/** What all have; undefined: there is nothing of that kind. */
+function theSame<T>([first, ...others]: readonly T[]): T | undefined {
+  return others.every((other) => other === first) ? first : undefined
+}
+
 /** Of a line in a crontab; what is beyond is cut or refused. */
 const CRON_OCTETS = 990
 
-function cron({ name, program, command, said }: Facts): string {
-  const quiet = (said.quiet ?? 0) > 0 ? [] : ['--quiet']
+function cron({ name, program, command, places }: Facts): string {
+  const quiet = places.some(({ options }) => options.quiet > 0) ? [] : ['--quiet']
   const words = [...program, ...quiet, ...command.map(({ text }) => text)].map(forShell)
   // An unescaped % is a new line to cron, and a backslash before its escape undoes it: a quote's end and beginning part them.
   const escaped = words.map((word) => word.replaceAll('\\%', `\\''%`).replaceAll('%', '\\%'))
@@ -186,8 +192,9 @@ function cron({ name, program, command, said }: Facts): string {
 `
 }
 
-function systemd({ name, program, command, places, files }: Facts): string {
-  const { words, loaded, unread } = credentialsOf(command, places, files)
+function systemd(facts: Facts): string {
+  const { name, program } = facts
+  const { words, loaded, unread } = credentialsOf(facts)
   const start = [...program.map(forUnit), ...words].join(' ')
   const isAtHome = program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
   return `#!/bin/sh
@@ -242,19 +249,20 @@ echo "now: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
 type Credentials = { readonly words: string[]; readonly loaded: string[]; readonly unread: string[] }
 
 /** Files that only root may be able to read, as systemd hands them over: those of the line, the configuration, and what lies beside it. */
-function credentialsOf(command: readonly Word[], places: readonly Place[], files: readonly string[]): Credentials {
+function credentialsOf({ command, places, files, written }: Facts): Credentials {
   const ids = new Map<string, string>()
   for (const [index, { text, isPath }] of command.entries()) if (isPath) ids.set(text, `file-${index}`)
-  const [file] = files
-  const isOne = file !== undefined && files.length === 1
-  const config = isOne ? resolve(file) : ''
+  const config = files.length === 1 ? resolve(files[0] ?? '') : undefined
   const unread: string[] = []
-  // The names that the configuration has for them hold beside it as well.
-  if (isOne) ids.set(config, basename(config))
+  if (config !== undefined) ids.set(config, 'config.toml')
   for (const path of new Set(places.flatMap(({ options }) => pathsIn(options)))) {
     if (ids.has(path)) continue
-    if (isOne && dirname(path) === dirname(config)) ids.set(path, basename(path))
-    else unread.push(`# The user of this service has to be able to read ${path}\n`)
+    const name = written.get(path) ?? path
+    // Only what is written as a mere name is found beside a configuration that was handed over.
+    if (isAbsolute(name) || config === undefined)
+      unread.push(`# The user of this service has to be able to read ${path}\n`)
+    else if (/^[\w.-]+$/.test(name)) ids.set(path, name)
+    else throw new UsageError(`systemd would not find ${name} beside the configuration: write it as ${path}`)
   }
   for (const path of ids.keys()) {
     if (path.endsWith('\\'))
@@ -264,7 +272,7 @@ function credentialsOf(command: readonly Word[], places: readonly Place[], files
     isPath ? `\${CREDENTIALS_DIRECTORY}/${ids.get(text) ?? ''}` : forUnit(text),
   )
   const isNamed = command.some(({ text }) => text === '--config')
-  if (isOne && !isNamed) words.unshift('--config', `\${CREDENTIALS_DIRECTORY}/${basename(config)}`)
+  if (config !== undefined && !isNamed) words.unshift('--config', '${CREDENTIALS_DIRECTORY}/config.toml')
   const loaded = [...ids].map(([path, id]) => `LoadCredential=${id}:${path.replaceAll('%', '%%')}\n`)
   return { words, loaded, unread }
 }

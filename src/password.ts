@@ -61,12 +61,26 @@ async function printed(command: string, signal: AbortSignal): Promise<string> {
       resolve(status === 0 ? '' : `it ended with ${signal ?? `status ${String(status)}`}`),
     )
   })
+  // What the command has started may go on, and holds nobody.
+  const leave = (): void => {
+    child.kill()
+    child.stdout.destroy()
+    child.unref()
+  }
+  signal.addEventListener('abort', leave)
   let output = ''
-  // Characters may be cut where octets are.
-  for await (const characters of child.stdout.setEncoding('utf8')) {
-    output += String(characters)
-    // It would go on for ever; the first line is there.
-    if (output.length > OUTPUT_CHARACTERS) return output
+  try {
+    // Characters may be cut where octets are.
+    for await (const characters of child.stdout.setEncoding('utf8')) {
+      output += String(characters)
+      // It would go on for ever; the first line is there.
+      if (output.length > OUTPUT_CHARACTERS) {
+        leave()
+        return output
+      }
+    }
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
   }
   const failure = await ended
   if (signal.aborted) throw signal.reason

@@ -3,6 +3,7 @@ import { type AskOptions, ask, NAMES_A_SESSION, type ServerReport } from './exch
 import type { NodeName } from './names.js'
 import { EXIT, EXIT_OF, type Result, said, SessionError } from './outcome.js'
 import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
+import { Secrets } from './secrets.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 
 /** How long a server is asked again; 0: not at all. All in milliseconds */
@@ -29,7 +30,8 @@ export type PersistOptions = Omit<AskOptions, 'trace'> & {
  * --wait until nothing is left. A result is told when no later answer can take its place.
  */
 export async function persist(server: Server, names: readonly NodeName[], o: PersistOptions): Promise<ServerReport> {
-  const answers = new Answers(o.patience, o.keepGoing)
+  const answers = new Answers(o)
+  const secrets = new Secrets(server.credentials?.password)
   const backOff = new BackOff()
   const told = new Set<string>()
   const tell = (result: Result): void => {
@@ -45,11 +47,12 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
       const onResult = (_: Server, result: Result): void => {
         if (answers.isLast(result)) tell(result)
       }
-      return ask(server, left, { ...o, onResult, wasAccepted: answers.isAccepted })
+      return ask(server, left, { ...o, onResult, secrets, wasAccepted: answers.isAccepted })
     })
     attempts += round.attempts
-    const unfinished = answers.take(round)
-    const next = o.signal.aborted || isFinal(round, o.patience) ? undefined : nextOf(round, unfinished, backOff, o)
+    answers.take(round)
+    const isOver = o.signal.aborted || isFinal(round, answers.isRetrying)
+    const next = isOver ? undefined : nextOf(round, answers, backOff, o)
     if (next !== undefined) {
       o.trace(server, next.pause)
       await lasting(next.pause, o.signal)
@@ -59,29 +62,40 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
     const results = names.flatMap((name) => answers.last(name) ?? [])
     for (const result of results) if (result.code !== null) tell(result)
     const elapsedMs = Math.round(performance.now() - (started ?? 0))
-    const error = round.error ?? endOf(unfinished, o)
+    const error = round.error ?? endOf(answers, isFinal(round, answers.isRetrying), o)
     return { ...round, attempts, elapsedMs, error, isBlind: answers.isBlind, names: results }
   }
 }
 
-/** What a round leaves: names that failed and can still succeed; names that are accepted, and not empty yet. */
-type Unfinished = { readonly failed: readonly Result[]; readonly waiting: readonly Result[] }
-
-/** The last answer for each name, and what it leaves to do. */
+/** The last answer for each name, and what all rounds so far leave to do. */
 class Answers {
   isBlind = false
   /** A name was accepted once: the server knows this site. */
   isAccepted = false
-  readonly #patience: Patience
-  readonly #keepGoing: boolean
+  readonly #o: PersistOptions
   readonly #last = new Map<string, Result>()
+  /** Names that failed and can still succeed, and those that are accepted but not empty yet */
+  readonly #failed = new Set<string>()
+  readonly #waiting = new Set<string>()
   /** Names for which the server said once that it is asked, and those for which it said what is left */
   readonly #started = new Set<string>()
   readonly #counted = new Set<string>()
 
-  constructor(patience: Patience, keepGoing: boolean) {
-    this.#patience = patience
-    this.#keepGoing = keepGoing
+  constructor(o: PersistOptions) {
+    this.#o = o
+  }
+
+  get failed(): Result[] {
+    return [...this.#failed].flatMap((name) => this.last(name) ?? [])
+  }
+
+  get waiting(): Result[] {
+    return [...this.#waiting].flatMap((name) => this.last(name) ?? [])
+  }
+
+  /** The time of --retry-for is not over. */
+  get isRetrying(): boolean {
+    return performance.now() - this.#o.began < this.#o.patience.retryForMs
   }
 
   last(name: string): Result | undefined {
@@ -90,7 +104,7 @@ class Answers {
 
   /** Whether the name will not be asked for again because of this answer. */
   isLast({ name, outcome }: Result): boolean {
-    const { retryForMs, waitMs } = this.#patience
+    const { retryForMs, waitMs } = this.#o.patience
     if (outcome === 'deferred') return retryForMs === 0 && waitMs === 0
     if (waitMs === 0 || outcome === 'empty' || !isAccepted(outcome)) return true
     // Twice the same 250: such a server can't tell whether anything is left.
@@ -104,12 +118,16 @@ class Answers {
     return reached.length < NAMES_A_SESSION ? [...names] : [...names.filter((name) => !isReached(name)), ...reached]
   }
 
-  take(round: ServerReport): Unfinished {
-    const failed = round.names.filter((result) => this.#canSucceed(result, round))
-    const waiting = round.names.filter((result) => isAccepted(result.outcome) && !this.isLast(result))
+  take(round: ServerReport): void {
     for (const result of round.names) {
       const { name, outcome, code } = result
-      this.isBlind ||= this.#patience.waitMs > 0 && outcome === 'started' && this.isLast(result)
+      const isLast = this.isLast(result)
+      if (this.#canSucceed(result, round)) this.#failed.add(name)
+      else this.#failed.delete(name)
+      if (isAccepted(outcome) && !isLast) this.#waiting.add(name)
+      // A later round that gave no answer, or a temporary one, empties nothing.
+      else if (code !== null && outcome !== 'deferred') this.#waiting.delete(name)
+      this.isBlind ||= this.#o.patience.waitMs > 0 && outcome === 'started' && isLast
       if (outcome === 'started') this.#started.add(name)
       else if (isAccepted(outcome)) this.#counted.add(name)
       this.isAccepted ||= isAccepted(outcome)
@@ -118,22 +136,21 @@ class Answers {
       const isKept = before !== undefined && before.code !== null && code === null
       if (!isKept || !(outcome === 'skipped' || isAccepted(before.outcome))) this.#last.set(name, result)
     }
-    return { failed, waiting }
   }
 
   #canSucceed(result: Result, { error, names }: ServerReport): boolean {
     const { outcome, code } = result
     if (outcome === 'deferred') return !this.isLast(result)
     // In a hook the resolver may come later, and until then say what it likes.
-    if (outcome === 'failed' && code === null) return error?.stage === 'dns' && this.#patience.retryForMs > 0
-    return outcome === 'skipped' && !names.some((r) => (r.code ?? 0) >= 500 && !this.#keepGoing)
+    if (outcome === 'failed' && code === null) return error?.stage === 'dns' && this.isRetrying
+    return outcome === 'skipped' && !names.some((r) => (r.code ?? 0) >= 500 && !this.#o.keepGoing)
   }
 }
 
 /** Whether a round ended the exchange with this server for good: what it says isn't SMTP, or it will never let us in. */
-function isFinal({ error, names }: ServerReport, { retryForMs }: Patience): boolean {
+function isFinal({ error, names }: ServerReport, isRetrying: boolean): boolean {
   if (names.some(({ outcome, code }) => outcome === 'failed' && code !== null)) return true
-  const mayPass = error === null || error.exitStatus === EXIT.TEMPFAIL || (error.stage === 'dns' && retryForMs > 0)
+  const mayPass = error === null || error.exitStatus === EXIT.TEMPFAIL || (error.stage === 'dns' && isRetrying)
   return !mayPass
 }
 
@@ -144,7 +161,7 @@ function isAccepted(outcome: Result['outcome']): boolean {
 /** How it goes on; undefined: not at all, since nothing is left, or the next time would be too late. */
 function nextOf(
   round: ServerReport,
-  { failed, waiting }: Unfinished,
+  { failed, waiting }: Answers,
   backOff: BackOff,
   { patience, began }: PersistOptions,
 ): { readonly pause: Pause; readonly names: ReadonlySet<string> } | undefined {
@@ -164,8 +181,12 @@ function nextOf(
 }
 
 /** Why names are left though the last round went well. */
-function endOf({ failed, waiting }: Unfinished, { signal, patience }: PersistOptions): SessionError | null {
-  const isOver = patience.waitMs > 0 && failed.length + waiting.length > 0
+function endOf(
+  { failed, waiting }: Answers,
+  isEnded: boolean,
+  { signal, patience }: PersistOptions,
+): SessionError | null {
+  const isOver = patience.waitMs > 0 && failed.length + waiting.length > 0 && !isEnded
   if (!isOver && !(signal.aborted && failed.length > 0)) return null
   const over = { message: 'the time that --wait gives is over', exitStatus: EXIT.TEMPFAIL, kind: 'over' } as const
   const reason = signal.aborted ? reasonOf(signal) : over

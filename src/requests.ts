@@ -65,8 +65,10 @@ export async function placesForHook(
       if (names.length + options['names-from'].length === 0 && !isMx && (await ownName()) === undefined)
         throw nameless()
     })
+    const { checkTrust } = await import('./trust.js')
     await blaming(profile, optionsAreTyped(line.said), () => {
       settingsOf(options, undefined, isMx)
+      checkTrust(place.target, options)
       if (!lacksPassword(place)) return Promise.resolve()
       throw new UsageError('in a hook nobody types a password: --password-file F, or --password-command C')
     })

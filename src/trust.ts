@@ -14,10 +14,26 @@ import type { TlsLevel, TlsPolicy } from './smtp/tls.js'
  * UsageError.
  */
 export async function trusted(target: Target, options: Options, sources: PasswordSources): Promise<Server> {
+  const level = checkTrust(target, options)
   const policy = await policyOf(options, sources.signal)
   const credentials = await credentialsOf(target, options, sources)
-  const level = levelOf(target, { ...policy, level: options.tls }, credentials !== undefined)
   return { ...target, tls: { ...policy, level }, credentials }
+}
+
+/** The rules of TLS and login, before any file is read; the level that holds. Throws UsageError. */
+export function checkTrust(target: Target, options: Options): TlsLevel {
+  const { auth: mechanism, 'password-file': file, 'password-command': command } = options
+  const user = options.user ?? target.user
+  if (options['tls-cert'] === undefined && options['tls-key'] !== undefined)
+    throw new UsageError('--tls-key belongs to --tls-cert: type both')
+  if (user === undefined && mechanism !== undefined && mechanism !== 'EXTERNAL')
+    throw new UsageError(`--auth ${mechanism} needs a user: type --user U`)
+  if (user === undefined && mechanism === undefined && (file !== undefined || command !== undefined))
+    throw new UsageError('a password needs a user: type --user U')
+  const broken = sendableRule(user ?? '')
+  if (broken !== undefined) throw new UsageError(`the user of ${target.word}: ${broken}`)
+  const { tls: level, 'tls-fingerprint': fingerprint, 'tls-ca': ca, 'tls-name': name } = options
+  return levelOf(target, { level, fingerprint, ca, name }, user !== undefined || mechanism === 'EXTERNAL')
 }
 
 export type PasswordSources = Omit<Sources, 'file' | 'command' | 'whose'>
@@ -45,7 +61,6 @@ function isLoopback(host: string): boolean {
 
 async function policyOf(options: Options, signal: AbortSignal): Promise<Omit<TlsPolicy, 'level'>> {
   const { 'tls-ca': ca, 'tls-cert': cert, 'tls-key': key, 'tls-name': name } = options
-  if (cert === undefined && key !== undefined) throw new UsageError('--tls-key belongs to --tls-cert: type both')
   return {
     fingerprint: options['tls-fingerprint'],
     name,
@@ -112,13 +127,7 @@ async function credentialsOf(
 ): Promise<Credentials | undefined> {
   const { auth: mechanism, 'password-file': file, 'password-command': command } = options
   const user = options.user ?? target.user
-  if (user === undefined && mechanism !== 'EXTERNAL') {
-    if (mechanism !== undefined) throw new UsageError(`--auth ${mechanism} needs a user: type --user U`)
-    if (file !== undefined || command !== undefined) throw new UsageError('a password needs a user: type --user U')
-    return undefined
-  }
-  const broken = sendableRule(user ?? '')
-  if (broken !== undefined) throw new UsageError(`the user of ${target.word}: ${broken}`)
+  if (user === undefined && mechanism !== 'EXTERNAL') return undefined
   // The certificate says it all.
   if (mechanism === 'EXTERNAL') return { user: user ?? '', password: undefined, mechanism }
   const { passwordOf } = await import('./password.js')

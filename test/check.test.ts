@@ -326,6 +326,15 @@ if (isInNamespace(import.meta.url)) {
     assert.equal((await check(server.port)).servers[0]?.seenAs, '2001:db8::1')
   })
 
+  test('what a real run would end with before it asks anybody', async (t) => {
+    await zone(t)
+    const server = await scripted(t, [...HELLO, ...BYE], [...HELLO, ...BYE])
+    const args = ['--check', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`]
+    assert.equal((await etrn(args)).status, 64)
+    assert.equal((await etrn(['--wait-local', '5s', ...args, '#q'])).status, 75)
+    assert.equal((await etrn(['--check', '127.0.0.1:1', '--names-from', '-'], { input: 'a b\n' })).status, 65)
+  })
+
   test('as text: a line a step, ticks where the terminal has them', async (t) => {
     await zone(t)
     const server = await scripted(t, [...HELLO, ...BYE], [...HELLO, ...BYE], [...HELLO, ...BYE])

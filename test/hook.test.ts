@@ -36,12 +36,8 @@ function commandIn(kind: HookKind, text: string): string {
 
 /** A line without a configuration. */
 function givenOf(line: CommandLine): Given {
-  return {
-    line,
-    places: placesOf(line, { top: {}, profiles: new Map() }, () => undefined),
-    files: [],
-    program: ['/node', '/etrn'],
-  }
+  const places = placesOf(line, { top: {}, profiles: new Map(), written: new Map() }, () => undefined)
+  return { line, places, files: [], written: new Map(), program: ['/node', '/etrn'] }
 }
 
 suite('what a hook runs', { concurrency: true }, () => {
@@ -129,9 +125,16 @@ suite('with a configuration', { concurrency: true }, () => {
   test('systemd: it is handed over, with what lies beside it, under the names that it has there', async (t) => {
     const toml = `${ISP}user = "u"\npassword-file = "isp.password"\ntls-ca = "/etc/ssl/own.pem"\n`
     const text = await withConfig(t, toml, '--hook', 'systemd', 'isp')
-    assert.match(text, /^LoadCredential=own\.toml:\/c\/own\.toml\nLoadCredential=isp\.password:\/c\/isp\.password$/m)
+    assert.match(text, /^LoadCredential=config\.toml:\/c\/own\.toml\nLoadCredential=isp\.password:\/c\/isp\.password$/m)
     assert.match(text, /^# The user of this service has to be able to read \/etc\/ssl\/own\.pem$/m)
-    assert.match(text, /^ExecStart=.* --config \$\{CREDENTIALS_DIRECTORY\}\/own\.toml isp$/m)
+    assert.match(text, /^ExecStart=.* --config \$\{CREDENTIALS_DIRECTORY\}\/config\.toml isp$/m)
+    const beside = await withConfig(t, `${ISP}tls-ca = "/c/own.pem"\n`, '--hook', 'systemd', 'isp')
+    assert.match(beside, /^# The user of this service has to be able to read \/c\/own\.pem$/m)
+  })
+  test('what it says of quiet and of the interface holds', async (t) => {
+    const toml = `quiet = 2\n${ISP}interface = "wwan0"\n`
+    assert.doesNotMatch(await withConfig(t, toml, '--hook', 'cron', 'isp'), /--quiet --/)
+    assert.match(await withConfig(t, toml, '--hook', 'pppd', 'isp'), /^\[ "\$\{1-\}" = wwan0 \] \|\| exit 0$/m)
   })
   test('one lock for what asks the same, and another for other names', async () => {
     const lock = async (kind: HookKind, ...args: string[]): Promise<string> =>
@@ -167,6 +170,10 @@ suite('what can not work there', { concurrency: true }, () => {
   refused(['--hook', 'cron', 'smtp://u@mx', 'a.example'], /in a hook nobody types a password/)
   refused(['--hook', 'cron', 'mx', 'a.example', '-4', '-6'], /-4 and -6 exclude each other/)
   refused(['--hook', 'systemd', 'mx', 'a.example', '--tls-ca', '/a\\'], /backslash/)
+  refused(['--hook', 'cron', 'mx', 'a.example', '--tls-key', '/k'], /--tls-key belongs to --tls-cert/)
+  refused(['--hook', 'cron', 'mx', 'a.example', '--auth', 'PLAIN'], /needs a user/)
+  refused(['--hook', 'cron', 'mx', 'a.example', '--tls', 'none', '--tls-fingerprint', 'A'.repeat(64)], /contradicts/)
+  refused(['--config', '/dev/null', '--hook', 'cron', 'mx', 'a.example'], /\/dev\/null is not there when a hook runs/)
   refused(['--hook', 'cron', 'mx', 'a.example', '--user', 'u'], /in a hook nobody types a password/)
   refused(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control character in "\/.*a\\nb"/)
   refused(

@@ -110,6 +110,28 @@ suite('a login', { concurrency: true }, () => {
     status: 77,
     says: /AUTH: 535 "\*\*\*\*" \(\*\*\*\*, \*\*\*\*\) is wrong/,
   })
+  login('a server that says it back in the greeting of a later session', {
+    conversations: [
+      session(
+        ...hello('AUTH PLAIN', 'ETRN'),
+        `C: ${PLAIN}`,
+        'S: 235 ok',
+        'C: ETRN site.example',
+        'S: 253 1 pending message',
+      ),
+      [
+        `S: 220 mx.example ${b64(`\0site\0${PASSWORD}`)}`,
+        ...hello('AUTH PLAIN', 'ETRN'),
+        `C: ${PLAIN}`,
+        'S: 235 ok',
+        'C: ETRN site.example',
+        'S: 251 none',
+        ...BYE,
+      ],
+    ],
+    args: ['--wait', '20s', '--interval', '1s'],
+    status: 0,
+  })
   login('a server that says it back in what is no reply', {
     conversations: [session(...hello('AUTH PLAIN', 'ETRN'), `C: ${PLAIN}`, `S: ${PLAIN.slice(5)} ${PASSWORD}`)],
     status: 76,
@@ -287,6 +309,21 @@ suite('where the password comes from', { concurrency: true }, () => {
     })
     await server.verify()
     assert.equal(run.status, 0)
+  })
+  test('a command that goes on holds nobody', { timeout: 25_000 }, async () => {
+    const long = await etrn([
+      '--user',
+      'u',
+      '--max-time',
+      '1s',
+      '--password-command',
+      'echo x; sleep 60 2>&1',
+      '127.0.0.1:1',
+      'a.example',
+    ])
+    assert.deepEqual([long.status, long.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+    const much = 'echo x; head -c 100000 /dev/zero | tr "\\0" a; exec sleep 60 2>&1'
+    assert.equal((await etrn(['--user', 'u', '--password-command', much, '127.0.0.1:1', 'a.example'])).status, 75)
   })
   const script = spawnSync('script', ['--version']).error === undefined
   test('the terminal, which does not show it', { skip: script ? false : 'no script(1) here' }, async (t) => {

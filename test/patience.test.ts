@@ -254,6 +254,40 @@ suite('--wait, with a clock that leaps', { concurrency: false }, () => {
     const done = await leaping(t, server.port, ['a.example'], wait)
     assert.deepEqual([done.exitStatus, done.servers[0]?.attempts, done.servers[0]?.isBlind], [0, 5, false])
   })
+  test('what waits is not forgotten in a round that asks for others: 75', async (t) => {
+    const server = await scripted(
+      t,
+      asked(...ask('a.example', '253 5 pending messages'), ...ask('b.example', '450 busy')),
+      asked(...ask('b.example', '251 none')),
+    )
+    const done = await leaping(t, server.port, ['a.example', 'b.example'], { waitMs: 1 })
+    assert.equal(done.exitStatus, 75)
+    assert.match(done.servers[0]?.error?.message ?? '', /--wait gives is over; a\.example: 5 messages left$/)
+  })
+  test('nor where a refusal ended a round before it', async (t) => {
+    const names = ['a.example', 'b.example', 'c.example']
+    const server = await scripted(
+      t,
+      asked(...names.flatMap((name) => ask(name, '253 1 pending message'))),
+      asked(...ask('a.example', '550 no')),
+      asked(...ask('b.example', '251 none'), ...ask('c.example', '251 none')),
+    )
+    const done = await leaping(t, server.port, names, wait)
+    await server.verify()
+    assert.deepEqual(outcomes(done), [
+      ['a.example', 'refused', 550],
+      ['b.example', 'empty', 251],
+      ['c.example', 'empty', 251],
+    ])
+  })
+  test('a 354 ends it at once, and no time is said to be over', async (t) => {
+    const server = await scripted(
+      t,
+      asked(...ask('a.example', '253 1 pending message'), ...ask('b.example', '354 go on')),
+    )
+    const done = await leaping(t, server.port, ['a.example', 'b.example'], wait)
+    assert.deepEqual([done.exitStatus, done.servers[0]?.error], [76, null])
+  })
   test('the last round is when the time is over, though the interval is longer', async (t) => {
     const replies = ['253 1 pending message', '251 none']
     const server = await scripted(t, ...replies.map((reply) => asked(...ask('a.example', reply))))
