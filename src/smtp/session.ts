@@ -222,7 +222,7 @@ async function logIn(
   const { address, secured, extensions } = known
   return step('auth', o, async () => {
     if (secured?.tls.verified !== true && !isLoopback(address)) throw unsafe(secured !== undefined)
-    const { authenticate } = await import('./auth.js')
+    const { authenticate, mechanismsIn, secretsIn } = await import('./auth.js')
     const say: Say = async (line, shown) => {
       // What stands for the password: a server may say that back, too.
       if (shown !== line) for (const text of secretsIn(line)) o.trace({ type: 'secret', text })
@@ -236,18 +236,6 @@ async function logIn(
       offered: mechanismsIn(extensions),
     })
   })
-}
-
-/** `AUTH PLAIN LOGIN`, or, as servers once had it for one client, `AUTH=PLAIN LOGIN` */
-function mechanismsIn(extensions: Extensions): string[] {
-  const lines = [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`)
-  return lines.flatMap((line) => /^AUTH[= ](.*)$/.exec(line)?.[1]?.toUpperCase().split(' ') ?? []).filter(Boolean)
-}
-
-/** A SASL response, and what it is the base64 of */
-function secretsIn(line: string): string[] {
-  const response = line.replace(/^AUTH \S+ /, '')
-  return [response, Buffer.from(response, 'base64').toString()]
 }
 
 function unsafe(isTls: boolean): StepError {
