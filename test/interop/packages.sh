@@ -8,6 +8,9 @@ case $mta in
 postfix) packages='postfix libdb5.3 libnsl2 libtirpc3 sasl2-bin libsasl2-modules libsasl2-modules-db' ;;
 exim) packages='exim4-base exim4-daemon-heavy libmariadb3 libspf2-2 libgnutls-dane0 libunbound8 libevent-2.1-7 libidn12
   libpcre2-8-0 libpq5 libperl5.36 libdb5.3 libldap-2.5-0 libnsl2 libtirpc3' ;;
+sendmail) packages='sendmail-bin sendmail-base sendmail-cf m4 libsigsegv2 liblockfile1 libwrap0 libdb5.3 libldap-2.5-0 libnsl2
+  libtirpc3 libsasl2-2' ;;
+opensmtpd) packages='opensmtpd libdb5.3 libevent-2.1-7' ;;
 hooks) packages='cron cron-daemon-common ifupdown ppp shellcheck systemd libsystemd-shared' ;;
 *) echo "$0: no MTA is called $mta" >&2; exit 64 ;;
 esac
