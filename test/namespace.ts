@@ -22,6 +22,13 @@ const SETUP = `set -e
   : >/run/resolv.conf; mount --bind /run/resolv.conf /etc/resolv.conf
   exec "$@"`
 
+/** Why nobody can be made another user here: a reason to skip a test; false: it can be done, or this is CI, where it has to be. */
+export function noOtherUser(): string | false {
+  const tried = spawnSync('unshare', ['--user', '--map-user=1000', '--map-group=1000', 'true'], { encoding: 'utf8' })
+  const why = `no user namespaces here: ${tried.error?.message ?? tried.stderr.trim()}`
+  return tried.status !== 0 && process.env['CI'] === undefined ? why : false
+}
+
 /** The same, with the command that enters the namespaces and then runs what follows it. */
 export function isInside(file: string, [enter = '', ...words]: readonly string[]): boolean {
   if (process.env['ETRN_TEST_INSIDE'] !== undefined) return true
