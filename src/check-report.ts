@@ -2,7 +2,7 @@ import type { Check, ServerCheck } from './check.js'
 import type { Output } from './report.js'
 import { resultOfLine } from './run.js'
 import { documentHead, errorOf, extensionsOf, nameOf, tlsOf } from './json.js'
-import { EXIT, type Result, resultWithout } from './outcome.js'
+import { EXIT, type Result, resultWithout, STAGES } from './outcome.js'
 import type { Step } from './way-back.js'
 
 /** What a diagnosis is shown in, as it goes on. */
@@ -36,7 +36,7 @@ export function textCheck(
       for (const { server, software, error } of servers) {
         if (quiet === 0 && software !== null) line(`${server.word} is ${software}`)
         const isTold = quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
-        if (isTold) line(`${server.word}: ${error.stage}: ${error.message}`)
+        if (isTold) line(`${server.word}: ${STAGES[error.stage]}: ${error.message}`)
       }
       if (quiet === 0) line('Nothing was asked of the queue: whether a name is served, only ETRN tells.')
     },

@@ -1,8 +1,8 @@
 import { certificateInWords, type Facts, NOTHING, Steps, Watch } from './check-steps.js'
 import { hintFor } from './hints.js'
-import { exchangersOf } from './mx.js'
-import type { Entry } from './names.js'
-import { combined, EXIT, SessionError, type Stage, StepError } from './outcome.js'
+import { exchangersOf, inWords, unknownHere } from './mx.js'
+import { type Entry, nodesIn } from './names.js'
+import { combined, EXIT, SessionError, STAGES, StepError } from './outcome.js'
 import type { Request } from './run.js'
 import { open, type Server, type TraceEvent } from './smtp/session.js'
 import { checkWayBack, type Step } from './way-back.js'
@@ -43,7 +43,7 @@ export async function check(requests: readonly Request[], o: CheckOptions): Prom
   for (const request of requests)
     servers.push(...(request.isMx ? await checkExchangers(request, o) : [await checkServer(request, o)]))
   o.onPart('the way back')
-  const names = requests.flatMap(({ entries }) => entries).filter((entry) => typeof entry === 'string')
+  const names = requests.flatMap(({ entries }) => nodesIn(entries))
   const ends = {
     seenAs: servers.flatMap((server) => server.seenAs ?? []),
     servers: servers.flatMap(({ address }) => address ?? []),
@@ -61,8 +61,9 @@ export async function check(requests: readonly Request[], o: CheckOptions): Prom
 function exitStatusesOf({ error, entries }: ServerCheck): number[] {
   const status = error?.exitStatus ?? EXIT.OK
   if (entries.length === 0) return [status, EXIT.USAGE]
-  const hasNames = entries.some((entry) => typeof entry === 'string')
-  return entries.map((entry) => (typeof entry === 'string' ? status : EXIT.DATAERR)).concat(hasNames ? status : [])
+  const ofEntries = entries.map((entry) => (typeof entry === 'string' ? status : EXIT.DATAERR))
+  // A list of bad lines alone connects nowhere.
+  return nodesIn(entries).length > 0 ? [...ofEntries, status] : ofEntries
 }
 
 /** The servers behind a domain, but for this site itself; where there are none, why. */
@@ -72,9 +73,9 @@ async function checkExchangers(request: Request, o: CheckOptions): Promise<Serve
   const steps = new Steps(o.onStep)
   try {
     const found = await exchangersOf(server.host, settings.self, { ...settings, signal: o.signal })
-    const leftOut = found.leftOut.map(({ host, reason }) => `; left out: ${host} (${reason})`).join('')
+    const leftOut = found.leftOut.map((one) => `; left out: ${inWords(one)}`).join('')
     if (found.asked.length === 0) throw new StepError(`nobody is left to ask${leftOut}`, { exitStatus: EXIT.NOHOST })
-    const advice = found.isAmong ? null : `no MX of ${server.host} is this host; behind NAT say --self`
+    const advice = found.isAmong ? null : unknownHere(server.host, settings.self)
     steps.add('MX', found.isAmong ? true : null, found.asked.join(', ') + leftOut, advice)
     const checked: ServerCheck[] = []
     for (const host of found.asked)
@@ -112,9 +113,9 @@ async function checkServer({ server, entries, settings }: Request, o: CheckOptio
     const session = await open(inspected, { ...settings, signal: o.signal, trace })
     await session.quit()
     watch.conclude()
-    for (const hint of hintsFor(entries, watch.facts.greeting ?? '')) steps.add('names', null, hint)
+    for (const hint of hintsFor(entries, watch.facts.greeting ?? '')) steps.note('names', null, hint)
     if (entries.length === 0)
-      steps.add('names', null, 'none is given, and this host has none of its own: a real run needs one')
+      steps.note('names', null, 'none is given, and this host has none of its own: a real run needs one')
     return found(null)
   } catch (thrown) {
     if (!(thrown instanceof SessionError)) throw thrown
@@ -126,21 +127,10 @@ async function checkServer({ server, entries, settings }: Request, o: CheckOptio
     const certificate = error.stage === 'tls' ? watch.facts.tls?.certificate : undefined
     const [step, text] = certificate
       ? ['certificate', certificateInWords(certificate)]
-      : [NAMES[error.stage], error.message]
+      : [error.stage === 'dns' ? 'resolve' : STAGES[error.stage], error.message]
     steps.add(step, isOurs ? null : false, text, advice)
     return found(error)
   }
-}
-
-const NAMES: Readonly<Record<Stage, string>> = {
-  dns: 'resolve',
-  connect: 'connect',
-  greeting: 'greeting',
-  ehlo: 'EHLO',
-  starttls: 'STARTTLS',
-  tls: 'TLS',
-  auth: 'AUTH',
-  etrn: 'ETRN',
 }
 
 /** Every failure has a next step, if only to show it to somebody. */
@@ -152,7 +142,6 @@ function adviceFor(error: SessionError, greeting: string): string {
 
 /** What this server is known to make of names of these forms. */
 function hintsFor(entries: readonly Entry[], greeting: string): Set<string> {
-  const names = entries.filter((entry) => typeof entry === 'string')
-  const hints = names.map((name) => hintFor({ stage: 'etrn', code: 250, text: '', name, greeting }))
+  const hints = nodesIn(entries).map((name) => hintFor({ stage: 'etrn', code: 250, text: '', name, greeting }))
   return new Set(hints.filter((hint) => hint !== undefined))
 }

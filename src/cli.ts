@@ -144,10 +144,11 @@ function configurationFiles({ config, quiet = 0 }: Layer, isRoots: boolean): str
   const places = ['/etc', isRoot ? [] : (home ?? [])].flat()
   return places
     .map((place) => `${place}/etrn/config.toml`)
+    .filter((file) => existsSync(file))
     .filter((file) => {
-      if (!existsSync(file) || isReadable(file)) return existsSync(file)
-      if (quiet === 0) write(process.stderr, `${file}: you are not allowed to read it; going on without it`)
-      return false
+      const isOpen = isReadable(file)
+      if (!isOpen && quiet === 0) write(process.stderr, `${file}: you are not allowed to read it; going on without it`)
+      return isOpen
     })
 }
 
@@ -270,6 +271,8 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 const exitStatus = await main(process.argv.slice(2)).catch(explain)
+// A spinner that is only being loaded has nothing to show any more.
+progress = undefined
 spinner?.hide()
 await Promise.all([flushed(process.stdout), flushed(process.stderr)])
 process.exitCode = outputError !== undefined ? combined([exitStatus, EXIT.IOERR]) : exitStatus

@@ -25,8 +25,8 @@ export type Given = {
  */
 export function hook(kind: HookKind, { line: { said, words, given }, places, program, ...configured }: Given): string {
   if (said.check) throw new UsageError('--hook and --check exclude each other: type one of them')
-  const loose = [said.config ?? []].flat().find((file) => /^\/(?:dev|proc)\//.test(file))
-  if (loose !== undefined) throw new UsageError(`${loose} is not there when a hook runs: name a file`)
+  if (/^\/(?:dev|proc)\//.test(said.config ?? ''))
+    throw new UsageError(`${said.config ?? ''} is not there when a hook runs: name a file`)
   const typed = [...ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOf(name, given[name])))
   const options = places.map((place) => place.options)
   const limits = [
@@ -168,7 +168,7 @@ export PATH
 `
 }
 
-/** What all have; undefined: there is nothing of that kind. */
+/** What all of them are; undefined: not the same. */
 function theSame<T>([first, ...others]: readonly T[]): T | undefined {
   return others.every((other) => other === first) ? first : undefined
 }

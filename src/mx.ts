@@ -15,6 +15,17 @@ export type Exchangers = {
 
 export type LeftOut = { readonly host: string; readonly reason: string }
 
+/** `mx1.example.com (this site)` */
+export function inWords({ host, reason }: LeftOut): string {
+  return `${host} (${reason})`
+}
+
+/** What is said where none of them is known for this site; `self` is what it is known as. */
+export function unknownHere(domain: string, self: readonly string[]): string {
+  const known = self.length === 0 ? '' : ` (it is known as ${self.join(', ')})`
+  return `no MX of ${domain} is this host; behind NAT say --self${known}`
+}
+
 /**
  * The mail exchangers of a domain that would relay to this site (RFC 5321, 5.1): not itself, known by an address of this machine or
  * a name in `self`, and only those behind it in preference where it is one of them. Throws StepError: 68 where the DNS is certain

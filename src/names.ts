@@ -51,6 +51,11 @@ export async function namesOf(text: string, source: string, o: NameOptions): Pro
   return entries
 }
 
+/** Those that are names. */
+export function nodesIn(entries: readonly Entry[]): NodeName[] {
+  return entries.filter((entry) => typeof entry === 'string')
+}
+
 /** Each name once, the first time that it stands: nodes in any case of letters, queues letter by letter. */
 export function withoutDuplicates<T extends Entry>(entries: readonly T[]): T[] {
   const seen = new Set<string>()

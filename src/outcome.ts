@@ -92,6 +92,18 @@ function pendingOf({ code, text }: Reply): number | null {
 /** Where in a session something failed. */
 export type Stage = 'dns' | 'connect' | 'greeting' | 'ehlo' | 'starttls' | 'tls' | 'auth' | 'etrn'
 
+/** What people call it. */
+export const STAGES: Readonly<Record<Stage, string>> = {
+  dns: 'DNS',
+  connect: 'connect',
+  greeting: 'greeting',
+  ehlo: 'EHLO',
+  starttls: 'STARTTLS',
+  tls: 'TLS',
+  auth: 'AUTH',
+  etrn: 'ETRN',
+}
+
 /** The exit status of a reply that ends a session: 4xx may pass, for 5xx it depends on what was refused. */
 export function exitStatusOf(stage: Stage, { code }: Reply): number {
   if (code >= 400 && code <= 499) return EXIT.TEMPFAIL

@@ -51,8 +51,8 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
     })
     attempts += round.attempts
     answers.take(round)
-    const isOver = o.signal.aborted || isFinal(round, answers.isRetrying)
-    const next = isOver ? undefined : nextOf(round, answers, backOff, o)
+    const isEnded = isFinal(round, answers.isRetrying)
+    const next = isEnded || o.signal.aborted ? undefined : nextOf(round, answers, backOff, o)
     if (next !== undefined) {
       o.trace(server, next.pause)
       await lasting(next.pause, o.signal)
@@ -62,7 +62,7 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
     const results = names.flatMap((name) => answers.last(name) ?? [])
     for (const result of results) if (result.code !== null) tell(result)
     const elapsedMs = Math.round(performance.now() - (started ?? 0))
-    const error = round.error ?? endOf(answers, isFinal(round, answers.isRetrying), o)
+    const error = round.error ?? endOf(answers, isEnded, o)
     return { ...round, attempts, elapsedMs, error, isBlind: answers.isBlind, names: results }
   }
 }

@@ -1,6 +1,6 @@
 import { Chalk, type ChalkInstance } from 'chalk'
 import { hintFor, type Trouble } from './hints.js'
-import { EXIT, EXIT_OF, type Outcome, type Result, said, type SessionError, type Stage } from './outcome.js'
+import { EXIT, EXIT_OF, type Outcome, type Result, said, type SessionError, STAGES } from './outcome.js'
 import { printable } from './printable.js'
 import type { ServerReport } from './exchange.js'
 import type { Pause } from './pause.js'
@@ -48,17 +48,6 @@ const WORDS: Readonly<Record<Outcome, string>> = {
   rejected: 'the server takes no such name',
   failed: 'no proper reply',
   skipped: 'not asked',
-}
-
-const STAGES: Readonly<Record<Stage, string>> = {
-  dns: 'DNS',
-  connect: 'connect',
-  greeting: 'greeting',
-  ehlo: 'EHLO',
-  starttls: 'STARTTLS',
-  tls: 'TLS',
-  auth: 'AUTH',
-  etrn: 'ETRN',
 }
 
 /** Results on `out`, a line a name; on `err` what failed as a whole, warnings, hints, and the dialogue where it is wanted. */

@@ -107,8 +107,8 @@ function settingsOf(options: Options, own: string | undefined, isMx: boolean): R
 
 /**
  * Reads the names of a place, in the order: words, --subdomains, --queue, --names-from; else the domain of --mx, else this host's
- * own name (RFC 1985, section 6). A file is read once, since standard input can be, and a place's list is another's where both say
- * the same.
+ * own name (RFC 1985, section 6). A file is read once, since standard input can be read only once; so is a list that two places
+ * have in common.
  */
 function entryReader({
   input,
@@ -125,7 +125,7 @@ function entryReader({
     warn(`no name given: asking for ${own}`)
     return nodeName(own, { allowWide })
   })
-  const lists = once(async (options: Options, domain?: string) => {
+  return once(async (options: Options, domain?: string) => {
     const { 'names-from': from, 'allow-wide': allowWide } = options
     const named = await namesIn(options)
     const listed = await Promise.all([...new Set(from)].map(async (file) => files(file, allowWide)))
@@ -135,7 +135,6 @@ function entryReader({
     // There is enough to be looked at without a name.
     return options.check && (await ownName()) === undefined ? [] : [await owns(allowWide)]
   })
-  return async (options, domain) => lists(options, domain)
 }
 
 /** The same answer to the same question. */

@@ -1,7 +1,7 @@
 import pLimit from 'p-limit'
 import type { AskOptions, ServerReport } from './exchange.js'
-import type { Exchangers, LeftOut } from './mx.js'
-import type { BadLine, Entry, NodeName } from './names.js'
+import type { Exchangers } from './mx.js'
+import { type BadLine, type Entry, nodesIn } from './names.js'
 import {
   combined,
   EXIT,
@@ -79,7 +79,7 @@ async function withOwn(requests: readonly Request[], o: RunOptions): Promise<Ses
 
 async function asked(request: Request, o: Context): Promise<ServerReport[]> {
   const { server, settings, patience } = request
-  const names = nodesIn(request)
+  const names = nodesIn(request.entries)
   const ask = async (host: Server): Promise<ServerReport> => {
     const { signal, began, turn, trace, onResult } = o
     const report = await persist(host, names, { ...settings, patience, signal, began, turn, trace, onResult })
@@ -87,18 +87,17 @@ async function asked(request: Request, o: Context): Promise<ServerReport[]> {
     return report
   }
   if (!request.isMx) return [await ask(server)]
+  const { inWords, unknownHere } = await import('./mx.js')
   try {
     const found = await lookedUp(request, o)
     for (const one of found.leftOut) o.warn(`left out: ${inWords(one)}`)
     const reports = await Promise.all(found.asked.map(async (host) => ask({ ...server, word: host, host })))
     const ourselves = reports.filter(isThisSite).map((report) => ({ host: report.server.host, reason: 'this site' }))
     for (const one of ourselves) o.warn(`left out: ${inWords(one)}`)
-    if (!found.isAmong && ourselves.length === 0 && reports.length > 0) {
-      const known = settings.self.length === 0 ? '' : ` (it is known as ${settings.self.join(', ')})`
-      o.warn(`no MX of ${server.word} is this host; behind NAT say --self${known}`)
-    }
+    if (!found.isAmong && ourselves.length === 0 && reports.length > 0) o.warn(unknownHere(server.word, settings.self))
     if (reports.length > ourselves.length) return reports.filter((report) => !isThisSite(report))
-    throw nobodyLeft([...found.leftOut, ...ourselves])
+    const leftOut = [...found.leftOut, ...ourselves].map(inWords).join(', ')
+    throw new StepError(`nobody is left to ask: ${leftOut}`, { exitStatus: EXIT.NOHOST })
   } catch (error) {
     if (error instanceof StepError) return [failed(request, new SessionError('dns', error.message, error), o)]
     throw error
@@ -124,14 +123,6 @@ async function lookedUp({ server, settings, patience }: Request, o: Context): Pr
   }
 }
 
-function nobodyLeft(leftOut: readonly LeftOut[]): StepError {
-  return new StepError(`nobody is left to ask: ${leftOut.map(inWords).join(', ')}`, { exitStatus: EXIT.NOHOST })
-}
-
-function inWords({ host, reason }: LeftOut): string {
-  return `${host} (${reason})`
-}
-
 function isThisSite({ error }: ServerReport): boolean {
   return error?.kind === 'this site'
 }
@@ -146,14 +137,10 @@ function failed(request: Request, error: SessionError, o: Context): ServerReport
     elapsedMs: Math.round(performance.now() - o.began),
     error,
     isBlind: false,
-    names: nodesIn(request).map((name) => resultWithout(name, outcome)),
+    names: nodesIn(request.entries).map((name) => resultWithout(name, outcome)),
   }
   o.onReport(report)
   return report
-}
-
-function nodesIn({ entries }: Request): NodeName[] {
-  return entries.filter((entry) => typeof entry === 'string')
 }
 
 /** What a line of --names-from that is no name comes to. */

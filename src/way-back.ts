@@ -1,3 +1,4 @@
+import { BlockList, isIPv6 } from 'node:net'
 import type { Limits } from './deadline.js'
 import { mailExchangers, query } from './dns.js'
 import { isThisHost, ownGreeting } from './local.js'
@@ -110,11 +111,22 @@ async function addressesIn(host: string, limits: Limits): Promise<readonly strin
   }
 }
 
-/** Networks that nobody reaches from outside (RFC 1918, 6598, 3927, 4193, 4291) */
-const PRIVATE =
-  /^(?:10\.|127\.|169\.254\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd]|fe[89ab]|::1$)/i
+/** Networks that nobody reaches from outside (RFC 1918, 6598, 3927, 1122, 4193, 4291) */
+const PRIVATE = new BlockList()
+for (const [network, prefix] of [
+  ['10.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['100.64.0.0', 10],
+  ['169.254.0.0', 16],
+  ['127.0.0.0', 8],
+] as const)
+  PRIVATE.addSubnet(network, prefix)
+PRIVATE.addSubnet('fc00::', 7, 'ipv6')
+PRIVATE.addSubnet('fe80::', 10, 'ipv6')
+PRIVATE.addAddress('::1', 'ipv6')
 
 /** Whether an address is one of those that a NAT has behind it. */
 export function isPrivate(address: string): boolean {
-  return PRIVATE.test(address)
+  return PRIVATE.check(address.replace(/%.*/, ''), isIPv6(address) ? 'ipv6' : 'ipv4')
 }

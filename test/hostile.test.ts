@@ -118,8 +118,9 @@ suite('endless', { concurrency: true }, () => {
       t.diagnostic(`${names.length} replies of 128 lines of NUL: peak RSS ${peak} KiB`)
       return peak
     }
-    const few = await peakOf(10)
-    assert.ok((await peakOf(30)) / few < 1.5)
+    // Beyond the step in which the collector lets the heap grow once, wherever it happens to lie.
+    const few = await peakOf(30)
+    assert.ok((await peakOf(90)) / few < 1.25)
   })
 })
 

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { UsageError } from '../src/outcome.js'
-import { serverOf } from '../src/servers.js'
+import { placesOf } from '../src/places.js'
+import type { Target } from '../src/servers.js'
+
+/** The servers of a SERVER word, without a configuration. */
+const serversOf = (word: string, port?: number): Target[] => {
+  const line = { said: port === undefined ? {} : { port }, words: [word], given: {} }
+  const config = { top: {}, profiles: new Map(), written: new Map() }
+  return placesOf(line, config, () => undefined).map(({ target }) => target)
+}
 
 const FORMS: readonly (readonly [word: string, host: string, port: number])[] = [
   ['mail.isp.example', 'mail.isp.example', 25],
@@ -29,28 +37,35 @@ const FORMS: readonly (readonly [word: string, host: string, port: number])[] = 
 suite('SERVER', () => {
   for (const [word, host, port] of FORMS) {
     test(word, () =>
-      assert.deepEqual(serverOf(word), { word, host, port, isImplicitTls: /^smtps:/i.test(word), user: undefined }),
+      assert.deepEqual(serversOf(word), [{ word, host, port, isImplicitTls: /^smtps:/i.test(word), user: undefined }]),
     )
   }
   test('--port is for those that name none', () => {
-    assert.deepEqual([serverOf('a.example', 587).port, serverOf('b.example:26', 587).port], [587, 26])
+    assert.deepEqual(
+      serversOf('a.example,b.example:26', 587).map(({ port }) => port),
+      [587, 26],
+    )
   })
   test('a user stands in a URL', () => {
-    assert.equal(serverOf('smtp://site%40isp.example@mail.isp.example').user, 'site@isp.example')
-    assert.equal(serverOf('smtps://site@[2001:db8::1]:26').host, '2001:db8::1')
+    assert.equal(serversOf('smtp://site%40isp.example@mail.isp.example')[0]?.user, 'site@isp.example')
+    assert.equal(serversOf('smtps://site@[2001:db8::1]:26')[0]?.host, '2001:db8::1')
   })
   test('a password may not, and is not shown again', () => {
     for (const user of ['site', 'site@isp.example'])
       assert.throws(
-        () => serverOf(`smtp://${user}:s3cret@mail.isp.example`),
+        () => serversOf(`smtp://${user}:s3cret@mail.isp.example`),
         (error) =>
           error instanceof UsageError && /--password-file/.test(error.message) && !/s3cret/.test(error.message),
       )
   })
+  test('the same server twice is asked once', () =>
+    assert.equal(serversOf('a.example,a.example:25,a.example:26').length, 2))
+
   for (const word of [
     '',
-    'a.example,b.example',
-    ' b.example',
+    'a.example,',
+    ',a.example',
+    'a.example, b.example',
     'mail.example.com:0',
     'mail.example.com:65536',
     'mail.example.com:x',
@@ -74,7 +89,7 @@ suite('SERVER', () => {
   ]) {
     test(`${JSON.stringify(word)} is refused`, () => {
       assert.throws(
-        () => serverOf(word),
+        () => serversOf(word),
         (error) =>
           error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
       )
