@@ -23,14 +23,20 @@ export function placesOf(line: CommandLine, config: Config, warn: (message: stri
   if (said.self !== undefined && said.mx === undefined) throw new UsageError('--self belongs to --mx: type --mx DOMAIN')
   if (said.interval !== undefined && places.every(({ options }) => options.wait === undefined))
     throw new UsageError('--interval belongs to --wait: type --wait DUR')
-  for (const { profile, target } of places) {
+  const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
+  for (const { profile, target, options } of places) {
     const isWord = profile === undefined && /^[\w-]+$/.test(target.word) && target.word !== 'localhost'
-    if (isWord && config.profiles.size > 0) {
-      const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
-      warn(`${target.word} is no profile (there are: ${known}): taking it for a host`)
-    }
+    // Without names it was most likely meant for one.
+    if (isWord && (known !== '' || namesNothing(options)))
+      warn(
+        `${target.word} is no profile (${known === '' ? 'there is none' : `there are: ${known}`}): taking it for a host`,
+      )
   }
   return places
+}
+
+function namesNothing({ names, subdomains, queue, 'names-from': files }: Options): boolean {
+  return names.length + subdomains.length + queue.length + files.length === 0
 }
 
 /** Of a list in a message */

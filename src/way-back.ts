@@ -94,7 +94,10 @@ async function wayTo(node: string, { seenAs, servers }: Ends, limits: Limits): P
     return { ok: false, text: `${text}: not ${seenAs.join(', ')}, where the server sees this site`, advice: DNS_ADVICE }
   } catch (error) {
     if (!(error instanceof StepError)) throw error
-    return { ok: error.exitStatus === EXIT.NOHOST ? false : null, text: error.message, advice: DNS_ADVICE }
+    const isCertain = error.exitStatus === EXIT.NOHOST
+    return isCertain
+      ? { ok: false, text: error.message, advice: DNS_ADVICE }
+      : { ok: null, text: error.message, advice: 'look again when the resolver works' }
   }
 }
 

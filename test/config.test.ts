@@ -256,6 +256,11 @@ suite('what is wrong', { concurrency: true }, () => {
     const run = await withConfig(t, `[servers.isp]\n${SERVER}`, ['--max-time', '2s', 'ips', 'a.example'])
     assert.match(run.stderr, /^ips is no profile \(there are: isp\): taking it for a host$/m)
   })
+  test('and where there is none at all, if no name is given', async () => {
+    const run = await etrn(['--max-time', '2s', 'isp'])
+    assert.match(run.stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+    assert.equal((await etrn(['--max-time', '2s', '127.0.0.1:1', 'a.example'])).stderr.includes('profile'), false)
+  })
   test('--interval fits a wait that the profile has', async (t) => {
     const toml = `[servers.isp]\nserver = "127.0.0.1:1"\nwait = "1s"\n`
     assert.equal((await withConfig(t, toml, ['isp', 'a.example', '--interval', '1s'])).status, 75)
