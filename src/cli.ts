@@ -84,7 +84,7 @@ async function request(line: CommandLine, config: Config, ending: AbortControlle
     jobs: options.jobs ?? DEFAULT_JOBS,
     waitLocalMs: options['wait-local'] ?? 0,
     signal: ending.signal,
-    trace: (server, event) => told(reporter, server, event),
+    trace: (...event) => told(reporter, ...event),
     onResult: (server, result) => reporter.result(server, result),
     onReport: (report) => reporter.report(report),
     warn: (message) => reporter.warn(message),
@@ -168,8 +168,9 @@ async function configuration(files: readonly string[], stop: AbortSignal): Promi
 }
 
 function told(reporter: Reporter, ...event: Parameters<Reporter['trace']>): void {
-  progress = event
-  spinner?.tell(...event)
+  const [server, what] = event
+  progress = [server, what]
+  spinner?.tell(server, what)
   reporter.trace(...event)
 }
 

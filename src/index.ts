@@ -39,7 +39,8 @@ export type AskOptions = {
   readonly signal?: AbortSignal
   /** Told of each name whose reply is there, at once */
   readonly onResult?: (result: Result) => void
-  readonly trace?: (event: TraceEvent) => void
+  /** Told of all that happens; the sessions are counted from 1. */
+  readonly trace?: (event: TraceEvent, session: number) => void
 }
 
 const TLS = {
@@ -82,7 +83,8 @@ export async function ask(server: string, names: readonly string[], o: AskOption
     keepGoing: o.keepGoing ?? false,
     assumeEtrn: o.assumeEtrn ?? false,
     onResult: (_, result) => o.onResult?.(result),
-    trace: (_, event) => o.trace?.(event),
+    turn: async (work) => work(),
+    trace: (_, event, session) => o.trace?.(event, session),
   })
 }
 

@@ -12,7 +12,7 @@ const VERSION = 1
 export function jsonReporter(out: Output, others: Reporter): Reporter {
   return {
     warn: (message) => others.warn(message),
-    trace: (server, event) => others.trace(server, event),
+    trace: (...event) => others.trace(...event),
     result: () => undefined,
     report: () => undefined,
     end: (run) => out.line(JSON.stringify(documentOf(run), undefined, 2)),

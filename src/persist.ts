@@ -20,9 +20,7 @@ export type PersistOptions = Omit<AskOptions, 'trace'> & {
   readonly patience: Patience
   /** When patience began, by performance.now() */
   readonly began: number
-  /** Does the work when it is its turn among all sessions. */
-  readonly turn: <T>(work: () => Promise<T>) => Promise<T>
-  readonly trace: (server: Server, event: TraceEvent | Pause) => void
+  readonly trace: (server: Server, event: TraceEvent | Pause, session?: number) => void
 }
 
 /**
@@ -41,14 +39,16 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
   let left = names
   let attempts = 0
   let started: number | undefined
-  for (;;) {
-    const round = await o.turn(() => {
+  const onResult = (_: Server, result: Result): void => {
+    if (answers.isLast(result)) tell(result)
+  }
+  const turn: PersistOptions['turn'] = async (work) =>
+    o.turn(async () => {
       started ??= performance.now()
-      const onResult = (_: Server, result: Result): void => {
-        if (answers.isLast(result)) tell(result)
-      }
-      return ask(server, left, { ...o, onResult, secrets, wasAccepted: answers.isAccepted })
+      return work()
     })
+  for (;;) {
+    const round = await ask(server, left, { ...o, turn, onResult, secrets, wasAccepted: answers.isAccepted })
     attempts += round.attempts
     answers.take(round)
     const isEnded = isFinal(round, answers.isRetrying)
@@ -61,7 +61,8 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
     }
     const results = names.flatMap((name) => answers.last(name) ?? [])
     for (const result of results) if (result.code !== null) tell(result)
-    const elapsedMs = Math.round(performance.now() - (started ?? 0))
+    const ended = performance.now()
+    const elapsedMs = Math.round(ended - (started ?? ended))
     const error = round.error ?? endOf(answers, isEnded, o)
     return { ...round, attempts, elapsedMs, error, isBlind: answers.isBlind, names: results }
   }

@@ -12,7 +12,7 @@ export interface Reporter {
   /** What the user should know, though nothing failed */
   warn(message: string): void
   /** null: what happens concerns all */
-  trace(server: Server | null, event: TraceEvent | Pause): void
+  trace(server: Server | null, event: TraceEvent | Pause, session?: number): void
   /** A name's reply is there; a line that is no name belongs to no server. */
   result(server: Server | null, result: Result): void
   /** All is known of one server. */
@@ -65,12 +65,13 @@ export class TextReporter implements Reporter {
     if (this.#o.quiet === 0) this.#o.err.line(message)
   }
 
-  trace(server: Server | null, event: TraceEvent | Pause): void {
+  trace(server: Server | null, event: TraceEvent | Pause, session = 1): void {
     if (server !== null && event.type === 'warning') this.#warnOf(server, event.text)
     if (server !== null && event.type === 'greeting') this.#greetings.set(server, event.text)
     if (!this.#o.verbose) return
     const { line, colour } = this.#o.err
-    const front = `${new Date().toISOString()} ${this.#front(server)}`
+    const number = session === 1 ? '' : `[${session}] `
+    const front = `${new Date().toISOString()} ${this.#front(server)}${number}`
     for (const text of transcript(server, event)) line(colour.dim(front + text))
   }
 

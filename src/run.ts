@@ -25,7 +25,7 @@ export type Request = {
   readonly isMx: boolean
   /** The lines that are no names have their place among the results, and are not sent. */
   readonly entries: readonly Entry[]
-  readonly settings: Omit<AskOptions, 'signal' | 'trace' | 'onResult'>
+  readonly settings: Omit<AskOptions, 'signal' | 'turn' | 'trace' | 'onResult'>
   readonly patience: Patience
 }
 
@@ -35,8 +35,8 @@ export type RunOptions = {
   /** How long this host's own mail server is waited for, before anything else; 0: not at all */
   readonly waitLocalMs: number
   readonly signal: AbortSignal
-  /** null: what happens concerns all */
-  readonly trace: (server: Server | null, event: TraceEvent | Pause) => void
+  /** null: what happens concerns all. The sessions of a server are counted from 1. */
+  readonly trace: (server: Server | null, event: TraceEvent | Pause, session?: number) => void
   /** Told of each name whose last reply is there, at once. */
   readonly onResult: (server: Server, result: Result) => void
   /** Told of each server, when all about it is known. */

@@ -302,9 +302,7 @@ if (isInNamespace(import.meta.url)) {
     const timed = await etrn(['--max-time', '1s', ...args, ...names])
     assert.equal((JSON.parse(timed.stdout) as Document).wayBack.length, 2)
     const run = await etrn([...args, ...names], {
-      onStderr: (said, child) => {
-        if (said.includes('C: QUIT')) child.kill('SIGTERM')
-      },
+      once: { said: 'C: QUIT', act: (child) => void child.kill('SIGTERM') },
     })
     assert.deepEqual([run.signal, (JSON.parse(run.stdout) as Document).exitStatus], ['SIGTERM', 143])
   })

@@ -29,7 +29,7 @@ suite('text', { concurrency: true }, () => {
       ),
     )
     const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((letter) => `${letter}.example`)
-    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, ...names])
+    const run = await etrn([`127.0.0.1:${server.port}`, '--jobs', '1', ...HELO, ...names])
     assert.equal(
       run.stdout,
       `a.example: asked; the server doesn't say what waits (250 2.0.0 Queuing for node a.example started)

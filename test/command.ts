@@ -22,8 +22,8 @@ export type CommandOptions = {
   readonly through?: readonly string[]
   /** Called with the process while it runs. */
   readonly during?: (child: Running) => void
-  /** Called with all of standard error, whenever more is there. */
-  readonly onStderr?: (text: string, child: Running) => void
+  /** Called once, when standard error has this text. */
+  readonly once?: { readonly said: string; readonly act: (child: Running) => void }
 }
 
 export type Running = { readonly pid: number; readonly kill: (signal: NodeJS.Signals) => boolean }
@@ -37,7 +37,11 @@ export async function etrn(args: readonly string[], o: CommandOptions = {}): Pro
   const running = { pid: child.pid ?? 0, kill: (signal: NodeJS.Signals) => child.kill(signal) }
   o.during?.(running)
   let heard = ''
-  child.stderr.on('data', (octets: Buffer) => o.onStderr?.((heard += octets.toString()), running))
+  child.stderr.on('data', (octets: Buffer) => {
+    const wasSaid = o.once !== undefined && heard.includes(o.once.said)
+    heard += octets.toString()
+    if (!wasSaid && o.once !== undefined && heard.includes(o.once.said)) o.once.act(running)
+  })
   return finished(child)
 }
 

@@ -239,7 +239,8 @@ suite('the beginning fails', { concurrency: true }, () => {
 
 suite('several names', { concurrency: true }, () => {
   exchange({
-    title: '15 names in three sessions',
+    title: '15 names in three sessions, one after another',
+    options: ['--jobs', '1'],
     conversations: [
       session(...asked(list(15).slice(0, 7))),
       session(...asked(list(15).slice(7, 14))),

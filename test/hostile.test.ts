@@ -113,7 +113,7 @@ suite('endless', { concurrency: true }, () => {
       const conversations = Array.from({ length: sessions }, (_, s) => {
         return [...HELLO, ...names.slice(s * 7, s * 7 + 7).flatMap((name): Step[] => [`C: ETRN ${name}`, long]), ...BYE]
       })
-      const { status, peak } = await floodedRun(t, conversations, names)
+      const { status, peak } = await floodedRun(t, conversations, ['--jobs', '1', ...names])
       assert.equal(status, 0)
       t.diagnostic(`${names.length} replies of 128 lines of NUL: peak RSS ${peak} KiB`)
       return peak
@@ -132,14 +132,14 @@ function line(code: string): Buffer {
 async function floodedRun(
   t: TestContext,
   conversations: Conversation | readonly Conversation[],
-  names: readonly string[] = ['site.example'],
+  words: readonly string[] = ['site.example'],
 ): Promise<{ status: number | null; peak: number }> {
   const isOne = (c: typeof conversations): c is Conversation => !c.every((step) => Array.isArray(step))
   const server = await loose(t, ...(isOne(conversations) ? [conversations] : conversations))
   const atExit =
     "import { writeSync } from 'node:fs'; process.on('exit', () => writeSync(3, `${process.resourceUsage().maxRSS}`))"
   const preload = ['--import', `data:text/javascript,${encodeURIComponent(atExit)}`]
-  const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...names]
+  const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...words]
   const child = spawn(process.execPath, [...preload, BIN, ...args], { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
   const [measured, [status]] = await Promise.all([
     text(child.stdio[3] as NodeJS.ReadableStream),

@@ -68,7 +68,7 @@ async function leaping(
   mock.timers.enable({ apis: ['setTimeout'] })
   t.after(() => mock.timers.reset())
   const done = await run([request], {
-    jobs: 8,
+    jobs: 1,
     waitLocalMs: 0,
     signal: new AbortController().signal,
     trace: (_, event) => {
@@ -385,9 +385,7 @@ suite('the command', { concurrency: true }, () => {
   test('a signal ends a pause', async (t) => {
     const server = await scripted(t, ['S: 421 later', ...BYE])
     const run = await etrn([...HELO, '--retry-for', '5m', '-v', `127.0.0.1:${server.port}`, 'a.example'], {
-      onStderr: (text, child) => {
-        if (text.includes('again at')) child.kill('SIGTERM')
-      },
+      once: { said: 'again at', act: (child) => void child.kill('SIGTERM') },
     })
     assert.equal(run.signal, 'SIGTERM')
     assert.match(run.stderr, /greeting: 421 later; no answer for a\.example$/m)

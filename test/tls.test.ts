@@ -352,7 +352,7 @@ suite('may: never worse than without', { concurrency: true }, () => {
       ...BYE,
     ]
     const server = await scripted(t, [...UNHEARD, close], clear(names.slice(0, 7)), clear(names.slice(7)))
-    const run = await etrn([`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...names])
+    const run = await etrn([`127.0.0.1:${server.port}`, '--jobs', '1', '--helo', 'gw.site.example', ...names])
     await server.verify()
     assert.equal(run.status, 0)
   })
@@ -425,6 +425,8 @@ suite('the attacks on STARTTLS', { concurrency: true }, () => {
       const server = await scripted(t, first, conversation)
       const ran = await etrnJson([
         `127.0.0.1:${server.port}`,
+        '--jobs',
+        '1',
         '--helo',
         'gw.site.example',
         ...options,

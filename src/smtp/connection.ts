@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { deadline, type Limits, seconds } from '../deadline.js'
@@ -87,6 +88,8 @@ export class Connection {
       // The session is over either way.
     } finally {
       this.#socket.destroySoon()
+      // Whoever connects next must not find this one still counted.
+      if (!this.#socket.closed) await once(this.#socket, 'close').catch(() => undefined)
     }
   }
 

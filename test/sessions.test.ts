@@ -1,0 +1,291 @@
+import assert from 'node:assert/strict'
+import { EventEmitter, once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+import { suite, test, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { isSooner } from '../src/pace.js'
+import { etrn, etrnJson } from './command.js'
+import { close, reset } from './server.js'
+
+/** What is said to one command of one session; a function does what it likes with the connection. */
+type Said = string | ((socket: Socket) => unknown)
+type Rules = {
+  readonly greeting?: (session: number) => Said | Promise<Said>
+  readonly etrn?: (name: string, session: number) => Said | Promise<Said>
+}
+
+/** A server with several sessions at once, which takes down what happens in which order. */
+class Crowd extends EventEmitter {
+  readonly asked: string[][] = []
+  readonly log: string[] = []
+  open = 0
+  most = 0
+  readonly #rules: Rules
+
+  constructor(rules: Rules) {
+    super()
+    this.#rules = rules
+  }
+
+  /** Listens until the test ends. */
+  async listen(t: TestContext): Promise<number> {
+    // A client that is gone has nothing more to say.
+    const server = createServer({ noDelay: true }, (socket) => void this.#serve(socket).catch(() => undefined))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.after(() => server.close())
+    // listen on TCP gives an AddressInfo
+    return (server.address() as AddressInfo).port
+  }
+
+  async #serve(socket: Socket): Promise<void> {
+    const session = this.asked.push([])
+    this.most = Math.max(this.most, ++this.open)
+    this.#note(`open ${session}`)
+    socket.on('error', () => undefined)
+    // When it sees the end of a connection is its own business: it may be after the beginning of the next one.
+    let isOver = false
+    const over = (): void => {
+      if (!isOver) this.open--
+      isOver = true
+    }
+    socket.on('close', () => {
+      over()
+      this.#note(`close ${session}`)
+    })
+    const say = (said: Said): void => {
+      if (typeof said === 'string') socket.write(`${said}\r\n`)
+      else said(socket)
+      if (!socket.writable) over()
+    }
+    say((await this.#rules.greeting?.(session)) ?? '220 mx.example')
+    for await (const line of createInterface(socket)) {
+      const name = /^ETRN (.*)/.exec(line)?.[1]
+      if (name !== undefined) {
+        this.asked[session - 1]?.push(name)
+        this.#note(`asked ${session}`)
+        const said = (await this.#rules.etrn?.(name, session)) ?? '250 OK'
+        this.#note(`said ${session}`)
+        say(said)
+      } else {
+        if (line === 'QUIT') over()
+        this.#note(`${line.slice(0, 4)} ${session}`)
+        say(line.startsWith('EHLO') ? '250-mx.example\r\n250 ETRN' : '221 bye')
+      }
+    }
+  }
+
+  #note(what: string): void {
+    this.log.push(what)
+    this.emit(what)
+    this.emit('any')
+  }
+
+  /** Until so many have happened */
+  async until(what: RegExp, count = 1): Promise<void> {
+    while (this.log.filter((line) => what.test(line)).length < count) await once(this, 'any')
+  }
+}
+
+const list = (count: number): string[] => Array.from({ length: count }, (_, i) => `n${i + 1}.example`)
+
+async function crowd(t: TestContext, rules: Rules = {}): Promise<{ server: Crowd; port: number }> {
+  const server = new Crowd(rules)
+  return { server, port: await server.listen(t) }
+}
+
+const LIMITS = { concurrency: true, timeout: 120_000 } as const
+
+suite('several sessions at once', LIMITS, () => {
+  test('40 names: four sessions at most, seven names each, every name once, and told in the order asked', async (t) => {
+    const { server, port } = await crowd(t)
+    const { document, status, stderr } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
+    assert.deepEqual([status, stderr], [0, ''])
+    assert.deepEqual(
+      document.servers[0]?.names.map(({ name }) => name),
+      list(40),
+    )
+    assert.deepEqual(server.asked.flat().toSorted(), list(40).toSorted())
+    assert.ok(server.asked.every((names) => names.length <= 7))
+    assert.ok(server.most <= 4 && server.most > 1, `${server.most} at once`)
+  })
+  for (const [count, sessions] of [
+    [1, 1],
+    [5, 1],
+    [6, 2],
+    [9, 3],
+    [20, 4],
+  ] as const) {
+    test(`${count} names are worth ${sessions}`, async (t) => {
+      // Each answer waits until all sessions are there that the first one was worth.
+      const { server, port } = await crowd(t, {
+        etrn: async (name) => {
+          if (name !== 'n1.example') await server.until(/^open/, sessions)
+          return '250 OK'
+        },
+      })
+      assert.equal((await etrn([`127.0.0.1:${port}`, ...list(count)])).status, 0)
+      assert.equal(server.asked.length, sessions)
+    })
+  }
+  test('one session until a name is accepted', async (t) => {
+    const { server, port } = await crowd(t, {
+      etrn: (name) => (name === 'n4.example' ? '250 OK' : '450 later'),
+    })
+    assert.equal((await etrn([`127.0.0.1:${port}`, ...list(20)])).status, 75)
+    const second = server.log.indexOf('open 2')
+    assert.ok(server.log.slice(0, second).filter((line) => line === 'said 1').length >= 4)
+  })
+  test('and one after another where none is, with --keep-going', async (t) => {
+    const { server, port } = await crowd(t, { etrn: () => '450 later' })
+    assert.equal((await etrn(['-k', `127.0.0.1:${port}`, ...list(20)])).status, 75)
+    assert.deepEqual([server.most, server.asked.length], [1, 3])
+  })
+  test('-v tells them apart', async (t) => {
+    const { server, port } = await crowd(t, {
+      etrn: async (name) => {
+        if (name !== 'n1.example') await server.until(/^open/, 2)
+        return '250 OK'
+      },
+    })
+    const { stderr } = await etrn(['-v', `127.0.0.1:${port}`, ...list(6)])
+    assert.match(stderr, /Z C: ETRN n1\.example\n/)
+    assert.match(stderr, /Z \[2\] connected to 127\.0\.0\.1\n/)
+    assert.match(stderr, /Z \[2\] S: 220 mx\.example\n/)
+  })
+  test('--jobs counts them all, over all servers', async (t) => {
+    const { server, port } = await crowd(t)
+    const run = await etrn(['--jobs', '3', `127.0.0.1:${port},localhost:${port}`, '-4', ...list(30)])
+    assert.equal(run.status, 0, run.stderr)
+    assert.equal(server.asked.flat().length, 60)
+    assert.ok(server.most <= 3, `${server.most} at once`)
+  })
+})
+
+suite('what one session of several meets', LIMITS, () => {
+  test('a 5xx: no name more, but what is on its way keeps its reply', async (t) => {
+    const { server, port } = await crowd(t, {
+      etrn: async (name, session) => {
+        if (name === 'n1.example') return '250 OK'
+        await server.until(/^asked/, 5)
+        if (session === 2) return '550 no more'
+        // Once the client has read that
+        await server.until(/^QUIT 2/)
+        return '250 late'
+      },
+    })
+    const { document, status } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
+    const outcomes = document.servers[0]?.names.map(({ outcome }) => outcome) ?? []
+    const count = (outcome: string): number => outcomes.filter((one) => one === outcome).length
+    assert.deepEqual([status, count('started'), count('refused'), count('skipped')], [77, 4, 1, 35])
+    assert.equal(server.asked.flat().length, 5)
+    assert.equal(server.log.filter((line) => line.startsWith('QUIT')).length, 4)
+  })
+  for (const [title, answer] of [
+    ['a 421', '421 too long'],
+    ['the end', close],
+    ['a reset', reset],
+  ] as const) {
+    test(`${title} in the middle: the name is asked for again, and nothing is lost`, async (t) => {
+      let isFirst = true
+      const { server, port } = await crowd(t, {
+        etrn: (_, session) => {
+          const isHit = isFirst && server.asked[session - 1]?.length === 3
+          if (isHit) isFirst = false
+          return isHit ? answer : '250 OK'
+        },
+      })
+      const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
+      assert.deepEqual([status, document.servers[0]?.error], [0, null])
+      assert.equal(server.asked.flat().length, 41)
+      assert.ok(server.most <= 4)
+    })
+  }
+  for (const [title, greeting, answer] of [
+    ['is not let in', '421 too many connections', undefined],
+    ['is refused', '554 go away', undefined],
+    ['is reset', reset, undefined],
+    ['speaks nonsense', 'SSH-2.0-x', undefined],
+    ['is told to go at its first name', '220 mx', '421 one at a time'],
+    ['is closed at its first name', '220 mx', close],
+  ] as const) {
+    test(`a session beside others that ${title} costs nothing; from then on there is one at a time`, async (t) => {
+      const isBeside = (session: number): boolean => session > 1 && session <= 4
+      const { server, port } = await crowd(t, {
+        greeting: (session) => (isBeside(session) ? greeting : '220 mx'),
+        etrn: async (name, session) => {
+          if (name === 'n2.example' && session === 1) await server.until(/^close/, 3)
+          return (isBeside(session) ? answer : undefined) ?? '250 OK'
+        },
+      })
+      const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
+      assert.deepEqual([status, document.servers[0]?.error], [0, null])
+      for (let session = 6; session <= server.asked.length; session++) {
+        assert.ok(server.log.indexOf(`QUIT ${session - 1}`) < server.log.indexOf(`open ${session}`))
+      }
+    })
+  }
+  test('the first one after that fails too: what is left is deferred', async (t) => {
+    const { server, port } = await crowd(t, {
+      greeting: (session) => (session > 1 ? '421 too many' : '220 mx'),
+      etrn: async (name) => {
+        if (name === 'n2.example') await server.until(/^close/, 3)
+        return '250 OK'
+      },
+    })
+    const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
+    const [report] = document.servers
+    assert.deepEqual([status, report?.error?.stage, report?.error?.code], [75, 'greeting', 421])
+    const outcomes = report?.names.map(({ outcome }) => outcome) ?? []
+    assert.deepEqual(outcomes, [...Array<string>(7).fill('started'), ...Array<string>(33).fill('deferred')])
+    assert.equal(server.asked.length, 5)
+  })
+  test('silence: nobody waits for a session that is not needed any more', async (t) => {
+    const { server, port } = await crowd(t, {
+      greeting: (session) => (session > 1 ? () => undefined : '220 mx'),
+      etrn: async (name) => {
+        if (name !== 'n1.example') await server.until(/^open/, 3)
+        return '250 OK'
+      },
+    })
+    // The test's own time is shorter than this one.
+    assert.equal((await etrn(['--timeout', '1h', `127.0.0.1:${port}`, ...list(7)])).status, 0)
+    assert.deepEqual(
+      server.asked.map((names) => names.length),
+      [7, 0, 0],
+    )
+  })
+  test('a signal ends all of them in good order', async (t) => {
+    const { server, port } = await crowd(t, {
+      etrn: async (name) => (name === 'n1.example' ? '250 OK' : new Promise<Said>(() => undefined)),
+    })
+    const { document, signal } = await etrnJson([`127.0.0.1:${port}`, ...list(40)], {
+      during: (child) => void server.until(/^asked/, 5).then(() => child.kill('SIGTERM')),
+    })
+    const outcomes = document.servers[0]?.names.map(({ outcome }) => outcome) ?? []
+    const count = (outcome: string): number => outcomes.filter((one) => one === outcome).length
+    assert.deepEqual([signal, count('started'), count('deferred'), count('skipped')], ['SIGTERM', 1, 4, 35])
+  })
+})
+
+test('a session more is opened if, and only if, the last answer comes sooner', () => {
+  const pace = fc.record({ delay: fc.nat(6), left: fc.nat(7) })
+  // One round trip after the other: each session that can asks for a name.
+  const last = (names: number, sessions: readonly { delay: number; left: number }[]): number => {
+    let waiting = names
+    for (let trips = 1; trips < 20; trips++) {
+      for (const { delay, left } of sessions) if (trips > delay && trips <= delay + left) waiting--
+      if (waiting <= 0) return trips
+    }
+    return Infinity
+  }
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 40 }), fc.array(pace, { maxLength: 3 }), (names, sessions) => {
+      const another = { delay: 3, left: 7 }
+      const capacity = [...sessions, another].reduce((sum, { left }) => sum + left, 0)
+      const asked = Math.min(names, capacity)
+      assert.equal(isSooner(names, sessions, another), last(asked, [...sessions, another]) < last(asked, sessions))
+    }),
+  )
+})
