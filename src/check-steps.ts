@@ -1,5 +1,5 @@
-import { isIP } from 'node:net'
 import { canonical } from './dns.js'
+import { familyOf } from './ip.js'
 import { Secrets } from './secrets.js'
 import type { Extensions, Server, TraceEvent } from './smtp/session.js'
 import type { Certificate, TlsInfo } from './smtp/tls.js'
@@ -180,6 +180,6 @@ function softwareIn(greeting: string): string | null {
 /** The address in EHLO's first line, as Exim and Sendmail have it: `mx Hello gw [192.0.2.7]`. Our own argument may stand before it. */
 function addressIn(line: string): string | null {
   const found = [...line.matchAll(/[[(](?:IPv6:)?([0-9a-f.:]+)[\])]/gi)].map(([, address = '']) => address)
-  const last = found.filter((address) => isIP(address) !== 0).at(-1)
+  const last = found.filter((address) => familyOf(address) !== 0).at(-1)
   return last === undefined ? null : canonical(last)
 }

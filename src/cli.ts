@@ -3,7 +3,7 @@ import { accessSync, constants as constantsOfFiles, existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { type CommandLine, completions, help, parseCommandLine, showCompletionScript } from './command-line.js'
+import { type CommandLine, parseCommandLine } from './command-line.js'
 import type { Config } from './config.js'
 import { jsonReporter } from './json.js'
 import { type Layer, type Options, settled } from './options.js'
@@ -27,10 +27,10 @@ async function main(argv: readonly string[]): Promise<number> {
   if (argv[0] === '--get-yargs-completions') return complete(argv.slice(1))
   const line = await parseCommandLine(argv)
   const { help: isHelp, version: isVersion, completion } = line.said
-  if (isHelp) return print(await help())
+  if (isHelp) return print(await (await usage()).help())
   if (isVersion) return print(`etrn ${await version()}`)
   if (completion) {
-    showCompletionScript()
+    ;(await usage()).showCompletionScript()
     return EXIT.OK
   }
   const ending = new AbortController()
@@ -48,9 +48,15 @@ async function main(argv: readonly string[]): Promise<number> {
   return EXIT.OK
 }
 
+/** What explains the command, which no run needs */
+async function usage(): Promise<typeof import('./usage.js')> {
+  return import('./usage.js')
+}
+
 /** Options, and profiles where the server stands. */
 async function complete(words: readonly string[]): Promise<number> {
   const config = await configuration(configurationFiles({}, false), new AbortController().signal).catch(() => undefined)
+  const { completions } = await usage()
   return print(...(await completions(words, [...(config?.profiles.keys() ?? [])])))
 }
 

@@ -1,4 +1,4 @@
-import yargs from 'yargs'
+import parser from 'yargs-parser'
 import { dashed, type Layer, layerOf, type Row, ROWS } from './options.js'
 import { UsageError } from './outcome.js'
 import { printable } from './printable.js'
@@ -12,45 +12,36 @@ export type CommandLine = {
 
 /** Options and the other words of the command line. Throws UsageError. */
 export async function parseCommandLine(argv: readonly string[]): Promise<CommandLine> {
+  const { words, given } = await readWords(argv)
+  return { said: layerOf(given), words, given }
+}
+
+/** The same as yargs reads it, but for its words where it refuses something. Throws UsageError. */
+export async function readWords(argv: readonly string[]): Promise<Omit<CommandLine, 'said'>> {
   await checkWords(argv)
-  const parsed: Record<string, unknown> = await parser().parse([...argv])
-  const words = parsed['_']
-  return { said: layerOf(parsed), words: Array.isArray(words) ? words.map(String) : [], given: parsed }
+  const { _: words, ...given } = parser([...argv], PARSED)
+  return { words: words.map(String), given }
 }
 
-/** The text of --help. */
-export async function help(): Promise<string> {
-  return parser({ choices: true }).getHelp()
-}
+/** How yargs and its parser, which is all that a run needs of it, read the words. */
+export const PARSER = {
+  'parse-numbers': false,
+  'parse-positional-numbers': false,
+  'dot-notation': false,
+  'boolean-negation': false,
+  'camel-case-expansion': false,
+} as const
 
-/** Prints a completion script for the user's shell. */
-export function showCompletionScript(): void {
-  parser().completion('--completion', false).showCompletionScript()
-}
+const named = (...kinds: readonly Row['kind'][]): string[] =>
+  [...ROWS].flatMap(([name, { kind }]) => (kinds.includes(kind) ? name : []))
 
-/** What could stand in place of the last word; `profiles` where a server can. */
-export async function completions(words: readonly string[], profiles: readonly string[] = []): Promise<string[]> {
-  const found = await parser({ choices: true }).getCompletion([...words])
-  // yargs lists the letters too, with two dashes.
-  return [...serversFor(words, profiles), ...found.filter((word) => !/^--.(?:[:\t]|$)/.test(word))]
-}
-
-/** Profiles that go on with the last word: the first one that is no option, and none that it has already. */
-function serversFor(words: readonly string[], profiles: readonly string[]): string[] {
-  const [, ...before] = words.slice(0, -1)
-  const last = words.at(-1) ?? ''
-  let takesValue = false
-  for (const word of before) {
-    const said: Said[] = takesValue ? [] : optionsIn(word)
-    const isPlain = !takesValue && said.length === 0
-    if (isPlain || said.some(({ name }) => name === 'all' || name === 'mx')) return []
-    takesValue = said.some(({ row, attached }) => (row?.kind === 'value' || row?.kind === 'list') && !attached)
-  }
-  if (takesValue || last.startsWith('-')) return []
-  const given = last.split(',').slice(0, -1)
-  const front = given.map((word) => `${word},`).join('')
-  const left = profiles.filter((name) => !given.includes(name))
-  return left.map((name) => front + name).filter((name) => name.startsWith(last))
+const PARSED = {
+  boolean: named('flag'),
+  count: named('counter'),
+  string: named('value', 'list'),
+  narg: Object.fromEntries(named('value', 'list').map((name) => [name, 1])),
+  alias: Object.fromEntries([...ROWS].flatMap(([name, { alias }]) => (alias === undefined ? [] : [[name, alias]]))),
+  configuration: PARSER,
 }
 
 /** Refuses unknown options and missing values in words of our own; what passes here, yargs understands. */
@@ -74,10 +65,10 @@ async function checkWords(argv: readonly string[]): Promise<void> {
   }
 }
 
-type Said = { readonly name: string; readonly row: Row | undefined; readonly attached: boolean }
+export type Said = { readonly name: string; readonly row: Row | undefined; readonly attached: boolean }
 
 /** The options that one word holds: `--name`, `--name=value`, `-kq`, `-p25`; none in any other word. */
-function optionsIn(word: string): Said[] {
+export function optionsIn(word: string): Said[] {
   const long = /^--([^=]+)(=)?/.exec(word)
   if (long !== null) {
     const [, name = '', equals] = long
@@ -111,56 +102,3 @@ async function unknownOption(name: string, word: string): Promise<UsageError> {
     `unknown option ${printable(word.replace(/=.*/s, ''))}; did you mean ${dashed(nearest(long, known))}?`,
   )
 }
-
-function parser({ choices = false } = {}) {
-  const options = [...ROWS].map(([name, row]) => [
-    name,
-    {
-      describe: row.placeholder === undefined ? row.describe : `${row.placeholder}: ${row.describe}`,
-      group: `${row.group}:`,
-      ...(row.kind === 'flag'
-        ? { type: 'boolean' }
-        : row.kind === 'counter'
-          ? { type: 'count' }
-          : { type: 'string', nargs: 1 }),
-      ...(row.alias === undefined ? {} : { alias: row.alias }),
-      ...(row.default === undefined ? {} : { defaultDescription: row.default }),
-      ...(choices && row.choices !== undefined ? { choices: row.choices } : {}),
-    },
-  ])
-  return yargs()
-    .help(false)
-    .version(false)
-    .locale('en')
-    .exitProcess(false)
-    .scriptName('etrn')
-    .usage(USAGE)
-    .epilogue(EPILOGUE)
-    .options(Object.fromEntries(options))
-    .parserConfiguration({
-      'parse-numbers': false,
-      'parse-positional-numbers': false,
-      'dot-notation': false,
-      'boolean-negation': false,
-      'camel-case-expansion': false,
-    })
-    .fail((message, error: Error | undefined) => {
-      throw error ?? new UsageError(message)
-    })
-}
-
-const USAGE = `etrn [options] SERVER[,SERVER...] [NAME ...]
-etrn [options] --mx DOMAIN [NAME ...]
-etrn [options] --all
-
-Asks a mail server to send the mail that it holds for your site, now
-(ETRN, RFC 1985).
-
-SERVER\thost, host:port, 192.0.2.1, [2001:db8::1]:port, smtp://host,\n\tsmtps://host; a profile of the configuration
-NAME\tsite.example, @site.example (with its subdomains), '#queue';
-none:\tthis host's own name`
-
-const EPILOGUE = `Exit status: 0 every name was accepted, 64 bad usage, 65 a name was rejected,
-66 no such file, 68 no such host, 69 no ETRN there, 75 worth trying again,
-76 not SMTP, 77 not allowed, 78 bad configuration; 2 --wait can't tell.
-More of it, and examples: man etrn`

@@ -1,10 +1,11 @@
 import { Resolver } from 'node:dns/promises'
-import { readFile } from 'node:fs/promises'
-import { isIP, SocketAddress } from 'node:net'
+import { readFileSync } from 'node:fs'
+import { SocketAddress } from 'node:net'
 import { hostname } from 'node:os'
 import { execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deadline, type Limits, seconds } from './deadline.js'
+import { familyOf } from './ip.js'
 import { isNode } from './names.js'
 import { EXIT, StepError } from './outcome.js'
 
@@ -34,10 +35,8 @@ export async function addressesOf(
   limits: Limits,
   { isAbsolute = false } = {},
 ): Promise<Addresses> {
-  if (isIP(host) !== 0) return known(host, [host], family)
-  const listed = (await hostsFile())
-    .filter(({ names }) => names.includes(host.toLowerCase()))
-    .map(({ address }) => address)
+  if (familyOf(host) !== 0) return known(host, [host], family)
+  const listed = hostsLines(host.toLowerCase()).map(({ address }) => address)
   if (listed.some((address) => isOf(family, address))) return known(host, listed, family)
   if (!isAbsolute && (!host.includes('.') || /\.local$/i.test(host)))
     return known(host, await getaddrinfo(host, limits), family)
@@ -61,7 +60,7 @@ export async function mailExchangers(domain: string, limits: Limits): Promise<{ 
 
 /** An address in the one form in which it can be compared. */
 export function canonical(address: string): string {
-  const family = isIP(address)
+  const family = familyOf(address)
   return family === 0 ? address : new SocketAddress({ address, family: family === 6 ? 'ipv6' : 'ipv4' }).address
 }
 
@@ -69,11 +68,12 @@ export function canonical(address: string): string {
  * This host's own name, as others may know it: the host name if it has a dot, else the first dotted name that /etc/hosts gives
  * for it. Never from the DNS: a dynamic address's PTR is the provider's. undefined: it has none.
  */
-export async function ownName(): Promise<string | undefined> {
+export function ownName(): string | undefined {
   const own = hostname().toLowerCase()
   if (own.includes('.')) return isPublic(own) ? own : undefined
-  const lines = (await hostsFile()).filter(({ names }) => names.includes(own))
-  return lines.flatMap(({ names }) => names).find(isPublic)
+  return hostsLines(own)
+    .flatMap(({ names }) => names)
+    .find(isPublic)
 }
 
 /** Not a name that means something inside one network only (RFC 6762, 8375, and habit). */
@@ -81,17 +81,25 @@ function isPublic(name: string): boolean {
   return isNode(name) && !/\.(?:local|lan|localdomain|home\.arpa)$/.test(name)
 }
 
-async function hostsFile(): Promise<{ address: string; names: string[] }[]> {
-  // Without the file there is nothing in it.
-  const text = await readFile(HOSTS_FILE, 'utf8').catch(() => '')
-  return text.split('\n').flatMap((line) => {
+/** The lines of /etc/hosts that have this name */
+function hostsLines(name: string): { address: string; names: string[] }[] {
+  return hostsFile().flatMap((line) => {
     const [address = '', ...names] = line.replace(/#.*/, '').trim().toLowerCase().split(/\s+/)
-    return isIP(address) === 0 ? [] : [{ address: canonical(address), names }]
+    return names.includes(name) && familyOf(address) !== 0 ? [{ address: canonical(address), names }] : []
   })
 }
 
+function hostsFile(): string[] {
+  try {
+    return readFileSync(HOSTS_FILE, 'utf8').split('\n')
+  } catch {
+    // Without the file there is nothing in it.
+    return []
+  }
+}
+
 function isOf(family: Family, address: string): boolean {
-  return family === undefined || isIP(address) === family
+  return family === undefined || familyOf(address) === family
 }
 
 function known(host: string, addresses: readonly string[], family: Family): Addresses {
@@ -177,8 +185,8 @@ function resolving(limits: Limits): Resolving {
 
 /** By turns, IPv6 first (RFC 8305, section 4). */
 function interleaved(addresses: readonly string[]): string[] {
-  const six = addresses.filter((address) => isIP(address) === 6)
-  const four = addresses.filter((address) => isIP(address) === 4)
+  const six = addresses.filter((address) => familyOf(address) === 6)
+  const four = addresses.filter((address) => familyOf(address) === 4)
   const turns = Math.max(six.length, four.length)
   return Array.from({ length: turns }, (_, turn) =>
     [six.slice(turn, turn + 1), four.slice(turn, turn + 1)].flat(),

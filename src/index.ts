@@ -66,7 +66,7 @@ export async function ask(server: string, names: readonly string[], o: AskOption
     fingerprint: o.tls?.fingerprint === undefined ? undefined : fingerprint(o.tls.fingerprint),
     level: levelOf(target, o.tls ?? {}, o.credentials !== undefined),
   }
-  const helo = o.helo === undefined ? await ownName() : sendable('helo', o.helo)
+  const helo = o.helo === undefined ? ownName() : sendable('helo', o.helo)
   const checked = await Promise.all(names.map(async (name) => nodeName(name, { allowWide: o.allowWide ?? false })))
   const local = o.local === undefined ? undefined : sendable('local', o.local)
   const timeoutMs = o.timeoutMs ?? DEFAULT_TIMEOUT_MS

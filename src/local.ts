@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram'
-import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { type Limits, reasonOf } from './deadline.js'
+import { familyOf } from './ip.js'
 import { EXIT, said, StepError } from './outcome.js'
 import { lasting, type Pause, pauseFor } from './pause.js'
 import { connect } from './smtp/connect.js'
@@ -65,7 +65,7 @@ export async function waitForOwn(waitMs: number, limits: Limits, onPause: (pause
 export async function isThisHost(address: string): Promise<boolean> {
   const listed = Object.values(networkInterfaces()).flatMap((ends) => ends ?? [])
   if (listed.some((end) => end.address === address)) return true
-  const socket = createSocket(isIP(address) === 6 ? 'udp6' : 'udp4')
+  const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject)

@@ -25,7 +25,7 @@ export async function requestsOf(line: CommandLine, config: Config, around: Arou
   checkLogin(line, places, around.environment)
   const entriesOf = entryReader(around)
   const { trusted } = await import('./trust.js')
-  const own = await ownName()
+  const own = ownName()
   const requests: Request[] = []
   for (const { target, isMx, profile, options } of places) {
     // One after another: a password may be asked for on the terminal.
@@ -62,8 +62,7 @@ export async function placesForHook(
       const names = await namesIn(options)
       if (options['names-from'].includes('-'))
         throw new UsageError('a hook has no standard input: put the names into a file')
-      if (names.length + options['names-from'].length === 0 && !isMx && (await ownName()) === undefined)
-        throw nameless()
+      if (names.length + options['names-from'].length === 0 && !isMx && ownName() === undefined) throw nameless()
     })
     const { checkTrust } = await import('./trust.js')
     await blaming(profile, optionsAreTyped(line.said), () => {
@@ -120,7 +119,7 @@ function entryReader({
     return namesOf(await text, file === '-' ? 'standard input' : file, { allowWide })
   })
   const owns = once(async (allowWide: boolean) => {
-    const own = await ownName()
+    const own = ownName()
     if (own === undefined) throw nameless()
     warn(`no name given: asking for ${own}`)
     return nodeName(own, { allowWide })
@@ -133,7 +132,7 @@ function entryReader({
     if (entries.length > 0) return withoutDuplicates(entries)
     if (domain !== undefined) return [await nodeName(domain, { allowWide })]
     // There is enough to be looked at without a name.
-    return options.check && (await ownName()) === undefined ? [] : [await owns(allowWide)]
+    return options.check && ownName() === undefined ? [] : [await owns(allowWide)]
   })
 }
 

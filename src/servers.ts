@@ -1,4 +1,4 @@
-import { isIP } from 'node:net'
+import { familyOf } from './ip.js'
 import type { Server } from './smtp/session.js'
 import { aLabels } from './names.js'
 import { UsageError } from './outcome.js'
@@ -57,10 +57,10 @@ function parts(word: string): Parts {
     throw new Error('a password may not stand here, where everybody can read it; use --password-file')
   if (login === '') throw new Error('the user in front of the @ is missing')
   const user = login === undefined ? undefined : decoded(login)
-  if (isIP(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
+  if (familyOf(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
   const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []
   const host = literal ?? name
-  return { scheme, user, host: isIP(host) === 0 ? lookedUp(host) : host, port }
+  return { scheme, user, host: familyOf(host) === 0 ? lookedUp(host) : host, port }
 }
 
 /** A URL's user may be written with %40 for @. */

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net'
 import { readText } from './files.js'
+import { familyOf } from './ip.js'
 import { sendableRule } from './names.js'
 import type { Options } from './options.js'
 import { EXIT, UsageError } from './outcome.js'
@@ -56,7 +56,7 @@ export function levelOf(target: Target, said: Said, hasLogin: boolean): TlsLevel
 }
 
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+  return host === 'localhost' || host === '::1' || (familyOf(host) === 4 && host.startsWith('127.'))
 }
 
 async function policyOf(options: Options, signal: AbortSignal): Promise<Omit<TlsPolicy, 'level'>> {

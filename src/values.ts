@@ -1,5 +1,5 @@
 import { MOST_MS } from './deadline.js'
-import { isIP } from 'node:net'
+import { familyOf } from './ip.js'
 import { aLabels, argumentRule, isNode, sendableRule } from './names.js'
 import { portOf } from './servers.js'
 
@@ -62,7 +62,7 @@ export function domain(word: unknown): string {
 /** A host's name, without the dot at its end, or an address. */
 export function host(word: unknown): string {
   const name = argument(word).replace(/\.$/, '')
-  if (isIP(name) === 0 && !isNode(name) && name !== 'localhost') throw new Error('no name of a host')
+  if (familyOf(name) === 0 && !isNode(name) && name !== 'localhost') throw new Error('no name of a host')
   return name
 }
 

@@ -1,6 +1,7 @@
-import { BlockList, isIPv6 } from 'node:net'
+import { BlockList } from 'node:net'
 import type { Limits } from './deadline.js'
 import { mailExchangers, query } from './dns.js'
+import { familyOf } from './ip.js'
 import { isThisHost, ownGreeting } from './local.js'
 import { EXIT, StepError } from './outcome.js'
 import { isHost } from './servers.js'
@@ -131,5 +132,5 @@ PRIVATE.addAddress('::1', 'ipv6')
 
 /** Whether an address is one of those that a NAT has behind it. */
 export function isPrivate(address: string): boolean {
-  return PRIVATE.check(address.replace(/%.*/, ''), isIPv6(address) ? 'ipv6' : 'ipv4')
+  return PRIVATE.check(address.replace(/%.*/, ''), familyOf(address) === 6 ? 'ipv6' : 'ipv4')
 }

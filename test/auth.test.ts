@@ -4,7 +4,7 @@ import { suite, test } from 'node:test'
 import { StepError } from '../src/outcome.js'
 import { authenticate, type Credentials, MECHANISM_NAMES, scram, type Surroundings } from '../src/smtp/auth.js'
 import { ReplyParser } from '../src/smtp/reply.js'
-import { completions } from '../src/command-line.js'
+import { completions } from '../src/usage.js'
 
 const AROUND: Surroundings = { host: 'mx.example', port: 25, exporter: undefined, hasCertificate: false, offered: [] }
 const SITE: Credentials = { user: 'site', password: 'secret', mechanism: undefined }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { completions, help, parseCommandLine } from '../src/command-line.js'
+import { parseCommandLine, readWords } from '../src/command-line.js'
 import { type Options, optionNames, settled } from '../src/options.js'
 import { UsageError } from '../src/outcome.js'
+import { completions, help, parser } from '../src/usage.js'
 import { duration } from '../src/values.js'
 
 const words = async (...argv: string[]): Promise<readonly string[]> => (await parseCommandLine(argv)).words
@@ -143,4 +144,29 @@ suite('help and completion', () => {
     )
     assert.deepEqual(await completions(['etrn', '--color', '']), ['auto', 'always', 'never'])
   })
+})
+
+test('yargs reads the words as its parser does alone', async () => {
+  const values = ['7', '1e3', '-', 'a b', 'x.example', '--', 'true', '0', '']
+  const option = fc.constantFrom(...optionNames())
+  const word = fc.oneof(
+    option,
+    fc.constantFrom(...values),
+    fc.tuple(option, fc.constantFrom(...values)).map(([name, value]) => `${name}=${value}`),
+    fc.constantFrom('-kq', '-qq', '-p25', '-4k', '-vvp', 'mail.example', '@x.example', '#q', 'a.b.c', '1.20', '007'),
+  )
+  let compared = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(word, { maxLength: 6 }), async (argv) => {
+      // What is refused is refused in words of our own, whatever yargs makes of it.
+      const ours = await readWords(argv).catch(() => undefined)
+      if (ours === undefined) return
+      compared++
+      const { _: words, ...given } = await parser().parse([...argv])
+      delete (given as { $0?: string }).$0
+      assert.deepEqual(ours, { words: words.map(String), given })
+    }),
+    { numRuns: 2000 },
+  )
+  assert.ok(compared > 200, `${compared} compared`)
 })

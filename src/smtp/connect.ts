@@ -1,9 +1,10 @@
 import { setMaxListeners } from 'node:events'
-import { createConnection, isIP, type Socket } from 'node:net'
+import { createConnection, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deadline, type Limits, seconds } from '../deadline.js'
 import type { Addresses } from '../dns.js'
+import { familyOf } from '../ip.js'
 import { EXIT, StepError } from '../outcome.js'
 
 export type Connected = { readonly socket: Socket; readonly address: string }
@@ -98,15 +99,15 @@ async function connected(socket: Socket, signal: AbortSignal): Promise<void> {
 
 function localEnd(local: string | undefined, remote: string): { localAddress?: string } {
   if (local === undefined) return {}
-  const family = isIP(remote)
-  if (isIP(local) !== 0) {
-    if (isIP(local) !== family) throw new Error(`no IPv${family} address to connect from`)
+  const family = familyOf(remote)
+  if (familyOf(local) !== 0) {
+    if (familyOf(local) !== family) throw new Error(`no IPv${family} address to connect from`)
     return { localAddress: local }
   }
   const ends = networkInterfaces()[local]
   if (ends === undefined) throw new Error(`there is no interface ${local} with an address, or not yet`)
   const isLinkLocal = (address: string): boolean => /^fe[89ab]/i.test(address)
-  const end = ends.find(({ address }) => isIP(address) === family && isLinkLocal(address) === isLinkLocal(remote))
+  const end = ends.find(({ address }) => familyOf(address) === family && isLinkLocal(address) === isLinkLocal(remote))
   if (end === undefined) throw new Error(`the interface ${local} has no IPv${family} address`)
   return { localAddress: end.address }
 }

@@ -1,6 +1,6 @@
-import { isIPv6 } from 'node:net'
 import type { Limits } from '../deadline.js'
 import { addressesOf, type Family } from '../dns.js'
+import { familyOf } from '../ip.js'
 import type { NodeName } from '../names.js'
 import { EXIT, exitStatusOf, said, SessionError, type Stage, StepError } from '../outcome.js'
 import type { Credentials, Say } from './auth.js'
@@ -291,7 +291,7 @@ function notOffered(extensions: Extensions): SessionError {
 }
 
 function addressLiteral(address: string): string {
-  return isIPv6(address) ? `[IPv6:${address.replace(/%.*/, '')}]` : `[${address}]`
+  return familyOf(address) === 6 ? `[IPv6:${address.replace(/%.*/, '')}]` : `[${address}]`
 }
 
 function isLoopback(address: string): boolean {

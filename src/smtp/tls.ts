@@ -1,8 +1,9 @@
 import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { isIP, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { connect, createSecureContext, type SecureContext, type SecureVersion, type TLSSocket } from 'node:tls'
 import { deadline, type Limits, seconds } from '../deadline.js'
+import { familyOf } from '../ip.js'
 import { EXIT, StepError } from '../outcome.js'
 import { printable } from '../printable.js'
 import { tlsFailure } from './alert.js'
@@ -91,7 +92,7 @@ export async function handshake(
     socket,
     secureContext: prepare(policy),
     host: name,
-    ...(isIP(name) === 0 ? { servername: name } : {}),
+    ...(familyOf(name) === 0 ? { servername: name } : {}),
     // Checked below, where the certificate is still there to tell what is wrong with it.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
@@ -189,7 +190,8 @@ function problemOf(
   // A code of OpenSSL's, though the types say that it is an error.
   const problem = socket.authorized ? undefined : String(socket.authorizationError)
   if (problem !== undefined) return chainProblem(problem, certificate, pin)
-  const fits = isIP(name) === 0 ? certificate.checkHost(name, { partialWildcards: false }) : certificate.checkIP(name)
+  const fits =
+    familyOf(name) === 0 ? certificate.checkHost(name, { partialWildcards: false }) : certificate.checkIP(name)
   if (fits !== undefined) return undefined
   const names = namesOf(certificate)
   const fitting = names.find((candidate) => !candidate.includes('*') && candidate !== name)
