@@ -1,6 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import { accessSync, constants as constantsOfFiles, existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { accessSync, constants as constantsOfFiles, existsSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { type CommandLine, parseCommandLine } from './command-line.js'
@@ -28,7 +27,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const line = await parseCommandLine(argv)
   const { help: isHelp, version: isVersion, completion } = line.said
   if (isHelp) return print(await (await usage()).help())
-  if (isVersion) return print(`etrn ${await version()}`)
+  if (isVersion) return print(`etrn ${version()}`)
   if (completion) {
     ;(await usage()).showCompletionScript()
     return EXIT.OK
@@ -68,7 +67,7 @@ async function request(line: CommandLine, config: Config, ending: AbortControlle
     options.all || options.mx !== undefined || line.words[0]?.includes(',') === true,
   )
   const requests = await requestsOf(line, config, {
-    input: process.stdin,
+    input: () => process.stdin,
     environment: process.env['ETRN_PASSWORD'],
     warn: (message) => reporter.warn(message),
     signal: ending.signal,
@@ -244,8 +243,8 @@ function end(name: NodeJS.Signals): void {
   process.kill(process.pid, name)
 }
 
-async function version(): Promise<string> {
-  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
+function version(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
   // Our own file, which npm wants to have a version.
   return (JSON.parse(text) as { readonly version: string }).version
 }
@@ -259,6 +258,15 @@ function explain(error: unknown): number {
   const stack = error instanceof Error ? error.stack : String(error)
   write(process.stderr, `etrn: this is a bug of etrn; please report it, with what follows\n${stack ?? ''}`)
   return EXIT.SOFTWARE
+}
+
+async function finish(exitStatus: number): Promise<void> {
+  // A spinner that is only being loaded has nothing to show any more.
+  progress = undefined
+  spinner?.hide()
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)])
+  process.exitCode = outputError !== undefined ? combined([exitStatus, EXIT.IOERR]) : exitStatus
+  if (signal !== undefined) end(signal)
 }
 
 async function flushed(stream: NodeJS.WriteStream): Promise<void> {
@@ -277,10 +285,4 @@ for (const stream of [process.stdout, process.stderr]) {
     if (error.code !== 'EPIPE') outputError = error
   })
 }
-const exitStatus = await main(process.argv.slice(2)).catch(explain)
-// A spinner that is only being loaded has nothing to show any more.
-progress = undefined
-spinner?.hide()
-await Promise.all([flushed(process.stdout), flushed(process.stderr)])
-process.exitCode = outputError !== undefined ? combined([exitStatus, EXIT.IOERR]) : exitStatus
-if (signal !== undefined) end(signal)
+void main(process.argv.slice(2)).catch(explain).then(finish)

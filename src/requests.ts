@@ -13,7 +13,7 @@ import type { PasswordSources } from './trust.js'
 
 export type Around = PasswordSources & {
   /** What `--names-from -` reads */
-  readonly input: Readable
+  readonly input: () => Readable
 }
 
 /** The interval of --wait, in milliseconds */
@@ -115,7 +115,7 @@ function entryReader({
   signal,
 }: Around): (options: Options, domain?: string) => Promise<readonly Entry[]> {
   const files = once(async (file: string, allowWide: boolean) => {
-    const text = file === '-' ? streamText(input, signal) : readText('--names-from', file, signal)
+    const text = file === '-' ? streamText(input(), signal) : readText('--names-from', file, signal)
     return namesOf(await text, file === '-' ? 'standard input' : file, { allowWide })
   })
   const owns = once(async (allowWide: boolean) => {

@@ -6,13 +6,24 @@ import { fileURLToPath } from 'node:url'
 const root = new URL('../', import.meta.url)
 const file = (name: string): string => readFileSync(new URL(name, root), 'utf8')
 
+type Output = {
+  readonly imports: readonly { readonly path: string; readonly kind: string }[]
+  readonly inputs: Record<string, unknown>
+  readonly entryPoint?: string
+}
+
+/** The files of dist/, those of the library and the command's, as esbuild's documented metafiles have them */
+export function bundled(): Record<string, Output> {
+  const outputs = ['dist/meta.json', 'dist/meta-cli.json'].map(
+    // As documented
+    (name) => (JSON.parse(file(name)) as { readonly outputs: Record<string, Output> }).outputs,
+  )
+  return Object.assign({}, ...outputs) as Record<string, Output>
+}
+
 /** The packages that the bundle holds, by esbuild's own account. */
 export function bundledPackages(): string[] {
-  // esbuild's documented metafile
-  const { outputs } = JSON.parse(file('dist/meta.json')) as {
-    outputs: Record<string, { inputs: Record<string, unknown> }>
-  }
-  const inputs = Object.values(outputs).flatMap((output) => Object.keys(output.inputs))
+  const inputs = Object.values(bundled()).flatMap((output) => Object.keys(output.inputs))
   const names = inputs.flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? [])
   return [...new Set(names)].sort()
 }

@@ -246,9 +246,9 @@ function cut(): void {
   test('and mended, with --retry-for: no name is lost', { timeout: 150_000 }, async (t) => {
     const { link, server } = await cutAt(t, 'ETRN', 3)
     let mended: Promise<unknown> | undefined
-    const onStderr = (heard: string): void => void (heard.includes('; again at ') && (mended ??= link.mend()))
+    const once = { said: '; again at ', act: (): void => void (mended = link.mend()) }
     const args = ['-v', '--timeout', '5s', '--retry-for', '5m']
-    const run = await ask(t, server.word, ships(5), { args, onStderr })
+    const run = await ask(t, server.word, ships(5), { args, once })
     await mended
     assertAnswered(run, ships(5))
     // A name is asked for again only where the session was lost that had asked for it last, as that of the third one. (How many
