@@ -29,12 +29,16 @@ export type AskOptions = {
   readonly local?: string
   /** Longest wait for one step, in milliseconds; 60,000 */
   readonly timeoutMs?: number
+  /** Goes on with the other names after a 5xx, and after a session without an accepted name. */
   readonly keepGoing?: boolean
+  /** Sends ETRN even where EHLO doesn't list it. */
   readonly assumeEtrn?: boolean
+  /** Takes `@` before a public suffix, and names of a single label. */
   readonly allowWide?: boolean
-  /** The command's defaults and rules, but for what is given here */
+  /** The command's defaults and rules, but for what is given here: a CA, a name or a fingerprint alone means `verify`. */
   readonly tls?: Partial<TlsPolicy>
-  readonly credentials?: Credentials
+  /** Sent over TLS that is verified or pinned, or to this host: `verify` is the default with them. */
+  readonly credentials?: Partial<Credentials> & Pick<Credentials, 'user'>
   /** Ends the session; names without an answer are `deferred`. */
   readonly signal?: AbortSignal
   /** Told of each name whose reply is there, at once */
@@ -73,7 +77,8 @@ export async function ask(server: string, names: readonly string[], o: AskOption
   if (!(timeoutMs > 0 && timeoutMs <= MOST_MS))
     throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MOST_MS}`)
   const signal = o.signal ?? new AbortController().signal
-  return askServer({ ...target, tls, credentials: o.credentials }, withoutDuplicates(checked), {
+  const credentials = o.credentials && { password: undefined, mechanism: undefined, ...o.credentials }
+  return askServer({ ...target, tls, credentials }, withoutDuplicates(checked), {
     helo,
     family: o.family,
     local,

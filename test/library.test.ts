@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
+import { promisify } from 'node:util'
+import { ownName } from '../src/dns.js'
 import { ask, SessionError, UsageError } from '../src/index.js'
-import { BYE, HELLO, scripted } from './server.js'
+import { type Conversation, BYE, HELLO, scripted } from './server.js'
 
 const OPTIONS = { helo: 'gw.site.example' }
 
@@ -60,5 +66,88 @@ suite('as a library', () => {
       ['smtp://site@mx', ['site.example']],
     ]
     for (const args of wrong) await assert.rejects(ask(...args), UsageError)
+  })
+})
+
+suite("the README's examples", () => {
+  const read = (name: string): string => readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')
+  const readme = read('README.md')
+
+  /** Runs an example as it stands, but for the server, the files and where etrn is. */
+  const run = async (
+    t: TestContext,
+    example: string,
+    conversation: Conversation | undefined,
+    { replace = {}, args = [] }: { replace?: Record<string, string>; args?: readonly string[] } = {},
+  ): Promise<string> => {
+    const code = read(`test/examples/${example}.ts`)
+    const shown = code.replace(/^(?=.)/gm, '    ')
+    assert.ok(readme.includes(`\n\n${shown}\n`), 'it is in the README, word for word')
+    const { port } = await scripted(t, ...(conversation === undefined ? [] : [conversation]))
+    const folder = mkdtempSync(join(tmpdir(), 'etrn-example-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const words = {
+      "'etrn'": `'${new URL('../dist/index.js', import.meta.url).href}'`,
+      'mail.isp.example': `127.0.0.1:${port}`,
+      ...replace,
+    }
+    const here = Object.entries(words).reduce((text, [from, to]) => text.replace(from, to), code)
+    writeFileSync(join(folder, 'example.mjs'), here)
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, [join(folder, 'example.mjs'), ...args])
+    return stdout + stderr
+  }
+
+  const ehlo = `EHLO ${ownName() ?? '[127.0.0.1]'}`
+  const hello: Conversation = [`C: ${ehlo}`, 'S: 250-mx.example', 'S: 250 ETRN']
+
+  test('the first one', async (t) => {
+    const asked: Conversation = [
+      ...(['C: ETRN site.example', 'S: 253 OK, 2 pending messages for node site.example started'] as const),
+      ...(['C: ETRN @sub.site.example', 'S: 458 later'] as const),
+    ]
+    assert.equal(
+      await run(t, 'first', ['S: 220 mx.example', ...hello, ...asked, ...BYE]),
+      `site.example pending 2 OK, 2 pending messages for node site.example started
+@sub.site.example deferred null later
+`,
+    )
+  })
+  test('a login', async (t) => {
+    const file = (name: string): string => new URL(`fixtures/${name}`, import.meta.url).pathname
+    const folder = mkdtempSync(join(tmpdir(), 'etrn-example-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    writeFileSync(join(folder, 'password'), 'secret\n')
+    const listed = [`C: ${ehlo}`, 'S: 250-mx.example', 'S: 250-AUTH PLAIN', 'S: 250 ETRN'] as const
+    const output = await run(
+      t,
+      'login',
+      [
+        ...['S: 220 mx.example', `C: ${ehlo}`, 'S: 250-mx.example', 'S: 250 STARTTLS'],
+        ...['C: STARTTLS', 'S: 220 go ahead'],
+        { tls: { key: readFileSync(file('mx.key')), cert: readFileSync(file('mx.pem')) } },
+        ...listed,
+        ...[`C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`, 'S: 235 welcome'],
+        ...['C: ETRN site.example', 'S: 250 OK'],
+        ...BYE,
+      ] as Conversation,
+      { replace: { '/etc/ssl/isp.pem': file('ca.pem'), '/etc/etrn.password': join(folder, 'password') } },
+    )
+    assert.equal(output, 'TLSv1.3 true started\n')
+  })
+  test('one that watches and judges', async (t) => {
+    const conversation: Conversation = ['S: 220 mx.example', ...hello, 'C: ETRN site.example', 'S: 458 later', ...BYE]
+    assert.equal(
+      await run(t, 'judge', conversation, { args: ['site.example'] }),
+      `session 1: ${ehlo}
+session 1: ETRN site.example
+site.example deferred
+session 1: QUIT
+worth trying again
+`,
+    )
+  })
+  test('and one that nothing is sent for', async (t) => {
+    const output = await run(t, 'judge', undefined, { args: ['no name'] })
+    assert.match(output, /^nothing was sent: .*no name.*\n$/)
   })
 })

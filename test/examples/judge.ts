@@ -1,0 +1,15 @@
+import { ask, UsageError } from 'etrn'
+
+try {
+  const { error, names } = await ask('mail.isp.example', process.argv.slice(2), {
+    onResult: ({ name, outcome }) => console.log(name, outcome),
+    trace: (event, session) => {
+      if (event.type === 'sent') console.log(`session ${session}: ${event.line}`)
+    },
+  })
+  const isLater = error?.exitStatus === 75 || names.some(({ outcome }) => outcome === 'deferred')
+  console.log(isLater ? 'worth trying again' : (error?.cause ?? 'done'))
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error
+  console.log(`nothing was sent: ${error.message}`)
+}
