@@ -56,8 +56,10 @@ async function checkWords(argv: readonly string[]): Promise<void> {
       if (!wantsValue && (attached || isTaken)) {
         throw new UsageError(`${dashed(name)} takes no value: type ${dashed(name)} alone`)
       }
-      if (!wantsValue || attached) continue
-      const next = argv[++at]
+      // yargs would take the next word for the value of an option =.
+      const isEmpty = /^-[^-=]+=$/.test(word)
+      if (!wantsValue || (attached && !isEmpty)) continue
+      const next = isEmpty ? undefined : argv[++at]
       if (next === undefined || /^-./.test(next)) {
         throw new UsageError(`${dashed(name)} needs a value, for example ${dashed(name)} ${row.example ?? ''}`)
       }

@@ -31,7 +31,9 @@ export type Running = { readonly pid: number; readonly kill: (signal: NodeJS.Sig
 /** Runs bin/etrn as a user does, in an environment with nothing but PATH. */
 export async function etrn(args: readonly string[], o: CommandOptions = {}): Promise<Finished> {
   const [program = BIN, ...rest] = [...(o.through ?? []), BIN, ...args]
-  const child = spawn(program, rest, { env: { PATH: process.env['PATH'], ...o.env }, stdio: ['pipe', 'pipe', 'pipe'] })
+  // The second one is c8's: what the command runs counts as well.
+  const { PATH, NODE_V8_COVERAGE } = process.env
+  const child = spawn(program, rest, { env: { PATH, NODE_V8_COVERAGE, ...o.env }, stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.on('error', () => undefined)
   if (o.input !== null) child.stdin.end(o.input ?? '')
   const running = { pid: child.pid ?? 0, kill: (signal: NodeJS.Signals) => child.kill(signal) }
