@@ -1,8 +1,9 @@
 import { canonical } from './dns.js'
 import { familyOf } from './ip.js'
 import { Secrets } from './secrets.js'
+import type { Certificate } from './smtp/certificate.js'
 import type { Extensions, Server, TraceEvent } from './smtp/session.js'
-import type { Certificate, TlsInfo } from './smtp/tls.js'
+import type { TlsInfo } from './smtp/tls.js'
 import { isPrivate, type Step } from './way-back.js'
 
 /** What a session shows; null: not known. */

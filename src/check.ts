@@ -1,6 +1,6 @@
 import { certificateInWords, type Facts, NOTHING, Steps, Watch } from './check-steps.js'
 import { hintFor } from './hints.js'
-import { exchangersOf, inWords, unknownHere } from './mx.js'
+import { exchangersOf, inWords, nobodyLeft, unknownHere } from './mx.js'
 import { type Entry, nodesIn } from './names.js'
 import { combined, EXIT, SessionError, STAGES, StepError } from './outcome.js'
 import type { Request } from './run.js'
@@ -73,8 +73,8 @@ async function checkExchangers(request: Request, o: CheckOptions): Promise<Serve
   const steps = new Steps(o.onStep)
   try {
     const found = await exchangersOf(server.host, settings.self, { ...settings, signal: o.signal })
+    if (found.asked.length === 0) throw nobodyLeft(found.leftOut)
     const leftOut = found.leftOut.map((one) => `; left out: ${inWords(one)}`).join('')
-    if (found.asked.length === 0) throw new StepError(`nobody is left to ask${leftOut}`, { exitStatus: EXIT.NOHOST })
     const advice = found.isAmong ? null : unknownHere(server.host, settings.self)
     steps.add('MX', found.isAmong ? true : null, found.asked.join(', ') + leftOut, advice)
     const checked: ServerCheck[] = []
@@ -82,7 +82,7 @@ async function checkExchangers(request: Request, o: CheckOptions): Promise<Serve
       checked.push(await checkServer({ ...request, server: { ...server, word: host, host } }, o))
     const others = checked.filter(({ error }) => error?.kind !== 'this site')
     if (others.length > 0) return others
-    throw new StepError('nobody is left to ask: each of them is this site', { exitStatus: EXIT.NOHOST })
+    throw nobodyLeft([...found.leftOut, ...found.asked.map((host) => ({ host, reason: 'this site' }))])
   } catch (thrown) {
     if (!(thrown instanceof StepError)) throw thrown
     const error = new SessionError('dns', thrown.message, thrown)

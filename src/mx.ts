@@ -1,7 +1,7 @@
 import type { Limits } from './deadline.js'
 import { addressesOf, mailExchangers } from './dns.js'
 import { isThisHost } from './local.js'
-import { StepError } from './outcome.js'
+import { EXIT, StepError } from './outcome.js'
 import { printable } from './printable.js'
 import { isHost } from './servers.js'
 
@@ -18,6 +18,11 @@ export type LeftOut = { readonly host: string; readonly reason: string }
 /** `mx1.example.com (this site)` */
 export function inWords({ host, reason }: LeftOut): string {
   return `${host} (${reason})`
+}
+
+/** Why a domain's mail exchangers can't be asked: each of them was left out. */
+export function nobodyLeft(leftOut: readonly LeftOut[]): StepError {
+  return new StepError(`nobody is left to ask: ${leftOut.map(inWords).join(', ')}`, { exitStatus: EXIT.NOHOST })
 }
 
 /** What is said where none of them is known for this site; `self` is what it is known as. */

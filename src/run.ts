@@ -87,7 +87,7 @@ async function asked(request: Request, o: Context): Promise<ServerReport[]> {
     return report
   }
   if (!request.isMx) return [await ask(server)]
-  const { inWords, unknownHere } = await import('./mx.js')
+  const { inWords, nobodyLeft, unknownHere } = await import('./mx.js')
   try {
     const found = await lookedUp(request, o)
     for (const one of found.leftOut) o.warn(`left out: ${inWords(one)}`)
@@ -96,8 +96,7 @@ async function asked(request: Request, o: Context): Promise<ServerReport[]> {
     for (const one of ourselves) o.warn(`left out: ${inWords(one)}`)
     if (!found.isAmong && ourselves.length === 0 && reports.length > 0) o.warn(unknownHere(server.word, settings.self))
     if (reports.length > ourselves.length) return reports.filter((report) => !isThisSite(report))
-    const leftOut = [...found.leftOut, ...ourselves].map(inWords).join(', ')
-    throw new StepError(`nobody is left to ask: ${leftOut}`, { exitStatus: EXIT.NOHOST })
+    throw nobodyLeft([...found.leftOut, ...ourselves])
   } catch (error) {
     if (error instanceof StepError) return [failed(request, new SessionError('dns', error.message, error), o)]
     throw error
