@@ -31,7 +31,7 @@ export type Running = { readonly pid: number; readonly kill: (signal: NodeJS.Sig
 /** Runs bin/etrn as a user does, in an environment with nothing but PATH. */
 export async function etrn(args: readonly string[], o: CommandOptions = {}): Promise<Finished> {
   const [program = BIN, ...rest] = [...(o.through ?? []), BIN, ...args]
-  // The second one is c8's: what the command runs counts as well.
+  // With the second one, what the command runs counts in the coverage.
   const { PATH, NODE_V8_COVERAGE } = process.env
   const child = spawn(program, rest, { env: { PATH, NODE_V8_COVERAGE, ...o.env }, stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.on('error', () => undefined)
