@@ -1,5 +1,7 @@
 import { EXIT, StepError } from './outcome.js'
 
+export const DEFAULT_TIMEOUT_MS = 60_000
+
 /** A timer of the platform holds 31 bits of milliseconds; this is 24 days. */
 export const MOST_MS = 24 * 24 * 3_600_000
 

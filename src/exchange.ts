@@ -1,19 +1,21 @@
 import type { NodeName } from './names.js'
-import { EXIT, EXIT_OF, outcomeWithout, type Result, resultOf, resultWithout, said, SessionError } from './outcome.js'
-import { isSooner, type Pace } from './pace.js'
+import {
+  EXIT,
+  EXIT_OF,
+  isTrust,
+  type Outcome,
+  outcomeWithout,
+  type Result,
+  resultOf,
+  resultWithout,
+  said,
+  SessionError,
+} from './outcome.js'
+import { isSooner, NAMES_A_SESSION, type Pace, SESSIONS_A_SERVER } from './pace.js'
+import { type Facts, NOTHING, Progress } from './progress.js'
 import { Secrets } from './secrets.js'
 import type { Reply } from './smtp/reply.js'
-import {
-  type Extensions,
-  open,
-  type Server,
-  type Session,
-  type SessionOptions,
-  type TraceEvent,
-} from './smtp/session.js'
-import type { TlsInfo } from './smtp/tls.js'
-
-export const DEFAULT_TIMEOUT_MS = 60_000
+import { open, type Server, type Session, type SessionOptions, type TraceEvent } from './smtp/session.js'
 
 export type AskOptions = Omit<SessionOptions, 'trace'> & {
   /** Goes on after a 5xx, and after a session without an accepted name. */
@@ -30,17 +32,13 @@ export type AskOptions = Omit<SessionOptions, 'trace'> & {
   readonly onResult: (server: Server, result: Result) => void
 }
 
-/** What is known of one server at the end; null: not known. */
-export type ServerReport = {
+/** What is known of one server at the end. */
+export type ServerReport = Facts & {
   readonly server: Server
-  readonly address: string | null
-  readonly tls: TlsInfo | null
-  readonly greeting: string | null
-  readonly extensions: Extensions | null
   /** How often the names were asked for; 0: not at all */
   readonly attempts: number
   readonly elapsedMs: number
-  /** What ended the exchange before every name had its answer */
+  /** What ended the exchange before every name had its answer; null: nothing did. */
   readonly error: SessionError | null
   /** --wait was given, and the server's answers don't tell whether anything is left. */
   readonly isBlind: boolean
@@ -65,92 +63,77 @@ export async function ask(server: Server, names: readonly NodeName[], o: AskOpti
   }
 }
 
-type Facts = { -readonly [K in 'address' | 'tls' | 'greeting' | 'extensions']: ServerReport[K] }
-
-const UNKNOWN: Facts = { address: null, tls: null, greeting: null, extensions: null }
-
-/** Sendmail slows down from the 8th name of a session, Exim closes at the 11th, Postfix at the 121st. */
-export const NAMES_A_SESSION = 7
-const SESSIONS_A_SERVER = 4
-
-/** What a session takes before its first ETRN: TCP, the greeting, EHLO; and more, once the first one has shown it */
-const TRIPS_TO_ETRN = 3
-
-/** One session, as far as it has come. */
-type Progress = Pace & {
-  readonly number: number
-  /** Beside others, so that all is done sooner */
-  readonly isBeside: boolean
-  /** After a further session that failed */
-  readonly isLastTry: boolean
-  readonly facts: Facts
-  /** Ends what has not got as far as ETRN. */
-  readonly calledOff: AbortController
-  isOpen: boolean
-  trips: number
-  replies: number
-  /** Taken from the queue, and not answered */
-  name?: NodeName | undefined
-  isSent: boolean
-}
+/** How it ended for the names that were not asked for. */
+type End = { readonly error: SessionError | null; readonly rest: Outcome }
 
 /** The names of one server, in one queue, from which its sessions take them one by one. */
 class Exchange {
-  /** What ended it before every name had its answer */
-  error: SessionError | null = null
   /** Of the newest session that got as far as ETRN, or of the one that ended it */
-  facts = UNKNOWN
+  facts = NOTHING
   readonly #server: Server
   /** As it could be reached */
   #reached: Server
   readonly #o: AskOptions
   readonly #secrets: Secrets
-  readonly #names: number
+  readonly #total: number
   readonly #waiting: NodeName[]
+  /** Names that took their sessions with them: for new sessions alone */
+  readonly #again: NodeName[] = []
   readonly #known = new Map<NodeName, Result>()
-  /** What took the reply from a name that had gone out */
-  readonly #lost = new Map<NodeName, SessionError>()
-  readonly #sessions = new Map<Progress, Promise<void>>()
-  #count = 0
-  #trips = TRIPS_TO_ETRN
+  /** Names that have gone out without a reply, and what took it */
+  readonly #owed = new Map<NodeName, SessionError>()
+  readonly #sessions = new Set<Progress>()
+  /** Sessions that wait for their turn */
+  #queued = 0
+  #begun = 0
+  /** Round trips before the first ETRN, as the newest session has shown */
+  #trips = 0
   #accepted = false
-  /** A further session failed: from then on there is one at a time. */
+  /** A further session failed: from then on there is one at a time... */
   #isCareful = false
-  /** None has been answered since. */
+  /** ...and the next one is the last that may fail. */
   #isLastTry = false
-  /** No further name is sent to this server: those that wait are skipped. */
-  #stopped = false
+  #end: End | undefined
+  #bug: { readonly thrown: unknown } | undefined
+  #finished = (): void => undefined
 
   constructor(server: Server, names: readonly NodeName[], o: AskOptions) {
     this.#server = this.#reached = server
-    this.#names = names.length
+    this.#total = names.length
     this.#waiting = [...names]
     this.#o = o
     this.#secrets = o.secrets ?? new Secrets(server.credentials?.password)
   }
 
-  /** Session after session, and beside each other, until nothing waits or nothing can be had. */
+  /** Session after session, and beside each other, until nothing waits or nothing can be had. Throws what a callback throws. */
   async run(): Promise<void> {
-    if (this.#isWorthIt) this.#begin()
-    while (this.#sessions.size > 0) await Promise.race(this.#sessions.values())
-    this.error ??= [...this.#lost.values()][0] ?? null
+    await new Promise<void>((resolve) => {
+      this.#finished = resolve
+      this.#goOn()
+    })
+    if (this.#bug !== undefined) throw this.#bug.thrown
+  }
+
+  /** What ended it before every name had its answer */
+  get error(): SessionError | null {
+    return this.#end?.error ?? [...this.#owed.values()][0] ?? null
   }
 
   /** The result of each name, in this order. */
   results(names: readonly NodeName[]): Result[] {
-    const outcome = this.#stopped || this.error === null ? 'skipped' : outcomeWithout(this.error)
     return names.map((name) => {
-      const lost = this.#lost.get(name)
-      return this.#known.get(name) ?? resultWithout(name, lost === undefined ? outcome : outcomeWithout(lost))
+      const owed = this.#owed.get(name)
+      const outcome = owed === undefined ? (this.#end?.rest ?? 'skipped') : outcomeWithout(owed)
+      return this.#known.get(name) ?? resultWithout(name, outcome)
     })
   }
 
   get #isOver(): boolean {
-    return this.#stopped || this.error !== null
+    return this.#end !== undefined || this.#bug !== undefined
   }
 
   get #hasMore(): boolean {
-    return !this.#isOver && this.#waiting.length > 0
+    return !this.#isOver && this.#waiting.length + this.#again.length > 0
   }
 
   /** A server must not be asked for 5,000 names that it doesn't serve. */
@@ -158,135 +141,157 @@ class Exchange {
     return this.#accepted || this.#o.wasAccepted === true || this.#o.keepGoing
   }
 
-  /** Whether names wait for a session more, or would have their answers sooner with one. */
-  get #isWorthIt(): boolean {
-    if (!this.#hasMore) return false
-    const open = [...this.#sessions.keys()]
-    if (open.length === 0) return true
-    const most = this.#accepted && !this.#isCareful ? SESSIONS_A_SERVER : 1
-    return open.length < most && isSooner(this.#waiting.length, open, { delay: this.#trips, left: NAMES_A_SESSION })
+  /** Whether a session more is of use, beside those under way and so many that wait for their turn. */
+  #isWanted(queued: number): boolean {
+    const another = { delay: this.#trips, left: NAMES_A_SESSION }
+    const sessions = [...this.#sessions, ...Array<Pace>(queued).fill(another)]
+    if (!this.#hasMore || sessions.length === 0) return this.#hasMore
+    if (sessions.length >= (this.#accepted && !this.#isCareful ? SESSIONS_A_SERVER : 1)) return false
+    // One that is still on its way may never arrive.
+    const isSomeOpen = queued > 0 || [...this.#sessions].some(({ isOpen, left }) => isOpen && left > 0)
+    return !isSomeOpen || isSooner(this.#waiting.length + this.#again.length, sessions, another)
+  }
+
+  #goOn(): void {
+    if (this.#isWanted(this.#queued)) this.#begin()
+    if (this.#sessions.size === 0 && !this.#hasMore) this.#finished()
   }
 
   #begin(): void {
-    const session: Progress = {
-      ...{ number: ++this.#count, isBeside: this.#sessions.size > 0, isLastTry: this.#isLastTry },
-      ...{ delay: this.#trips, left: NAMES_A_SESSION, trips: 0, replies: 0, isSent: false, isOpen: false },
-      facts: { ...UNKNOWN },
-      calledOff: new AbortController(),
-    }
-    const ended = this.#o.turn(async () => {
+    this.#queued++
+    void this.#o.turn(async () => {
+      this.#queued--
       // When its turn comes, others may have asked for all.
-      if (this.#hasMore) await this.#session(session)
+      if (this.#isWanted(0)) await this.#session()
     })
-    const followed = ended.then(() => {
-      this.#sessions.delete(session)
-      if (this.#isWorthIt) this.#begin()
-    })
-    this.#sessions.set(session, followed)
   }
 
-  async #session(session: Progress): Promise<void> {
+  async #session(): Promise<void> {
+    const session = new Progress({
+      number: ++this.#begun,
+      isBeside: this.#sessions.size > 0,
+      isLastTry: this.#isLastTry,
+      trips: this.#trips,
+    })
+    this.#sessions.add(session)
     let opened: Session | undefined
     try {
-      const signal = AbortSignal.any([this.#o.signal, session.calledOff.signal])
-      opened = await open(this.#reached, { ...this.#o, signal, trace: this.#tracing(session) })
-      session.isOpen = true
-      // What failed once isn't tried in each session anew.
-      this.#reached = opened.server
-      this.#trips = session.trips
-      this.facts = session.facts
-      session.delay = 0
-      for (let name = this.#taken(session); name !== undefined; name = this.#taken(session)) {
-        const reply = await opened.etrn(name)
-        if (reply.code === 421) {
-          throw new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
-        }
-        session.name = undefined
-        session.replies++
-        if (session.isLastTry) this.#isLastTry = false
-        this.#answered(name, reply)
-        // Only an answer shows that the server has time for more at once.
-        while (this.#isWorthIt) this.#begin()
+      opened = await this.#opened(session)
+      while (this.#hasMore && session.left > 0) {
+        const reply = await opened.etrn(() => this.#take(session))
+        if (reply === undefined) break
+        this.#heard(session, reply)
       }
-      this.#stopped ||= !this.#mayFollow
-    } catch (error) {
-      if (!(error instanceof SessionError)) throw error
-      this.#failed(session, this.#secrets.hideIn(error))
+      if (!this.#mayFollow) this.#finish(null, 'skipped')
+    } catch (thrown) {
+      if (thrown instanceof SessionError) this.#failed(session, this.#secrets.hideIn(thrown))
+      else this.#bug ??= { thrown }
     } finally {
       session.left = 0
-      if (this.#isOver || this.#known.size === this.#names) this.#callOff()
+      if (this.#isOver || this.#known.size === this.#total) this.#callOff()
       await opened?.quit()
+      this.#sessions.delete(session)
+      this.#goOn()
     }
+  }
+
+  async #opened(session: Progress): Promise<Session> {
+    const signal = AbortSignal.any([this.#o.signal, session.calledOff.signal])
+    const trace = this.#secrets.hiding((event) => {
+      session.see(event)
+      this.#o.trace(this.#server, event, session.number)
+    })
+    const opened = await open(this.#reached, { ...this.#o, signal, trace })
+    session.isOpen = true
+    session.delay = 0
+    this.#trips = session.trips
+    this.facts = session.facts
+    // What failed once isn't tried in each session anew.
+    this.#reached = opened.server
+    return opened
   }
 
   /** Nobody has to wait for a session that has nothing to do any more. */
   #callOff(): void {
-    for (const { isOpen, calledOff } of this.#sessions.keys()) if (!isOpen) calledOff.abort()
+    for (const { isOpen, calledOff } of this.#sessions) if (!isOpen) calledOff.abort()
   }
 
-  /** Tells what a session does, and learns from it. */
-  #tracing(session: Progress): (event: TraceEvent) => void {
-    const { facts } = session
-    return this.#secrets.hiding((event) => {
-      if (event.type === 'connected') {
-        session.trips = 0
-        Object.assign(facts, { address: event.address, tls: null })
-      }
-      if (event.type === 'tls') facts.tls = event.tls
-      if (event.type === 'greeting') facts.greeting = event.text
-      if (event.type === 'extensions') facts.extensions = event.extensions
-      if (event.type === 'sent') session.isSent = session.name !== undefined
-      if (event.type === 'connected' || event.type === 'tls' || event.type === 'received') {
-        session.trips++
-        session.delay = Math.max(0, this.#trips - session.trips)
-      }
-      this.#o.trace(this.#server, event, session.number)
-    })
-  }
-
-  /** The next name of the queue, if this session may ask for one. */
-  #taken(session: Progress): NodeName | undefined {
-    session.name = this.#isOver || session.left === 0 ? undefined : this.#waiting.shift()
-    session.isSent = false
+  /** The next name, if this session may ask for one. */
+  #take(session: Progress): NodeName | undefined {
+    if (this.#isOver) return undefined
+    session.name = (session.replies === 0 ? this.#again.shift() : undefined) ?? this.#waiting.shift()
     if (session.name !== undefined) session.left--
     return session.name
   }
 
+  #heard(session: Progress, reply: Reply): void {
+    const { name } = session
+    if (reply.code === 421) {
+      throw new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
+    }
+    session.name = undefined
+    session.replies++
+    if (session.isLastTry) this.#isLastTry = false
+    if (name !== undefined) this.#answered(name, reply)
+    // Only an answer shows that the server has time for more at once.
+    while (this.#isWanted(this.#queued)) this.#begin()
+  }
+
   #answered(name: NodeName, reply: Reply): void {
     const result = { ...resultOf(name, reply), text: this.#secrets.hide(reply.text) }
-    this.#lost.delete(name)
+    this.#owed.delete(name)
     this.#known.set(name, result)
-    this.#o.onResult(this.#server, result)
     this.#accepted ||= EXIT_OF[result.outcome] === EXIT.OK
-    this.#stopped ||= result.outcome === 'failed' || (reply.code >= 500 && !this.#o.keepGoing)
+    if (result.outcome === 'failed' || (reply.code >= 500 && !this.#o.keepGoing)) this.#finish(null, 'skipped')
+    this.#o.onResult(this.#server, result)
   }
 
   /** What follows from a session that ended before its time. */
   #failed(session: Progress, error: SessionError): void {
-    const { name, isSent, replies, isBeside, isLastTry } = session
-    const isLost = error.kind === 'lost'
-    // A further session that ends without any reply to ETRN takes nothing from what the others do.
-    const isUnheard = replies === 0 && (!isSent || (isBeside && isLost))
-    const isFurther = isUnheard && this.#known.size > 0 && !this.#o.signal.aborted && !isTrust(error)
-    const goesOn = !this.#isOver && (isFurther ? !isLastTry : isLost && replies > 0 && this.#mayFollow)
-    if (isFurther) this.#isCareful = this.#isLastTry = true
-    const isBroken = error.exitStatus === EXIT.PROTOCOL && !isUnheard
-    // The last word that there is for a name, where it isn't asked for again
-    if (name !== undefined && isSent && error.reply !== null && !goesOn) this.#answered(name, error.reply)
-    else if (name !== undefined) {
-      this.#waiting.unshift(name)
-      if (isSent || isBroken) this.#lost.set(name, error)
-    }
-    if (goesOn || this.#isOver || (name !== undefined && this.#known.has(name) && this.#waiting.length === 0)) return
-    this.error = isFurther ? temporary(error) : error
-    this.facts = session.facts
-    this.#stopped = isBroken || error.kind === 'interrupted' || (isLost && replies > 0)
+    const { name, replies } = session
+    if (this.#isFurther(session, error)) {
+      this.#isCareful = true
+      this.#isLastTry = true
+      if (name !== undefined) this.#askAgain(name, error)
+      if (session.isLastTry) this.#finish(temporary(error), 'deferred')
+    } else if (error.kind === 'lost' && replies > 0 && this.#mayFollow) {
+      if (name !== undefined) this.#askAgain(name, error)
+    } else this.#ended(session, error)
+    const hasFound = session.facts.greeting !== null || this.facts.greeting === null
+    if (this.#end?.error === error && hasFound) this.facts = session.facts
   }
-}
 
-/** Whether it is the server's identity, or ours, that did not hold: never a matter of one session more. */
-function isTrust({ stage, exitStatus }: SessionError): boolean {
-  return stage === 'auth' || ((stage === 'starttls' || stage === 'tls') && exitStatus !== EXIT.TEMPFAIL)
+  /** Whether it failed only as one session more, and takes nothing from what the others do. */
+  #isFurther({ name, replies, isBeside }: Progress, error: SessionError): boolean {
+    const isUnheard = replies === 0 && (name === undefined || (isBeside && error.kind === 'lost'))
+    const isGrave = error.kind === 'clear text' || (isTrust(error) && !isBeside)
+    return isUnheard && this.#known.size > 0 && !this.#o.signal.aborted && !isGrave
+  }
+
+  #askAgain(name: NodeName, error: SessionError): void {
+    this.#again.push(name)
+    this.#owed.set(name, error)
+  }
+
+  /** It ends the exchange. */
+  #ended({ name, replies }: Progress, error: SessionError): void {
+    const isBroken = error.exitStatus === EXIT.PROTOCOL && (name !== undefined || replies > 0)
+    if (name !== undefined && error.reply !== null) {
+      // Where it isn't asked for again, a 421 is a name's reply like another.
+      this.#answered(name, error.reply)
+      if (!this.#hasMore) return
+    } else {
+      const hit = name ?? (isBroken ? (this.#again.shift() ?? this.#waiting.shift()) : undefined)
+      if (hit !== undefined) this.#owed.set(hit, error)
+    }
+    const isStopped = isBroken || error.kind === 'interrupted' || (error.kind === 'lost' && replies > 0)
+    this.#finish(error, isStopped ? 'skipped' : outcomeWithout(error))
+  }
+
+  /** No further name is sent to this server. The first end counts, but for one that shows that it isn't SMTP. */
+  #finish(error: SessionError | null, rest: Outcome): void {
+    if (this.#end === undefined || error?.exitStatus === EXIT.PROTOCOL) this.#end = { error, rest }
+  }
 }
 
 /** What names that were served before come to when no session can be had any more. */

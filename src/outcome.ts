@@ -119,6 +119,11 @@ export function outcomeWithout(error: SessionError): Outcome {
   return error.exitStatus === EXIT.NOPERM ? 'refused' : 'failed'
 }
 
+/** Whether it is the server's identity, or ours, that did not hold. */
+export function isTrust({ stage, exitStatus }: SessionError): boolean {
+  return exitStatus !== EXIT.TEMPFAIL && (stage === 'auth' || stage === 'starttls' || stage === 'tls')
+}
+
 /** One exit status for several, given in the order of the command line: 75 as long as trying again can help. */
 export function combined(exitStatuses: readonly number[]): number {
   if (exitStatuses.includes(EXIT.TEMPFAIL)) return EXIT.TEMPFAIL

@@ -1,7 +1,8 @@
 import { reasonOf } from './deadline.js'
-import { type AskOptions, ask, NAMES_A_SESSION, type ServerReport } from './exchange.js'
+import { type AskOptions, ask, type ServerReport } from './exchange.js'
 import type { NodeName } from './names.js'
 import { EXIT, EXIT_OF, type Result, said, SessionError } from './outcome.js'
+import { NAMES_A_SESSION } from './pace.js'
 import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
 import { Secrets } from './secrets.js'
 import type { Server, TraceEvent } from './smtp/session.js'
@@ -24,7 +25,7 @@ export type PersistOptions = Omit<AskOptions, 'trace'> & {
 }
 
 /**
- * Asks one server again and again as far as patience goes, each time over a new connection: for what failed temporarily, and with
+ * Asks one server again and again as far as patience goes, each time over new connections: for what failed temporarily, and with
  * --wait until nothing is left. A result is told when no later answer can take its place.
  */
 export async function persist(server: Server, names: readonly NodeName[], o: PersistOptions): Promise<ServerReport> {

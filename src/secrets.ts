@@ -11,7 +11,8 @@ const MESSAGE_CHARACTERS = 400
 
 /** Hides secrets, and what is made of them, in what is shown; nothing is decided by what is hidden. */
 export class Secrets {
-  readonly #texts: string[] = []
+  /** Longest first, since one may be a part of another */
+  #forms: (readonly [string, RegExp])[] = []
 
   constructor(password = '') {
     this.#add(password)
@@ -36,16 +37,17 @@ export class Secrets {
   #add(secret: string): void {
     const base64 = Buffer.from(secret).toString('base64')
     const forms = [secret, printable(secret), base64, base64.replace(/=+$/, '')]
-    this.#texts.push(...forms.filter((text) => text.length >= CHARACTERS))
-    // One may be a part of another.
-    this.#texts.sort((a, b) => b.length - a.length)
+    const isNew = (text: string): boolean => !this.#forms.some(([known]) => known === text)
+    const added = [...new Set(forms)].filter((text) => text.length >= CHARACTERS && isNew(text))
+    this.#forms.push(...added.map((text) => [text, new RegExp(escaped(text), 'gi')] as const))
+    this.#forms.sort(([a], [b]) => b.length - a.length)
   }
 
   /** The text without secrets, in any case of letters, since keywords are put into capitals. */
   hide(text: string): string {
     let shown = text
-    for (const secret of this.#texts) {
-      shown = shown.replace(new RegExp(escaped(secret), 'gi'), '****')
+    for (const [secret, pattern] of this.#forms) {
+      shown = shown.replace(pattern, '****')
       if (shown.endsWith(CUT)) shown = withoutBeginning(shown, secret)
     }
     return shown

@@ -1,99 +1,12 @@
 import assert from 'node:assert/strict'
-import { EventEmitter, once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { createInterface } from 'node:readline'
-import { suite, test, type TestContext } from 'node:test'
+import type { Socket } from 'node:net'
+import { suite, test } from 'node:test'
 import fc from 'fast-check'
+import { ask } from '../src/index.js'
 import { isSooner } from '../src/pace.js'
 import { etrn, etrnJson } from './command.js'
+import { crowd, list, type Said } from './crowd.js'
 import { close, reset } from './server.js'
-
-/** What is said to one command of one session; a function does what it likes with the connection. */
-type Said = string | ((socket: Socket) => unknown)
-type Rules = {
-  readonly greeting?: (session: number) => Said | Promise<Said>
-  readonly etrn?: (name: string, session: number) => Said | Promise<Said>
-}
-
-/** A server with several sessions at once, which takes down what happens in which order. */
-class Crowd extends EventEmitter {
-  readonly asked: string[][] = []
-  readonly log: string[] = []
-  open = 0
-  most = 0
-  readonly #rules: Rules
-
-  constructor(rules: Rules) {
-    super()
-    this.#rules = rules
-  }
-
-  /** Listens until the test ends. */
-  async listen(t: TestContext): Promise<number> {
-    // A client that is gone has nothing more to say.
-    const server = createServer({ noDelay: true }, (socket) => void this.#serve(socket).catch(() => undefined))
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    t.after(() => server.close())
-    // listen on TCP gives an AddressInfo
-    return (server.address() as AddressInfo).port
-  }
-
-  async #serve(socket: Socket): Promise<void> {
-    const session = this.asked.push([])
-    this.most = Math.max(this.most, ++this.open)
-    this.#note(`open ${session}`)
-    socket.on('error', () => undefined)
-    // When it sees the end of a connection is its own business: it may be after the beginning of the next one.
-    let isOver = false
-    const over = (): void => {
-      if (!isOver) this.open--
-      isOver = true
-    }
-    socket.on('close', () => {
-      over()
-      this.#note(`close ${session}`)
-    })
-    const say = (said: Said): void => {
-      if (typeof said === 'string') socket.write(`${said}\r\n`)
-      else said(socket)
-      if (!socket.writable) over()
-    }
-    say((await this.#rules.greeting?.(session)) ?? '220 mx.example')
-    for await (const line of createInterface(socket)) {
-      const name = /^ETRN (.*)/.exec(line)?.[1]
-      if (name !== undefined) {
-        this.asked[session - 1]?.push(name)
-        this.#note(`asked ${session}`)
-        const said = (await this.#rules.etrn?.(name, session)) ?? '250 OK'
-        this.#note(`said ${session}`)
-        say(said)
-      } else {
-        if (line === 'QUIT') over()
-        this.#note(`${line.slice(0, 4)} ${session}`)
-        say(line.startsWith('EHLO') ? '250-mx.example\r\n250 ETRN' : '221 bye')
-      }
-    }
-  }
-
-  #note(what: string): void {
-    this.log.push(what)
-    this.emit(what)
-    this.emit('any')
-  }
-
-  /** Until so many have happened */
-  async until(what: RegExp, count = 1): Promise<void> {
-    while (this.log.filter((line) => what.test(line)).length < count) await once(this, 'any')
-  }
-}
-
-const list = (count: number): string[] => Array.from({ length: count }, (_, i) => `n${i + 1}.example`)
-
-async function crowd(t: TestContext, rules: Rules = {}): Promise<{ server: Crowd; port: number }> {
-  const server = new Crowd(rules)
-  return { server, port: await server.listen(t) }
-}
 
 const LIMITS = { concurrency: true, timeout: 120_000 } as const
 
@@ -266,6 +179,82 @@ suite('what one session of several meets', LIMITS, () => {
     const outcomes = document.servers[0]?.names.map(({ outcome }) => outcome) ?? []
     const count = (outcome: string): number => outcomes.filter((one) => one === outcome).length
     assert.deepEqual([signal, count('started'), count('deferred'), count('skipped')], ['SIGTERM', 1, 4, 35])
+  })
+  test('where the replies of all come together with the 5xx, nothing goes out after it', async (t) => {
+    const sockets: Socket[] = []
+    const { server, port } = await crowd(t, {
+      etrn: (name) =>
+        name === 'n1.example'
+          ? '250 OK'
+          : (socket) => {
+              // In one turn of this process, and so in one of the client's
+              if (sockets.push(socket) === 4)
+                sockets.forEach((one, at) => one.write(at === 3 ? '550 no\r\n' : '250 OK\r\n'))
+            },
+    })
+    const run = await etrn(['-v', `127.0.0.1:${port}`, ...list(40)])
+    assert.equal(run.status, 77)
+    assert.doesNotMatch(run.stderr, /S: 550[^]*C: ETRN/)
+    assert.equal(server.log.filter((line) => line.startsWith('QUIT')).length, 4)
+  })
+  for (const [title, reply] of [
+    ['for now', '454 too many logins'],
+    ['for good', '535 too many logins'],
+    ['by the end', close],
+  ] as const) {
+    test(`a login beside others that is refused ${title} costs nothing`, async (t) => {
+      const { server, port } = await crowd(t, {
+        listed: ['AUTH PLAIN'],
+        other: (line, session) =>
+          line.startsWith('AUTH') ? (session > 1 && session <= 4 ? reply : '235 OK') : undefined,
+        etrn: async (name, session) => {
+          if (name === 'n2.example' && session === 1) await server.until(/^close/, 3)
+          return '250 OK'
+        },
+      })
+      const { status, document } = await etrnJson(['--user', 'site', `127.0.0.1:${port}`, ...list(20)], {
+        env: { ETRN_PASSWORD: 'secret' },
+      })
+      assert.deepEqual([status, document.servers[0]?.error], [0, null])
+    })
+  }
+  test('what is known of a server stays where a further session finds nothing', async (t) => {
+    const { server, port } = await crowd(t, {
+      greeting: (session) => (session === 1 ? '220 mx.example' : reset),
+      etrn: async (name) => {
+        if (name === 'n2.example') await server.until(/^close/, 3)
+        return '250 OK'
+      },
+    })
+    const [report] = (await etrnJson([`127.0.0.1:${port}`, ...list(40)])).document.servers
+    assert.deepEqual([report?.error?.stage, report?.greeting, report?.extensions], ['greeting', 'mx.example', ['ETRN']])
+  })
+  test('a name that takes its session with it does not take those that stand', async (t) => {
+    const { server, port } = await crowd(t, { etrn: (name) => (name === 'n9.example' ? close : '250 OK') })
+    const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(20)])
+    const left = document.servers[0]?.names.filter(({ outcome }) => outcome !== 'started').map(({ name }) => name)
+    assert.deepEqual([status, left], [75, ['n9.example']])
+    assert.ok(server.asked.flat().filter((name) => name === 'n9.example').length <= 3)
+  })
+  test('a session that only waits for its turn holds no report up', async (t) => {
+    const { port } = await crowd(t, { etrn: (name) => (name === 'n3.example' ? '550 no' : '250 OK') })
+    const other = await crowd(t)
+    const { stdout } = await etrn(['--jobs', '1', `127.0.0.1:${port},127.0.0.1:${other.port}`, ...list(6)])
+    const lines = stdout.split('\n')
+    const at = (server: number, what: string): number =>
+      lines.findIndex((line) => line.startsWith(`127.0.0.1:${server}: ${what}`))
+    assert.ok(at(port, 'not asked: n4.example') < at(other.port, 'n1.example'), stdout)
+  })
+  test('what a callback throws ends all of them, and comes out', async (t) => {
+    const { server, port } = await crowd(t)
+    const thrown = new Error('mine')
+    let count = 0
+    const onResult = (): void => {
+      if (++count === 3) throw thrown
+    }
+    await assert.rejects(ask(`127.0.0.1:${port}`, list(40), { onResult }), thrown)
+    await server.until(/^close/, server.asked.length)
+    assert.equal(server.open, 0)
   })
 })
 

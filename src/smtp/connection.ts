@@ -49,10 +49,17 @@ export class Connection {
    * nothing sent, where the server spoke before its turn.
    */
   async command(line: string, shown = line): Promise<Reply> {
-    if (/[\r\n\0]/.test(line) || line.length + 2 > LINE_OCTETS) throw new Error('not a command line')
     await this.#silence()
-    if (this.#o.signal.aborted) return this.read()
     this.#send(line, shown)
+    return this.read()
+  }
+
+  /** The same with the line that is chosen when nothing can come before it any more; undefined: none. */
+  async commandOf(choose: () => string | undefined): Promise<Reply | undefined> {
+    await this.#silence()
+    const line = choose()
+    if (line === undefined) return undefined
+    this.#send(line)
     return this.read()
   }
 
@@ -100,7 +107,11 @@ export class Connection {
   async #silence(): Promise<void> {
     // One turn of the event loop, for octets that are there but not read yet.
     await turn()
-    if (this.#parser.buffered + this.#socket.readableLength === 0) return
+    if (this.#parser.buffered + this.#socket.readableLength === 0) {
+      // Which throws: whoever is interrupted sends nothing more.
+      if (this.#o.signal.aborted) await this.read()
+      return
+    }
     let reply: Reply
     try {
       reply = await this.read()
@@ -115,6 +126,7 @@ export class Connection {
   }
 
   #send(line: string, shown = line): void {
+    if (/[\r\n\0]/.test(line) || line.length + 2 > LINE_OCTETS) throw new Error('not a command line')
     this.#o.trace({ type: 'sent', line: shown })
     this.#socket.write(`${line}\r\n`)
   }

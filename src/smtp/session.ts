@@ -57,8 +57,11 @@ export type SessionOptions = Limits & {
 export type Session = {
   /** As it could be reached: without TLS where a handshake failed that wasn't demanded */
   readonly server: Server
-  /** Sends one name and reads the whole reply (RFC 1985, section 5). Throws SessionError. */
-  readonly etrn: (name: NodeName) => Promise<Reply>
+  /**
+   * Sends the name that is next when its turn has come, and reads the whole reply (RFC 1985, section 5); undefined: there was none.
+   * Throws SessionError.
+   */
+  readonly etrn: (next: () => NodeName | undefined) => Promise<Reply | undefined>
   /** Never throws. */
   readonly quit: () => Promise<void>
 }
@@ -104,7 +107,13 @@ async function dialogue(server: Server, o: SessionOptions): Promise<Session> {
     if (!extensions.has('ETRN') && !o.assumeEtrn) throw notOffered(extensions)
     return {
       server,
-      etrn: async (name) => step('etrn', o, () => smtp.command(`ETRN ${name}`)),
+      etrn: async (next) =>
+        step('etrn', o, async () =>
+          smtp.commandOf(() => {
+            const name = next()
+            return name === undefined ? undefined : `ETRN ${name}`
+          }),
+        ),
       quit: async () => smtp.quit(),
     }
   } catch (error) {
