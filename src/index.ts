@@ -1,21 +1,29 @@
-import { ownName, type Family } from './dns.js'
-import { argumentRule, nodeName, withoutDuplicates } from './names.js'
-import { type Result, UsageError } from './outcome.js'
 import { DEFAULT_TIMEOUT_MS, MOST_MS } from './deadline.js'
+import { type Family, ownName } from './dns.js'
 import { ask as askServer, type ServerReport } from './exchange.js'
-import { serverOf } from './servers.js'
-import { fingerprint } from './values.js'
-import { levelOf } from './trust.js'
+import { nodeName, withoutDuplicates } from './names.js'
+import { LEVELS, MECHANISMS, VERSIONS } from './options.js'
+import { EXIT, type Result, UsageError } from './outcome.js'
+import { serverOf, type Target } from './servers.js'
 import type { Credentials } from './smtp/auth.js'
 import type { TraceEvent } from './smtp/session.js'
 import type { TlsPolicy } from './smtp/tls.js'
+import { levelOf } from './trust.js'
+import { argument, fingerprint, oneOf, port, sendable, text } from './values.js'
 
 export { type Outcome, type Result, SessionError, type Stage, UsageError } from './outcome.js'
-export type { ServerReport } from './exchange.js'
-export type { Extensions, Server, TraceEvent } from './smtp/session.js'
+export type { Extensions, TraceEvent } from './smtp/session.js'
 export type { Credentials, MechanismName } from './smtp/auth.js'
 export type { Reply } from './smtp/reply.js'
 export type { TlsInfo, TlsLevel, TlsPolicy } from './smtp/tls.js'
+
+/** What is known at the end. */
+export type Report = Omit<ServerReport, 'server' | 'isBlind'> & {
+  /** As it was given */
+  readonly server: string
+  readonly host: string
+  readonly port: number
+}
 
 /** All may be left out; the command's options of the same names say more. */
 export type AskOptions = {
@@ -36,16 +44,32 @@ export type AskOptions = {
   /** Takes `@` before a public suffix, and names of a single label. */
   readonly allowWide?: boolean
   /** The command's defaults and rules, but for what is given here: a CA, a name or a fingerprint alone means `verify`. */
-  readonly tls?: Partial<TlsPolicy>
+  readonly tls?: Partial<Omit<TlsPolicy, 'isInspected'>>
   /** Sent over TLS that is verified or pinned, or to this host: `verify` is the default with them. */
   readonly credentials?: Partial<Credentials> & Pick<Credentials, 'user'>
   /** Ends the session; names without an answer are `deferred`. */
   readonly signal?: AbortSignal
-  /** Told of each name whose reply is there, at once */
+  /** Told of each name whose reply is there, at once; not awaited */
   readonly onResult?: (result: Result) => void
-  /** Told of all that happens; the sessions are counted from 1. */
+  /** Told of all that happens, in sessions counted from 1; not awaited */
   readonly trace?: (event: TraceEvent, session: number) => void
 }
+
+const KEYS = {
+  port: 0,
+  helo: 0,
+  family: 0,
+  local: 0,
+  timeoutMs: 0,
+  keepGoing: 0,
+  assumeEtrn: 0,
+  allowWide: 0,
+  tls: 0,
+  credentials: 0,
+  signal: 0,
+  onResult: 0,
+  trace: 0,
+} satisfies Record<keyof AskOptions, 0>
 
 const TLS = {
   fingerprint: undefined,
@@ -58,43 +82,96 @@ const TLS = {
 
 /**
  * Asks one server to send what it holds for these names (RFC 1985). `server`: `host`, `host:port`, `[2001:db8::1]:port`,
- * `smtp://host`; `names`: `node`, `@node`, `#queue`. Throws UsageError where one of them is wrong, and then nothing was sent.
+ * `smtp://host`; `names`: `node`, `@node`, `#queue`. Throws UsageError where anything given is wrong, and then nothing was sent.
  * Never throws for what the network or the server does: every name has a result, and `error` says what failed as a whole.
  */
-export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<ServerReport> {
-  const target = serverOf(server, o.port)
+export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<Report> {
+  known('', o, KEYS)
+  const target = serverOf(
+    checked('server', text, server),
+    o.port === undefined ? undefined : checked('port', port, String(o.port)),
+  )
   if (target.user !== undefined) throw new UsageError('a user in the URL: give `credentials` instead')
-  const tls = {
-    ...TLS,
-    ...o.tls,
-    fingerprint: o.tls?.fingerprint === undefined ? undefined : fingerprint(o.tls.fingerprint),
-    level: levelOf(target, o.tls ?? {}, o.credentials !== undefined),
-  }
-  const helo = o.helo === undefined ? ownName() : sendable('helo', o.helo)
-  const checked = await Promise.all(names.map(async (name) => nodeName(name, { allowWide: o.allowWide ?? false })))
-  const local = o.local === undefined ? undefined : sendable('local', o.local)
+  const tls = await policyOf(target, o)
+  const credentials = o.credentials && loginOf(o.credentials, tls)
+  const helo = o.helo === undefined ? ownName() : checked('helo', argument, o.helo)
+  if (!Array.isArray(names)) throw new UsageError('names: a list of texts')
+  const nodes = await Promise.all(
+    names.map(async (name) => nodeName(checked('names', text, name), { allowWide: o.allowWide ?? false })),
+  )
   const timeoutMs = o.timeoutMs ?? DEFAULT_TIMEOUT_MS
   if (!(timeoutMs > 0 && timeoutMs <= MOST_MS))
     throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MOST_MS}`)
-  const signal = o.signal ?? new AbortController().signal
-  const credentials = o.credentials && { password: undefined, mechanism: undefined, ...o.credentials }
-  return askServer({ ...target, tls, credentials }, withoutDuplicates(checked), {
+  if (![4, 6, undefined].includes(o.family)) throw new UsageError(`family ${String(o.family)}: 4 or 6`)
+  const report = await askServer({ ...target, tls, credentials }, withoutDuplicates(nodes), {
     helo,
     family: o.family,
-    local,
+    local: o.local === undefined ? undefined : checked('local', argument, o.local),
     self: [],
     timeoutMs,
-    signal,
+    signal: o.signal ?? new AbortController().signal,
     keepGoing: o.keepGoing ?? false,
     assumeEtrn: o.assumeEtrn ?? false,
     onResult: (_, result) => o.onResult?.(result),
     turn: async (work) => work(),
     trace: (_, event, session) => o.trace?.(event, session),
   })
+  // Not the server with its login, which a caller may well write into a log
+  const { address, tls: found, greeting, extensions, attempts, elapsedMs, error, names: results } = report
+  const { word, host } = target
+  return {
+    ...{ server: word, host, port: target.port, address, tls: found, greeting, extensions },
+    ...{ attempts, elapsedMs, error, names: results },
+  }
 }
 
-function sendable(option: string, word: string): string {
-  const broken = argumentRule(word)
-  if (broken !== undefined) throw new UsageError(`${option}: ${broken}`)
-  return word
+/** The policy, of texts that are what they should be */
+async function policyOf(target: Target, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
+  known('tls.', tls, { ...TLS, level: 0 })
+  const policy = {
+    ...TLS,
+    ...tls,
+    ...(tls.fingerprint === undefined ? {} : { fingerprint: checked('tls.fingerprint', fingerprint, tls.fingerprint) }),
+    ...(tls.minVersion === undefined
+      ? {}
+      : { minVersion: checked('tls.minVersion', oneOf(...VERSIONS), tls.minVersion) }),
+    level: levelOf(
+      target,
+      { ...tls, level: tls.level === undefined ? undefined : checked('tls.level', oneOf(...LEVELS), tls.level) },
+      credentials !== undefined,
+    ),
+  }
+  const { ca, cert, key } = policy
+  if (ca === undefined && cert === undefined && key === undefined) return policy
+  const { X509Certificate } = await import('node:crypto')
+  const { createSecureContext } = await import('node:tls')
+  if (ca !== undefined) checked('tls.ca', () => new X509Certificate(ca), ca)
+  if (cert === undefined && key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
+  if (cert !== undefined) checked('tls.cert', () => createSecureContext({ cert, key: key ?? cert }), cert)
+  return { ...policy, key: key ?? cert }
+}
+
+function loginOf(given: Partial<Credentials>, { cert }: TlsPolicy): Credentials {
+  known('credentials.', given, { user: 0, password: 0, mechanism: 0 })
+  const mechanism =
+    given.mechanism === undefined ? undefined : checked('credentials.mechanism', oneOf(...MECHANISMS), given.mechanism)
+  const user = checked('credentials.user', sendable, given.user)
+  if (given.password === undefined && cert === undefined)
+    throw new UsageError('credentials: a password is missing, or the certificate that EXTERNAL needs')
+  return { user, password: given.password, mechanism }
+}
+
+/** What TypeScript would see */
+function known(what: string, given: object, keys: object): void {
+  const unknown = Object.keys(given).find((key) => !(key in keys))
+  if (unknown !== undefined)
+    throw new UsageError(`${what}${unknown} is no option; there are ${Object.keys(keys).join(', ')}`)
+}
+
+function checked<T>(name: string, parse: (word: unknown) => T, word: unknown): T {
+  try {
+    return parse(word)
+  } catch (error) {
+    throw new UsageError(`${name}: ${error instanceof Error ? error.message : String(error)}`, EXIT.USAGE, error)
+  }
 }

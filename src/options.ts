@@ -4,10 +4,10 @@ import type { MechanismName } from './smtp/auth.js'
 import type { TlsLevel } from './smtp/tls.js'
 import { argument, count, domain, duration, fingerprint, host, oneOf, port, sendable, text } from './values.js'
 
-const LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
-const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+export const LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
+export const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 /** Those of smtp/auth.ts, which only a login loads */
-const MECHANISMS = [
+export const MECHANISMS = [
   'EXTERNAL',
   'SCRAM-SHA-256-PLUS',
   'SCRAM-SHA-256',

@@ -38,7 +38,8 @@ export function fingerprint(word: unknown): string {
 
 /** Any text but none. */
 export function text(word: unknown): string {
-  if (typeof word !== 'string' || word === '') throw new Error('the value is empty')
+  if (typeof word !== 'string') throw new Error('it has to be a text')
+  if (word === '') throw new Error('the value is empty')
   return word
 }
 

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { promisify } from 'node:util'
+import { inspect, promisify } from 'node:util'
 import { ownName } from '../src/dns.js'
 import { ask, SessionError, UsageError } from '../src/index.js'
 import { type Conversation, BYE, HELLO, scripted } from './server.js'
@@ -47,7 +47,8 @@ suite('as a library', () => {
   })
   test('what there is to check TLS against is checked', async (t) => {
     const fingerprint = 'AB:'.repeat(31) + 'CD'
-    for (const tls of [{ fingerprint }, { ca: '' }, { name: 'mx.example' }]) {
+    const ca = readFileSync(new URL('fixtures/ca.pem', import.meta.url), 'utf8')
+    for (const tls of [{ fingerprint }, { ca }, { name: 'mx.example' }]) {
       const server = await scripted(t, [...HELLO, ...BYE])
       const { error } = await ask(`127.0.0.1:${server.port}`, ['site.example'], { ...OPTIONS, tls })
       assert.deepEqual([error?.stage, error?.exitStatus], ['starttls', 76])
@@ -64,8 +65,39 @@ suite('as a library', () => {
       ['mx', ['site.example'], { local: 'a b' }],
       ['mx', ['site.example'], { tls: { level: 'may', fingerprint: 'AB'.repeat(32) } }],
       ['smtp://site@mx', ['site.example']],
+      ['mx', ['site.example'], { tls: { fingerprint: 'xx' } }],
+      ['mx', ['site.example'], { tls: { ca: 'no certificate' } }],
+      ['mx', ['site.example'], { tls: { cert: 'x', key: 'y' } }],
+      ['mx', ['site.example'], { tls: { key: 'y' } }],
+      ['mx', ['site.example'], { credentials: { user: 'site' } }],
+      ['mx', ['site.example'], { credentials: { user: 'a\0b', password: 'x' } }],
     ]
-    for (const args of wrong) await assert.rejects(ask(...args), UsageError)
+    // As those write who have no types
+    const untyped = [
+      ['mx', 'site.example'],
+      [new URL('smtp://mx'), ['site.example']],
+      ['mx', [1]],
+      ['mx', ['site.example'], { timeout: 30 }],
+      ['mx', ['site.example'], { family: 5 }],
+      ['mx', ['site.example'], { tls: { level: 'always' } }],
+      ['mx', ['site.example'], { tls: { levle: 'verify' } }],
+      ['mx', ['site.example'], { tls: { minVersion: '1.2' } }],
+      ['mx', ['site.example'], { credentials: { user: 'site', password: 'x', mechanism: 'FOO' } }],
+    ] as unknown as typeof wrong
+    for (const args of [...wrong, ...untyped]) await assert.rejects(ask(...args), UsageError)
+  })
+  test('no password is in what it gives back', async (t) => {
+    const server = await scripted(t, [
+      ...[HELLO[0], HELLO[1], 'S: 250-mx.example', 'S: 250-AUTH PLAIN', 'S: 250 ETRN'],
+      ...[`C: AUTH PLAIN ${Buffer.from('\0site\0sesame').toString('base64')}`, 'S: 235 welcome sesame'],
+      ...['C: ETRN site.example', 'S: 250 OK sesame', ...BYE],
+    ] as Conversation)
+    const report = await ask(`127.0.0.1:${server.port}`, ['site.example'], {
+      ...OPTIONS,
+      credentials: { user: 'site', password: 'sesame' },
+    })
+    assert.equal(report.names[0]?.outcome, 'started')
+    assert.doesNotMatch(inspect(report, { depth: 9 }), /sesame/)
   })
 })
 
