@@ -42,6 +42,8 @@ export async function check(requests: readonly Request[], o: CheckOptions): Prom
   // One after another: somebody reads along.
   for (const request of requests)
     servers.push(...(request.isMx ? await checkExchangers(request, o) : [await checkServer(request, o)]))
+  // Whoever has had enough is told nothing of what nobody looked at.
+  if (o.signal.aborted) return { servers, wayBack: [], exitStatus: combined(servers.flatMap(exitStatusesOf)) }
   o.onPart('the way back')
   const names = requests.flatMap(({ entries }) => nodesIn(entries))
   const ends = {
@@ -137,6 +139,7 @@ async function checkServer({ server, entries, settings }: Request, o: CheckOptio
 function adviceFor(error: SessionError, greeting: string): string {
   const { stage, message: text, reply, advice } = error
   const hint = hintFor({ stage, code: reply?.code ?? null, text, name: '', greeting })
+  if (error.kind === 'interrupted' || error.kind === 'over') return ''
   return advice ?? hint ?? 'show your provider these lines'
 }
 

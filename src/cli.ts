@@ -174,7 +174,8 @@ async function configuration(files: readonly string[], stop: AbortSignal): Promi
 
 function told(reporter: Reporter, ...event: Parameters<Reporter['trace']>): void {
   const [server, what] = event
-  progress = [server, what]
+  // What is done is waited for no longer.
+  if (what.type !== 'done') progress = [server, what]
   spinner?.tell(server, what)
   reporter.trace(...event)
 }
@@ -265,6 +266,7 @@ async function finish(exitStatus: number): Promise<void> {
   progress = undefined
   spinner?.hide()
   await Promise.all([flushed(process.stdout), flushed(process.stderr)])
+  if (outputError !== undefined) process.stderr.write(`etrn: the output can't be written: ${outputError.message}\n`)
   process.exitCode = outputError !== undefined ? combined([exitStatus, EXIT.IOERR]) : exitStatus
   if (signal !== undefined) end(signal)
 }

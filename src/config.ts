@@ -90,8 +90,13 @@ function document(file: string, toml: string): Table {
     // The parser's message goes on with the line itself, which may hold what is nobody's business.
     const message = error instanceof Error ? error.message.replace(/\n.*/s, '').replace(/^Invalid TOML[^:]*: /, '') : ''
     const line = error instanceof Error && 'line' in error ? `:${String(error.line)}` : ''
-    const isUnquoted = /numeric|invalid value|control characters|boolean|date/.test(message)
-    const advice = isUnquoted ? '; a text stands in quotes: timeout = "60s"' : ''
+    const isUnquoted = /numeric|invalid value|boolean|date/.test(message)
+    const isOpen = /control characters|newline/.test(message)
+    const advice = isOpen
+      ? '; is its closing quote missing?'
+      : isUnquoted
+        ? '; a text stands in quotes: timeout = "60s"'
+        : ''
     throw new UsageError(`${file}${line}: this is not TOML: ${printable(message)}${advice}`, EXIT.CONFIG, error)
   }
 }
@@ -107,7 +112,9 @@ async function layerIn(table: Table, place: Place, where: 'run' | 'profile'): Pr
     }
     const row = ROWS.get(key)
     if (row === undefined && isTable(given) && where === 'run') {
-      throw wrong(at, `unknown table; a profile is written [servers.${key}]`)
+      // [isp], or [server.isp]
+      const name = Object.keys(given).find((inner) => isTable(given[inner])) ?? key
+      throw wrong(at, `unknown table; a profile is written [servers.${name}]`)
     }
     const misplaced = await misplacedBecause(key, row, where)
     if (row === undefined || misplaced !== undefined) throw wrong(at, misplaced ?? '')

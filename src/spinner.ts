@@ -26,7 +26,8 @@ export class Spinner {
 
 function inWords(server: Server, event: TraceEvent): string | undefined {
   if (event.type === 'connecting') return `connecting to ${event.address} port ${server.port}`
-  if (event.type === 'connected') return 'waiting for the greeting'
   if (event.type === 'sent') return event.line
-  return event.type === 'step' && event.stage === 'dns' ? `looking up ${server.host}` : undefined
+  if (event.type !== 'step') return undefined
+  if (event.stage === 'greeting') return 'waiting for the greeting'
+  return event.stage === 'dns' ? `looking up ${server.host}` : undefined
 }

@@ -471,7 +471,9 @@ suite('streams and surroundings', { concurrency: true }, () => {
   test('a full disk', { skip: process.platform === 'linux' ? false : 'no /dev/full here' }, async (t) => {
     const server = await scripted(t, STARTED, STARTED)
     const command = `${BIN} 127.0.0.1:${server.port} ${HELO.join(' ')} site.example`
-    assert.equal((await shell(`${command} >/dev/full`)).status, 74)
+    const full = await shell(`${command} >/dev/full`)
+    assert.equal(full.status, 74)
+    assert.match(full.stderr, /^etrn: the output can't be written: .*no space left/m)
     assert.equal((await shell(`${command} --json >/dev/full`)).status, 74)
     await server.verify()
   })

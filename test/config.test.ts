@@ -178,7 +178,9 @@ suite('what is wrong', { concurrency: true }, () => {
     `\n\n[servers.isp]\n${SERVER}\nnmaes = ["a.example"]`,
     /:6: servers\.isp\.nmaes: unknown key; did you mean names\?/,
   )
-  refused(`[server.isp]\n${SERVER}`, /:1: server: unknown table; a profile is written \[servers\.server\]/)
+  refused(`[server.isp]\n${SERVER}`, /:1: server: unknown table; a profile is written \[servers\.isp\]$/m)
+  refused(`[isp]\n${SERVER}`, /:1: isp: unknown table; a profile is written \[servers\.isp\]$/m)
+  refused('user = "site\n', /:1: this is not TOML: .*; is its closing quote missing\?/)
   refused(
     `[servers]\nisp = { server = "mail.invalid", prot = 25 }`,
     /:2: servers\.isp\.prot: unknown key; did you mean port\?/,
