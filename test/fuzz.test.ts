@@ -78,7 +78,7 @@ const turns = async (): Promise<void> => new Promise((resolve) => afterTurns(res
 /** Says these lines one by one, in so many connections, whatever the server says; what is found then. */
 async function findings(script: Script, lines: readonly string[], connections = 1): Promise<readonly string[]> {
   // No excuse, however busy the machine is: this client waits for nothing.
-  const scene = { ...sceneOf(script, () => undefined), beganMs: Infinity }
+  const scene = { ...sceneOf(script, 3000, () => undefined), beganMs: Infinity }
   const { port, server, works } = await serve(scene)
   const sockets = Array.from({ length: connections }, () => connect({ host: '127.0.0.1', port }).resume())
   await Promise.all(sockets.map(async (socket) => once(socket, 'connect')))
@@ -92,7 +92,7 @@ async function findings(script: Script, lines: readonly string[], connections = 
   await once(server, 'close')
   await Promise.all(works)
   scene.quits = connections
-  judgeEnd(scene, 3000)
+  judgeEnd(scene)
   return scene.findings
 }
 
@@ -103,6 +103,7 @@ suite('a client that does what it must not is found out', { concurrency: true },
   const rows: readonly (readonly [string, readonly string[], RegExp, Partial<Conversation>?])[] = [
     ['two commands at once', [EHLO + etrn(0), QUIT], /^sent before the whole reply to what went before: ETRN/],
     ['HELO', ['HELO gw.site.example\r\n', QUIT], /^no command of ours: HELO/],
+    ['ETRN before EHLO', [etrn(0), QUIT], /^sent before EHLO/],
     ['LF alone', [EHLO.replace('\r', ''), QUIT], /^a line without CRLF/],
     ['ETRN that is not listed', [EHLO, etrn(0), QUIT], /not listed/, { hello: [act('250 ETRN\r\n')] }],
     ['a name that nobody asked for', [EHLO, etrn(9), QUIT], /^nobody asked for n9/],
@@ -131,7 +132,13 @@ suite('a client that does what it must not is found out', { concurrency: true },
     ['no QUIT', [EHLO, etrn(0)], /^connection 1 ended without QUIT$/],
   ]
   for (const [title, lines, finding, conversation = {}] of rows) {
-    test(title, async () => assert.match((await findings(scriptOf(conversation), lines)).join('\n'), finding))
+    test(title, async () => {
+      const all = await findings(scriptOf(conversation), lines)
+      assert.ok(
+        all.some((one) => finding.test(one)),
+        all.join('\n'),
+      )
+    })
   }
   test('two sessions at once, and five', async () => {
     assert.match((await findings(scriptOf({}), [EHLO], 2)).join('\n'), /^2 sessions before a name was accepted/)

@@ -130,10 +130,17 @@ function isReplyTo({ talk, index }: Try, { code, enhancedCode, text }: Result): 
 /** What was answered is reported, whatever came then. */
 function judgeTry(scene: Scene, { talk, name, index }: Try, names: readonly Result[]): void {
   const reply = talk.stream.whole[index]
-  const wentOn = talk.commands > index || (talk.saidQuit && scene.interruptedMs === Infinity)
-  if (reply === undefined || !wentOn || reply.code === 421 || talk.stream.earlyAt <= index) return
+  const wasHeard =
+    talk.commands > index || (talk.saidQuit && scene.interruptedMs === Infinity) || isLastWord(scene, talk)
+  if (reply === undefined || !wasHeard || reply.code === 421 || talk.stream.earlyAt <= index) return
   const result = names.find((one) => one.name === name)
   if (result?.code !== reply.code) found(scene, `${name}: the reply ${reply.code} is not reported, but ${result?.code}`)
+}
+
+/** Whether the server closed behind what it had said in time, so that nothing of it is lost. */
+function isLastWord(scene: Scene, { endedBy, wasReset, isDamaged, saidMs, heardMs }: Talk): boolean {
+  const isInTime = saidMs - heardMs < scene.timeoutMs / 2 && !hasStalled(scene) && scene.interruptedMs === Infinity
+  return endedBy === 'server' && !wasReset && !isDamaged && isInTime
 }
 
 /** 421 to a name is no end, where the session had answered one and this server accepted one before. */
@@ -159,10 +166,10 @@ function judgeSent(scene: Scene, sent: readonly string[]): void {
 }
 
 /** QUIT, on every session that stood. */
-export function judgeEnd(scene: Scene, timeoutMs: number): void {
+export function judgeEnd(scene: Scene): void {
   const { talks } = scene
   for (const { isClosed, number } of talks) if (!isClosed) found(scene, `connection ${number} stays open`)
-  const without = talks.filter((t) => !t.saidQuit && t.endedBy !== 'server' && !mayGoWithoutQuit(scene, t, timeoutMs))
+  const without = talks.filter((t) => !t.saidQuit && t.endedBy !== 'server' && !mayGoWithoutQuit(scene, t))
   const cutOff = without.filter((talk) => isCutOff(scene, talk))
   for (const talk of without) if (!cutOff.includes(talk)) found(scene, `connection ${talk.number} ended without QUIT`)
   const due = cutOff.filter(({ commands }) => commands > 0).length + talks.filter(({ saidQuit }) => saidQuit).length
@@ -178,12 +185,12 @@ function isCutOff({ talks, interruptedMs }: Scene, { tries, commands, saidMs, he
   return isInterrupted || (talks.length > 1 && tries.length === 0 && saidMs >= heardMs)
 }
 
-function mayGoWithoutQuit(scene: Scene, talk: Talk, timeoutMs: number): boolean {
+function mayGoWithoutQuit(scene: Scene, talk: Talk): boolean {
   const { stream, commands, tls } = talk
   const isAttack = tls === 'begun' && stream.earlyAt === commands + 1
   // Overdue: nothing whole to what was said last, or only half of something else.
   const isOwed = stream.whole.length <= commands && !stream.isBroken
-  const isOverdue = isOwed || isWithin(stream) || talk.closedMs - talk.heardMs > timeoutMs / 2
+  const isOverdue = isOwed || isWithin(stream) || talk.closedMs - talk.heardMs > scene.timeoutMs / 2
   // To whom has not shown who it is, nothing is said.
   const isVerified = scene.script.level === 'verify' || scene.script.isImplicitTls
   const isUnknown = tls === 'done' && isVerified && talk.conversation.certificate === 'self'

@@ -64,6 +64,9 @@ function judgeCommand(scene: Scene, talk: Talk, command: string, index: number):
   const isClear = (isVerified || script.level === 'encrypt') && talk.tls !== 'done'
   // Nobody vouches for the one certificate.
   const isExposed = isClear || (isVerified && talk.conversation.certificate === 'self')
+  // The list from before TLS is none any more.
+  const isListless = talk.hello < 0 || (talk.tls === 'done' && talk.hello < talk.starttls)
+  if (isListless && !command.startsWith('EHLO ')) found(scene, `sent before EHLO: ${command}`)
   if (/^EHLO \S+$/.test(command)) {
     talk.hellos++
     talk.hello = index

@@ -51,12 +51,12 @@ export async function playSeed(seed: number): Promise<Played> {
 export async function play(script: Script): Promise<Played> {
   const ending = new AbortController()
   const interruption = new StepError('interrupted', { exitStatus: EXIT.TEMPFAIL, kind: 'interrupted' })
-  const scene = sceneOf(script, () => ending.abort(interruption))
   const timeoutMs = isSlow(script) ? SHORT_TIMEOUT_MS : TIMEOUT_MS
+  const scene = sceneOf(script, timeoutMs, () => ending.abort(interruption))
   const { port, server, works } = await serve(scene)
   const sockets: Socket[] = []
   clients.set(port, sockets)
-  const dog = watchdog(scene, timeoutMs)
+  const dog = watchdog(scene)
   try {
     const { end, ...tellings } = audience(scene)
     const report = await dog.watch(asked(scene, dog.heard(tellings), { port, timeoutMs, signal: ending.signal }))
@@ -67,7 +67,7 @@ export async function play(script: Script): Promise<Played> {
     for (const { isDamaged, bare } of scene.talks) if (isDamaged) bare.destroy()
     await dog.watch(Promise.all(works))
     judgeSockets(scene, sockets)
-    judgeEnd(scene, timeoutMs)
+    judgeEnd(scene)
     if (report !== undefined) end(report)
   } finally {
     dog.end()
@@ -116,7 +116,7 @@ type Dog = {
 }
 
 /** Each step ends in its time, so something has to happen before long; and not for ever. */
-function watchdog(scene: Scene, timeoutMs: number): Dog {
+function watchdog(scene: Scene): Dog {
   const barking = new AbortController()
   const barked = new Promise<undefined>((resolve) => barking.signal.addEventListener('abort', () => resolve(undefined)))
   const timer = setTimeout(
@@ -124,7 +124,7 @@ function watchdog(scene: Scene, timeoutMs: number): Dog {
       found(scene, 'nothing happens any more, and it does not end')
       barking.abort()
     },
-    2 * timeoutMs + GRACE_MS,
+    2 * scene.timeoutMs + GRACE_MS,
   )
   let left = mostConnections(scene.script) * EVENTS_A_CONNECTION
   return {

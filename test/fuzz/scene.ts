@@ -50,6 +50,7 @@ export type Scene = {
   readonly transcript: string[]
   readonly interrupt: () => void
   readonly beganMs: number
+  readonly timeoutMs: number
   /** Infinity: not yet */
   interruptedMs: number
   commands: number
@@ -61,9 +62,18 @@ export type Scene = {
   isStopped: boolean
 }
 
-export function sceneOf(script: Script, interrupt: () => void): Scene {
+export function sceneOf(script: Script, timeoutMs: number, interrupt: () => void): Scene {
   return {
-    ...{ script, interrupt, beganMs: performance.now(), talks: [], findings: [], transcript: [], outcomes: [] },
+    ...{
+      script,
+      timeoutMs,
+      interrupt,
+      beganMs: performance.now(),
+      talks: [],
+      findings: [],
+      transcript: [],
+      outcomes: [],
+    },
     ...{ commands: 0, quits: 0, excused: 0, interruptedMs: Infinity, isStopped: false },
   }
 }
