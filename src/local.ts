@@ -4,6 +4,7 @@ import { type Limits, reasonOf } from './deadline.js'
 import { familyOf } from './ip.js'
 import { EXIT, said, StepError } from './outcome.js'
 import { lasting, type Pause, pauseFor } from './pause.js'
+import { beginning } from './printable.js'
 import { connect } from './smtp/connect.js'
 import { Connection } from './smtp/connection.js'
 
@@ -26,7 +27,7 @@ export async function ownGreeting(limits: Limits): Promise<string> {
     // Each has its reason; that of IPv4 is enough.
     const reason: unknown = error instanceof AggregateError ? error.errors[0] : error
     const message = reason instanceof Error ? reason.message : String(reason)
-    throw new StepError(message.slice(0, MESSAGE_CHARACTERS), { exitStatus: EXIT.TEMPFAIL, cause: error })
+    throw new StepError(beginning(message, MESSAGE_CHARACTERS), { exitStatus: EXIT.TEMPFAIL, cause: error })
   } finally {
     found.abort()
   }

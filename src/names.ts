@@ -1,5 +1,5 @@
 import { domainToASCII } from 'node:url'
-import { printable } from './printable.js'
+import { beginning, printable } from './printable.js'
 import { EXIT, UsageError } from './outcome.js'
 
 declare const checked: unique symbol
@@ -181,7 +181,7 @@ const SHOWN = 80
 
 function quoted(word: string): string {
   const text = printable(word)
-  return text.length > SHOWN ? `"${text.slice(0, SHOWN)}"...` : `"${text}"`
+  return text.length > SHOWN ? `"${beginning(text, SHOWN)}"...` : `"${text}"`
 }
 
 function isAscii(text: string): boolean {

@@ -20,6 +20,11 @@ export function printable(raw: Uint8Array | string): string {
   return text.replace(UNPRINTABLE, escape)
 }
 
+/** The beginning of a text, so many characters at most, and none of them in half. */
+export function beginning(text: string, characters: number): string {
+  return text.slice(0, characters).replace(/[\ud800-\udbff]$/, '')
+}
+
 function escape(character: string): string {
   const code = character.codePointAt(0) ?? 0
   if (code > INVALID && code <= INVALID + 0xff) return `\\x${(code - INVALID).toString(16)}`

@@ -1,5 +1,5 @@
 import { SessionError } from './outcome.js'
-import { printable } from './printable.js'
+import { beginning, printable } from './printable.js'
 import type { TraceEvent } from './smtp/session.js'
 
 type Shown = Exclude<TraceEvent, { type: 'secret' }>
@@ -29,7 +29,7 @@ export class Secrets {
   hideIn(error: SessionError): SessionError {
     const { stage, message, exitStatus, reply, kind, advice, cause } = error
     const text = this.hide(message)
-    const told = text.length > MESSAGE_CHARACTERS ? `${text.slice(0, MESSAGE_CHARACTERS)}...` : text
+    const told = text.length > MESSAGE_CHARACTERS ? `${beginning(text, MESSAGE_CHARACTERS)}...` : text
     return new SessionError(stage, told, { exitStatus, reply, kind, advice, cause })
   }
 

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { familyOf } from '../ip.js'
 import { EXIT, StepError } from '../outcome.js'
-import { printable } from '../printable.js'
+import { beginning, printable } from '../printable.js'
 import type { TlsPolicy } from './tls.js'
 
 /** Whom a server says that it is. Printable already. */
@@ -86,7 +86,7 @@ function chainProblem(code: string, certificate: X509Certificate, pin: string): 
 }
 
 function issuerOf({ issuer }: X509Certificate): string {
-  return printable(issuer.replaceAll('\n', ', ')).slice(0, ISSUER_CHARACTERS)
+  return beginning(printable(issuer.replaceAll('\n', ', ')), ISSUER_CHARACTERS)
 }
 
 /** What a certificate is for, without what is no name of a host. */

@@ -1,4 +1,4 @@
-import { printable } from '../printable.js'
+import { beginning, printable } from '../printable.js'
 
 /** One whole reply (RFC 5321, 4.2). Its text is printable already: nothing raw gets past the parser. */
 export type Reply = {
@@ -103,7 +103,7 @@ export class ReplyParser {
 function cut(text: string): string {
   if (text.length <= TEXT_CHARACTERS) return text
   // A copy: a slice would keep the whole of it in memory.
-  return `${Buffer.from(text.slice(0, TEXT_CHARACTERS)).toString()}...`
+  return `${Buffer.from(beginning(text, TEXT_CHARACTERS)).toString()}...`
 }
 
 function without(line: string, enhancedCode: string | null): string {
