@@ -1,105 +1,9 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { appendFileSync, chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
-import { once } from 'node:events'
-import { suite, test, type TestContext } from 'node:test'
+import { suite, test } from 'node:test'
 import { etrn, etrnJson } from '../command.js'
 import { isInside } from '../namespace.js'
-import { send } from '../provider.js'
-import { accepting, chain, entering, fixture, online } from './mta.js'
-
-// A real Exim on 127.0.0.1:25, with GnuTLS, holds mail for site.example, whose own server is on 127.0.0.2:25.
-
-const USER = 8803
-
-const configuration = ({
-  main = '',
-  etrn: condition = 'accept',
-  certificate = 'mx',
-}): string => `primary_hostname = mx.provider.example
-spool_directory = /var/spool/exim4
-log_file_path = /var/log/exim4/%slog
-local_interfaces = 127.0.0.1
-daemon_smtp_ports = 25
-disable_ipv6 = true
-keep_environment =
-host_lookup =
-rfc1413_query_timeout = 0s
-domainlist relay_to = site.example : *.site.example
-acl_smtp_rcpt = check_rcpt
-acl_smtp_etrn = check_etrn
-smtp_etrn_serialize = false
-tls_advertise_hosts = *
-tls_certificate = ${chain(certificate)}
-tls_try_verify_hosts = *
-tls_verify_certificates = ${fixture('ca.pem')}
-${main}
-begin acl
-check_rcpt:
-  accept domains = +relay_to
-  deny
-check_etrn:
-  ${condition}
-begin routers
-site:
-  driver = manualroute
-  domains = +relay_to
-  route_list = * 127.0.0.2
-  self = send
-  transport = site
-begin transports
-site:
-  driver = smtp
-  hosts_try_fastopen =
-begin retry
-* * F,2h,15m
-begin authenticators
-external:
-  driver = external
-  public_name = EXTERNAL
-  server_advertise_condition = $tls_in_certificate_verified
-  server_param2 = \${certextract {subject,CN}{$tls_in_peercert}{$value}fail}
-  server_condition = \${if eq{$auth2}{client.example}}
-  server_set_id = $auth2
-cram:
-  driver = cram_md5
-  public_name = CRAM-MD5
-  server_secret = \${if eq{$auth1}{site}{secret}fail}
-  server_set_id = $auth1
-plain:
-  driver = plaintext
-  public_name = PLAIN
-  server_prompts = :
-  server_condition = \${if and{{eq{$auth2}{site}}{eq{$auth3}{secret}}}}
-  server_set_id = $auth2
-login:
-  driver = plaintext
-  public_name = LOGIN
-  server_prompts = User Name : Password
-  server_condition = \${if and{{eq{$auth1}{site}}{eq{$auth2}{secret}}}}
-  server_set_id = $auth1
-`
-
-function install(): void {
-  appendFileSync('/etc/passwd', `Debian-exim:x:${USER}:${USER}::/var/spool/exim4:/usr/sbin/nologin\n`)
-  appendFileSync('/etc/group', `Debian-exim:x:${USER}:\n`)
-  for (const folder of ['/etc/exim4', '/var/spool/exim4', '/var/log/exim4']) mkdirSync(folder, { recursive: true })
-  for (const folder of ['/var/spool/exim4', '/var/log/exim4']) chownSync(folder, USER, USER)
-}
-
-/** Starts Exim; it goes when the test ends. */
-async function exim(t: TestContext, settings: Parameters<typeof configuration>[0] = {}): Promise<void> {
-  writeFileSync('/etc/exim4/exim4.conf', configuration(settings))
-  const file = chain(settings.certificate ?? 'mx')
-  chownSync(file, 0, USER)
-  chmodSync(file, 0o640)
-  const daemon: ChildProcess = spawn('exim4', ['-bdf'], { stdio: 'inherit' })
-  t.after(async () => {
-    daemon.kill()
-    await once(daemon, 'exit')
-  })
-  await accepting(25)
-}
+import { exim, install } from './exim.js'
+import { entering, fixture, online } from './mta.js'
 
 if (isInside(import.meta.url, entering('exim'))) {
   install()
@@ -107,12 +11,8 @@ if (isInside(import.meta.url, entering('exim'))) {
 
   suite('Exim', { timeout: 300_000 }, () => {
     test("held mail moves over a new connection: '#' is the form that it takes", async (t) => {
-      await exim(t)
-      await send(25, 'elsewhere.example', {
-        from: 'office@elsewhere.example',
-        to: 'a@site.example',
-        text: 'Subject: x\n\nHello.',
-      })
+      const { hold } = await exim(t)
+      await hold('a@site.example')
       const { arrival } = await online(t)
       const refused = await etrn(['127.0.0.1', 'site.example'])
       assert.equal(refused.status, 65)

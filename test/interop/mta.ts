@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { createConnection } from 'node:net'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createConnection, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -28,7 +28,7 @@ export function chain(name: string): string {
   return file
 }
 
-/** Until the port accepts */
+/** Until the port accepts; the server has seen the connection end, too. */
 export async function accepting(port: number): Promise<void> {
   await until(async () => {
     const socket = createConnection(port, '127.0.0.1')
@@ -36,30 +36,107 @@ export async function accepting(port: number): Promise<void> {
       () => true,
       () => false,
     )
-    socket.destroy()
+    // A greeting that nobody awaits any more may be answered with a reset.
+    if (isThere) await once(socket.end().resume(), 'close').catch(() => undefined)
     return isThere
   })
 }
 
-/** Waits for what an MTA tells nobody of; 20 s at most. */
+const PATIENCE_MS = 20_000
+
+/** Waits for what an MTA tells nobody of. */
 export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const signal = AbortSignal.timeout(20_000)
-  while (!(await isSo())) await sleep(50, undefined, { signal })
+  const signal = AbortSignal.timeout(PATIENCE_MS)
+  while (!(await isSo())) {
+    if (signal.aborted) assert.fail(`still not so: ${isSo.toString()}`)
+    await sleep(50)
+  }
+}
+
+/** Whether a process has children. */
+export function hasChildren(pid: number | undefined): boolean {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  return children.split(' ').some((child) => statusOf(child) !== '')
+}
+
+/** Whether any process runs this program. */
+export function isRunning(program: string): boolean {
+  return readdirSync('/proc').some((pid) => statusOf(pid).startsWith(`Name:\t${program}\n`))
+}
+
+/** What proc(5) has of a process; '' where it is gone, or dead: Exim's daemon may leave its children lie until somebody comes. */
+function statusOf(pid: string): string {
+  if (!/^\d+$/.test(pid)) return ''
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    return /^State:\tZ/m.test(status) ? '' : status
+  } catch {
+    return ''
+  }
+}
+
+async function happens(emitter: EventEmitter, event: string): Promise<void> {
+  const signal = AbortSignal.timeout(PATIENCE_MS)
+  await once(emitter, event, { signal }).catch(() => assert.fail(`no ${event} comes`))
 }
 
 /** The site's own server comes online; gives what arrives, waiting for it. */
-export async function online(t: TestContext): Promise<{ site: MailServer; arrival: () => Promise<Message> }> {
-  const arrivals = new EventEmitter()
+export async function online(t: TestContext, port = 25): Promise<Site> {
+  const arrived = new EventEmitter()
   const messages: Message[] = []
   const site = new MailServer('gw.site.example', (message) => {
     messages.push(message)
-    arrivals.emit('message')
+    arrived.emit('message')
   })
-  await site.listen(25, '127.0.0.2')
+  await site.listen(port, '127.0.0.2')
   t.after(() => site.close())
   const arrival = async (): Promise<Message> => {
-    while (messages.length === 0) await once(arrivals, 'message', { signal: AbortSignal.timeout(20_000) })
+    if (messages.length === 0) await happens(arrived, 'message')
     return messages.shift() ?? assert.fail()
   }
-  return { site, arrival }
+  const arrivals = async (count: number): Promise<string[]> => {
+    const recipients: string[] = []
+    while (recipients.length < count) recipients.push((await arrival()).to)
+    return recipients.sort()
+  }
+  return { site, arrival, arrivals }
+}
+
+export type Site = {
+  readonly site: MailServer
+  readonly arrival: () => Promise<Message>
+  /** The recipients of the next so many messages, in order */
+  readonly arrivals: (count: number) => Promise<string[]>
+}
+
+/** The same, but whoever comes is let in and greeted only when it is time: mail that has set out is under way until then. */
+export async function hesitant(
+  t: TestContext,
+): Promise<Site & { readonly visited: () => Promise<void>; readonly greet: () => void }> {
+  const inner = 2525
+  const site = await online(t, inner)
+  const visits = new EventEmitter()
+  const visitors: Socket[] = []
+  const letIn = (visitor: Socket): void => {
+    const way = createConnection(inner, '127.0.0.2')
+    for (const end of [visitor, way]) end.on('error', () => undefined)
+    visitor.pipe(way).pipe(visitor)
+  }
+  let isOpen = false
+  const door = createServer((visitor) => {
+    if (isOpen) letIn(visitor)
+    else visitors.push(visitor)
+    visits.emit('visit')
+  })
+  door.listen(25, '127.0.0.2')
+  await once(door, 'listening')
+  t.after(() => door.close())
+  const visited = async (): Promise<void> => {
+    if (visitors.length === 0) await happens(visits, 'visit')
+  }
+  const greet = (): void => {
+    isOpen = true
+    for (const visitor of visitors.splice(0)) letIn(visitor)
+  }
+  return { ...site, visited, greet }
 }

@@ -15,6 +15,8 @@ hooks) packages='cron cron-daemon-common ifupdown ppp shellcheck systemd libsyst
 *) echo "$0: no MTA is called $mta" >&2; exit 64 ;;
 esac
 root=$base/$mta
+# Tests of one MTA may begin at once.
+mkdir -p "$base"; exec 9>"$base/$mta.lock"; flock 9
 if [ ! -e "$root/complete" ]; then
   rm -rf "$root"; mkdir -p "$root/deb" "$root/tree"; chmod 755 "$base" "$root" "$root/tree"
   cd "$root/deb"
