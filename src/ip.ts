@@ -8,3 +8,13 @@ export function familyOf(word: string): 0 | 4 | 6 {
   if (/:.*:/.test(word)) return isIPv6(word) ? 6 : 0
   return isIPv4(word) ? 4 : 0
 }
+
+/** `[192.0.2.1]`, `[IPv6:2001:db8::1]` (RFC 5321, 4.1.3) */
+export function addressLiteral(address: string): string {
+  return familyOf(address) === 6 ? `[IPv6:${address.replace(/%.*/, '')}]` : `[${address}]`
+}
+
+/** Whether an address is one of this host's own that never leave it. */
+export function isLoopback(address: string): boolean {
+  return address === '::1' || (familyOf(address) === 4 && address.startsWith('127.'))
+}

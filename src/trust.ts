@@ -1,5 +1,5 @@
 import { readText } from './files.js'
-import { familyOf } from './ip.js'
+import { isLoopback } from './ip.js'
 import { sendableRule } from './names.js'
 import type { Options } from './options.js'
 import { EXIT, UsageError } from './outcome.js'
@@ -52,11 +52,9 @@ export function levelOf(target: Target, said: Said, hasLogin: boolean): TlsLevel
   }
   if (target.isImplicitTls) return 'verify'
   const isChecked = fingerprint !== undefined || ca !== undefined || name !== undefined
-  return level ?? (isChecked || (hasLogin && !isLoopback(target.host)) ? 'verify' : 'may')
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (familyOf(host) === 4 && host.startsWith('127.'))
+  return (
+    level ?? (isChecked || (hasLogin && target.host !== 'localhost' && !isLoopback(target.host)) ? 'verify' : 'may')
+  )
 }
 
 async function policyOf(options: Options, signal: AbortSignal): Promise<Omit<TlsPolicy, 'level'>> {

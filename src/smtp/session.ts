@@ -1,6 +1,6 @@
 import type { Limits } from '../deadline.js'
 import { addressesOf, type Family } from '../dns.js'
-import { familyOf } from '../ip.js'
+import { addressLiteral, isLoopback } from '../ip.js'
 import type { NodeName } from '../names.js'
 import { EXIT, exitStatusOf, said, SessionError, type Stage, StepError } from '../outcome.js'
 import type { Credentials, Say } from './auth.js'
@@ -297,12 +297,4 @@ function extensionsOf(hello: Reply, o: SessionOptions): Extensions {
 function notOffered(extensions: Extensions): SessionError {
   const listed = extensions.size === 0 ? 'nothing' : [...extensions.keys()].join(', ')
   return new SessionError('etrn', `the server doesn't offer it; EHLO lists ${listed}`, { exitStatus: EXIT.UNAVAILABLE })
-}
-
-function addressLiteral(address: string): string {
-  return familyOf(address) === 6 ? `[IPv6:${address.replace(/%.*/, '')}]` : `[${address}]`
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || address.startsWith('127.')
 }
