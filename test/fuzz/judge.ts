@@ -172,17 +172,18 @@ export function judgeEnd(scene: Scene): void {
   const without = talks.filter((t) => !t.saidQuit && t.endedBy !== 'server' && !mayGoWithoutQuit(scene, t))
   const cutOff = without.filter((talk) => isCutOff(scene, talk))
   for (const talk of without) if (!cutOff.includes(talk)) found(scene, `connection ${talk.number} ended without QUIT`)
+  // Before its first command it may not have been connected yet.
   const due = cutOff.filter(({ commands }) => commands > 0).length + talks.filter(({ saidQuit }) => saidQuit).length
   if (due > scene.quits) found(scene, `${due} sessions to be ended with QUIT, and ${scene.quits} were`)
 }
 
 /**
- * Interrupted, or called off because nothing is left to ask: QUIT is written then, and not awaited. Where the server speaks at that
- * moment, its own end breaks before it has read what there was.
+ * QUIT is written and not read: where the client is interrupted, or calls a session off because nothing is left to ask, or leaves
+ * octets unread, what the server says at that moment breaks its own end.
  */
-function isCutOff({ talks, interruptedMs }: Scene, { tries, commands, saidMs, heardMs }: Talk): boolean {
+function isCutOff({ talks, interruptedMs }: Scene, { tries, commands, saidMs, heardMs, hadError }: Talk): boolean {
   const isInterrupted = interruptedMs < Infinity && (commands === 0 || saidMs >= interruptedMs)
-  return isInterrupted || (talks.length > 1 && tries.length === 0 && saidMs >= heardMs)
+  return hadError || isInterrupted || (talks.length > 1 && tries.length === 0 && saidMs >= heardMs)
 }
 
 function mayGoWithoutQuit(scene: Scene, talk: Talk): boolean {

@@ -33,6 +33,8 @@ export type Talk = {
   /** When the client and the server said something last */
   heardMs: number
   saidMs: number
+  /** Its server's end broke, perhaps before it had read what there was. */
+  hadError: boolean
   /** The server broke TLS. */
   isDamaged: boolean
   closedMs: number

@@ -43,7 +43,7 @@ async function meet(scene: Scene, bare: Socket): Promise<void> {
   note(scene, `${number}`, 'connected')
   afterTurns(() => judgeOpening(scene, talk))
   const stage: Stage = { scene, talk, heard: '', work: Promise.resolve() }
-  bare.on('error', () => undefined)
+  bare.on('error', () => (talk.hadError = true))
   bare.on('end', () => (talk.endedBy ??= 'client'))
   const closed = new Promise<void>((resolve) => bare.once('close', () => resolve()))
   stage.work = begin(stage)
@@ -61,7 +61,7 @@ function talkOf(number: number, conversation: Conversation, bare: Socket): Talk 
   return {
     ...{ number, conversation, bare, socket: bare, stream: stream(), tls: 'no', commands: 0, tries: [] },
     ...{ hellos: 0, hello: -1, auths: 0, auth: -1, starttls: -1 },
-    ...{ saidQuit: false, endedBy: undefined, wasReset: false, isClosed: false, isDamaged: false },
+    ...{ saidQuit: false, endedBy: undefined, wasReset: false, isClosed: false, hadError: false, isDamaged: false },
     ...{ heardMs: now, saidMs: now, closedMs: Infinity },
   }
 }
@@ -145,7 +145,10 @@ async function secured(stage: Stage): Promise<boolean> {
   }
   const socket = new TLSSocket(bare, { isServer: true, secureContext: CERTIFICATES[certificate] })
   return new Promise((resolve) => {
-    socket.on('error', () => resolve(false))
+    socket.on('error', () => {
+      talk.hadError = true
+      resolve(false)
+    })
     socket.on('end', () => (talk.endedBy ??= 'client'))
     for (const one of [socket, bare]) one.once('close', () => resolve(false))
     if (bare.destroyed) resolve(false)
