@@ -130,6 +130,7 @@ function isAttack({ talks }: Scene, { stream, tls, commands }: Talk): boolean {
 export function judgeClosing(scene: Scene, talk: Talk): void {
   const isFirst = scene.talks.every(({ tries }) => tries.length === 0)
   const [octets = ''] = talk.conversation.handshake.writes
-  const isClear = talk.tls === 'never' && /^\d{3}[ -]/.test(octets) && talk.stream.octets > 0
+  // Less than the head of a record may be a slow handshake.
+  const isClear = talk.tls === 'never' && /^\d{3}[ -]./s.test(octets) && talk.stream.octets > 0
   if (isFirst && isClear && talk.endedBy === 'client' && !hasStalled(scene)) scene.isStopped = true
 }
