@@ -232,9 +232,12 @@ suite('what one session of several meets', LIMITS, () => {
   test('a name that takes its session with it does not take those that stand', async (t) => {
     const { server, port } = await crowd(t, { etrn: (name) => (name === 'n9.example' ? close : '250 OK') })
     const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(20)])
-    const left = document.servers[0]?.names.filter(({ outcome }) => outcome !== 'started').map(({ name }) => name)
-    assert.deepEqual([status, left], [75, ['n9.example']])
-    assert.ok(server.asked.flat().filter((name) => name === 'n9.example').length <= 3)
+    assert.equal(status, 75)
+    assert.equal(document.servers[0]?.names[8]?.outcome, 'deferred')
+    // Once in the middle of a session; after that it is the first name of new ones.
+    const hit = server.asked.filter((names) => names.includes('n9.example'))
+    assert.ok(hit.length > 1 && hit.length <= 4, `${hit.length} sessions`)
+    assert.ok(hit.filter(([first]) => first !== 'n9.example').length <= 1)
   })
   test('a session that only waits for its turn holds no report up', async (t) => {
     const { port } = await crowd(t, { etrn: (name) => (name === 'n3.example' ? '550 no' : '250 OK') })
