@@ -30,16 +30,18 @@ export function chain(name: string): string {
 
 /** Until the port accepts; the server has seen the connection end, too. */
 export async function accepting(port: number): Promise<void> {
-  await until(async () => {
-    const socket = createConnection(port, '127.0.0.1')
-    const isThere = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    )
-    // A greeting that nobody awaits any more may be answered with a reset.
-    if (isThere) await once(socket.end().resume(), 'close').catch(() => undefined)
-    return isThere
-  })
+  await until(
+    () =>
+      new Promise((resolve) => {
+        let isThere = false
+        const socket = createConnection(port, '127.0.0.1', () => {
+          isThere = true
+          socket.end().resume()
+        })
+        // Refused; or a greeting that nobody awaits any more was answered with a reset.
+        socket.on('error', () => undefined).on('close', () => resolve(isThere))
+      }),
+  )
 }
 
 const PATIENCE_MS = 20_000

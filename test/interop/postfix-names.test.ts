@@ -3,7 +3,7 @@ import { suite, test } from 'node:test'
 import { etrn, etrnJson } from '../command.js'
 import { isInside } from '../namespace.js'
 import { entering, online } from './mta.js'
-import { install, MASTER, postfix } from './postfix.js'
+import { install, log, MASTER, postfix } from './postfix.js'
 import { ASKED, asksFor, asksForAll, type Form, HELD, NAMES } from './queue.js'
 
 const STARTED = `${ASKED} (250 Queuing started)`
@@ -46,6 +46,11 @@ postscreen_pipelining_enable = yes
 postscreen_pipelining_action = enforce
 `
 
+/** For all but those who bring the mail */
+const ONE_AT_A_TIME = `smtpd_client_connection_count_limit = 1
+smtpd_client_event_limit_exceptions = 127.0.0.1
+`
+
 /** Names that it doesn't serve */
 const OTHERS = NAMES.map((name) => name.replace('.site.', '.other.'))
 
@@ -73,6 +78,10 @@ if (isInside(import.meta.url, entering('postfix'))) {
   suite('Postfix: many names', { timeout: 300_000 }, () => {
     test('20 names', async (t) => {
       await asksForAll(t, await postfix(t))
+    })
+    test('20 names, where it lets one connection in at a time', async (t) => {
+      await asksForAll(t, await postfix(t, ONE_AT_A_TIME), '', ['--interface', '127.0.0.3'])
+      assert.match(log(), /limit exceeded: \d from unknown\[127\.0\.0\.3\]/)
     })
     test('20 names that it does not serve: it is asked for 7', async (t) => {
       const { idle, sessions } = await postfix(t)

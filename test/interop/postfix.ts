@@ -16,7 +16,7 @@ daemon_directory = /usr/lib/postfix/sbin
 mail_owner = postfix
 setgid_group = postdrop
 maillog_file = ${LOG}
-debug_peer_list = 127.0.0.1
+debug_peer_list = 127.0.0.0/8
 myhostname = mx.provider.example
 mydestination =
 local_recipient_maps =
@@ -86,7 +86,8 @@ export async function postfix(t: TestContext, more = '', master = MASTER): Promi
   return { hold, settled, waiting, sessions, idle }
 }
 
-function log(): string {
+/** What it has logged since it was started */
+export function log(): string {
   return existsSync(LOG) ? readFileSync(LOG, 'utf8') : ''
 }
 
