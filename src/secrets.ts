@@ -1,5 +1,6 @@
 import { SessionError } from './outcome.js'
 import { beginning, printable } from './printable.js'
+import type { Reply } from './smtp/reply.js'
 import type { TraceEvent } from './smtp/session.js'
 
 type Shown = Exclude<TraceEvent, { type: 'secret' }>
@@ -30,7 +31,7 @@ export class Secrets {
     const { stage, message, exitStatus, reply, kind, advice, cause } = error
     const text = this.hide(message)
     const told = text.length > MESSAGE_CHARACTERS ? `${beginning(text, MESSAGE_CHARACTERS)}...` : text
-    return new SessionError(stage, told, { exitStatus, reply, kind, advice, cause })
+    return new SessionError(stage, told, { exitStatus, reply: reply && this.#in(reply), kind, advice, cause })
   }
 
   /** A secret, in each form in which a server could say it back */
@@ -62,8 +63,11 @@ export class Secrets {
       )
       return { ...event, extensions: new Map(extensions) }
     }
-    if (event.type !== 'received') return event
-    return { ...event, reply: { ...event.reply, lines: event.reply.lines.map(hide), text: hide(event.reply.text) } }
+    return event.type === 'received' ? { ...event, reply: this.#in(event.reply) } : event
+  }
+
+  #in(reply: Reply): Reply {
+    return { ...reply, lines: reply.lines.map((line) => this.hide(line)), text: this.hide(reply.text) }
   }
 }
 

@@ -119,7 +119,7 @@ export class Connection {
       const isGoodbye = this.#parser.beginning === '421'
       if (isGoodbye || this.#o.signal.aborted || !(error instanceof StepError)) throw error
       const message = `the server spoke before its turn: ${error.message}`
-      throw new StepError(message, { exitStatus: EXIT.PROTOCOL, cause: error })
+      throw new StepError(message, { exitStatus: EXIT.PROTOCOL, cause: error.cause })
     }
     if (reply.code === 421) throw new StepError(said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
     throw new StepError(`the server spoke before its turn: ${said(reply)}`, { exitStatus: EXIT.PROTOCOL })
@@ -155,7 +155,7 @@ export class Connection {
       }
     } catch (error) {
       if (error instanceof StepError) throw error
-      if (error instanceof ReplyError) throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL, cause: error })
+      if (error instanceof ReplyError) throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL })
       throw tlsFailure(error) ?? this.#closed(error)
     } finally {
       callOff()
