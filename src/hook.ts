@@ -185,8 +185,12 @@ function cron({ name, program, command, places }: Facts): string {
   if (Buffer.byteLength(line) > CRON_OCTETS) {
     throw new UsageError(`a crontab's line has at most ${CRON_OCTETS} octets: put the names into a file, --names-from`)
   }
+  const isTold = places.some(({ options }) => options.json || options.verbose > 0)
+  const mailed = isTold
+    ? '--json and --verbose print something each time, and cron mails it.'
+    : 'cron mails what is printed, so only failures are: with --quiet twice, none that pass by themselves either.'
   return `# Asks for the mail that is held for this site (etrn(1)). Put these lines into your crontab: crontab -e
-# cron mails what is printed, so only failures are: with --quiet twice, none that pass by themselves either.
+# ${mailed}
 # One run at a time, by the lock.
 3-59/10 * * * * ${line}
 `

@@ -88,6 +88,10 @@ suite('what a hook runs', { concurrency: true }, () => {
     const { stdout } = await etrn(['--hook', 'pppd', '-k', '--', 'true', 'a.example'])
     assert.match(stdout, / --keep-going -- true a\.example /)
   })
+  test('cron: the crontab says what will be mailed', async () => {
+    assert.match(await made('cron'), /^# cron mails what is printed, so only failures are: /m)
+    assert.match(await made('cron', '--json'), /^# --json and --verbose print something each time/m)
+  })
   test('cron: a backslash before %', async () => {
     const text = await made('cron', '--queue', 'a\\%b')
     // What cron makes of it: \% is %, and \\ would leave the % alone.
