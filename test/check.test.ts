@@ -6,7 +6,7 @@ import { etrn } from './command.js'
 import { type Answer, nameServer } from './name-server.js'
 import { isInNamespace } from './namespace.js'
 import { BYE, close, type Conversation, HELLO, scripted, scriptedAt, silence, type Step } from './server.js'
-import { AT_SITE, makeSite, resolver, WORLD } from './site.js'
+import { AT_SITE, makeSite, resolver, SITE, WORLD } from './site.js'
 
 const path = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url))
 const certificate = (name: string): Step => ({
@@ -189,6 +189,38 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(status, 68)
       assert.match(stdout, /NO MX .*nobody is left to ask: gw\.site\.example \(this site\), mx2/)
     })
+    test('the mail exchangers behind this site, each with its steps', async (t) => {
+      const mx = [
+        [10, 'gw.site.example'],
+        [20, 'mx1.site.example'],
+        [30, 'mx2.site.example'],
+      ] as const
+      await zone(t, {
+        'MX site.example': { mx },
+        'A gw.site.example': { addresses: [SITE] },
+        'A mx1.site.example': { addresses: [TWO] },
+        'A mx2.site.example': { addresses: [THREE] },
+      })
+      for (const host of [TWO, THREE]) await scriptedAt(t, { host, port: 2500 }, [...HELLO, ...BYE])
+      const args = ['--check', '--mx', 'site.example', '-p', '2500', '--helo', 'gw.site.example']
+      const { stdout, status } = await etrn(args, { through: AT_SITE })
+      assert.equal(status, 0)
+      const [exchangers = '', ...servers] = stdout.split(/^(?=\S)/m)
+      assert.match(
+        exchangers,
+        /^the mail exchangers of site\.example\n {2}ok MX .* mx1\.site\.example, mx2\.site\.example; left out: gw\.site\.example \(this site\)\n$/,
+      )
+      assert.deepEqual(
+        servers.map((part) => part.replace(/\n[^]*/, '')),
+        [
+          'mx1.site.example port 2500',
+          'mx2.site.example port 2500',
+          'the way back',
+          'Nothing was asked of the queue: whether a name is served, only ETRN tells.',
+        ],
+      )
+      for (const part of servers.slice(0, 2)) assert.match(part, /^ {2}ok ETRN +listed$/m)
+    })
   })
 
   suite('the way back', () => {
@@ -235,6 +267,12 @@ if (isInNamespace(import.meta.url)) {
     leads('a null MX', { 'MX site.example': { mx: [[0, '.']] } }, false, /a null MX/)
     leads('no such domain', {}, false, /no such host: site\.example/)
     leads('a DNS that fails', { 'MX site.example': { rcode: 'SERVFAIL' } }, null, /fails/)
+    test('a private address of this site, where the server has a public one', async (t) => {
+      await zone(t, { ...MX, 'A gw.site.example': { addresses: ['127.0.0.1'] } })
+      await scriptedAt(t, { host: TWO, port: 2500 }, [...HELLO, ...BYE])
+      const { stdout } = await etrn(['--check', '--helo', 'gw.site.example', `${TWO}:2500`, 'site.example'])
+      assert.match(stdout, /^ {2}-- site\.example .*: 127\.0\.0\.1 is this site, but a private address$/m)
+    })
     test('the server itself is the only MX', async (t) => {
       await zone(t, { ...MX, 'A gw.site.example': { addresses: [TWO] } })
       await scriptedAt(t, { host: TWO, port: 2500 }, [...HELLO, ...BYE])

@@ -204,6 +204,7 @@ suite('what is wrong', { concurrency: true }, () => {
   refused(`[servers.isp]\n${SERVER}password = "secret"`, /:3: servers\.isp\.password: a password may not/)
   refused(`[servers.isp]\n${SERVER}jobs = 3`, /:3: servers\.isp\.jobs: this holds for the whole run/)
   refused('[servers.isp]\nport = 25', /:1: servers\.isp: it has no server; write server = "mail\.isp\.example"/)
+  refused('[servers.isp]\nserver = 3', /:2: servers\.isp\.server: a text, as "mail\.isp\.example"/)
   refused('[servers.isp]\nserver = "a b"', /:2: servers\.isp\.server: server "a b": neither a host name/)
   refused(
     '[servers.isp]\nserver = "smtp://u:p@mail.invalid"',
