@@ -145,7 +145,9 @@ class Answers {
     if (outcome === 'deferred') return !this.isLast(result)
     // In a hook the resolver may come later, and until then say what it likes.
     if (outcome === 'failed' && code === null) return error?.stage === 'dns' && this.isRetrying
-    return outcome === 'skipped' && !names.some((r) => (r.code ?? 0) >= 500 && !this.#o.keepGoing)
+    // What was skipped behind refusals alone would only be refused, too.
+    const mayPass = error?.exitStatus === EXIT.TEMPFAIL || names.some((r) => r.outcome === 'deferred')
+    return outcome === 'skipped' && mayPass && !names.some((r) => (r.code ?? 0) >= 500 && !this.#o.keepGoing)
   }
 }
 

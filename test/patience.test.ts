@@ -170,6 +170,12 @@ suite('--retry-for, with many names', { concurrency: false }, () => {
     await server.verify()
     assert.deepEqual([done.exitStatus, done.servers[0]?.attempts], [0, 3])
   })
+  for (const patience of [{}, { retryForMs: 0, waitMs: 3_600_000 }])
+    test(`refused all alike, they are not asked for by and by (${JSON.stringify(patience)})`, async (t) => {
+      const server = await scripted(t, rounds('459 no', ...names.slice(0, 7)))
+      const done = await leaping(t, server.port, names, patience)
+      assert.deepEqual([done.exitStatus, done.pauses, done.servers[0]?.error], [77, [], null])
+    })
   test('where none was accepted, those that were not reached come first the next time', async (t) => {
     const server = await scripted(
       t,
