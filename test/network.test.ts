@@ -129,6 +129,11 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(run.status, 75)
       assert.deepEqual(run.document.servers[0]?.error?.message, 'no connection within 2s')
     })
+    test('an address that accepts is the only one tried', async (t) => {
+      await zone(t, { 'A mail.example': { addresses: ['127.0.0.1', '127.0.0.3', '127.0.0.4'] } })
+      await at(t, '127.0.0.1', ASKED)
+      assert.deepEqual((await etrn(['-v', ...ARGS])).stderr.match(/connecting to \S+/g), ['connecting to 127.0.0.1'])
+    })
     test('a session that fails before EHLO is answered goes on with the next address', async (t) => {
       await zone(t, { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4', '127.0.0.5'] } })
       const busy = await at(t, '127.0.0.3', ['S: 421 too many connections', ...BYE])

@@ -59,10 +59,8 @@ export async function connect(
       return left.length > 0 ? attempt(left, Promise.resolve([])) : Promise.reject(new Error('no address is left'))
     }
     const first = dial(address)
-    const pause = Promise.race([
-      first.catch(() => undefined),
-      sleep(ATTEMPT_DELAY_MS, undefined, { signal: race.signal }),
-    ])
+    const failed = new Promise<void>((resolve) => void first.catch(resolve))
+    const pause = Promise.race([failed, sleep(ATTEMPT_DELAY_MS, undefined, { signal: race.signal })])
     return Promise.any([first, pause.then(() => attempt(others, late))])
   }
 
