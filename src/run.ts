@@ -1,4 +1,4 @@
-import pLimit from 'p-limit'
+import pLimit, { type LimitFunction } from 'p-limit'
 import type { AskOptions, ServerReport } from './exchange.js'
 import type { Exchangers } from './mx.js'
 import { type BadLine, type Entry, nodesIn } from './names.js'
@@ -12,6 +12,7 @@ import {
   SessionError,
   StepError,
 } from './outcome.js'
+import { SESSIONS_A_SERVER } from './pace.js'
 import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
 import { type Patience, persist, type PersistOptions } from './persist.js'
 import type { Server, TraceEvent } from './smtp/session.js'
@@ -50,7 +51,8 @@ export type Run = { readonly servers: readonly ServerReport[]; readonly exitStat
 export async function run(requests: readonly Request[], o: RunOptions): Promise<Run> {
   const failure = await withOwn(requests, o)
   const limit = pLimit(o.jobs)
-  const context: Context = { ...o, began: performance.now(), turn: (work) => limit(work) }
+  const turn: Turn = (work) => limit(work)
+  const context: Context = { ...o, began: performance.now(), turn, turnAt: turns(turn) }
   const reports = await Promise.all(
     requests.map(async (request) => {
       const found = failure === undefined ? await asked(request, context) : [failed(request, failure, context)]
@@ -61,7 +63,24 @@ export async function run(requests: readonly Request[], o: RunOptions): Promise<
   return { servers, exitStatus: combined(servers.flatMap(exitStatusesOf)) }
 }
 
-type Context = RunOptions & Pick<PersistOptions, 'began' | 'turn'>
+type Turn = PersistOptions['turn']
+
+type Context = RunOptions & {
+  readonly began: number
+  readonly turn: Turn
+  readonly turnAt: (server: Server) => Turn
+}
+
+/** Turns among all, and among those at one server, which may be that of several profiles. */
+function turns(among: Turn): Context['turnAt'] {
+  const limits = new Map<string, LimitFunction>()
+  return ({ host, port }) => {
+    const key = `${host} ${port}`
+    const limit = limits.get(key) ?? pLimit(SESSIONS_A_SERVER)
+    limits.set(key, limit)
+    return async (work) => limit(async () => among(work))
+  }
+}
 
 /** Waits for this host's own mail server, if that is wanted; what went wrong. */
 async function withOwn(requests: readonly Request[], o: RunOptions): Promise<SessionError | undefined> {
@@ -81,7 +100,8 @@ async function asked(request: Request, o: Context): Promise<ServerReport[]> {
   const { server, settings, patience } = request
   const names = nodesIn(request.entries)
   const ask = async (host: Server): Promise<ServerReport> => {
-    const { signal, began, turn, trace, onResult } = o
+    const { signal, began, trace, onResult } = o
+    const turn = o.turnAt(host)
     const report = await persist(host, names, { ...settings, patience, signal, began, turn, trace, onResult })
     if (!isThisSite(report)) o.onReport(report)
     return report

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { ask } from '../src/index.js'
@@ -74,6 +77,23 @@ suite('several sessions at once', LIMITS, () => {
     assert.equal(server.asked.flat().length, 60)
     assert.ok(server.most <= 3, `${server.most} at once`)
   })
+})
+
+test('four at one server, though two profiles name it', async (t) => {
+  const { server, port } = await crowd(t, {
+    etrn: async (name) => {
+      if (name !== 'n1.example') await server.until(/^open/, 4)
+      return '250 OK'
+    },
+  })
+  const profile = (name: string): string =>
+    `[servers.${name}]\nserver = "127.0.0.1:${port}"\nnames = ${JSON.stringify(list(20))}\n`
+  const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'config.toml')
+  writeFileSync(file, profile('one') + profile('two'))
+  assert.equal((await etrn(['--config', file, '--all', '--jobs', '9'])).status, 0)
+  assert.deepEqual([server.most, server.asked.flat().length], [4, 40])
 })
 
 suite('what one session of several meets', LIMITS, () => {
