@@ -13,7 +13,6 @@ import {
 } from './outcome.js'
 import { isSooner, NAMES_A_SESSION, type Pace, SESSIONS_A_SERVER } from './pace.js'
 import { type Facts, NOTHING, Progress } from './progress.js'
-import { Secrets } from './secrets.js'
 import type { Reply } from './smtp/reply.js'
 import { open, type Server, type Session, type SessionOptions, type TraceEvent } from './smtp/session.js'
 
@@ -22,8 +21,6 @@ export type AskOptions = Omit<SessionOptions, 'trace'> & {
   readonly keepGoing: boolean
   /** The server accepted a name before. */
   readonly wasAccepted?: boolean
-  /** What this server's sessions so far have made secret */
-  readonly secrets?: Secrets
   /** Does the work of one session when it is its turn among all. */
   readonly turn: <T>(work: () => Promise<T>) => Promise<T>
   /** The sessions of a server are counted from 1. */
@@ -59,7 +56,7 @@ export async function ask(server: Server, names: readonly NodeName[], o: AskOpti
     elapsedMs,
     error: exchange.error,
     isBlind: false,
-    names: exchange.results(names),
+    names: exchange.results,
   }
 }
 
@@ -74,8 +71,8 @@ class Exchange {
   /** As it could be reached */
   #reached: Server
   readonly #o: AskOptions
-  readonly #secrets: Secrets
-  readonly #total: number
+  readonly #names: readonly NodeName[]
+  /** Names that nobody has asked for yet, the next one last */
   readonly #waiting: NodeName[]
   /** Names that took their sessions with them: for new sessions alone */
   readonly #again: NodeName[] = []
@@ -88,21 +85,22 @@ class Exchange {
   #begun = 0
   /** Round trips before the first ETRN, as the newest session has shown */
   #trips = 0
-  #accepted = false
+  #accepted: boolean
   /** A further session failed: from then on there is one at a time... */
   #isCareful = false
-  /** ...and the next one is the last that may fail. */
-  #isLastTry = false
+  /** ...and the one that begins after so many is the last that may fail, until it has an answer. */
+  #failedAfter = Infinity
   #end: End | undefined
-  #bug: { readonly thrown: unknown } | undefined
+  /** What a callback threw, or a bug of ours */
+  readonly #thrown: unknown[] = []
   #finished = (): void => undefined
 
   constructor(server: Server, names: readonly NodeName[], o: AskOptions) {
     this.#server = this.#reached = server
-    this.#total = names.length
-    this.#waiting = [...names]
+    this.#names = names
+    this.#waiting = names.toReversed()
     this.#o = o
-    this.#secrets = o.secrets ?? new Secrets(server.credentials?.password)
+    this.#accepted = o.wasAccepted === true
   }
 
   /** Session after session, and beside each other, until nothing waits or nothing can be had. Throws what a callback throws. */
@@ -111,7 +109,7 @@ class Exchange {
       this.#finished = resolve
       this.#goOn()
     })
-    if (this.#bug !== undefined) throw this.#bug.thrown
+    if (this.#thrown.length > 0) throw this.#thrown[0]
   }
 
   /** What ended it before every name had its answer */
@@ -119,42 +117,39 @@ class Exchange {
     return this.#end?.error ?? [...this.#owed.values()][0] ?? null
   }
 
-  /** The result of each name, in this order. */
-  results(names: readonly NodeName[]): Result[] {
-    return names.map((name) => {
+  /** One for each name, in the order asked */
+  get results(): Result[] {
+    return this.#names.map((name) => {
       const owed = this.#owed.get(name)
       const outcome = owed === undefined ? (this.#end?.rest ?? 'skipped') : outcomeWithout(owed)
       return this.#known.get(name) ?? resultWithout(name, outcome)
     })
   }
 
-  get #isOver(): boolean {
-    return this.#end !== undefined || this.#bug !== undefined
-  }
-
-  get #hasMore(): boolean {
-    return !this.#isOver && this.#waiting.length + this.#again.length > 0
-  }
-
   /** A server must not be asked for 5,000 names that it doesn't serve. */
   get #mayFollow(): boolean {
-    return this.#accepted || this.#o.wasAccepted === true || this.#o.keepGoing
+    return this.#accepted || this.#o.keepGoing
+  }
+
+  /** Names to ask for still */
+  get #left(): number {
+    return this.#end === undefined ? this.#waiting.length + this.#again.length : 0
   }
 
   /** Whether a session more is of use, beside those under way and so many that wait for their turn. */
   #isWanted(queued: number): boolean {
     const another = { delay: this.#trips, left: NAMES_A_SESSION }
     const sessions = [...this.#sessions, ...Array<Pace>(queued).fill(another)]
-    if (!this.#hasMore || sessions.length === 0) return this.#hasMore
+    if (this.#left === 0 || sessions.length === 0) return this.#left > 0
     if (sessions.length >= (this.#accepted && !this.#isCareful ? SESSIONS_A_SERVER : 1)) return false
     // One that is still on its way may never arrive.
-    const isSomeOpen = queued > 0 || [...this.#sessions].some(({ isOpen, left }) => isOpen && left > 0)
-    return !isSomeOpen || isSooner(this.#waiting.length + this.#again.length, sessions, another)
+    const isSomeOpen = queued > 0 || [...this.#sessions].some(({ opened, left }) => opened !== undefined && left > 0)
+    return !isSomeOpen || isSooner(this.#left, sessions, another)
   }
 
   #goOn(): void {
     if (this.#isWanted(this.#queued)) this.#begin()
-    if (this.#sessions.size === 0 && !this.#hasMore) this.#finished()
+    if (this.#sessions.size === 0 && this.#left === 0) this.#finished()
   }
 
   #begin(): void {
@@ -167,42 +162,51 @@ class Exchange {
   }
 
   async #session(): Promise<void> {
-    const session = new Progress({
-      number: ++this.#begun,
-      isBeside: this.#sessions.size > 0,
-      isLastTry: this.#isLastTry,
-      trips: this.#trips,
-    })
+    const session = new Progress(
+      ++this.#begun,
+      this.#sessions.size > 0,
+      this.#trips,
+      this.#server.credentials?.password,
+    )
     this.#sessions.add(session)
-    let opened: Session | undefined
     try {
-      opened = await this.#opened(session)
-      while (this.#hasMore && session.left > 0) {
+      await this.#dialogue(session)
+    } catch (thrown) {
+      this.#thrown.push(thrown)
+      this.#finish(null, 'skipped')
+    }
+    session.left = 0
+    // Nobody has to wait for a session that has nothing to do any more.
+    if (this.#end !== undefined || this.#known.size === this.#names.length)
+      for (const { opened, calledOff } of this.#sessions) if (opened === undefined) calledOff.abort()
+    await session.opened?.quit()
+    this.#sessions.delete(session)
+    this.#goOn()
+  }
+
+  async #dialogue(session: Progress): Promise<void> {
+    try {
+      const opened = await this.#open(session)
+      while (this.#left > 0 && session.left > 0) {
         const reply = await opened.etrn(() => this.#take(session))
         if (reply === undefined) break
         this.#heard(session, reply)
       }
       if (!this.#mayFollow) this.#finish(null, 'skipped')
-    } catch (thrown) {
-      if (thrown instanceof SessionError) this.#failed(session, this.#secrets.hideIn(thrown))
-      else this.#bug ??= { thrown }
-    } finally {
-      session.left = 0
-      if (this.#isOver || this.#known.size === this.#total) this.#callOff()
-      await opened?.quit()
-      this.#sessions.delete(session)
-      this.#goOn()
+    } catch (error) {
+      if (!(error instanceof SessionError)) throw error
+      this.#failed(session, session.secrets.hideIn(error))
     }
   }
 
-  async #opened(session: Progress): Promise<Session> {
+  async #open(session: Progress): Promise<Session> {
     const signal = AbortSignal.any([this.#o.signal, session.calledOff.signal])
-    const trace = this.#secrets.hiding((event) => {
+    const trace = session.secrets.hiding((event) => {
       session.see(event)
       this.#o.trace(this.#server, event, session.number)
     })
     const opened = await open(this.#reached, { ...this.#o, signal, trace })
-    session.isOpen = true
+    session.opened = opened
     session.delay = 0
     this.#trips = session.trips
     this.facts = session.facts
@@ -211,34 +215,30 @@ class Exchange {
     return opened
   }
 
-  /** Nobody has to wait for a session that has nothing to do any more. */
-  #callOff(): void {
-    for (const { isOpen, calledOff } of this.#sessions) if (!isOpen) calledOff.abort()
-  }
-
   /** The next name, if this session may ask for one. */
   #take(session: Progress): NodeName | undefined {
-    if (this.#isOver) return undefined
-    session.name = (session.replies === 0 ? this.#again.shift() : undefined) ?? this.#waiting.shift()
+    if (this.#left === 0) return undefined
+    session.name = (session.replies === 0 ? this.#again.shift() : undefined) ?? this.#waiting.pop()
     if (session.name !== undefined) session.left--
     return session.name
   }
 
   #heard(session: Progress, reply: Reply): void {
-    const { name } = session
     if (reply.code === 421) {
       throw new SessionError('etrn', said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
     }
-    session.name = undefined
     session.replies++
-    if (session.isLastTry) this.#isLastTry = false
-    if (name !== undefined) this.#answered(name, reply)
+    if (session.number > this.#failedAfter) this.#failedAfter = Infinity
+    this.#answered(session, reply)
     // Only an answer shows that the server has time for more at once.
     while (this.#isWanted(this.#queued)) this.#begin()
   }
 
-  #answered(name: NodeName, reply: Reply): void {
-    const result = { ...resultOf(name, reply), text: this.#secrets.hide(reply.text) }
+  #answered(session: Progress, reply: Reply): void {
+    const { name, secrets } = session
+    if (name === undefined) return
+    session.name = undefined
+    const result = { ...resultOf(name, reply), text: secrets.hide(reply.text) }
     this.#owed.delete(name)
     this.#known.set(name, result)
     this.#accepted ||= EXIT_OF[result.outcome] === EXIT.OK
@@ -246,42 +246,41 @@ class Exchange {
     this.#o.onResult(this.#server, result)
   }
 
-  /** What follows from a session that ended before its time. */
+  /** What follows from a session that ended before its time: others go on where it ended, or nobody does. */
   #failed(session: Progress, error: SessionError): void {
-    const { name, replies } = session
-    if (this.#isFurther(session, error)) {
+    const { name, replies, number } = session
+    const isFurther = replies === 0 && this.#isFurther(session, error)
+    if (isFurther || (replies > 0 && error.kind === 'lost' && this.#mayFollow)) {
+      if (name !== undefined) {
+        this.#again.push(name)
+        this.#owed.set(name, error)
+      }
+      if (!isFurther) return
       this.#isCareful = true
-      this.#isLastTry = true
-      if (name !== undefined) this.#askAgain(name, error)
-      if (session.isLastTry) this.#finish(temporary(error), 'deferred')
-    } else if (error.kind === 'lost' && replies > 0 && this.#mayFollow) {
-      if (name !== undefined) this.#askAgain(name, error)
+      if (number > this.#failedAfter) this.#finish(temporary(error), 'deferred')
+      else this.#failedAfter = Math.min(this.#failedAfter, this.#begun)
     } else this.#ended(session, error)
     const hasFound = session.facts.greeting !== null || this.facts.greeting === null
     if (this.#end?.error === error && hasFound) this.facts = session.facts
   }
 
   /** Whether it failed only as one session more, and takes nothing from what the others do. */
-  #isFurther({ name, replies, isBeside }: Progress, error: SessionError): boolean {
-    const isUnheard = replies === 0 && (name === undefined || (isBeside && error.kind === 'lost'))
+  #isFurther({ name, isBeside }: Progress, error: SessionError): boolean {
+    const isUnheard = name === undefined || (isBeside && error.kind === 'lost')
     const isGrave = error.kind === 'clear text' || (isTrust(error) && !isBeside)
     return isUnheard && this.#known.size > 0 && !this.#o.signal.aborted && !isGrave
   }
 
-  #askAgain(name: NodeName, error: SessionError): void {
-    this.#again.push(name)
-    this.#owed.set(name, error)
-  }
-
   /** It ends the exchange. */
-  #ended({ name, replies }: Progress, error: SessionError): void {
+  #ended(session: Progress, error: SessionError): void {
+    const { name, replies } = session
     const isBroken = error.exitStatus === EXIT.PROTOCOL && (name !== undefined || replies > 0)
-    if (name !== undefined && error.reply !== null) {
+    if (error.reply !== null && name !== undefined) {
       // Where it isn't asked for again, a 421 is a name's reply like another.
-      this.#answered(name, error.reply)
-      if (!this.#hasMore) return
+      this.#answered(session, error.reply)
+      if (this.#left === 0) return
     } else {
-      const hit = name ?? (isBroken ? (this.#again.shift() ?? this.#waiting.shift()) : undefined)
+      const hit = name ?? (isBroken ? (this.#again.shift() ?? this.#waiting.pop()) : undefined)
       if (hit !== undefined) this.#owed.set(hit, error)
     }
     const isStopped = isBroken || error.kind === 'interrupted' || (error.kind === 'lost' && replies > 0)

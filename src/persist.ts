@@ -4,7 +4,6 @@ import type { NodeName } from './names.js'
 import { EXIT, EXIT_OF, type Result, said, SessionError } from './outcome.js'
 import { NAMES_A_SESSION } from './pace.js'
 import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
-import { Secrets } from './secrets.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 
 /** How long a server is asked again; 0: not at all. All in milliseconds */
@@ -30,7 +29,6 @@ export type PersistOptions = Omit<AskOptions, 'trace'> & {
  */
 export async function persist(server: Server, names: readonly NodeName[], o: PersistOptions): Promise<ServerReport> {
   const answers = new Answers(o)
-  const secrets = new Secrets(server.credentials?.password)
   const backOff = new BackOff()
   const told = new Set<string>()
   const tell = (result: Result): void => {
@@ -49,7 +47,7 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
       return work()
     })
   for (;;) {
-    const round = await ask(server, left, { ...o, turn, onResult, secrets, wasAccepted: answers.isAccepted })
+    const round = await ask(server, left, { ...o, turn, onResult, wasAccepted: answers.isAccepted })
     attempts += round.attempts
     answers.take(round)
     const isEnded = isFinal(round, answers.isRetrying)

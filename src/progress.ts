@@ -1,6 +1,7 @@
 import type { NodeName } from './names.js'
 import { NAMES_A_SESSION, type Pace } from './pace.js'
-import type { Extensions, TraceEvent } from './smtp/session.js'
+import { Secrets } from './secrets.js'
+import type { Extensions, Session, TraceEvent } from './smtp/session.js'
 import type { TlsInfo } from './smtp/tls.js'
 
 /** What is known of a server; null: not known. */
@@ -13,27 +14,19 @@ export type Facts = {
 
 export const NOTHING: Facts = { address: null, tls: null, greeting: null, extensions: null }
 
-type Beginning = {
+/** One session, as far as it has come. */
+export class Progress implements Pace {
   /** Counted from 1 */
   readonly number: number
   /** Others were under way when it began. */
   readonly isBeside: boolean
-  /** It follows a further session that failed. */
-  readonly isLastTry: boolean
-  /** Round trips that it will take before it can ask */
-  readonly trips: number
-}
-
-/** One session, as far as it has come. */
-export class Progress implements Pace {
-  readonly number: number
-  readonly isBeside: boolean
-  readonly isLastTry: boolean
+  /** The password, and what this session makes of it */
+  readonly secrets: Secrets
   /** Ends it, where it hasn't got as far as ETRN. */
   readonly calledOff = new AbortController()
   facts = NOTHING
-  /** It has got as far as ETRN. */
-  isOpen = false
+  /** Since it has got as far as ETRN */
+  opened: Session | undefined
   delay: number
   left = NAMES_A_SESSION
   /** Round trips of its connection */
@@ -42,11 +35,12 @@ export class Progress implements Pace {
   /** Has gone out, and has no reply */
   name: NodeName | undefined
 
-  constructor({ number, isBeside, isLastTry, trips }: Beginning) {
+  /** `delay`: round trips that it will take before it can ask */
+  constructor(number: number, isBeside: boolean, delay: number, password: string | undefined) {
     this.number = number
     this.isBeside = isBeside
-    this.isLastTry = isLastTry
-    this.delay = trips
+    this.delay = delay
+    this.secrets = new Secrets(password)
   }
 
   /** Takes down what happens. */

@@ -269,6 +269,14 @@ suite('what one session of several meets', LIMITS, () => {
       lines.findIndex((line) => line.startsWith(`127.0.0.1:${server}: ${what}`))
     assert.ok(at(port, 'not asked: n4.example') < at(other.port, 'n1.example'), stdout)
   })
+  test('what a callback throws at a 421 comes out, too', async (t) => {
+    const { port } = await crowd(t, { etrn: () => '421 bye' })
+    const thrown = new Error('mine')
+    const onResult = (): void => {
+      throw thrown
+    }
+    await assert.rejects(ask(`127.0.0.1:${port}`, list(1), { onResult }), thrown)
+  })
   test('what a callback throws ends all of them, and comes out', async (t) => {
     const { server, port } = await crowd(t)
     const thrown = new Error('mine')
