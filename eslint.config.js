@@ -20,7 +20,7 @@ const FLOORS = [
   ['dns', 'password', 'pause', 'servers'],
   ['smtp/connect', 'smtp/connection', 'values', 'smtp/tls', 'smtp/auth'],
   ['smtp/session', 'local', 'options'],
-  ['mx', 'progress', 'way-back'],
+  ['mx', 'ledger', 'progress', 'way-back'],
   ['exchange', 'check-steps', 'command-line', 'config'],
   ['check', 'usage'],
   ['places'],

@@ -1,16 +1,6 @@
+import { Ledger } from './ledger.js'
 import type { NodeName } from './names.js'
-import {
-  EXIT,
-  EXIT_OF,
-  isTrust,
-  type Outcome,
-  outcomeWithout,
-  type Result,
-  resultOf,
-  resultWithout,
-  said,
-  SessionError,
-} from './outcome.js'
+import { EXIT, EXIT_OF, isTrust, outcomeWithout, type Result, resultOf, said, SessionError } from './outcome.js'
 import { isSooner, NAMES_A_SESSION, type Pace, SESSIONS_A_SERVER } from './pace.js'
 import { type Facts, NOTHING, Progress } from './progress.js'
 import type { Reply } from './smtp/reply.js'
@@ -54,31 +44,21 @@ export async function ask(server: Server, names: readonly NodeName[], o: AskOpti
     ...exchange.facts,
     attempts: names.length === 0 ? 0 : 1,
     elapsedMs,
-    error: exchange.error,
+    error: exchange.names.error,
     isBlind: false,
-    names: exchange.results,
+    names: exchange.names.results,
   }
 }
 
-/** How it ended for the names that were not asked for. */
-type End = { readonly error: SessionError | null; readonly rest: Outcome }
-
-/** The names of one server, in one queue, from which its sessions take them one by one. */
+/** The sessions of one server, which take its names one by one. */
 class Exchange {
+  readonly names: Ledger
   /** Of the newest session that got as far as ETRN, or of the one that ended it */
   facts = NOTHING
   readonly #server: Server
   /** As it could be reached */
   #reached: Server
   readonly #o: AskOptions
-  readonly #names: readonly NodeName[]
-  /** Names that nobody has asked for yet, the next one last */
-  readonly #waiting: NodeName[]
-  /** Names that took their sessions with them: for new sessions alone */
-  readonly #again: NodeName[] = []
-  readonly #known = new Map<NodeName, Result>()
-  /** Names that have gone out without a reply, and what took it */
-  readonly #owed = new Map<NodeName, SessionError>()
   readonly #sessions = new Set<Progress>()
   /** Sessions that wait for their turn */
   #queued = 0
@@ -90,15 +70,13 @@ class Exchange {
   #isCareful = false
   /** ...and the one that begins after so many is the last that may fail, until it has an answer. */
   #failedAfter = Infinity
-  #end: End | undefined
   /** What a callback threw, or a bug of ours */
   readonly #thrown: unknown[] = []
   #finished = (): void => undefined
 
   constructor(server: Server, names: readonly NodeName[], o: AskOptions) {
     this.#server = this.#reached = server
-    this.#names = names
-    this.#waiting = names.toReversed()
+    this.names = new Ledger(names)
     this.#o = o
     this.#accepted = o.wasAccepted === true
   }
@@ -112,44 +90,25 @@ class Exchange {
     if (this.#thrown.length > 0) throw this.#thrown[0]
   }
 
-  /** What ended it before every name had its answer */
-  get error(): SessionError | null {
-    return this.#end?.error ?? [...this.#owed.values()][0] ?? null
-  }
-
-  /** One for each name, in the order asked */
-  get results(): Result[] {
-    return this.#names.map((name) => {
-      const owed = this.#owed.get(name)
-      const outcome = owed === undefined ? (this.#end?.rest ?? 'skipped') : outcomeWithout(owed)
-      return this.#known.get(name) ?? resultWithout(name, outcome)
-    })
-  }
-
   /** A server must not be asked for 5,000 names that it doesn't serve. */
   get #mayFollow(): boolean {
     return this.#accepted || this.#o.keepGoing
-  }
-
-  /** Names to ask for still */
-  get #left(): number {
-    return this.#end === undefined ? this.#waiting.length + this.#again.length : 0
   }
 
   /** Whether a session more is of use, beside those under way and so many that wait for their turn. */
   #isWanted(queued: number): boolean {
     const another = { delay: this.#trips, left: NAMES_A_SESSION }
     const sessions = [...this.#sessions, ...Array<Pace>(queued).fill(another)]
-    if (this.#left === 0 || sessions.length === 0) return this.#left > 0
+    if (this.names.left === 0 || sessions.length === 0) return this.names.left > 0
     if (sessions.length >= (this.#accepted && !this.#isCareful ? SESSIONS_A_SERVER : 1)) return false
     // One that is still on its way may never arrive.
     const isSomeOpen = queued > 0 || [...this.#sessions].some(({ opened, left }) => opened !== undefined && left > 0)
-    return !isSomeOpen || isSooner(this.#left, sessions, another)
+    return !isSomeOpen || isSooner(this.names.left, sessions, another)
   }
 
   #goOn(): void {
     if (this.#isWanted(this.#queued)) this.#begin()
-    if (this.#sessions.size === 0 && this.#left === 0) this.#finished()
+    if (this.#sessions.size === 0 && this.names.left === 0) this.#finished()
   }
 
   #begin(): void {
@@ -173,11 +132,11 @@ class Exchange {
       await this.#dialogue(session)
     } catch (thrown) {
       this.#thrown.push(thrown)
-      this.#finish(null, 'skipped')
+      this.names.end(null, 'skipped')
     }
     session.left = 0
     // Nobody has to wait for a session that has nothing to do any more.
-    if (this.#end !== undefined || this.#known.size === this.#names.length)
+    if (this.names.isOver)
       for (const { opened, calledOff } of this.#sessions) if (opened === undefined) calledOff.abort()
     await session.opened?.quit()
     this.#sessions.delete(session)
@@ -187,12 +146,12 @@ class Exchange {
   async #dialogue(session: Progress): Promise<void> {
     try {
       const opened = await this.#open(session)
-      while (this.#left > 0 && session.left > 0) {
+      while (this.names.left > 0 && session.left > 0) {
         const reply = await opened.etrn(() => this.#take(session))
         if (reply === undefined) break
         this.#heard(session, reply)
       }
-      if (!this.#mayFollow) this.#finish(null, 'skipped')
+      if (!this.#mayFollow) this.names.end(null, 'skipped')
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
       this.#failed(session, session.secrets.hideIn(error))
@@ -217,8 +176,7 @@ class Exchange {
 
   /** The next name, if this session may ask for one. */
   #take(session: Progress): NodeName | undefined {
-    if (this.#left === 0) return undefined
-    session.name = (session.replies === 0 ? this.#again.shift() : undefined) ?? this.#waiting.pop()
+    session.name = this.names.take(session.replies === 0)
     if (session.name !== undefined) session.left--
     return session.name
   }
@@ -239,10 +197,9 @@ class Exchange {
     if (name === undefined) return
     session.name = undefined
     const result = { ...resultOf(name, reply), text: secrets.hide(reply.text) }
-    this.#owed.delete(name)
-    this.#known.set(name, result)
+    this.names.answer(name, result)
     this.#accepted ||= EXIT_OF[result.outcome] === EXIT.OK
-    if (result.outcome === 'failed' || (reply.code >= 500 && !this.#o.keepGoing)) this.#finish(null, 'skipped')
+    if (result.outcome === 'failed' || (reply.code >= 500 && !this.#o.keepGoing)) this.names.end(null, 'skipped')
     this.#o.onResult(this.#server, result)
   }
 
@@ -250,25 +207,20 @@ class Exchange {
   #failed(session: Progress, error: SessionError): void {
     const { name, replies, number } = session
     const isFurther = replies === 0 && this.#isFurther(session, error)
-    if (isFurther || (replies > 0 && error.kind === 'lost' && this.#mayFollow)) {
-      if (name !== undefined) {
-        this.#again.push(name)
-        this.#owed.set(name, error)
-      }
-      if (!isFurther) return
-      this.#isCareful = true
-      if (number > this.#failedAfter) this.#finish(temporary(error), 'deferred')
-      else this.#failedAfter = Math.min(this.#failedAfter, this.#begun)
-    } else this.#ended(session, error)
-    const hasFound = session.facts.greeting !== null || this.facts.greeting === null
-    if (this.#end?.error === error && hasFound) this.facts = session.facts
+    const isLost = replies > 0 && error.kind === 'lost' && this.#mayFollow
+    if (!isFurther && !isLost) return this.#ended(session, error)
+    this.names.lose(name, error, true)
+    if (isLost) return
+    this.#isCareful = true
+    if (number > this.#failedAfter) this.names.end(temporary(error), 'deferred')
+    else this.#failedAfter = Math.min(this.#failedAfter, this.#begun)
   }
 
   /** Whether it failed only as one session more, and takes nothing from what the others do. */
   #isFurther({ name, isBeside }: Progress, error: SessionError): boolean {
     const isUnheard = name === undefined || (isBeside && error.kind === 'lost')
     const isGrave = error.kind === 'clear text' || (isTrust(error) && !isBeside)
-    return isUnheard && this.#known.size > 0 && !this.#o.signal.aborted && !isGrave
+    return isUnheard && this.names.hasReplies && !this.#o.signal.aborted && !isGrave
   }
 
   /** It ends the exchange. */
@@ -278,18 +230,12 @@ class Exchange {
     if (error.reply !== null && name !== undefined) {
       // Where it isn't asked for again, a 421 is a name's reply like another.
       this.#answered(session, error.reply)
-      if (this.#left === 0) return
-    } else {
-      const hit = name ?? (isBroken ? (this.#again.shift() ?? this.#waiting.pop()) : undefined)
-      if (hit !== undefined) this.#owed.set(hit, error)
-    }
+      if (this.names.left === 0) return
+    } else this.names.lose(name ?? (isBroken ? this.names.take(true) : undefined), error, false)
     const isStopped = isBroken || error.kind === 'interrupted' || (error.kind === 'lost' && replies > 0)
-    this.#finish(error, isStopped ? 'skipped' : outcomeWithout(error))
-  }
-
-  /** No further name is sent to this server. The first end counts, but for one that shows that it isn't SMTP. */
-  #finish(error: SessionError | null, rest: Outcome): void {
-    if (this.#end === undefined || error?.exitStatus === EXIT.PROTOCOL) this.#end = { error, rest }
+    this.names.end(error, isStopped ? 'skipped' : outcomeWithout(error))
+    const hasFound = session.facts.greeting !== null || this.facts.greeting === null
+    if (this.names.error === error && hasFound) this.facts = session.facts
   }
 }
 
