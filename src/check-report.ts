@@ -1,8 +1,9 @@
 import type { Check, ServerCheck } from './check.js'
 import type { Output } from './report.js'
 import { resultOfLine } from './run.js'
-import { documentHead, errorOf, extensionsOf, nameOf, tlsOf } from './json.js'
-import { EXIT, type Result, resultWithout, STAGES } from './outcome.js'
+import { documentHead, errorOf, tlsOf } from './json.js'
+import { EXIT, resultWithout, STAGES } from './outcome.js'
+import { linesOf } from './progress.js'
 import type { Step } from './way-back.js'
 
 /** What a diagnosis is shown in, as it goes on. */
@@ -64,16 +65,16 @@ function serverOf({ server, entries, steps, error, ...facts }: ServerCheck): obj
     tls: tls === null ? null : { ...tlsOf(tls), certificate: tls.certificate },
     greeting,
     software,
-    extensions: extensionsOf(extensions),
+    extensions: extensions && linesOf(extensions),
     attempts: 0,
     elapsedMs: steps.reduce((sum, { elapsedMs }) => sum + (elapsedMs ?? 0), 0),
     error: errorOf(error),
     steps,
-    names: entries.map((entry) => nameOf(typeof entry === 'string' ? unasked(entry) : resultOfLine(entry))),
+    names: entries.map((entry) => (typeof entry === 'string' ? unasked(entry) : resultOfLine(entry))),
   }
 }
 
 /** Nobody asked, so nothing is known. */
-function unasked(name: string): Omit<Result, 'outcome'> & { readonly outcome: null } {
+function unasked(name: string): object {
   return { ...resultWithout(name, 'skipped'), outcome: null }
 }

@@ -1,31 +1,21 @@
 import { canonical } from './dns.js'
 import { familyOf } from './ip.js'
+import { after, type Facts, linesOf, NOTHING } from './progress.js'
 import { Secrets } from './secrets.js'
 import type { Certificate } from './smtp/certificate.js'
-import type { Extensions, Server, TraceEvent } from './smtp/session.js'
+import type { Server, TraceEvent } from './smtp/session.js'
 import type { TlsInfo } from './smtp/tls.js'
 import { isPrivate, type Step } from './way-back.js'
 
 /** What a session shows; null: not known. */
-export type Facts = {
-  readonly address: string | null
-  readonly tls: TlsInfo | null
-  readonly greeting: string | null
+export type CheckFacts = Facts & {
   readonly software: string | null
-  readonly extensions: Extensions | null
   /** This host's address as the server sees it */
   readonly seenAs: string | null
 }
 
 /** Before anything is known */
-export const NOTHING: Facts = {
-  address: null,
-  tls: null,
-  greeting: null,
-  software: null,
-  extensions: null,
-  seenAs: null,
-}
+export const UNCHECKED: CheckFacts = { ...NOTHING, software: null, seenAs: null }
 
 /** Steps as they are made, each with the time since the one before. */
 export class Steps {
@@ -61,7 +51,7 @@ export class Steps {
 export class Watch {
   readonly steps: Steps
   readonly secrets: Secrets
-  facts: Facts = NOTHING
+  facts = UNCHECKED
   readonly #server: Server
   #localAddress = ''
   #hasWarned = false
@@ -74,6 +64,7 @@ export class Watch {
 
   see(event: TraceEvent): void {
     const { steps } = this
+    this.facts = after(this.facts, event)
     switch (event.type) {
       case 'step':
         return steps.begin()
@@ -84,11 +75,10 @@ export class Watch {
       case 'resolved':
         return steps.add('resolve', true, event.addresses.join(', '))
       case 'connected':
-        this.facts = { ...this.facts, address: event.address }
         this.#localAddress = canonical(event.localAddress)
         return steps.add('connect', true, `${event.address}, from ${event.localAddress}`)
       case 'greeting':
-        this.facts = { ...this.facts, greeting: event.text, software: softwareIn(event.text) }
+        this.facts = { ...this.facts, software: softwareIn(event.text) }
         return
       case 'received':
         if (event.reply.code === 250)
@@ -100,15 +90,13 @@ export class Watch {
         this.#hasWarned = true
         return steps.note('TLS', null, event.text)
       case 'extensions':
-        this.facts = { ...this.facts, extensions: event.extensions }
-        return steps.add('EHLO', true, listOf(event.extensions))
+        return steps.add('EHLO', true, linesOf(event.extensions).join(', ') || 'nothing listed')
       default:
         return
     }
   }
 
   #seeTls(tls: TlsInfo): void {
-    this.facts = { ...this.facts, tls }
     this.steps.add('TLS', true, `${tls.protocol} ${tls.cipher}`)
     if (tls.certificate === null) return
     const { problem } = tls.certificate
@@ -164,11 +152,6 @@ export function certificateInWords({ names, issuer, validTo, problem }: Certific
 
 /** Of a certificate's names */
 const NAMES_SHOWN = 8
-
-function listOf(extensions: Extensions): string {
-  const lines = [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd())
-  return lines.join(', ') || 'nothing listed'
-}
 
 /** What the server is, where its greeting shows it. */
 function softwareIn(greeting: string): string | null {

@@ -1,4 +1,4 @@
-import { certificateInWords, type Facts, NOTHING, Steps, Watch } from './check-steps.js'
+import { certificateInWords, type CheckFacts, Steps, UNCHECKED, Watch } from './check-steps.js'
 import { hintFor } from './hints.js'
 import { exchangersOf, inWords, nobodyLeft, unknownHere } from './mx.js'
 import { type Entry, nodesIn } from './names.js'
@@ -8,7 +8,7 @@ import { open, type Server, type TraceEvent } from './smtp/session.js'
 import { checkWayBack, type Step } from './way-back.js'
 
 /** What was found at one server; null: not known. */
-export type ServerCheck = Facts & {
+export type ServerCheck = CheckFacts & {
   readonly server: Server
   /** What would have been asked for, and the lines that are no names */
   readonly entries: readonly Entry[]
@@ -89,7 +89,7 @@ async function checkExchangers(request: Request, o: CheckOptions): Promise<Serve
     if (!(thrown instanceof StepError)) throw thrown
     const error = new SessionError('dns', thrown.message, thrown)
     steps.add('MX', false, error.message, adviceFor(error, ''))
-    return [{ ...NOTHING, server, entries, steps: steps.all, error }]
+    return [{ ...UNCHECKED, server, entries, steps: steps.all, error }]
   }
 }
 

@@ -1,8 +1,8 @@
-import type { Result, SessionError } from './outcome.js'
+import type { SessionError } from './outcome.js'
 import type { Output, Reporter } from './report.js'
 import type { ServerReport } from './exchange.js'
+import { linesOf } from './progress.js'
 import type { Run } from './run.js'
-import type { Extensions } from './smtp/session.js'
 import type { TlsInfo } from './smtp/tls.js'
 
 /** Changes when a script that reads the document would have to. */
@@ -29,8 +29,8 @@ export function documentHead(exitStatus: number): object {
 }
 
 /** What isn't known is null, never left out. */
-function serverOf({ server, tls, extensions, error, names, ...known }: ServerReport): object {
-  const { address, greeting, attempts, elapsedMs } = known
+function serverOf(report: ServerReport): object {
+  const { server, address, tls, greeting, extensions, attempts, elapsedMs, error, names } = report
   return {
     server: server.word,
     host: server.host,
@@ -38,11 +38,11 @@ function serverOf({ server, tls, extensions, error, names, ...known }: ServerRep
     address,
     tls: tls === null ? null : tlsOf(tls),
     greeting,
-    extensions: extensionsOf(extensions),
+    extensions: extensions && linesOf(extensions),
     attempts,
     elapsedMs,
     error: errorOf(error),
-    names: names.map(nameOf),
+    names,
   }
 }
 
@@ -51,21 +51,8 @@ export function tlsOf({ protocol, cipher, verified }: TlsInfo): object {
   return { protocol, cipher, verified }
 }
 
-/** The lines of an EHLO list. */
-export function extensionsOf(extensions: Extensions | null): string[] | null {
-  return extensions === null
-    ? null
-    : [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd())
-}
-
 /** What a session failed by. */
 export function errorOf(error: SessionError | null): object | null {
   if (error === null) return null
   return { stage: error.stage, message: error.message, code: error.reply?.code ?? null, exitStatus: error.exitStatus }
-}
-
-/** What became of one name; null: nobody knows. */
-export function nameOf(result: { readonly [K in keyof Result]: Result[K] | null }): object {
-  const { name, outcome, code, enhancedCode, text, pending } = result
-  return { name, outcome, code, enhancedCode, text, pending }
 }

@@ -136,7 +136,7 @@ const TABLE = {
 } satisfies Record<string, Row>
 
 /** An option, whatever it takes. */
-export type Row<T = unknown> = {
+export type Row = {
   readonly kind: 'flag' | 'counter' | 'value' | 'list'
   readonly describe: string
   readonly group: string
@@ -154,7 +154,7 @@ export type Row<T = unknown> = {
   /** Options of a unit are one thing: who says one of them unsays what a weaker layer says of the others. */
   readonly unit?: 'names' | 'family' | 'password'
   /** From words, or from what a file has; throws a plain Error with the rule that the value breaks. */
-  readonly parse: (given: unknown) => T
+  readonly parse: (given: unknown) => unknown
   /** What it is where nobody says it */
   readonly unsaid: unknown
 }

@@ -14,6 +14,19 @@ export type Facts = {
 
 export const NOTHING: Facts = { address: null, tls: null, greeting: null, extensions: null }
 
+/** What is known after this has happened, too. */
+export function after<F extends Facts>(facts: F, event: TraceEvent): F {
+  if (event.type === 'connected') return { ...facts, address: event.address, tls: null }
+  if (event.type === 'tls') return { ...facts, tls: event.tls }
+  if (event.type === 'greeting') return { ...facts, greeting: event.text }
+  return event.type === 'extensions' ? { ...facts, extensions: event.extensions } : facts
+}
+
+/** The lines of an EHLO list. */
+export function linesOf(extensions: Extensions): string[] {
+  return [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd())
+}
+
 /** One session, as far as it has come. */
 export class Progress implements Pace {
   /** Counted from 1 */
@@ -45,14 +58,11 @@ export class Progress implements Pace {
 
   /** Takes down what happens. */
   see(event: TraceEvent): void {
+    this.facts = after(this.facts, event)
     if (event.type === 'connected') {
       this.delay += this.trips
       this.trips = 0
-      this.facts = { ...this.facts, address: event.address, tls: null }
     }
-    if (event.type === 'tls') this.facts = { ...this.facts, tls: event.tls }
-    if (event.type === 'greeting') this.facts = { ...this.facts, greeting: event.text }
-    if (event.type === 'extensions') this.facts = { ...this.facts, extensions: event.extensions }
     if (event.type !== 'connected' && event.type !== 'tls' && event.type !== 'received') return
     this.trips++
     this.delay = Math.max(0, this.delay - 1)

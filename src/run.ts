@@ -15,6 +15,7 @@ import {
 import { SESSIONS_A_SERVER } from './pace.js'
 import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
 import { type Patience, persist, type PersistOptions } from './persist.js'
+import { NOTHING } from './progress.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 
 export const DEFAULT_JOBS = 8
@@ -151,7 +152,7 @@ function failed(request: Request, error: SessionError, o: Context): ServerReport
   const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeWithout(error)
   const report = {
     server: request.server,
-    ...{ address: null, tls: null, greeting: null, extensions: null },
+    ...NOTHING,
     attempts: 0,
     elapsedMs: Math.round(performance.now() - o.began),
     error,
