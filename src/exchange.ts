@@ -131,13 +131,10 @@ class Exchange {
     try {
       await this.#dialogue(session)
     } catch (thrown) {
-      this.#thrown.push(thrown)
-      this.names.end(null, 'skipped')
+      this.#broken(thrown)
     }
     session.left = 0
-    // Nobody has to wait for a session that has nothing to do any more.
-    if (this.names.isOver)
-      for (const { opened, calledOff } of this.#sessions) if (opened === undefined) calledOff.abort()
+    if (this.names.isOver) this.#callOff()
     await session.opened?.quit()
     this.#sessions.delete(session)
     this.#goOn()
@@ -162,7 +159,7 @@ class Exchange {
     const signal = AbortSignal.any([this.#o.signal, session.calledOff.signal])
     const trace = session.secrets.hiding((event) => {
       session.see(event)
-      this.#o.trace(this.#server, event, session.number)
+      this.#tell(() => this.#o.trace(this.#server, event, session.number))
     })
     const opened = await open(this.#reached, { ...this.#o, signal, trace })
     session.opened = opened
@@ -200,7 +197,27 @@ class Exchange {
     this.names.answer(name, result)
     this.#accepted ||= EXIT_OF[result.outcome] === EXIT.OK
     if (result.outcome === 'failed' || (reply.code >= 500 && !this.#o.keepGoing)) this.names.end(null, 'skipped')
-    this.#o.onResult(this.#server, result)
+    this.#tell(() => this.#o.onResult(this.#server, result))
+  }
+
+  /** Calls back. What that throws must not come up in a connection that is about to end, or in a timer. */
+  #tell(callback: () => void): void {
+    try {
+      callback()
+    } catch (thrown) {
+      this.#broken(thrown)
+    }
+  }
+
+  #broken(thrown: unknown): void {
+    this.#thrown.push(thrown)
+    this.names.end(null, 'skipped')
+    this.#callOff()
+  }
+
+  /** Nobody has to wait for a session that has nothing to do any more. */
+  #callOff(): void {
+    for (const { opened, calledOff } of this.#sessions) if (opened === undefined) calledOff.abort()
   }
 
   /** What follows from a session that ended before its time: others go on where it ended, or nobody does. */

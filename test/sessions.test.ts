@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { ask } from '../src/index.js'
+import { ask, type TraceEvent } from '../src/index.js'
 import { isSooner } from '../src/pace.js'
 import { etrn, etrnJson } from './command.js'
 import { crowd, list, type Said } from './crowd.js'
@@ -269,6 +269,20 @@ suite('what one session of several meets', LIMITS, () => {
       lines.findIndex((line) => line.startsWith(`127.0.0.1:${server}: ${what}`))
     assert.ok(at(port, 'not asked: n4.example') < at(other.port, 'n1.example'), stdout)
   })
+  for (const [title, during] of [
+    ['in the end', '250 OK'],
+    ['where a signal ends it', () => undefined],
+  ] as const)
+    test(`what trace throws at QUIT comes out, ${title}`, { timeout: 10_000 }, async (t) => {
+      const ending = new AbortController()
+      const { server, port } = await crowd(t, { etrn: () => during })
+      if (typeof during === 'function') void server.until(/^said/).then(() => ending.abort())
+      const thrown = new Error('mine')
+      const trace = (event: TraceEvent): void => {
+        if (event.type === 'sent' && event.line === 'QUIT') throw thrown
+      }
+      await assert.rejects(ask(`127.0.0.1:${port}`, list(2), { trace, signal: ending.signal }), thrown)
+    })
   test('what a callback throws at a 421 comes out, too', async (t) => {
     const { port } = await crowd(t, { etrn: () => '421 bye' })
     const thrown = new Error('mine')
