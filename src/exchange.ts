@@ -9,14 +9,22 @@ import { open, type Server, type Session, type SessionOptions, type TraceEvent }
 export type AskOptions = Omit<SessionOptions, 'trace'> & {
   /** Goes on after a 5xx, and after a session without an accepted name. */
   readonly keepGoing: boolean
-  /** The server accepted a name before. */
-  readonly wasAccepted?: boolean
+  /** From one exchange with this server to the next; undefined: it is the first */
+  readonly acquaintance?: Acquaintance
   /** Does the work of one session when it is its turn among all. */
   readonly turn: <T>(work: () => Promise<T>) => Promise<T>
   /** The sessions of a server are counted from 1. */
   readonly trace: (server: Server, event: TraceEvent, session: number) => void
   /** Told of each name whose reply is there, at once. */
   readonly onResult: (server: Server, result: Result) => void
+}
+
+/** How a server has shown that it wants to be asked, over all exchanges with it. */
+export class Acquaintance {
+  /** It accepted a name: it knows this site. */
+  isAccepted = false
+  /** A session beside others failed: from then on there is one at a time. */
+  isCareful = false
 }
 
 /** What is known of one server at the end. */
@@ -65,10 +73,8 @@ class Exchange {
   #begun = 0
   /** Round trips before the first ETRN, as the newest session has shown */
   #trips = 0
-  #accepted: boolean
-  /** A further session failed: from then on there is one at a time... */
-  #isCareful = false
-  /** ...and the one that begins after so many is the last that may fail, until it has an answer. */
+  readonly #acquaintance: Acquaintance
+  /** Where one beside others failed, the one that begins after so many is the last that may fail, until it has an answer. */
   #failedAfter = Infinity
   /** What a callback threw, or a bug of ours */
   readonly #thrown: unknown[] = []
@@ -78,7 +84,7 @@ class Exchange {
     this.#server = this.#reached = server
     this.names = new Ledger(names)
     this.#o = o
-    this.#accepted = o.wasAccepted === true
+    this.#acquaintance = o.acquaintance ?? new Acquaintance()
   }
 
   /** Session after session, and beside each other, until nothing waits or nothing can be had. Throws what a callback throws. */
@@ -92,7 +98,7 @@ class Exchange {
 
   /** A server must not be asked for 5,000 names that it doesn't serve. */
   get #mayFollow(): boolean {
-    return this.#accepted || this.#o.keepGoing
+    return this.#acquaintance.isAccepted || this.#o.keepGoing
   }
 
   /** Whether a session more is of use, beside those under way and so many that wait for their turn. */
@@ -100,7 +106,8 @@ class Exchange {
     const another = { delay: this.#trips, left: NAMES_A_SESSION }
     const sessions = [...this.#sessions, ...Array<Pace>(queued).fill(another)]
     if (this.names.left === 0 || sessions.length === 0) return this.names.left > 0
-    if (sessions.length >= (this.#accepted && !this.#isCareful ? SESSIONS_A_SERVER : 1)) return false
+    const { isAccepted, isCareful } = this.#acquaintance
+    if (sessions.length >= (isAccepted && !isCareful ? SESSIONS_A_SERVER : 1)) return false
     // One that is still on its way may never arrive.
     const isSomeOpen = queued > 0 || [...this.#sessions].some(({ opened, left }) => opened !== undefined && left > 0)
     return !isSomeOpen || isSooner(this.names.left, sessions, another)
@@ -195,7 +202,7 @@ class Exchange {
     session.name = undefined
     const result = { ...resultOf(name, reply), text: secrets.hide(reply.text) }
     this.names.answer(name, result)
-    this.#accepted ||= EXIT_OF[result.outcome] === EXIT.OK
+    this.#acquaintance.isAccepted ||= EXIT_OF[result.outcome] === EXIT.OK
     if (result.outcome === 'failed' || (reply.code >= 500 && !this.#o.keepGoing)) this.names.end(null, 'skipped')
     this.#tell(() => this.#o.onResult(this.#server, result))
   }
@@ -228,7 +235,7 @@ class Exchange {
     if (!isFurther && !isLost) return this.#ended(session, error)
     this.names.lose(name, error, true)
     if (isLost) return
-    this.#isCareful = true
+    this.#acquaintance.isCareful = true
     if (number > this.#failedAfter) this.names.end(temporary(error), 'deferred')
     else this.#failedAfter = Math.min(this.#failedAfter, this.#begun)
   }

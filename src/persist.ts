@@ -1,5 +1,5 @@
 import { reasonOf } from './deadline.js'
-import { type AskOptions, ask, type ServerReport } from './exchange.js'
+import { Acquaintance, type AskOptions, ask, type ServerReport } from './exchange.js'
 import type { NodeName } from './names.js'
 import { EXIT, EXIT_OF, type Result, said, SessionError } from './outcome.js'
 import { NAMES_A_SESSION } from './pace.js'
@@ -29,6 +29,7 @@ export type PersistOptions = Omit<AskOptions, 'trace'> & {
  */
 export async function persist(server: Server, names: readonly NodeName[], o: PersistOptions): Promise<ServerReport> {
   const answers = new Answers(o)
+  const acquaintance = new Acquaintance()
   const backOff = new BackOff()
   const told = new Set<string>()
   const tell = (result: Result): void => {
@@ -47,7 +48,7 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
       return work()
     })
   for (;;) {
-    const round = await ask(server, left, { ...o, turn, onResult, wasAccepted: answers.isAccepted })
+    const round = await ask(server, left, { ...o, turn, onResult, acquaintance })
     attempts += round.attempts
     answers.take(round)
     const isEnded = isFinal(round, answers.isRetrying)
@@ -70,8 +71,6 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
 /** The last answer for each name, and what all rounds so far leave to do. */
 class Answers {
   isBlind = false
-  /** A name was accepted once: the server knows this site. */
-  isAccepted = false
   readonly #o: PersistOptions
   readonly #last = new Map<string, Result>()
   /** Names that failed and can still succeed, and those that are accepted but not empty yet */
@@ -130,7 +129,6 @@ class Answers {
       this.isBlind ||= this.#o.patience.waitMs > 0 && outcome === 'started' && isLast
       if (outcome === 'started') this.#started.add(name)
       else if (isAccepted(outcome)) this.#counted.add(name)
-      this.isAccepted ||= isAccepted(outcome)
       const before = this.#last.get(name)
       // An answer stays where a later round gave none: what was accepted, and what was said of it before it was passed over.
       const isKept = before !== undefined && before.code !== null && code === null

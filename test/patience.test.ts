@@ -7,6 +7,7 @@ import type { Result } from '../src/outcome.js'
 import { type Request, run, type Run } from '../src/run.js'
 import { serverOf } from '../src/servers.js'
 import { etrn, etrnJson } from './command.js'
+import { crowd, list } from './crowd.js'
 import { BYE, close, type Conversation, HELLO, scripted } from './server.js'
 
 const HELO = ['--helo', 'gw.site.example', '--timeout', '5s']
@@ -45,9 +46,9 @@ async function leaping(
   t: TestContext,
   port: number,
   words: readonly string[],
-  more: Partial<Request['patience']> & { readonly keepGoing?: boolean } = {},
+  more: Partial<Request['patience']> & { readonly keepGoing?: boolean; readonly jobs?: number } = {},
 ): Promise<Run & { readonly told: Result[]; readonly pauses: number[] }> {
-  const { keepGoing = false, ...patience } = more
+  const { keepGoing = false, jobs = 1, ...patience } = more
   const tls = { level: 'may', fingerprint: undefined, name: undefined, ca: undefined } as const
   const server = {
     ...serverOf(`127.0.0.1:${port}`),
@@ -68,7 +69,7 @@ async function leaping(
   mock.timers.enable({ apis: ['setTimeout'] })
   t.after(() => mock.timers.reset())
   const done = await run([request], {
-    jobs: 1,
+    jobs,
     waitLocalMs: 0,
     signal: new AbortController().signal,
     trace: (_, event) => {
@@ -176,6 +177,26 @@ suite('--retry-for, with many names', { concurrency: false }, () => {
       const done = await leaping(t, server.port, names, patience)
       assert.deepEqual([done.exitStatus, done.pauses, done.servers[0]?.error], [77, [], null])
     })
+  test('a server that lets one session in at a time refuses others once, not in every round', async (t) => {
+    const asked = new Map<string, number>()
+    const refused: number[] = []
+    const { server, port } = await crowd(t, {
+      greeting: (session) => {
+        if (server.open === 1) return '220 mx.example'
+        refused.push(session)
+        return '421 one at a time'
+      },
+      etrn: async (name) => {
+        if (name === 'n2.example' && !asked.has(name)) await server.until(/^QUIT/, 3)
+        const count = 1 + (asked.get(name) ?? 0)
+        asked.set(name, count)
+        return count < 4 ? '252 OK' : '251 nothing'
+      },
+    })
+    const done = await leaping(t, port, list(20), { waitMs: 3_600_000, jobs: 8 })
+    assert.deepEqual([done.exitStatus, done.pauses.length], [0, 3])
+    assert.deepEqual(refused, [2, 3, 4])
+  })
   test('where none was accepted, those that were not reached come first the next time', async (t) => {
     const server = await scripted(
       t,
