@@ -118,10 +118,11 @@ class Answers {
   }
 
   take(round: ServerReport): void {
+    const isPassing = this.#isPassing(round)
     for (const result of round.names) {
       const { name, outcome, code } = result
       const isLast = this.isLast(result)
-      if (this.#canSucceed(result, round)) this.#failed.add(name)
+      if (outcome === 'skipped' ? isPassing : this.#canSucceed(result, round)) this.#failed.add(name)
       else this.#failed.delete(name)
       if (isAccepted(outcome) && !isLast) this.#waiting.add(name)
       // A later round that gave no answer, or a temporary one, empties nothing.
@@ -136,14 +137,17 @@ class Answers {
     }
   }
 
-  #canSucceed(result: Result, { error, names }: ServerReport): boolean {
+  #canSucceed(result: Result, { error }: ServerReport): boolean {
     const { outcome, code } = result
     if (outcome === 'deferred') return !this.isLast(result)
     // In a hook the resolver may come later, and until then say what it likes.
-    if (outcome === 'failed' && code === null) return error?.stage === 'dns' && this.isRetrying
-    // What was skipped behind refusals alone would only be refused, too.
-    const mayPass = error?.exitStatus === EXIT.TEMPFAIL || names.some((r) => r.outcome === 'deferred')
-    return outcome === 'skipped' && mayPass && !names.some((r) => (r.code ?? 0) >= 500 && !this.#o.keepGoing)
+    return outcome === 'failed' && code === null && error?.stage === 'dns' && this.isRetrying
+  }
+
+  /** Whether what a round skipped may be asked for: behind refusals alone it would only be refused, too. */
+  #isPassing({ error, names }: ServerReport): boolean {
+    const isTemporary = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
+    return isTemporary && !names.some(({ code }) => (code ?? 0) >= 500 && !this.#o.keepGoing)
   }
 }
 
