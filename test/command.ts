@@ -28,6 +28,40 @@ export type CommandOptions = {
 
 export type Running = { readonly pid: number; readonly kill: (signal: NodeJS.Signals) => boolean }
 
+/** What takes a second or more ends when it is told to: at once, or as soon as it begins. All else takes its time. */
+const CLOCK = `
+  const late = new Map()
+  const { setTimeout: later, clearTimeout: forget } = globalThis
+  const now = performance.now.bind(performance)
+  let skipped = 0
+  let isNext = false
+  const leap = () => {
+    isNext = late.size === 0
+    for (const [timer, { work, due }] of [...late]) {
+      if (!late.has(timer)) continue
+      clearTimeout(timer)
+      skipped = Math.max(skipped, due - now() + 1)
+      work()
+    }
+  }
+  performance.now = () => now() + skipped
+  globalThis.setTimeout = (work, ms, ...rest) => {
+    if (!(ms >= 1000)) return later(work, ms, ...rest)
+    const timer = later(() => undefined, 2 ** 31 - 1)
+    late.set(timer, { work, due: performance.now() + ms })
+    if (isNext) setImmediate(leap)
+    return timer
+  }
+  globalThis.clearTimeout = (timer) => {
+    late.delete(timer)
+    forget(timer)
+  }
+  process.on('SIGUSR2', leap)`
+
+/** For `env`: a clock that leaps over what is waited for, and only when the test says so. */
+export const LEAPING = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(CLOCK)}` }
+export const leap = (child: Running): void => void child.kill('SIGUSR2')
+
 /** Runs bin/etrn as a user does, in an environment with nothing but PATH. */
 export async function etrn(args: readonly string[], o: CommandOptions = {}): Promise<Finished> {
   const [program = BIN, ...rest] = [...(o.through ?? []), BIN, ...args]

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { Outcome } from '../src/outcome.js'
-import { type Document, etrn, etrnJson } from './command.js'
+import { type Document, etrn, etrnJson, leap, LEAPING } from './command.js'
 import { BYE, close, type Conversation, HELLO, reset, scripted, silence, type Step } from './server.js'
 
 type Case = {
@@ -9,6 +9,8 @@ type Case = {
   readonly conversations: readonly Conversation[]
   readonly names?: readonly string[]
   readonly options?: readonly string[]
+  /** Where it has said this (-v), the time for a reply is over. */
+  readonly overdue?: string
   readonly status: number
   readonly outcomes: readonly Outcome[]
   readonly codes?: readonly (number | null)[]
@@ -24,9 +26,11 @@ function exchange(c: Case): void {
       '--helo',
       'gw.site.example',
       ...(c.options ?? []),
+      ...(c.overdue === undefined ? [] : ['-v']),
       ...(c.names ?? ['site.example']),
     ]
-    const { document, status } = await etrnJson(args)
+    const o = c.overdue === undefined ? {} : { env: LEAPING, once: { said: c.overdue, act: leap } }
+    const { document, status } = await etrnJson(args, o)
     await server.verify()
     const [report] = document.servers
     assert.ok(report)
@@ -230,7 +234,7 @@ suite('the beginning fails', { concurrency: true }, () => {
   exchange({
     title: 'no greeting',
     conversations: [[silence]],
-    options: ['--timeout', '1s'],
+    overdue: 'connected to',
     outcomes: ['deferred'],
     status: 75,
     error: { stage: 'greeting' },
@@ -412,7 +416,7 @@ suite('lost sessions', { concurrency: true }, () => {
     title: 'silence is not asked again, and gets no QUIT',
     conversations: [first(silence)],
     names,
-    options: ['--timeout', '1s'],
+    overdue: 'C: ETRN n2.example',
     outcomes: ['started', 'deferred', 'deferred'],
     status: 75,
     error: { stage: 'etrn', code: null, exitStatus: 75 },
@@ -455,7 +459,7 @@ suite('not the protocol', { concurrency: true }, () => {
         title: `${title} before its turn, then ${end === close ? 'the end' : 'silence'}`,
         conversations: [[...HELLO, 'C: ETRN n1.example', Buffer.from(`250 OK\r\n${piece}`), end]],
         names,
-        options: ['--timeout', '1s'],
+        ...(end === silence ? { overdue: 'S: 250 OK' } : {}),
         outcomes: ['started', 'failed', 'skipped'],
         status: 76,
         error: { stage: 'etrn', code: null },
@@ -504,7 +508,7 @@ suite('not the protocol', { concurrency: true }, () => {
       title: `QUIT ${title} changes nothing`,
       conversations: [[...HELLO, ...asked(['n1.example']), 'C: QUIT', ...steps]],
       names: ['n1.example'],
-      options: ['--timeout', '1s'],
+      ...(steps[0] === silence ? { overdue: 'C: QUIT' } : {}),
       outcomes: ['started'],
       status: 0,
     })
