@@ -529,7 +529,7 @@ test('a count with separators is not guessed at', async (t) => {
   assert.equal(document.servers[0]?.names[0]?.pending, null)
 })
 
-test('200,000 names', { timeout: 60_000 }, async () => {
+test('200,000 names', async () => {
   const names = Array.from({ length: 200_000 }, (_, i) => `n${i}.example`).join('\n')
   const { document, status } = await etrnJson(['127.0.0.1:9', '--names-from', '-'], { input: names })
   assert.deepEqual([status, document.servers[0]?.names.length], [75, 200_000])
