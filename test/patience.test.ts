@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Socket } from 'node:net'
 import { mock, suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { nodeName } from '../src/names.js'
@@ -6,11 +7,11 @@ import { pauseMsAfter } from '../src/pause.js'
 import type { Result } from '../src/outcome.js'
 import { type Request, run, type Run } from '../src/run.js'
 import { serverOf } from '../src/servers.js'
-import { etrn, etrnJson } from './command.js'
+import { type CommandOptions, etrn, etrnJson, leap, LEAPING, type Running } from './command.js'
 import { crowd, list } from './crowd.js'
-import { BYE, close, type Conversation, HELLO, scripted } from './server.js'
+import { BYE, close, type Conversation, HELLO, scripted, silence } from './server.js'
 
-const HELO = ['--helo', 'gw.site.example', '--timeout', '5s']
+const HELO = ['--helo', 'gw.site.example']
 const asked = (...pairs: string[]): Conversation => [...HELLO, ...pairs.map((line) => line as 'S:'), ...BYE]
 const ask = (name: string, reply: string): string[] => [`C: ETRN ${name}`, `S: ${reply}`]
 const GONE: Conversation = [close]
@@ -344,6 +345,16 @@ suite('--wait, with a clock that leaps', { concurrency: false }, () => {
   })
 })
 
+/** A command that waits as long as a test wants it to, and the step that ends it: when the connection has ended. */
+function leapingOver(): { readonly o: CommandOptions; readonly over: (socket: Socket) => Promise<void> } {
+  let running: Running | undefined
+  const over = async (socket: Socket): Promise<void> => {
+    await silence(socket)
+    if (running !== undefined) leap(running)
+  }
+  return { o: { env: LEAPING, during: (child) => (running = child) }, over }
+}
+
 suite('the command', { concurrency: true }, () => {
   test('tries again in a second or two where nobody answers', async (t) => {
     const server = await scripted(t, GONE, asked(...ask('a.example', '250 OK')))
@@ -357,8 +368,9 @@ suite('the command', { concurrency: true }, () => {
     assert.deepEqual([run.status, run.document.servers[0]?.attempts], [75, 1])
   })
   test('says what failed once, at the end', async (t) => {
-    const server = await scripted(t, GONE, GONE)
-    const run = await etrn([...HELO, '--retry-for', '3s', `127.0.0.1:${server.port}`, 'a.example'])
+    const { o, over } = leapingOver()
+    const server = await scripted(t, [close, over], GONE)
+    const run = await etrn([...HELO, '--retry-for', '3s', `127.0.0.1:${server.port}`, 'a.example'], o)
     assert.equal(run.status, 75)
     assert.match(
       run.stderr,
@@ -378,10 +390,10 @@ suite('the command', { concurrency: true }, () => {
     assert.match(run.stderr, /Z a\.example: 3 messages left; again at .*\n[^]*Z a\.example: 1 message left; again at /)
   })
   test('ends the wait when its time is over: 75, with what is left', async (t) => {
+    const { o, over } = leapingOver()
     const answer = asked(...ask('a.example', '253 3 pending messages'))
-    const server = await scripted(t, answer, answer)
-    const args = ['--wait', '1s', `127.0.0.1:${server.port}`, 'a.example']
-    const run = await etrnJson([...HELO, ...args])
+    const server = await scripted(t, [...answer, over], answer)
+    const run = await etrnJson([...HELO, '--wait', '1m', `127.0.0.1:${server.port}`, 'a.example'], o)
     const [report] = run.document.servers
     assert.deepEqual([run.status, report?.attempts, report?.names[0]?.pending], [75, 2, 3])
     assert.deepEqual(report?.error, {
@@ -392,16 +404,19 @@ suite('the command', { concurrency: true }, () => {
     })
   })
   test('says so too where the server was never ready', async (t) => {
+    const { o, over } = leapingOver()
     const answer = asked(...ask('a.example', '458 busy'))
-    const server = await scripted(t, answer, answer)
-    const run = await etrn([...HELO, '--wait', '1s', '--interval', '1m', `127.0.0.1:${server.port}`, 'a.example'])
+    const server = await scripted(t, [...answer, over], answer)
+    const args = ['--wait', '1m', '--interval', '2m', `127.0.0.1:${server.port}`, 'a.example']
+    const run = await etrn([...HELO, ...args], o)
     assert.equal(run.status, 75)
     assert.match(run.stderr, /the time that --wait gives is over$/m)
   })
   test('says that a server cannot tell', async (t) => {
+    const { o, over } = leapingOver()
     const answer = asked(...ask('a.example', '250 OK'))
-    const server = await scripted(t, answer, answer)
-    const run = await etrn([...HELO, '--wait', '9s', '--interval', '1s', `127.0.0.1:${server.port}`, 'a.example'])
+    const server = await scripted(t, [...answer, over], answer)
+    const run = await etrn([...HELO, '--wait', '9s', '--interval', '1s', `127.0.0.1:${server.port}`, 'a.example'], o)
     assert.deepEqual(run, {
       status: 2,
       signal: null,
@@ -418,17 +433,19 @@ suite('the command', { concurrency: true }, () => {
     assert.match(run.stderr, /greeting: 421 later; no answer for a\.example$/m)
   })
   test('--max-time ends a wait: 75', async (t) => {
-    const server = await scripted(t, asked(...ask('a.example', '253 3 pending messages')))
-    const run = await etrn([...HELO, '--wait', '5m', '--max-time', '1s', `127.0.0.1:${server.port}`, 'a.example'])
+    const { o, over } = leapingOver()
+    const server = await scripted(t, [...asked(...ask('a.example', '253 3 pending messages')), over])
+    const run = await etrn([...HELO, '--wait', '5m', '--max-time', '1s', `127.0.0.1:${server.port}`, 'a.example'], o)
     assert.equal(run.status, 75)
     assert.equal(run.stdout, 'a.example: 3 messages are on their way (253 3 pending messages)\n')
     assert.match(run.stderr, /the time that --max-time gives is over/)
   })
   test('pauses hold up nobody else', async (t) => {
+    const { o, over } = leapingOver()
     const busy = await scripted(t, ['S: 421 later', ...BYE])
-    const good = await scripted(t, asked(...ask('a.example', '250 OK')))
+    const good = await scripted(t, [...asked(...ask('a.example', '250 OK')), over])
     const servers = `127.0.0.1:${busy.port},127.0.0.1:${good.port}`
-    const run = await etrn([...HELO, '--jobs', '1', '--retry-for', '5m', '--max-time', '2s', servers, 'a.example'])
+    const run = await etrn([...HELO, '--jobs', '1', '--retry-for', '5m', '--max-time', '2s', servers, 'a.example'], o)
     assert.match(run.stdout, new RegExp(`^127\\.0\\.0\\.1:${good.port}: a\\.example: asked`))
     assert.equal(run.status, 75)
   })
