@@ -23,7 +23,7 @@ async function against(
   ...options: string[]
 ): Promise<{ status: number | null; output: string }> {
   const server = await loose(t, conversation)
-  const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--timeout', '2s', ...options, 'site.example']
+  const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...options, 'site.example']
   const { status, stdout, stderr } = await etrn(args)
   assert.doesNotMatch(stdout + stderr, RAW)
   assert.doesNotMatch(stdout + stderr, /^ +at /m)
@@ -161,12 +161,13 @@ suite('slow', { concurrency: true }, () => {
     }
   }
   const long = 'x'.repeat(100)
-  test('a greeting by drips', async (t) => assert.equal((await against(t, [drip(`220 ${long}`)])).status, 75))
+  const LIMIT = ['--timeout', '2s']
+  test('a greeting by drips', async (t) => assert.equal((await against(t, [drip(`220 ${long}`)], ...LIMIT)).status, 75))
   test('a reply by drips', async (t) =>
-    assert.equal((await against(t, [...HELLO, 'C: ETRN site.example', drip(`250-${long}`)])).status, 75))
+    assert.equal((await against(t, [...HELLO, 'C: ETRN site.example', drip(`250-${long}`)], ...LIMIT)).status, 75))
   test('lines by drips', async (t) => {
     const conversation = ['S: 220 mx', 'C: EHLO gw.site.example', drip('250-a\r\n'.repeat(20))] as const
-    assert.equal((await against(t, conversation)).status, 75)
+    assert.equal((await against(t, conversation, ...LIMIT)).status, 75)
   })
   test('QUIT by drips changes nothing', async (t) => {
     const conversation: Conversation = [...HELLO, 'C: ETRN site.example', 'S: 250 OK', 'C: QUIT', drip(`221 ${long}`)]
@@ -200,14 +201,7 @@ suite('something else listens there', { concurrency: true }, () => {
         Buffer.from(said, 'latin1'),
         ...(title === 'FTP' ? (['C: EHLO gw.site.example', 'S: 500 EHLO?', ...BYE] as const) : [silenceAfterQuit]),
       ])
-      const run = await etrn([
-        `127.0.0.1:${server.port}`,
-        '--helo',
-        'gw.site.example',
-        '--timeout',
-        '2s',
-        'site.example',
-      ])
+      const run = await etrn([`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example'])
       assert.equal(run.status, status)
       assert.doesNotMatch(run.stderr, RAW)
     })
