@@ -28,8 +28,9 @@ export type CommandOptions = {
 
 export type Running = { readonly pid: number; readonly kill: (signal: NodeJS.Signals) => boolean }
 
-/** What is to take a second or more ends when it is told to, at once or as soon as it begins; all else takes no time. */
+/** What is to take a quarter of a second or more ends when it is told to, at once or as soon as it begins; all else takes no time. */
 const CLOCK = `
+  import promises from 'node:timers/promises'
   const late = new Map()
   const { setTimeout: later, clearTimeout: forget } = globalThis
   let time = 0
@@ -45,7 +46,7 @@ const CLOCK = `
   }
   performance.now = () => time
   globalThis.setTimeout = (work, ms, ...rest) => {
-    if (!(ms >= 1000)) return later(work, ms, ...rest)
+    if (!(ms >= 250)) return later(work, ms, ...rest)
     const timer = later(() => undefined, 2 ** 31 - 1)
     late.set(timer, { work, due: time + ms })
     if (isNext) setImmediate(leap)
@@ -55,6 +56,14 @@ const CLOCK = `
     late.delete(timer)
     forget(timer)
   }
+  promises.setTimeout = (ms, _, { signal } = {}) =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(resolve, ms)
+      signal?.addEventListener('abort', () => {
+        clearTimeout(timer)
+        reject(signal.reason)
+      })
+    })
   process.on('SIGUSR2', leap)`
 
 /** For `env`: a clock that leaps over what is waited for, and only when the test says so. */

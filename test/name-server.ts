@@ -12,6 +12,8 @@ export type Answer = {
   readonly rcode?: 'SERVFAIL' | 'NXDOMAIN' | 'REFUSED'
   readonly silent?: true
   readonly afterMs?: number
+  /** It comes after this. */
+  readonly after?: Promise<unknown>
 }
 
 const TYPES: Readonly<Record<number, string>> = { 1: 'A', 15: 'MX', 28: 'AAAA' }
@@ -37,7 +39,9 @@ export async function nameServer(
     const owner = cname === undefined ? POINTER : encoded(cname)
     const records = [...alias, ...recordsOf(owner, answer)]
     const message = Buffer.concat([header(query, answer, records.length), question, ...records])
-    setTimeout(() => socket.send(message, peer.port, peer.address), answer.afterMs ?? 0).unref()
+    const send = (): void => socket.send(message, peer.port, peer.address)
+    if (answer.after === undefined) setTimeout(send, answer.afterMs ?? 0).unref()
+    else void answer.after.then(send)
   })
   socket.bind(53, host)
   await once(socket, 'listening')
