@@ -28,10 +28,7 @@ export function link(state: 'up' | 'down'): void {
 }
 
 export function resolver(address: string | undefined): void {
-  writeFileSync(
-    '/etc/resolv.conf',
-    address === undefined ? '' : `nameserver ${address}\noptions timeout:1 attempts:1\n`,
-  )
+  writeFileSync('/etc/resolv.conf', address === undefined ? '' : `nameserver ${address}\n`)
 }
 
 function sh(script: string): void {
