@@ -35,7 +35,7 @@ async function check(
   port: number,
   args: readonly string[] = [],
 ): Promise<Document & { readonly status: number | null }> {
-  const words = ['--check', '--json', '--helo', 'gw.site.example', '--timeout', '2s', ...args]
+  const words = ['--check', '--json', '--helo', 'gw.site.example', ...args]
   const { stdout, stderr, status } = await etrn([...words, `127.0.0.1:${port}`, 'site.example'])
   assert.notEqual(stdout, '', stderr)
   const document = JSON.parse(stdout) as Document
