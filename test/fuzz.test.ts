@@ -81,11 +81,20 @@ async function findings(script: Script, lines: readonly string[], connections = 
   const scene = { ...sceneOf(script, 3000, () => undefined), beganMs: Infinity }
   const { port, server, works } = await serve(scene)
   const sockets = Array.from({ length: connections }, () => connect({ host: '127.0.0.1', port }).resume())
+  // Loopback may take its time, too: a line has been heard when the server has read it.
+  const heard = async (octets: number): Promise<void> => {
+    const isHeard = (): boolean =>
+      scene.talks.length === connections && scene.talks.every(({ bare }) => bare.bytesRead === octets)
+    do await turns()
+    while (!isHeard())
+    await turns()
+  }
   await Promise.all(sockets.map(async (socket) => once(socket, 'connect')))
-  await turns()
+  let octets = 0
+  await heard(octets)
   for (const line of lines) {
     for (const socket of sockets) socket.write(line)
-    await turns()
+    await heard((octets += line.length))
   }
   for (const socket of sockets) socket.end()
   server.close()
