@@ -1,5 +1,5 @@
 import { Chalk, type ChalkInstance } from 'chalk'
-import { hintFor, type Trouble } from './hints.js'
+import { anyHint, hintFor, type Trouble } from './hints.js'
 import { EXIT, EXIT_OF, type Outcome, type Result, said, type SessionError, STAGES } from './outcome.js'
 import { printable } from './printable.js'
 import type { ServerReport } from './exchange.js'
@@ -82,7 +82,7 @@ export class TextReporter implements Reporter {
     const words = painted(colour, EXIT_OF[outcome])(inWords(result))
     const quotation = code === null ? text : said({ code, enhancedCode: result.enhancedCode, text: text ?? '' })
     line(`${this.#front(server)}${name}: ${words}${quotation === null ? '' : ` (${quotation})`}`)
-    if (server !== null) this.#hint(server, { stage: 'etrn', code, text: text ?? '', name })
+    if (server !== null) this.#hint(server, { stage: 'etrn', code, text: text ?? '', name }, EXIT_OF[outcome])
   }
 
   report({ server, error, isBlind, names }: ServerReport): void {
@@ -116,12 +116,12 @@ export class TextReporter implements Reporter {
     // Nothing went wrong that could be mended.
     if (error.kind === 'over' || error.kind === 'interrupted') return
     if (error.advice !== undefined) this.#advise(error.advice)
-    else this.#hint(server, { stage, code: reply?.code ?? null, text: message, name: '' })
+    else this.#hint(server, { stage, code: reply?.code ?? null, text: message, name: '' }, exitStatus)
   }
 
   /** Below what it is about, and once a run. */
-  #hint(server: Server, trouble: Omit<Trouble, 'greeting'>): void {
-    const hint = hintFor({ ...trouble, greeting: this.#greetings.get(server) ?? '' })
+  #hint(server: Server, trouble: Omit<Trouble, 'greeting'>, exitStatus: number): void {
+    const hint = hintFor({ ...trouble, greeting: this.#greetings.get(server) ?? '' }) ?? anyHint(exitStatus)
     if (hint === undefined || this.#hints.has(hint)) return
     this.#hints.add(hint)
     this.#advise(hint)

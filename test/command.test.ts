@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { promisify } from 'node:util'
 import { BIN, etrn, etrnJson } from './command.js'
-import { BYE, type Conversation, HELLO, loose, scripted, silence, type Step } from './server.js'
+import { BYE, close, type Conversation, HELLO, loose, scripted, silence, type Step } from './server.js'
 
 const asked = (name: string, reply: string): Step[] => [`C: ETRN ${name}`, `S: ${reply}`]
 const session = (...steps: Step[]): Conversation => [...HELLO, ...steps, ...BYE]
@@ -41,7 +41,12 @@ f.example: not now (450 4.3.2 try again)
 g.example: refused (459 <g.example>: service unavailable)
 `,
     )
-    assert.equal(run.stderr, '  Postfix: ask the provider to put the domain into relay_domains or fast_flush_domains\n')
+    assert.equal(
+      run.stderr,
+      `  it may pass by itself: --retry-for keeps trying, for as long as you say
+  Postfix: ask the provider to put the domain into relay_domains or fast_flush_domains
+`,
+    )
     assert.equal(run.status, 75)
   })
 
@@ -180,6 +185,24 @@ suite('hints', { concurrency: true }, () => {
     /no ETRN/,
   )
 
+  for (const [title, conversation, hint] of [
+    ['a greeting that may pass', ['S: 421 later', ...BYE], /--retry-for/],
+    ['one that will not', ['S: 521 never', ...BYE], /-v/],
+    ['one that is none', ['S: 354 go on', ...BYE], /-v/],
+    ['the end in its place', [close], /--retry-for/],
+    ['EHLO that may pass', [...HELLO.slice(0, 2), 'S: 451 later', ...BYE], /--retry-for/],
+    ['a name that may pass', session(...asked('site.example', '450 later')), /--retry-for/],
+    ['a form of a name', session(...asked('site.example', '501 what?')), /-v/],
+    ['a code that nobody knows', session(...asked('site.example', '551 no')), /-v/],
+    ['nonsense', session(...asked('site.example', 'what?')), /-v/],
+    ['the end in place of a reply', [...HELLO, 'C: ETRN site.example', close], /--retry-for/],
+  ] as const)
+    test(`there is always something to try: ${title}`, async (t) => {
+      const server = await scripted(t, conversation)
+      const { stderr } = await etrn([`127.0.0.1:${server.port}`, ...HELO, 'site.example'])
+      assert.match(stderr, /^(?:\S[^\n]*\n)? {2}\S[^\n]*\n$/)
+      assert.match(stderr.split('\n').at(-2) ?? '', hint)
+    })
   test('the same one is given once', async (t) => {
     const server = await scripted(t, session(...asked('a.example', '459 no'), ...asked('b.example', '459 no')))
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, 'a.example', 'b.example'])
