@@ -167,7 +167,7 @@ function isReadable(file: string): boolean {
 }
 
 async function configuration(files: readonly string[], stop: AbortSignal): Promise<Config> {
-  if (files.length === 0) return { top: {}, profiles: new Map(), written: new Map() }
+  if (files.length === 0) return { source: '', top: {}, profiles: new Map(), written: new Map() }
   const { configOf } = await import('./config.js')
   return configOf(files, { uid: process.getuid?.(), gid: process.getgid?.(), signal: stop })
 }

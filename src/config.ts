@@ -13,6 +13,8 @@ import { text } from './values.js'
 
 /** What the configuration files say: at their top, and profile by profile. */
 export type Config = {
+  /** The files, for messages */
+  readonly source: string
   readonly top: Layer
   readonly profiles: ReadonlyMap<string, Profile>
   /** Files that it names, by their absolute paths, as they are written */
@@ -42,6 +44,7 @@ export async function configOf(files: readonly string[], reader: Reader): Promis
   const read: Config[] = []
   for (const file of files) read.push(await configIn(file, (await contents(file, reader)).replace(/^\ufeff/, '')))
   return {
+    source: files.join(', '),
     top: merged(...read.map(({ top }) => top).reverse()),
     profiles: new Map(read.flatMap(({ profiles }) => [...profiles])),
     written: new Map(read.flatMap(({ written }) => [...written])),
@@ -80,7 +83,7 @@ async function configIn(file: string, toml: string): Promise<Config> {
     const said = await layerIn(own, at, 'profile')
     profiles.set(name, { server: text(server), said, source: `${file}: profile ${name}` })
   }
-  return { top: await layerIn(top, place(), 'run'), profiles, written }
+  return { source: file, top: await layerIn(top, place(), 'run'), profiles, written }
 }
 
 function document(file: string, toml: string): Table {

@@ -1,6 +1,6 @@
 import type { CommandLine } from './command-line.js'
 import type { Config, Profile } from './config.js'
-import { type Options, ROWS, settled } from './options.js'
+import { type Layer, type Options, ROWS, settled } from './options.js'
 import { EXIT, UsageError } from './outcome.js'
 import { serverOf, type Target } from './servers.js'
 
@@ -42,12 +42,18 @@ function namesNothing({ names, subdomains, queue, 'names-from': files }: Options
 /** Of a list in a message */
 const PROFILES_SHOWN = 8
 
-function everyPlace({ said, words }: CommandLine, { top, profiles }: Config): Place[] {
+/** What the command line says, with its names. */
+function typedIn({ said, words }: CommandLine): Layer {
+  const names = said.mx === undefined ? words.slice(1) : words
+  return names.length === 0 ? said : { ...said, names }
+}
+
+function everyPlace(line: CommandLine, { top, profiles }: Config): Place[] {
+  const { said, words } = line
   const { all, mx } = said
   if (all && mx !== undefined) throw new UsageError('--all and --mx exclude each other: type one of them')
   const servers = mx === undefined ? words[0] : undefined
-  const names = mx === undefined ? words.slice(1) : words
-  const typed = names.length === 0 ? said : { ...said, names }
+  const typed = typedIn(line)
   const place = (word: string): Place => {
     const profile = profiles.get(word)
     const options = settled(typed, profile?.said ?? {}, top)
@@ -94,13 +100,31 @@ export function checkLogin({ said }: CommandLine, places: readonly Place[], envi
   }
 }
 
-/** Puts the profile in front of what is wrong with it; `isTyped`: it may as well be the command line that is wrong. */
-export async function blaming<T>(profile: Profile | undefined, isTyped: boolean, work: () => Promise<T>): Promise<T> {
+/** Whether a source says something of these things. */
+type Says = (layer: Layer) => boolean
+
+export const saysNames: Says = (layer) =>
+  'names' in layer || [...ROWS].some(([name, { unit }]) => unit === 'names' && name in layer)
+
+/** How a server is asked */
+export const saysOptions: Says = (layer) =>
+  [...ROWS].some(
+    ([name, { where, unit }]) => name in layer && unit !== 'names' && (where === undefined || where === 'profile'),
+  )
+
+/** Puts in front of what is wrong with a place where it is said; nothing where it may as well be the command line. */
+export async function blaming<T>(
+  { profile, target }: Place,
+  { line, config, says }: { readonly line: CommandLine; readonly config: Config; readonly says: Says },
+  work: () => Promise<T>,
+): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    const isUsage = error instanceof UsageError && error.exitStatus === EXIT.USAGE
-    if (profile === undefined || !(error instanceof UsageError) || (isUsage && isTyped)) throw error
-    throw new UsageError(`${profile.source}: ${error.message}`, isUsage ? EXIT.CONFIG : error.exitStatus, error)
+    const isTyped = says(typedIn(line)) || (profile === undefined && target.user !== undefined)
+    const source = profile?.source ?? (says(config.top) ? config.source : undefined)
+    if (!(error instanceof UsageError) || isTyped || source === undefined) throw error
+    const exitStatus = error.exitStatus === EXIT.USAGE ? EXIT.CONFIG : error.exitStatus
+    throw new UsageError(`${source}: ${error.message}`, exitStatus, error)
   }
 }

@@ -5,9 +5,9 @@ import { DEFAULT_TIMEOUT_MS } from './deadline.js'
 import { ownName } from './dns.js'
 import { readText, streamText } from './files.js'
 import { type Entry, namesOf, type NodeName, nodeName, withoutDuplicates } from './names.js'
-import { type Layer, type Options, ROWS } from './options.js'
+import type { Options } from './options.js'
 import { UsageError } from './outcome.js'
-import { blaming, checkLogin, lacksPassword, type Place, placesOf } from './places.js'
+import { blaming, checkLogin, lacksPassword, type Place, placesOf, saysNames, saysOptions } from './places.js'
 import type { Request } from './run.js'
 import type { PasswordSources } from './trust.js'
 
@@ -27,12 +27,13 @@ export async function requestsOf(line: CommandLine, config: Config, around: Arou
   const { trusted } = await import('./trust.js')
   const own = ownName()
   const requests: Request[] = []
-  for (const { target, isMx, profile, options } of places) {
+  for (const place of places) {
+    const { target, isMx, options } = place
     // One after another: a password may be asked for on the terminal.
-    const entries = await blaming(profile, namesAreTyped(line), async () =>
+    const entries = await blaming(place, { line, config, says: saysNames }, async () =>
       entriesOf(options, isMx ? target.host : undefined),
     )
-    const request = await blaming(profile, optionsAreTyped(line.said), async () => ({
+    const request = await blaming(place, { line, config, says: saysOptions }, async () => ({
       server: await trusted(target, options, around),
       isMx,
       entries,
@@ -57,15 +58,15 @@ export async function placesForHook(
   const places = placesOf(line, config, warn)
   checkLogin(line, places, undefined)
   for (const place of places) {
-    const { options, profile, isMx } = place
-    await blaming(profile, namesAreTyped(line), async () => {
+    const { options, isMx } = place
+    await blaming(place, { line, config, says: saysNames }, async () => {
       const names = await namesIn(options)
       if (options['names-from'].includes('-'))
         throw new UsageError('a hook has no standard input: put the names into a file')
       if (names.length + options['names-from'].length === 0 && !isMx && ownName() === undefined) throw nameless()
     })
     const { checkTrust } = await import('./trust.js')
-    await blaming(profile, optionsAreTyped(line.said), () => {
+    await blaming(place, { line, config, says: saysOptions }, () => {
       settingsOf(options, undefined, isMx)
       checkTrust(place.target, options)
       if (!lacksPassword(place)) return Promise.resolve()
@@ -73,18 +74,6 @@ export async function placesForHook(
     })
   }
   return places
-}
-
-function namesAreTyped({ said, words }: CommandLine): boolean {
-  const isUnit = [...ROWS].some(([name, { unit }]) => unit === 'names' && name in said)
-  return isUnit || words.length > (said.mx === undefined ? 1 : 0)
-}
-
-/** Whoever typed options of a server's may have typed the wrong ones. */
-function optionsAreTyped(said: Layer): boolean {
-  return [...ROWS].some(([name, { where, unit }]) => {
-    return name in said && unit !== 'names' && (where === undefined || where === 'profile')
-  })
 }
 
 /** What holds for every session with one server. */

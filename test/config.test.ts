@@ -221,6 +221,12 @@ suite('what is wrong', { concurrency: true }, () => {
   refused(`[servers.isp]\n${SERVER}names = ["a..b"]`, /config\.toml: profile isp: name "a\.\.b": /, 78, ['isp'])
   refused(`[servers.isp]\n${SERVER}`, /^etrn: name "a\.\.b": /, 64, ['isp', '--queue', 'q', 'a..b'])
   refused(`[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`, /profile isp: -4 and -6 exclude each other/)
+  refused('ipv4 = true\nipv6 = true', /config\.toml: -4 and -6 exclude each other/)
+  refused('ipv4 = true', /^etrn: -4 and -6 exclude each other/, 64, ['-4', '-6', '127.0.0.1', 'a.example'])
+  refused('tls-key = "k.pem"', /config\.toml: --tls-key belongs to --tls-cert/)
+  refused('tls-ca = "/nowhere.pem"', /config\.toml: --tls-ca \/nowhere\.pem: there is no such file/, 66)
+  refused('names = ["a..b"]', /config\.toml: name "a\.\.b": /, 78, ['127.0.0.1'])
+  refused('timeout = "5s"', /^etrn: a login needs a password/, 64, ['smtp://u@127.0.0.1', 'a.example'])
   refused(
     `[servers.isp]\n${SERVER}tls-ca = "/nowhere.pem"`,
     /profile isp: --tls-ca \/nowhere\.pem: there is no such file/,

@@ -36,7 +36,7 @@ function commandIn(kind: HookKind, text: string): string {
 
 /** A line without a configuration. */
 function givenOf(line: CommandLine): Given {
-  const places = placesOf(line, { top: {}, profiles: new Map(), written: new Map() }, () => undefined)
+  const places = placesOf(line, { source: '', top: {}, profiles: new Map(), written: new Map() }, () => undefined)
   return { line, places, files: [], written: new Map(), program: ['/node', '/etrn'] }
 }
 

@@ -7,7 +7,7 @@ import type { Target } from '../src/servers.js'
 /** The servers of a SERVER word, without a configuration. */
 const serversOf = (word: string, port?: number): Target[] => {
   const line = { said: port === undefined ? {} : { port }, words: [word], given: {} }
-  const config = { top: {}, profiles: new Map(), written: new Map() }
+  const config = { source: '', top: {}, profiles: new Map(), written: new Map() }
   return placesOf(line, config, () => undefined).map(({ target }) => target)
 }
 
