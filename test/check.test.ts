@@ -337,7 +337,7 @@ if (isInNamespace(import.meta.url)) {
     const server = await scripted(t, [...HELLO, ...BYE], [...HELLO, ...BYE])
     const args = ['--check', '--helo', 'gw.site.example', '--json', '-v', `127.0.0.1:${server.port}`]
     const names = ['a.example', 'b.example', 'c.example']
-    const timed = await etrn(['--max-time', '1s', ...args, ...names])
+    const timed = await etrn(['--max-time', '4s', ...args, ...names])
     assert.equal((JSON.parse(timed.stdout) as Document).wayBack.length, 2)
     const run = await etrn([...args, ...names], {
       once: { said: 'C: QUIT', act: (child) => void child.kill('SIGTERM') },
