@@ -54,7 +54,7 @@ export async function configOf(files: readonly string[], reader: Reader): Promis
 type Table = Readonly<Record<string, unknown>>
 
 /** Where in a file something stands */
-type Place = {
+type Spot = {
   readonly file: string
   readonly toml: string
   readonly path: readonly string[]
@@ -64,26 +64,26 @@ type Place = {
 async function configIn(file: string, toml: string): Promise<Config> {
   const { servers = {}, ...top } = document(file, toml)
   const written = new Map<string, string>()
-  const place = (...path: string[]): Place => ({ file, toml, path, written })
-  if (!isTable(servers)) throw wrong(place('servers'), 'a table of profiles; write [servers.NAME] and what is theirs')
+  const spot = (...path: string[]): Spot => ({ file, toml, path, written })
+  if (!isTable(servers)) throw wrong(spot('servers'), 'a table of profiles; write [servers.NAME] and what is theirs')
   const profiles = new Map<string, Profile>()
   for (const [name, table] of Object.entries(servers)) {
-    const at = place('servers', name)
+    const at = spot('servers', name)
     if (!isTable(table)) throw wrong(at, `a table; write [servers.${name}] and below it server = "mail.isp.example"`)
     if (!/^[\w-]+$/.test(name)) throw wrong(at, "a profile's name has letters, digits, - and _ only")
     const { server, ...own } = table
     if (server === undefined) throw wrong(at, 'it has no server; write server = "mail.isp.example"')
-    if (typeof server !== 'string') throw wrong(place('servers', name, 'server'), 'a text, as "mail.isp.example"')
+    if (typeof server !== 'string') throw wrong(spot('servers', name, 'server'), 'a text, as "mail.isp.example"')
     try {
       serverOf(text(server))
     } catch (error) {
-      if (error instanceof Error) throw wrong(place('servers', name, 'server'), error.message)
+      if (error instanceof Error) throw wrong(spot('servers', name, 'server'), error.message)
       throw error
     }
     const said = await layerIn(own, at, 'profile')
     profiles.set(name, { server: text(server), said, source: `${file}: profile ${name}` })
   }
-  return { source: file, top: await layerIn(top, place(), 'run'), profiles, written }
+  return { source: file, top: await layerIn(top, spot(), 'run'), profiles, written }
 }
 
 function document(file: string, toml: string): Table {
@@ -105,10 +105,10 @@ function document(file: string, toml: string): Table {
 }
 
 /** What a table says; `where` it is decides which options may stand there. */
-async function layerIn(table: Table, place: Place, where: 'run' | 'profile'): Promise<Layer> {
+async function layerIn(table: Table, spot: Spot, where: 'run' | 'profile'): Promise<Layer> {
   const layer: Record<string, unknown> = {}
   for (const [key, given] of Object.entries(table)) {
-    const at = { ...place, path: [...place.path, key] }
+    const at = { ...spot, path: [...spot.path, key] }
     if (key === 'names') {
       layer[key] = listed(given, at, 'site.example').map((name) => text(name))
       continue
@@ -122,7 +122,7 @@ async function layerIn(table: Table, place: Place, where: 'run' | 'profile'): Pr
     const misplaced = await misplacedBecause(key, row, where)
     if (row === undefined || misplaced !== undefined) throw wrong(at, misplaced ?? '')
     const value = parsed(row, given, at)
-    layer[key] = row.isPath ? pathsFrom(place, value) : value
+    layer[key] = row.isPath ? pathsFrom(spot, value) : value
   }
   // Each value has been made by its row.
   return layer
@@ -149,27 +149,27 @@ async function misplacedBecause(
     : 'a login belongs to one server; write it in its profile, [servers.NAME]'
 }
 
-function parsed(row: Row, given: unknown, place: Place): unknown {
+function parsed(row: Row, given: unknown, spot: Spot): unknown {
   const { kind, example = '' } = row
   try {
     if (kind === 'flag' && typeof given !== 'boolean') throw new Error('true or false')
     if (kind === 'counter' && !(typeof given === 'number' && [0, 1, 2].includes(given))) throw new Error('0, 1 or 2')
     if (kind === 'value' && typeof given !== 'string' && typeof given !== 'number') throw new Error('a text')
-    if (kind === 'list') return row.parse(listed(given, place, example))
+    if (kind === 'list') return row.parse(listed(given, spot, example))
     return row.parse(kind === 'value' ? String(given) : given)
   } catch (error) {
     if (!(error instanceof Error) || error instanceof UsageError) throw error
-    const shown = example === '' ? '' : `; for example ${place.path.at(-1) ?? ''} = ${literal(example)}`
-    throw wrong(place, error.message + shown)
+    const shown = example === '' ? '' : `; for example ${spot.path.at(-1) ?? ''} = ${literal(example)}`
+    throw wrong(spot, error.message + shown)
   }
 }
 
-function listed(given: unknown, place: Place, example: string): string[] {
+function listed(given: unknown, spot: Spot, example: string): string[] {
   if (Array.isArray(given) && given.length > 0 && given.every((word) => typeof word === 'string' && word !== ''))
     return given.map(String)
   throw wrong(
-    place,
-    `a list of texts, and not an empty one; for example ${place.path.at(-1) ?? ''} = [${literal(example)}]`,
+    spot,
+    `a list of texts, and not an empty one; for example ${spot.path.at(-1) ?? ''} = [${literal(example)}]`,
   )
 }
 
@@ -178,15 +178,15 @@ function literal(example: string): string {
 }
 
 /** A file is meant from where the configuration is, whoever reads it. */
-function pathsFrom({ file, written, ...place }: Place, value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((path) => pathsFrom({ file, written, ...place }, path))
+function pathsFrom({ file, written, ...spot }: Spot, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((path) => pathsFrom({ file, written, ...spot }, path))
   if (value === '-') return value
   const path = resolve(dirname(file), String(value))
   written.set(path, String(value))
   return path
 }
 
-function wrong({ file, toml, path }: Place, message: string): UsageError {
+function wrong({ file, toml, path }: Spot, message: string): UsageError {
   const line = lineOf(toml, path)
   const key = path.map(printable).join('.')
   return new UsageError(`${file}${line === undefined ? '' : `:${line}`}: ${key}: ${message}`, EXIT.CONFIG)

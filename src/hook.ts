@@ -56,7 +56,7 @@ const NAME_CHARACTERS = 60
 
 type Word = { readonly text: string; readonly isPath?: true }
 
-type Facts = {
+type Parts = {
   /** Who is asked, as a part of a file's name */
   readonly name: string
   readonly program: readonly string[]
@@ -104,9 +104,9 @@ function forUnit(word: string): string {
   return /^[\w@%+=:,./${}-]+$/.test(escaped) ? escaped : `"${escaped.replace(/["\\]/g, '\\$&')}"`
 }
 
-const HOOKS: Readonly<Record<HookKind, (facts: Facts) => string>> = {
-  pppd: (facts) =>
-    script(facts, {
+const HOOKS: Readonly<Record<HookKind, (parts: Parts) => string>> = {
+  pppd: (parts) =>
+    script(parts, {
       file: '/etc/ppp/ip-up.d/etrn',
       notes: [
         'No dot in its name: run-parts passes such files over.',
@@ -114,15 +114,15 @@ const HOOKS: Readonly<Record<HookKind, (facts: Facts) => string>> = {
       ],
       onlyFor: '1',
     }),
-  ifupdown: (facts) =>
-    script(facts, {
+  ifupdown: (parts) =>
+    script(parts, {
       file: '/etc/network/if-up.d/etrn',
       notes: ['ifup gives IFACE, waits, and comes once for each address family; also for lo, and for --all.'],
       guard: 'case ${IFACE-} in lo | --all) exit 0 ;; *) ;; esac',
       onlyFor: 'IFACE',
     }),
-  networkmanager: (facts) =>
-    script(facts, {
+  networkmanager: (parts) =>
+    script(parts, {
       file: '/etc/NetworkManager/dispatcher.d/50-etrn',
       notes: [
         'NetworkManager gives interface and action, and waits; the file has to be of root, and nobody else may write it.',
@@ -144,7 +144,7 @@ type Habits = {
   readonly onlyFor: string
 }
 
-function script({ name, program, command, places }: Facts, { file, notes, guard, onlyFor }: Habits): string {
+function script({ name, program, command, places }: Parts, { file, notes, guard, onlyFor }: Habits): string {
   const words = [...program, ...command.map(({ text }) => text)].map(forShell)
   const local = theSame(places.map(({ options }) => options.interface)) ?? ''
   const isInterface = local !== '' && !/[.:]/.test(local)
@@ -176,7 +176,7 @@ function theSame<T>([first, ...others]: readonly T[]): T | undefined {
 /** Of a line in a crontab; what is beyond is cut or refused. */
 const CRON_OCTETS = 990
 
-function cron({ name, program, command, places }: Facts): string {
+function cron({ name, program, command, places }: Parts): string {
   const quiet = places.some(({ options }) => options.quiet > 0) ? [] : ['--quiet']
   const words = [...program, ...quiet, ...command.map(({ text }) => text)].map(forShell)
   // An unescaped % is a new line to cron, and a backslash before its escape undoes it: a quote's end and beginning part them.
@@ -196,9 +196,9 @@ function cron({ name, program, command, places }: Facts): string {
 `
 }
 
-function systemd(facts: Facts): string {
-  const { name, program } = facts
-  const { words, loaded, unread } = credentialsOf(facts)
+function systemd(parts: Parts): string {
+  const { name, program } = parts
+  const { words, loaded, unread } = credentialsOf(parts)
   const start = [...program.map(forUnit), ...words].join(' ')
   const isAtHome = program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
   return `#!/bin/sh
@@ -253,7 +253,7 @@ echo "now: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
 type Credentials = { readonly words: string[]; readonly loaded: string[]; readonly unread: string[] }
 
 /** Files that only root may be able to read, as systemd hands them over: those of the line, the configuration, and what lies beside it. */
-function credentialsOf({ command, places, files, written }: Facts): Credentials {
+function credentialsOf({ command, places, files, written }: Parts): Credentials {
   const ids = new Map<string, string>()
   for (const [index, { text, isPath }] of command.entries()) if (isPath) ids.set(text, `file-${index}`)
   const config = files.length === 1 ? resolve(files[0] ?? '') : undefined
