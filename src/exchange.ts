@@ -1,6 +1,6 @@
 import { Ledger } from './ledger.js'
 import type { NodeName } from './names.js'
-import { EXIT, EXIT_OF, isTrust, outcomeWithout, type Result, resultOf, said, SessionError } from './outcome.js'
+import { EXIT, isAccepted, isTrust, outcomeWithout, type Result, resultOf, said, SessionError } from './outcome.js'
 import { isSooner, NAMES_A_SESSION, type Pace, SESSIONS_A_SERVER } from './pace.js'
 import { type Facts, NOTHING, Progress } from './progress.js'
 import type { Reply } from './smtp/reply.js'
@@ -202,7 +202,7 @@ class Exchange {
     session.name = undefined
     const result = { ...resultOf(name, reply), text: secrets.hide(reply.text) }
     this.names.answer(name, result)
-    this.#acquaintance.isAccepted ||= EXIT_OF[result.outcome] === EXIT.OK
+    this.#acquaintance.isAccepted ||= isAccepted(result.outcome)
     if (result.outcome === 'failed' || (reply.code >= 500 && !this.#o.keepGoing)) this.names.end(null, 'skipped')
     this.#tell(() => this.#o.onResult(this.#server, result))
   }

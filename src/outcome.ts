@@ -34,6 +34,11 @@ export const EXIT_OF: Readonly<Record<Outcome, number>> = {
   skipped: EXIT.OK,
 }
 
+/** The server took the name. */
+export function isAccepted(outcome: Outcome): boolean {
+  return EXIT_OF[outcome] === EXIT.OK && outcome !== 'skipped'
+}
+
 type Row = { readonly from: number; readonly to: number; readonly text?: RegExp; readonly outcome: Outcome }
 
 /** The reply to ETRN (RFC 1985, 5.1, and what servers say beyond it): the first row that fits decides. */

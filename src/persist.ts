@@ -1,7 +1,7 @@
 import { reasonOf } from './deadline.js'
 import { Acquaintance, type AskOptions, ask, type ServerReport } from './exchange.js'
 import type { NodeName } from './names.js'
-import { EXIT, EXIT_OF, type Result, said, SessionError } from './outcome.js'
+import { EXIT, isAccepted, type Result, said, SessionError } from './outcome.js'
 import { NAMES_A_SESSION } from './pace.js'
 import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
 import type { Server, TraceEvent } from './smtp/session.js'
@@ -156,10 +156,6 @@ function isFinal({ error, names }: ServerReport, isRetrying: boolean): boolean {
   if (names.some(({ outcome, code }) => outcome === 'failed' && code !== null)) return true
   const mayPass = error === null || error.exitStatus === EXIT.TEMPFAIL || (error.stage === 'dns' && isRetrying)
   return !mayPass
-}
-
-function isAccepted(outcome: Result['outcome']): boolean {
-  return EXIT_OF[outcome] === EXIT.OK && outcome !== 'skipped'
 }
 
 /** How it goes on; undefined: not at all, since nothing is left, or the next time would be too late. */
