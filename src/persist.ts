@@ -59,46 +59,57 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
       left = answers.byTurns(names.filter((name) => next.names.has(name)))
       if (!o.signal.aborted) continue
     }
-    const results = names.flatMap((name) => answers.last(name) ?? [])
+    const { results, isBlind } = answers
     for (const result of results) if (result.code !== null) tell(result)
     const ended = performance.now()
     const elapsedMs = Math.round(ended - (started ?? ended))
     const error = round.error ?? endOf(answers, isEnded, o)
-    return { ...round, attempts, elapsedMs, error, isBlind: answers.isBlind, names: results }
+    return { ...round, attempts, elapsedMs, error, isBlind, names: results }
   }
 }
 
-/** The last answer for each name, and what all rounds so far leave to do. */
+/** What all rounds so far have come to for one name. */
+type Known = {
+  readonly result: Result
+  /** It failed, and can still succeed. */
+  readonly isFailed: boolean
+  /** It is accepted, but not empty yet. */
+  readonly isWaiting: boolean
+  /** Whether the server ever said what is left; undefined: it never accepted the name. */
+  readonly isCounted: boolean | undefined
+}
+
+/** What all rounds so far have come to, and leave to do. */
 class Answers {
-  isBlind = false
   readonly #o: PersistOptions
-  readonly #last = new Map<string, Result>()
-  /** Names that failed and can still succeed, and those that are accepted but not empty yet */
-  readonly #failed = new Set<string>()
-  readonly #waiting = new Set<string>()
-  /** Names for which the server said once that it is asked, and those for which it said what is left */
-  readonly #started = new Set<string>()
-  readonly #counted = new Set<string>()
+  /** In the order of the names, each of which has a result from the first round on */
+  readonly #known = new Map<string, Known>()
 
   constructor(o: PersistOptions) {
     this.#o = o
   }
 
+  get results(): Result[] {
+    return this.#those(() => true)
+  }
+
   get failed(): Result[] {
-    return [...this.#failed].flatMap((name) => this.last(name) ?? [])
+    return this.#those(({ isFailed }) => isFailed)
   }
 
   get waiting(): Result[] {
-    return [...this.#waiting].flatMap((name) => this.last(name) ?? [])
+    return this.#those(({ isWaiting }) => isWaiting)
+  }
+
+  /** A name was accepted for the last time, and the server could never say what is left. */
+  get isBlind(): boolean {
+    const { waitMs } = this.#o.patience
+    return waitMs > 0 && this.#those(({ isWaiting }) => !isWaiting).some(({ outcome }) => outcome === 'started')
   }
 
   /** The time of --retry-for is not over. */
   get isRetrying(): boolean {
     return performance.now() - this.#o.began < this.#o.patience.retryForMs
-  }
-
-  last(name: string): Result | undefined {
-    return this.#last.get(name)
   }
 
   /** Whether the name will not be asked for again because of this answer. */
@@ -107,12 +118,12 @@ class Answers {
     if (outcome === 'deferred') return retryForMs === 0 && waitMs === 0
     if (waitMs === 0 || outcome === 'empty' || !isAccepted(outcome)) return true
     // Twice the same 250: such a server can't tell whether anything is left.
-    return outcome === 'started' && this.#started.has(name) && !this.#counted.has(name)
+    return outcome === 'started' && this.#known.get(name)?.isCounted === false
   }
 
   /** Where those that were reached fill a session, the others come first: it may end again with none accepted. */
   byTurns(names: readonly NodeName[]): NodeName[] {
-    const isReached = (name: NodeName): boolean => this.#last.get(name)?.code !== null
+    const isReached = (name: NodeName): boolean => this.#known.get(name)?.result.code !== null
     const reached = names.filter(isReached)
     return reached.length < NAMES_A_SESSION ? [...names] : [...names.filter((name) => !isReached(name)), ...reached]
   }
@@ -121,20 +132,19 @@ class Answers {
     const isPassing = this.#isPassing(round)
     for (const result of round.names) {
       const { name, outcome, code } = result
-      const isLast = this.isLast(result)
-      if (outcome === 'skipped' ? isPassing : this.#canSucceed(result, round)) this.#failed.add(name)
-      else this.#failed.delete(name)
-      if (isAccepted(outcome) && !isLast) this.#waiting.add(name)
-      // A later round that gave no answer, or a temporary one, empties nothing.
-      else if (code !== null && outcome !== 'deferred') this.#waiting.delete(name)
-      this.isBlind ||= this.#o.patience.waitMs > 0 && outcome === 'started' && isLast
-      if (outcome === 'started') this.#started.add(name)
-      else if (isAccepted(outcome)) this.#counted.add(name)
-      const before = this.#last.get(name)
-      // An answer stays where a later round gave none: what was accepted, and what was said of it before it was passed over.
-      const isKept = before !== undefined && before.code !== null && code === null
-      if (!isKept || !(outcome === 'skipped' || isAccepted(before.outcome))) this.#last.set(name, result)
+      const before = this.#known.get(name)
+      this.#known.set(name, {
+        result: latest(before?.result, result),
+        isFailed: outcome === 'skipped' ? isPassing : this.#canSucceed(result, round),
+        // A later round that gave no answer, or a temporary one, empties nothing.
+        isWaiting: code === null || outcome === 'deferred' ? before?.isWaiting === true : !this.isLast(result),
+        isCounted: isAccepted(outcome) ? before?.isCounted === true || outcome !== 'started' : before?.isCounted,
+      })
     }
+  }
+
+  #those(isOne: (known: Known) => boolean): Result[] {
+    return [...this.#known.values()].filter(isOne).map(({ result }) => result)
   }
 
   #canSucceed(result: Result, { error }: ServerReport): boolean {
@@ -156,6 +166,12 @@ function isFinal({ error, names }: ServerReport, isRetrying: boolean): boolean {
   if (names.some(({ outcome, code }) => outcome === 'failed' && code !== null)) return true
   const mayPass = error === null || error.exitStatus === EXIT.TEMPFAIL || (error.stage === 'dns' && isRetrying)
   return !mayPass
+}
+
+/** An answer stays where a later round gave none: what was accepted, and what was said of a name before it was passed over. */
+function latest(before: Result | undefined, result: Result): Result {
+  if (before === undefined || before.code === null || result.code !== null) return result
+  return result.outcome === 'skipped' || isAccepted(before.outcome) ? before : result
 }
 
 /** How it goes on; undefined: not at all, since nothing is left, or the next time would be too late. */
