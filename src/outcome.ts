@@ -39,25 +39,29 @@ export function isAccepted(outcome: Outcome): boolean {
   return EXIT_OF[outcome] === EXIT.OK && outcome !== 'skipped'
 }
 
-type Row = { readonly from: number; readonly to: number; readonly text?: RegExp; readonly outcome: Outcome }
+/** What a code says that means more than its class (RFC 1985, 5.1, and what servers say beyond it). */
+const OF_CODE: Readonly<Record<number, Outcome>> = {
+  251: 'empty',
+  252: 'pending',
+  253: 'pending',
+  459: 'refused',
+  500: 'unsupported',
+  501: 'rejected',
+  502: 'unsupported',
+  504: 'unsupported',
+  553: 'rejected',
+  555: 'rejected',
+}
 
-/** The reply to ETRN (RFC 1985, 5.1, and what servers say beyond it): the first row that fits decides. */
-const OUTCOMES: readonly Row[] = [
-  { from: 251, to: 251, outcome: 'empty' },
-  { from: 252, to: 253, outcome: 'pending' },
-  { from: 200, to: 299, outcome: 'started' },
+/** By the first digit */
+const OF_CLASS: Readonly<Record<number, Outcome>> = { 2: 'started', 4: 'deferred', 5: 'refused' }
+
+/** What a whole reply to ETRN says. */
+function outcomeOf({ code, text }: Reply): Outcome {
   // Exim's lock: the very queue run that is asked for is under way.
-  { from: 458, to: 458, text: /^Already processing\b/i, outcome: 'started' },
-  { from: 459, to: 459, outcome: 'refused' },
-  { from: 400, to: 499, outcome: 'deferred' },
-  { from: 500, to: 500, outcome: 'unsupported' },
-  { from: 502, to: 502, outcome: 'unsupported' },
-  { from: 504, to: 504, outcome: 'unsupported' },
-  { from: 501, to: 501, outcome: 'rejected' },
-  { from: 553, to: 553, outcome: 'rejected' },
-  { from: 555, to: 555, outcome: 'rejected' },
-  { from: 500, to: 599, outcome: 'refused' },
-]
+  if (code === 458 && /^Already processing\b/i.test(text)) return 'started'
+  return OF_CODE[code] ?? OF_CLASS[Math.floor(code / 100)] ?? 'failed'
+}
 
 /** What is known of one name at the end. `code`, `enhancedCode` and `text` are the server's; null: it gave none. */
 export type Result = {
@@ -73,8 +77,7 @@ export type Result = {
 /** The result that a whole reply to `ETRN name` gives. */
 export function resultOf(name: string, reply: Reply): Result {
   const { code, enhancedCode, text } = reply
-  const row = OUTCOMES.find((r) => code >= r.from && code <= r.to && (r.text?.test(text) ?? true))
-  return { name, outcome: row?.outcome ?? 'failed', code, enhancedCode, text, pending: pendingOf(reply) }
+  return { name, outcome: outcomeOf(reply), code, enhancedCode, text, pending: pendingOf(reply) }
 }
 
 /** A result for a name that got no reply; `text` where there is something to say of this very name. */
