@@ -6,20 +6,25 @@ import { type Facts, NOTHING, Progress } from './progress.js'
 import type { Reply } from './smtp/reply.js'
 import { open, type Server, type Session, type SessionOptions, type TraceEvent } from './smtp/session.js'
 
-export type AskOptions = Omit<SessionOptions, 'trace'> & {
+/** What holds for a server, in each session with it. */
+export type Settings = Omit<SessionOptions, 'signal' | 'trace'> & {
   /** Goes on after a 5xx, and after a session without an accepted name. */
   readonly keepGoing: boolean
-  /** From one exchange with this server to the next; undefined: it is the first */
-  readonly acquaintance?: Acquaintance
-  /** Does the work of one session when it is its turn among all. */
-  readonly turn: <T>(work: () => Promise<T>) => Promise<T>
+}
+
+/** Does the work of one session when it is its turn among all. */
+export type Turn = <T>(work: () => Promise<T>) => Promise<T>
+
+export type AskOptions = Settings & {
+  readonly signal: AbortSignal
+  readonly turn: Turn
   /** The sessions of a server are counted from 1. */
   readonly trace: (server: Server, event: TraceEvent, session: number) => void
   /** Told of each name whose reply is there, at once. */
   readonly onResult: (server: Server, result: Result) => void
 }
 
-/** How a server has shown that it wants to be asked, over all exchanges with it. */
+/** How a server has shown that it wants to be asked, from one exchange with it to the next. */
 export class Acquaintance {
   /** It accepted a name: it knows this site. */
   isAccepted = false
@@ -42,9 +47,14 @@ export type ServerReport = Facts & {
 }
 
 /** Asks one server for all names. Never throws for what a server does: every name gets a result. */
-export async function ask(server: Server, names: readonly NodeName[], o: AskOptions): Promise<ServerReport> {
+export async function ask(
+  server: Server,
+  names: readonly NodeName[],
+  o: AskOptions,
+  acquaintance = new Acquaintance(),
+): Promise<ServerReport> {
   const began = performance.now()
-  const exchange = new Exchange(server, names, o)
+  const exchange = new Exchange(server, names, o, acquaintance)
   await exchange.run()
   const elapsedMs = Math.round(performance.now() - began)
   return {
@@ -80,11 +90,11 @@ class Exchange {
   readonly #thrown: unknown[] = []
   #finished = (): void => undefined
 
-  constructor(server: Server, names: readonly NodeName[], o: AskOptions) {
+  constructor(server: Server, names: readonly NodeName[], o: AskOptions, acquaintance: Acquaintance) {
     this.#server = this.#reached = server
     this.names = new Ledger(names)
     this.#o = o
-    this.#acquaintance = o.acquaintance ?? new Acquaintance()
+    this.#acquaintance = acquaintance
   }
 
   /** Session after session, and beside each other, until nothing waits or nothing can be had. Throws what a callback throws. */

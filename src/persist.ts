@@ -1,5 +1,5 @@
 import { reasonOf } from './deadline.js'
-import { Acquaintance, type AskOptions, ask, type ServerReport } from './exchange.js'
+import { Acquaintance, type AskOptions, ask, type ServerReport, type Turn } from './exchange.js'
 import type { NodeName } from './names.js'
 import { EXIT, isAccepted, type Result, said, SessionError } from './outcome.js'
 import { NAMES_A_SESSION } from './pace.js'
@@ -16,10 +16,11 @@ export type Patience = {
   readonly intervalMs: number
 }
 
-export type PersistOptions = Omit<AskOptions, 'trace'> & {
+export type PersistOptions = AskOptions & {
   readonly patience: Patience
   /** When patience began, by performance.now() */
   readonly began: number
+  /** Told of the pauses, too */
   readonly trace: (server: Server, event: TraceEvent | Pause, session?: number) => void
 }
 
@@ -42,13 +43,13 @@ export async function persist(server: Server, names: readonly NodeName[], o: Per
   const onResult = (_: Server, result: Result): void => {
     if (answers.isLast(result)) tell(result)
   }
-  const turn: PersistOptions['turn'] = async (work) =>
+  const turn: Turn = async (work) =>
     o.turn(async () => {
       started ??= performance.now()
       return work()
     })
   for (;;) {
-    const round = await ask(server, left, { ...o, turn, onResult, acquaintance })
+    const round = await ask(server, left, { ...o, turn, onResult }, acquaintance)
     attempts += round.attempts
     answers.take(round)
     const isEnded = isFinal(round, answers.isRetrying)

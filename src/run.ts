@@ -1,5 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit'
-import type { AskOptions, ServerReport } from './exchange.js'
+import type { ServerReport, Settings, Turn } from './exchange.js'
 import type { Exchangers } from './mx.js'
 import { type BadLine, type Entry, nodesIn } from './names.js'
 import {
@@ -14,7 +14,7 @@ import {
 } from './outcome.js'
 import { SESSIONS_A_SERVER } from './pace.js'
 import { lasting, type Pause, pauseFor, pauseMsAfter } from './pause.js'
-import { type Patience, persist, type PersistOptions } from './persist.js'
+import { type Patience, persist } from './persist.js'
 import { NOTHING } from './progress.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 
@@ -27,7 +27,7 @@ export type Request = {
   readonly isMx: boolean
   /** The lines that are no names have their place among the results, and are not sent. */
   readonly entries: readonly Entry[]
-  readonly settings: Omit<AskOptions, 'signal' | 'turn' | 'trace' | 'onResult'>
+  readonly settings: Settings
   readonly patience: Patience
 }
 
@@ -63,8 +63,6 @@ export async function run(requests: readonly Request[], o: RunOptions): Promise<
   const servers = reports.flat()
   return { servers, exitStatus: combined(servers.flatMap(exitStatusesOf)) }
 }
-
-type Turn = PersistOptions['turn']
 
 type Context = RunOptions & {
   readonly began: number
