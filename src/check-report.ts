@@ -1,10 +1,10 @@
 import type { Check, ServerCheck } from './check.js'
+import type { Step } from './check-steps.js'
 import type { Output } from './report.js'
 import { resultOfLine } from './run.js'
 import { documentHead, errorOf, tlsOf } from './json.js'
 import { EXIT, resultWithout, STAGES } from './outcome.js'
 import { linesOf } from './progress.js'
-import type { Step } from './way-back.js'
 
 /** What a diagnosis is shown in, as it goes on. */
 export type CheckReporter = {

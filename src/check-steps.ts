@@ -5,7 +5,18 @@ import { Secrets } from './secrets.js'
 import type { Certificate } from './smtp/certificate.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 import type { TlsInfo } from './smtp/tls.js'
-import { isPrivate, type Step } from './way-back.js'
+import { isPrivate } from './way-back.js'
+
+/** One thing that was looked at. */
+export type Step = {
+  readonly step: string
+  /** true: as it should be; false: it isn't; null: nothing speaks for or against it */
+  readonly ok: boolean | null
+  readonly elapsedMs: number | null
+  readonly text: string
+  /** What to do about it */
+  readonly advice: string | null
+}
 
 /** What a session shows; null: not known. */
 export type CheckFacts = Facts & {
@@ -17,7 +28,7 @@ export type CheckFacts = Facts & {
 /** Before anything is known */
 export const UNCHECKED: CheckFacts = { ...NOTHING, software: null, seenAs: null }
 
-/** Steps as they are made, each with the time since the one before. */
+/** Steps as they are made. */
 export class Steps {
   readonly all: Step[] = []
   readonly #onStep: (step: Step) => void
@@ -27,11 +38,12 @@ export class Steps {
     this.#onStep = onStep
   }
 
+  /** What follows takes time from now on. */
   begin(): void {
     this.#began = performance.now()
   }
 
-  /** A step of the session. */
+  /** A step, with the time since it began. */
   add(step: string, ok: boolean | null, text: string, advice: string | null = null): void {
     this.#add({ step, ok, elapsedMs: Math.round(performance.now() - this.#began), text, advice })
   }

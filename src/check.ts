@@ -1,11 +1,11 @@
-import { certificateInWords, type CheckFacts, Steps, UNCHECKED, Watch } from './check-steps.js'
+import { certificateInWords, type CheckFacts, type Step, Steps, UNCHECKED, Watch } from './check-steps.js'
 import { hintFor } from './hints.js'
 import { exchangersOf, inWords, nobodyLeft, unknownHere } from './mx.js'
 import { type Entry, nodesIn } from './names.js'
 import { combined, EXIT, SessionError, STAGES, StepError } from './outcome.js'
 import type { Request } from './run.js'
 import { open, type Server, type TraceEvent } from './smtp/session.js'
-import { checkWayBack, type Step } from './way-back.js'
+import { checkWayBack } from './way-back.js'
 
 /** What was found at one server; null: not known. */
 export type ServerCheck = CheckFacts & {
@@ -42,22 +42,21 @@ export async function check(requests: readonly Request[], o: CheckOptions): Prom
   // One after another: somebody reads along.
   for (const request of requests)
     servers.push(...(request.isMx ? await checkExchangers(request, o) : [await checkServer(request, o)]))
+  const wayBack = new Steps(o.onStep)
   // Whoever has had enough is told nothing of what nobody looked at.
-  if (o.signal.aborted) return { servers, wayBack: [], exitStatus: combined(servers.flatMap(exitStatusesOf)) }
-  o.onPart('the way back')
-  const names = requests.flatMap(({ entries }) => nodesIn(entries))
-  const ends = {
-    seenAs: servers.flatMap((server) => server.seenAs ?? []),
-    servers: servers.flatMap(({ address }) => address ?? []),
+  if (!o.signal.aborted) {
+    o.onPart('the way back')
+    const names = requests.flatMap(({ entries }) => nodesIn(entries))
+    const ends = {
+      seenAs: servers.flatMap(({ seenAs }) => seenAs ?? []),
+      servers: servers.flatMap(({ address }) => address ?? []),
+    }
+    const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
+    await checkWayBack(names, ends, { timeoutMs, signal: o.signal }, wayBack)
   }
-  const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
-  const wayBack = await checkWayBack(names, ends, { timeoutMs, signal: o.signal }, o.onStep)
-  const isMissed = o.waitsForOwn && wayBack[0]?.ok === false
-  return {
-    servers,
-    wayBack,
-    exitStatus: combined([isMissed ? EXIT.TEMPFAIL : EXIT.OK, ...servers.flatMap(exitStatusesOf)]),
-  }
+  const isMissed = o.waitsForOwn && wayBack.all[0]?.ok === false
+  const exitStatus = combined([isMissed ? EXIT.TEMPFAIL : EXIT.OK, ...servers.flatMap(exitStatusesOf)])
+  return { servers, wayBack: wayBack.all, exitStatus }
 }
 
 function exitStatusesOf({ error, entries }: ServerCheck): number[] {
