@@ -2,9 +2,8 @@ import type { Check, ServerCheck } from './check.js'
 import type { Step } from './check-steps.js'
 import type { Output } from './report.js'
 import { resultOfLine } from './run.js'
-import { documentHead, errorOf, tlsOf } from './json.js'
+import { documentHead, serverOf as documentOfServer, tlsOf } from './json.js'
 import { EXIT, resultWithout, STAGES } from './outcome.js'
-import { linesOf } from './progress.js'
 
 /** What a diagnosis is shown in, as it goes on. */
 export type CheckReporter = {
@@ -34,7 +33,8 @@ export function textCheck(
       if (advice !== null) line(`${' '.repeat(4 + tick.length)}${advice}`)
     },
     end: ({ servers }) => {
-      for (const { server, software, error } of servers) {
+      for (const { server, greeting, error } of servers) {
+        const software = softwareIn(greeting)
         if (quiet === 0 && software !== null) line(`${server.word} is ${software}`)
         const isTold = quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
         if (isTold) line(`${server.word}: ${STAGES[error.stage]}: ${error.message}`)
@@ -54,21 +54,15 @@ export function jsonCheck({ line }: Output): CheckReporter {
   }
 }
 
-function serverOf({ server, entries, steps, error, ...facts }: ServerCheck): object {
-  const { address, seenAs, tls, greeting, software, extensions } = facts
+/** As after a real run, and what was looked at besides */
+function serverOf({ entries, steps, seenAs, ...found }: ServerCheck): object {
+  const { tls, greeting } = found
+  const elapsedMs = steps.reduce((sum, step) => sum + (step.elapsedMs ?? 0), 0)
   return {
-    server: server.word,
-    host: server.host,
-    port: server.port,
-    address,
+    ...documentOfServer({ ...found, attempts: 0, elapsedMs, isBlind: false, names: [] }),
+    tls: tls && { ...tlsOf(tls), certificate: tls.certificate },
     seenAs,
-    tls: tls === null ? null : { ...tlsOf(tls), certificate: tls.certificate },
-    greeting,
-    software,
-    extensions: extensions && linesOf(extensions),
-    attempts: 0,
-    elapsedMs: steps.reduce((sum, { elapsedMs }) => sum + (elapsedMs ?? 0), 0),
-    error: errorOf(error),
+    software: softwareIn(greeting),
     steps,
     names: entries.map((entry) => (typeof entry === 'string' ? unasked(entry) : resultOfLine(entry))),
   }
@@ -77,4 +71,13 @@ function serverOf({ server, entries, steps, error, ...facts }: ServerCheck): obj
 /** Nobody asked, so nothing is known. */
 function unasked(name: string): object {
   return { ...resultWithout(name, 'skipped'), outcome: null }
+}
+
+/** What the server is, where its greeting shows it. */
+function softwareIn(greeting: string | null): string | null {
+  if (greeting === null) return null
+  if (/Microsoft ESMTP MAIL/.test(greeting)) return 'Microsoft Exchange'
+  const [, name, version] =
+    /\b(Postfix|Exim|Sendmail|OpenSMTPD|Courier|Haraka|Kerio Connect)\b(?:[ /]([\d.]*\d))?/i.exec(greeting) ?? []
+  return name === undefined ? null : [name, version ?? []].flat().join(' ')
 }

@@ -20,13 +20,12 @@ export type Step = {
 
 /** What a session shows; null: not known. */
 export type CheckFacts = Facts & {
-  readonly software: string | null
   /** This host's address as the server sees it */
   readonly seenAs: string | null
 }
 
 /** Before anything is known */
-export const UNCHECKED: CheckFacts = { ...NOTHING, software: null, seenAs: null }
+export const UNCHECKED: CheckFacts = { ...NOTHING, seenAs: null }
 
 /** Steps as they are made. */
 export class Steps {
@@ -66,11 +65,10 @@ export class Watch {
   facts = UNCHECKED
   readonly #server: Server
   #localAddress = ''
-  #hasWarned = false
 
-  constructor(server: Server, steps: Steps) {
+  constructor(server: Server, onStep: (step: Step) => void) {
     this.#server = server
-    this.steps = steps
+    this.steps = new Steps(onStep)
     this.secrets = new Secrets(server.credentials?.password)
   }
 
@@ -89,9 +87,6 @@ export class Watch {
       case 'connected':
         this.#localAddress = canonical(event.localAddress)
         return steps.add('connect', true, `${event.address}, from ${event.localAddress}`)
-      case 'greeting':
-        this.facts = { ...this.facts, software: softwareIn(event.text) }
-        return
       case 'received':
         if (event.reply.code === 250)
           this.facts = { ...this.facts, seenAs: this.facts.seenAs ?? addressIn(event.reply.lines[0] ?? '') }
@@ -99,7 +94,6 @@ export class Watch {
       case 'tls':
         return this.#seeTls(event.tls)
       case 'warning':
-        this.#hasWarned = true
         return steps.note('TLS', null, event.text)
       case 'extensions':
         return steps.add('EHLO', true, linesOf(event.extensions).join(', ') || 'nothing listed')
@@ -122,21 +116,15 @@ export class Watch {
   /** What an open session shows besides. */
   conclude(): void {
     const { steps } = this
-    const { tls, extensions } = this.facts
+    const { level } = this.#server.tls
     this.#address()
-    if (tls === null && !this.#hasWarned) {
-      const isOff = this.#server.tls.level === 'none'
-      steps.note('TLS', null, `${isOff ? '--tls none' : 'not offered'}: everything goes in clear`)
-    }
-    const offered = extensions?.get('AUTH')
-    if (this.#server.credentials === undefined)
-      steps.note(
-        'AUTH',
-        null,
-        `no login is given; ${offered === undefined ? 'none is offered' : `offered: ${offered}`}`,
-      )
-    const isListed = extensions?.has('ETRN') === true
-    steps.note('ETRN', isListed ? true : null, isListed ? 'listed' : 'not listed; --assume-etrn sends it all the same')
+    if (!steps.all.some(({ step }) => step === 'TLS'))
+      steps.note('TLS', null, `${level === 'none' ? '--tls none' : 'not offered'}: everything goes in clear`)
+    const offered = this.facts.extensions?.get('AUTH')
+    const mechanisms = offered === undefined ? 'none is offered' : `offered: ${offered}`
+    if (this.#server.credentials === undefined) steps.note('AUTH', null, `no login is given; ${mechanisms}`)
+    if (this.facts.extensions?.has('ETRN')) steps.note('ETRN', true, 'listed')
+    else steps.note('ETRN', null, 'not listed; --assume-etrn sends it all the same')
   }
 
   #address(): void {
@@ -164,14 +152,6 @@ export function certificateInWords({ names, issuer, validTo, problem }: Certific
 
 /** Of a certificate's names */
 const NAMES_SHOWN = 8
-
-/** What the server is, where its greeting shows it. */
-function softwareIn(greeting: string): string | null {
-  if (/Microsoft ESMTP MAIL/.test(greeting)) return 'Microsoft Exchange'
-  const [, name, version] =
-    /\b(Postfix|Exim|Sendmail|OpenSMTPD|Courier|Haraka|Kerio Connect)\b(?:[ /]([\d.]*\d))?/i.exec(greeting) ?? []
-  return name === undefined ? null : [name, version ?? []].flat().join(' ')
-}
 
 /** The address in EHLO's first line, as Exim and Sendmail have it: `mx Hello gw [192.0.2.7]`. Our own argument may stand before it. */
 function addressIn(line: string): string | null {

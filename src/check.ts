@@ -95,7 +95,7 @@ async function checkExchangers(request: Request, o: CheckOptions): Promise<Serve
 /** The session up to the first ETRN, step by step. */
 async function checkServer({ server, entries, settings }: Request, o: CheckOptions): Promise<ServerCheck> {
   o.onPart(`${server.word === server.host ? '' : `${server.word}: `}${server.host} port ${server.port}`)
-  const watch = new Watch(server, new Steps(o.onStep))
+  const watch = new Watch(server, o.onStep)
   const { steps, secrets } = watch
   const trace = secrets.hiding((event) => {
     // What a warning says is a step here.

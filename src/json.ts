@@ -29,7 +29,7 @@ export function documentHead(exitStatus: number): object {
 }
 
 /** What isn't known is null, never left out. */
-function serverOf(report: ServerReport): object {
+export function serverOf(report: ServerReport): object {
   const { server, address, tls, greeting, extensions, attempts, elapsedMs, error, names } = report
   return {
     server: server.word,
@@ -52,7 +52,7 @@ export function tlsOf({ protocol, cipher, verified }: TlsInfo): object {
 }
 
 /** What a session failed by. */
-export function errorOf(error: SessionError | null): object | null {
+function errorOf(error: SessionError | null): object | null {
   if (error === null) return null
   return { stage: error.stage, message: error.message, code: error.reply?.code ?? null, exitStatus: error.exitStatus }
 }
