@@ -8,7 +8,7 @@ import { serverOf, type Target } from './servers.js'
 import type { Credentials } from './smtp/auth.js'
 import type { TraceEvent } from './smtp/session.js'
 import type { TlsPolicy } from './smtp/tls.js'
-import { levelOf } from './trust.js'
+import { checkPem, levelOf } from './trust.js'
 import { argument, fingerprint, oneOf, port, sendable, text } from './values.js'
 
 export { type Outcome, type Result, SessionError, type Stage, UsageError } from './outcome.js'
@@ -141,14 +141,9 @@ async function policyOf(target: Target, { tls = {}, credentials }: AskOptions): 
       credentials !== undefined,
     ),
   }
-  const { ca, cert, key } = policy
-  if (ca === undefined && cert === undefined && key === undefined) return policy
-  const { X509Certificate } = await import('node:crypto')
-  const { createSecureContext } = await import('node:tls')
-  if (ca !== undefined) checked('tls.ca', () => new X509Certificate(ca), ca)
-  if (cert === undefined && key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
-  if (cert !== undefined) checked('tls.cert', () => createSecureContext({ cert, key: key ?? cert }), cert)
-  return { ...policy, key: key ?? cert }
+  if (policy.cert === undefined && policy.key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
+  await checkPem(policy, (which) => `tls.${which}`, EXIT.USAGE)
+  return policy
 }
 
 function loginOf(given: Partial<Credentials>, { cert }: TlsPolicy): Credentials {

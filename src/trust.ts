@@ -58,64 +58,48 @@ export function levelOf(target: Target, said: Said, hasLogin: boolean): TlsLevel
 }
 
 async function policyOf(options: Options, signal: AbortSignal): Promise<Omit<TlsPolicy, 'level'>> {
-  const { 'tls-ca': ca, 'tls-cert': cert, 'tls-key': key, 'tls-name': name } = options
-  return {
-    fingerprint: options['tls-fingerprint'],
-    name,
-    ca: ca === undefined ? undefined : await certificate('--tls-ca', ca, signal),
-    ...(cert === undefined ? { cert: undefined, key: undefined } : await identity(cert, key, signal)),
-    minVersion: options['tls-min'] ?? 'TLSv1.2',
+  const read = async (which: keyof Pem): Promise<string | undefined> => {
+    const file = options[`tls-${which}`]
+    return file === undefined ? undefined : readText(`--tls-${which}`, file, signal)
   }
+  const pem = { ca: await read('ca'), cert: await read('cert'), key: await read('key') }
+  await checkPem(pem, (which) => `--tls-${which} ${options[`tls-${which}`] ?? ''}`, EXIT.NOINPUT)
+  const { 'tls-fingerprint': fingerprint, 'tls-name': name, 'tls-min': minVersion = 'TLSv1.2' } = options
+  return { ...pem, fingerprint, name, minVersion }
 }
 
-async function certificate(option: string, file: string, signal: AbortSignal): Promise<string> {
-  const { X509Certificate } = await import('node:crypto')
-  return pem(option, file, signal, (text) => new X509Certificate(text))
-}
+type Pem = Pick<TlsPolicy, 'ca' | 'cert' | 'key'>
 
-/** The client's own certificate and its key, which fit together. */
-async function identity(
-  certFile: string,
-  keyFile: string | undefined,
-  signal: AbortSignal,
-): Promise<{ cert: string; key: string }> {
+/**
+ * Checks authorities, certificate and key, before anything is sent; a key that isn't given is in the certificate's text. Throws
+ * UsageError, with the user's name for what is wrong.
+ */
+export async function checkPem(
+  { ca, cert, key }: Pem,
+  nameOf: (which: keyof Pem) => string,
+  exitStatus: number,
+): Promise<void> {
+  if (ca === undefined && cert === undefined) return
   const { createPrivateKey, X509Certificate } = await import('node:crypto')
-  const option = keyFile === undefined ? '--tls-cert' : '--tls-key'
-  const cert = await certificate('--tls-cert', certFile, signal)
-  const key = await pem(option, keyFile ?? certFile, signal, createPrivateKey)
-  if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
-    const { createSecureContext } = await import('node:tls')
-    checkedPem(option, keyFile ?? certFile, () => createSecureContext({ cert, key }))
-    return { cert, key }
+  const { createSecureContext } = await import('node:tls')
+  const wrong = (which: keyof Pem, why: string, cause?: unknown): UsageError =>
+    new UsageError(`${nameOf(which)}: ${why}`, exitStatus, cause)
+  const tried = <T>(which: keyof Pem, work: () => T): T => {
+    try {
+      return work()
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      const isLocked = /passphrase|interrupted or cancelled/i.test(message)
+      throw wrong(which, isLocked ? 'the key has a passphrase; take it off' : `it can't be used: ${message}`, error)
+    }
   }
-  throw new UsageError(`${option} ${keyFile ?? certFile}: the key is not that of the certificate`, EXIT.NOINPUT)
-}
-
-async function pem(
-  option: string,
-  file: string,
-  signal: AbortSignal,
-  check: (text: string) => unknown,
-): Promise<string> {
-  const text = await readText(option, file, signal)
-  checkedPem(option, file, () => check(text))
-  return text
-}
-
-function checkedPem(option: string, file: string, check: () => unknown): void {
-  try {
-    check()
-  } catch (error) {
-    const message = messageOf(error)
-    const why = /passphrase|interrupted or cancelled/i.test(message)
-      ? 'the key has a passphrase; take it off'
-      : `it can't be used: ${message}`
-    throw new UsageError(`${option} ${file}: ${why}`, EXIT.NOINPUT, error)
-  }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  if (ca !== undefined) tried('ca', () => new X509Certificate(ca))
+  if (cert === undefined) return
+  const certificate = tried('cert', () => new X509Certificate(cert))
+  const place = key === undefined ? 'cert' : 'key'
+  const privateKey = tried(place, () => createPrivateKey(key ?? cert))
+  if (!certificate.checkPrivateKey(privateKey)) throw wrong(place, 'the key is not that of the certificate')
+  tried(place, () => createSecureContext({ cert, key: key ?? cert }))
 }
 
 async function credentialsOf(

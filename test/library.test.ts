@@ -86,6 +86,16 @@ suite('as a library', () => {
     ] as unknown as typeof wrong
     for (const args of [...wrong, ...untyped]) await assert.rejects(ask(...args), UsageError)
   })
+  test('what is wrong with a key is said of the text that has it', async () => {
+    const pem = (name: string): string => readFileSync(new URL(`fixtures/${name}`, import.meta.url), 'utf8')
+    const cert = pem('client.pem')
+    const message = /^tls\.key: the key is not that of the certificate$/
+    await assert.rejects(ask('mx', ['site.example'], { tls: { cert, key: pem('mx.key') } }), {
+      exitStatus: 64,
+      message,
+    })
+    await assert.rejects(ask('mx', ['site.example'], { tls: { cert } }), { message: /^tls\.cert: it can't be used: / })
+  })
   for (const [title, answers] of [
     ['from an exchange that went well', ['S: 235 welcome sesame', 'C: ETRN site.example', 'S: 250 OK sesame', ...BYE]],
     ['from a refusal', ['S: 535 sesame is wrong', ...BYE]],

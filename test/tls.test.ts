@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
-import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import type { TlsOptions } from 'node:tls'
 import { fileURLToPath } from 'node:url'
@@ -512,6 +514,25 @@ suite('what can be wrong before anything is sent', { concurrency: true }, () => 
   wrong(['--tls-ca', '/nonexistent'], 66, /--tls-ca \/nonexistent: there is no such file/)
   wrong(['--tls-ca', path('make.sh')], 66, /--tls-ca .*make\.sh: /)
   wrong(['--tls-cert', path('client.pem')], 66, /--tls-cert .*client\.pem: /)
-  wrong(['--tls-cert', path('client.pem'), '--tls-key', path('mx.key')], 66, /not that of the certificate/)
+  wrong(
+    ['--tls-cert', path('client.pem'), '--tls-key', path('mx.key')],
+    66,
+    /--tls-key .*mx\.key: the key is not that of/,
+  )
+  wrong(
+    ['--tls-cert', path('client.pem'), '--tls-key', path('make.sh')],
+    66,
+    /--tls-key .*make\.sh: it can't be used: /,
+  )
   wrong(['--tls-name', 'a b'], 64, /--tls-name "a b"/)
+  test('a key with a passphrase, beside its certificate', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'etrn-tls-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const file = join(folder, 'locked.pem')
+    const lock = { format: 'pem', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'x' } as const
+    const key = createPrivateKey(readFileSync(path('client.key'))).export(lock)
+    writeFileSync(file, `${readFileSync(path('client.pem'), 'utf8')}${String(key)}`)
+    const { status, stderr } = await etrn(['127.0.0.1:9', 'site.example', '--tls-cert', file])
+    assert.deepEqual([status, stderr], [66, `etrn: --tls-cert ${file}: the key has a passphrase; take it off\n`])
+  })
 })
