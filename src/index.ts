@@ -89,12 +89,12 @@ export async function ask(server: string, names: readonly string[], o: AskOption
   known('', o, KEYS)
   const target = serverOf(
     checked('server', text, server),
-    o.port === undefined ? undefined : checked('port', port, String(o.port)),
+    optional('port', (given) => port(String(given)), o.port),
   )
   if (target.user !== undefined) throw new UsageError('a user in the URL: give `credentials` instead')
   const tls = await policyOf(target, o)
   const credentials = o.credentials && loginOf(o.credentials, tls)
-  const helo = o.helo === undefined ? ownName() : checked('helo', argument, o.helo)
+  const helo = optional('helo', argument, o.helo) ?? ownName()
   if (!Array.isArray(names)) throw new UsageError('names: a list of texts')
   const nodes = await Promise.all(
     names.map(async (name) => nodeName(checked('names', text, name), { allowWide: o.allowWide ?? false })),
@@ -106,7 +106,7 @@ export async function ask(server: string, names: readonly string[], o: AskOption
   const report = await askServer({ ...target, tls, credentials }, withoutDuplicates(nodes), {
     helo,
     family: o.family,
-    local: o.local === undefined ? undefined : checked('local', argument, o.local),
+    local: optional('local', argument, o.local),
     self: [],
     timeoutMs,
     signal: o.signal ?? new AbortController().signal,
@@ -117,29 +117,20 @@ export async function ask(server: string, names: readonly string[], o: AskOption
     trace: (_, event, session) => o.trace?.(event, session),
   })
   // Not the server with its login, which a caller may well write into a log
-  const { address, tls: found, greeting, extensions, attempts, elapsedMs, error, names: results } = report
-  const { word, host } = target
-  return {
-    ...{ server: word, host, port: target.port, address, tls: found, greeting, extensions },
-    ...{ attempts, elapsedMs, error, names: results },
-  }
+  const { server: _, isBlind: __, ...rest } = report
+  return { server: target.word, host: target.host, port: target.port, ...rest }
 }
 
 /** The policy, of texts that are what they should be */
 async function policyOf(target: Target, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
   known('tls.', tls, { ...TLS, level: 0 })
+  const level = optional('tls.level', oneOf(...LEVELS), tls.level)
   const policy = {
     ...TLS,
     ...tls,
-    ...(tls.fingerprint === undefined ? {} : { fingerprint: checked('tls.fingerprint', fingerprint, tls.fingerprint) }),
-    ...(tls.minVersion === undefined
-      ? {}
-      : { minVersion: checked('tls.minVersion', oneOf(...VERSIONS), tls.minVersion) }),
-    level: levelOf(
-      target,
-      { ...tls, level: tls.level === undefined ? undefined : checked('tls.level', oneOf(...LEVELS), tls.level) },
-      credentials !== undefined,
-    ),
+    fingerprint: optional('tls.fingerprint', fingerprint, tls.fingerprint),
+    minVersion: optional('tls.minVersion', oneOf(...VERSIONS), tls.minVersion) ?? TLS.minVersion,
+    level: levelOf(target, { ...tls, level }, credentials !== undefined),
   }
   if (policy.cert === undefined && policy.key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
   await checkPem(policy, (which) => `tls.${which}`, EXIT.USAGE)
@@ -148,8 +139,7 @@ async function policyOf(target: Target, { tls = {}, credentials }: AskOptions): 
 
 function loginOf(given: Partial<Credentials>, { cert }: TlsPolicy): Credentials {
   known('credentials.', given, { user: 0, password: 0, mechanism: 0 })
-  const mechanism =
-    given.mechanism === undefined ? undefined : checked('credentials.mechanism', oneOf(...MECHANISMS), given.mechanism)
+  const mechanism = optional('credentials.mechanism', oneOf(...MECHANISMS), given.mechanism)
   const user = checked('credentials.user', sendable, given.user)
   if (given.password === undefined && cert === undefined)
     throw new UsageError('credentials: a password is missing, or the certificate that EXTERNAL needs')
@@ -161,6 +151,10 @@ function known(what: string, given: object, keys: object): void {
   const unknown = Object.keys(given).find((key) => !(key in keys))
   if (unknown !== undefined)
     throw new UsageError(`${what}${unknown} is no option; there are ${Object.keys(keys).join(', ')}`)
+}
+
+function optional<T>(name: string, parse: (word: unknown) => T, word: unknown): T | undefined {
+  return word === undefined ? undefined : checked(name, parse, word)
 }
 
 function checked<T>(name: string, parse: (word: unknown) => T, word: unknown): T {

@@ -147,6 +147,13 @@ suite("the README's examples", () => {
   const ehlo = `EHLO ${ownName() ?? '[127.0.0.1]'}`
   const hello: Conversation = [`C: ${ehlo}`, 'S: 250-mx.example', 'S: 250 ETRN']
 
+  test('its table has the fields of a report, and no other', async (t) => {
+    const { port } = await scripted(t, [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE])
+    const report = await ask(`127.0.0.1:${port}`, ['site.example'], OPTIONS)
+    const [, table = ''] = /^\| report \|.*\n((?:\|.*\n)+)/m.exec(readme) ?? []
+    const fields = [...table.matchAll(/^\|([^|]*)/gm)].flatMap(([, cell = '']) => cell.match(/\w+/g) ?? [])
+    assert.deepEqual(Object.keys(report).sort(), fields.sort())
+  })
   test('the first one', async (t) => {
     const asked: Conversation = [
       ...(['C: ETRN site.example', 'S: 253 OK, 2 pending messages for node site.example started'] as const),
