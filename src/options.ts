@@ -1,23 +1,11 @@
 import { UsageError } from './outcome.js'
 import { printable } from './printable.js'
-import type { MechanismName } from './smtp/auth.js'
+import { type MechanismName, MECHANISMS } from './smtp/mechanisms.js'
 import type { TlsLevel } from './smtp/tls.js'
 import { argument, count, domain, duration, fingerprint, host, oneOf, port, sendable, text } from './values.js'
 
 export const LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
 export const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
-/** Those of smtp/auth.ts, which only a login loads */
-export const MECHANISMS = [
-  'EXTERNAL',
-  'SCRAM-SHA-256-PLUS',
-  'SCRAM-SHA-256',
-  'SCRAM-SHA-1',
-  'CRAM-MD5',
-  'PLAIN',
-  'LOGIN',
-  'XOAUTH2',
-  'OAUTHBEARER',
-] as const satisfies readonly MechanismName[]
 const HOOKS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
 const WHENS = ['auto', 'always', 'never'] as const
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { suite, test } from 'node:test'
 import { StepError } from '../src/outcome.js'
-import { authenticate, type Credentials, MECHANISM_NAMES, scram, type Surroundings } from '../src/smtp/auth.js'
+import { authenticate, type Credentials, scram, type Surroundings } from '../src/smtp/auth.js'
+import { MECHANISMS } from '../src/smtp/mechanisms.js'
 import { ReplyParser } from '../src/smtp/reply.js'
 import { completions } from '../src/usage.js'
 
@@ -144,7 +145,7 @@ suite('mechanisms', () => {
 })
 
 suite('which mechanism', () => {
-  const all = [...MECHANISM_NAMES].reverse()
+  const all = [...MECHANISMS].reverse()
   const chosen = (
     title: string,
     mechanism: string,
@@ -179,7 +180,7 @@ suite('which mechanism', () => {
   fails('--auth EXTERNAL without a certificate', [], { mechanism: 'EXTERNAL' }, 77, /needs --tls-cert/)
   fails('--auth PLUS without TLS 1.3', [], { mechanism: 'SCRAM-SHA-256-PLUS' }, 77, /TLS 1\.3/)
   test('the options have the same names', async () =>
-    assert.deepEqual(await completions(['etrn', '--auth', '']), MECHANISM_NAMES))
+    assert.deepEqual(await completions(['etrn', '--auth', '']), MECHANISMS))
   test('a refusal names another one', async () => {
     await assert.rejects(
       talk([[/^AUTH CRAM-MD5/, '535 no']], SITE, { offered: ['CRAM-MD5', 'PLAIN'] }),

@@ -2,6 +2,7 @@ import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'no
 import { promisify } from 'node:util'
 import { EXIT, exitStatusOf, said, StepError } from '../outcome.js'
 import { printable } from '../printable.js'
+import { type MechanismName, MECHANISMS, ON_REQUEST } from './mechanisms.js'
 import type { Reply } from './reply.js'
 
 /** What a server may be told to let us in. */
@@ -34,34 +35,27 @@ type Exchange = Steps | AsyncSteps
 type Steps = Generator<Buffer | undefined, void, Buffer>
 type AsyncSteps = AsyncGenerator<Buffer | undefined, void, Buffer>
 
-type Mechanism = {
-  readonly name: string
-  readonly isPossible: (c: Credentials, s: Surroundings) => boolean
-  /** Used only where --auth names it */
-  readonly isOnRequest?: true
-  readonly exchange: (c: Credentials, s: Surroundings) => Exchange
+const EXCHANGES: Readonly<Record<MechanismName, (c: Credentials, s: Surroundings) => Exchange>> = {
+  EXTERNAL: external,
+  'SCRAM-SHA-256-PLUS': (c, s) => scram('sha256', c, s, true),
+  'SCRAM-SHA-256': (c, s) => scram('sha256', c, s),
+  'SCRAM-SHA-1': (c, s) => scram('sha1', c, s),
+  'CRAM-MD5': cramMd5,
+  PLAIN: plain,
+  LOGIN: login,
+  XOAUTH2: xoauth2,
+  OAUTHBEARER: oauthBearer,
 }
 
-const hasPassword = ({ password }: Credentials): boolean => password !== undefined
-
-/** The strongest first. */
-const MECHANISMS = [
-  { name: 'EXTERNAL', isPossible: (_, { hasCertificate }) => hasCertificate, exchange: external },
-  {
-    name: 'SCRAM-SHA-256-PLUS',
-    isPossible: (c, { exporter }) => hasPassword(c) && exporter !== undefined,
-    exchange: (c, s) => scram('sha256', c, s, true),
-  },
-  { name: 'SCRAM-SHA-256', isPossible: hasPassword, exchange: (c, s) => scram('sha256', c, s) },
-  { name: 'SCRAM-SHA-1', isPossible: hasPassword, exchange: (c, s) => scram('sha1', c, s) },
-  { name: 'CRAM-MD5', isPossible: hasPassword, exchange: cramMd5 },
-  { name: 'PLAIN', isPossible: hasPassword, exchange: plain },
-  { name: 'LOGIN', isPossible: hasPassword, exchange: login },
-  { name: 'XOAUTH2', isPossible: hasPassword, isOnRequest: true, exchange: xoauth2 },
-  { name: 'OAUTHBEARER', isPossible: hasPassword, isOnRequest: true, exchange: oauthBearer },
-] as const satisfies readonly Mechanism[]
-export type MechanismName = (typeof MECHANISMS)[number]['name']
-export const MECHANISM_NAMES: readonly MechanismName[] = MECHANISMS.map(({ name }) => name)
+/** Whether there is what a mechanism builds on. */
+function isPossible(
+  name: MechanismName,
+  { password }: Credentials,
+  { hasCertificate, exporter }: Surroundings,
+): boolean {
+  if (name === 'EXTERNAL') return hasCertificate
+  return password !== undefined && (name !== 'SCRAM-SHA-256-PLUS' || exporter !== undefined)
+}
 
 /** Octets of a command line, CRLF included (RFC 5321, 4.5.3.1.4) */
 const COMMAND_OCTETS = 512
@@ -78,9 +72,9 @@ export type Say = (line: string, shown: string) => Promise<Reply>
 /** The AUTH exchange (RFC 4954, section 4). Throws StepError: 77, 75 for a 4xx, 76 where the server breaks the mechanism. */
 export async function authenticate(say: Say, c: Credentials, s: Surroundings): Promise<void> {
   const mechanism = mechanismFor(c, s)
-  const exchange = mechanism.exchange(c, s)
+  const exchange = EXCHANGES[mechanism](c, s)
   let response = (await exchange.next()).value ?? undefined
-  const command = `AUTH ${mechanism.name}`
+  const command = `AUTH ${mechanism}`
   const whole = response === undefined ? command : `${command} ${response.toString('base64') || '='}`
   let reply: Reply
   if (whole.length + 2 <= COMMAND_OCTETS) {
@@ -105,31 +99,27 @@ export async function authenticate(say: Say, c: Credentials, s: Surroundings): P
   if (reply.code !== 235) throw refused(reply, mechanism, c, s)
   // A server that has to prove itself must have done so by now.
   const { done } = await exchange.next(EMPTY)
-  if (done !== true && mechanism.isOnRequest !== true) throw broken('235 before the exchange was over')
+  if (done !== true && !ON_REQUEST.has(mechanism)) throw broken('235 before the exchange was over')
 }
 
-function mechanismFor(c: Credentials, s: Surroundings): Mechanism {
+function mechanismFor(c: Credentials, s: Surroundings): MechanismName {
   if (s.offered.length === 0)
     throw impossible('the server offers no authentication here', 'another port, or TLS, may have it: 587, smtps://')
-  const known: readonly Mechanism[] = MECHANISMS
-  if (c.mechanism !== undefined) {
-    const named = known.find(({ name }) => name === c.mechanism)
-    if (named === undefined || !s.offered.includes(named.name)) {
-      throw impossible(`the server doesn't offer ${c.mechanism}; it has ${s.offered.join(', ')}`)
-    }
-    if (named.isPossible(c, s)) return named
-    throw impossible(
-      `${named.name} needs ${named.name === 'EXTERNAL' ? '--tls-cert' : 'a password, and TLS 1.3 where its name ends in PLUS'}`,
-    )
+  const named = c.mechanism
+  if (named === undefined) {
+    const strongest = candidates(c, s)[0]
+    if (strongest === undefined) throw impossible(`no mechanism in common; the server has ${s.offered.join(', ')}`)
+    return strongest
   }
-  const strongest = candidates(c, s)[0]
-  if (strongest === undefined) throw impossible(`no mechanism in common; the server has ${s.offered.join(', ')}`)
-  return strongest
+  if (!s.offered.includes(named)) throw impossible(`the server doesn't offer ${named}; it has ${s.offered.join(', ')}`)
+  if (isPossible(named, c, s)) return named
+  throw impossible(
+    `${named} needs ${named === 'EXTERNAL' ? '--tls-cert' : 'a password, and TLS 1.3 where its name ends in PLUS'}`,
+  )
 }
 
-function candidates(c: Credentials, s: Surroundings): Mechanism[] {
-  const known: readonly Mechanism[] = MECHANISMS
-  return known.filter((m) => m.isOnRequest !== true && s.offered.includes(m.name) && m.isPossible(c, s))
+function candidates(c: Credentials, s: Surroundings): MechanismName[] {
+  return MECHANISMS.filter((name) => !ON_REQUEST.has(name) && s.offered.includes(name) && isPossible(name, c, s))
 }
 
 function challengeOf({ lines }: Reply): Buffer {
@@ -139,12 +129,11 @@ function challengeOf({ lines }: Reply): Buffer {
   return Buffer.from(text, 'base64')
 }
 
-function refused(reply: Reply, used: Mechanism, c: Credentials, s: Surroundings): StepError {
+function refused(reply: Reply, used: MechanismName, c: Credentials, s: Surroundings): StepError {
   const facts = { exitStatus: exitStatusOf('auth', reply), reply }
   if (reply.code !== 535) return new StepError(said(reply), facts)
-  const other = candidates(c, s).find((m) => m !== used)
-  const advice =
-    other === undefined ? 'check user and password' : `check user and password; else try --auth ${other.name}`
+  const other = candidates(c, s).find((name) => name !== used)
+  const advice = other === undefined ? 'check user and password' : `check user and password; else try --auth ${other}`
   return new StepError(said(reply), { ...facts, advice })
 }
 
