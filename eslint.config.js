@@ -16,7 +16,7 @@ const OWNERS = {
 // The floors of src, from the ground up. A room imports from the floors below its own; types may come from anywhere.
 const FLOORS = [
   ['printable', 'ip', 'outcome', 'nearest', 'pace', 'public-suffix', 'smtp/mechanisms', 'smtp/saslprep', 'spinner'],
-  ['deadline', 'files', 'hints', 'names', 'secrets', 'smtp/alert', 'smtp/certificate', 'smtp/reply'],
+  ['deadline', 'files', 'hints', 'names', 'secrets', 'smtp/alert', 'smtp/certificate', 'smtp/extensions', 'smtp/reply'],
   ['dns', 'password', 'pause', 'servers'],
   ['smtp/connect', 'smtp/connection', 'values', 'smtp/tls', 'smtp/auth'],
   ['smtp/session', 'local', 'options'],

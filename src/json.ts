@@ -1,8 +1,8 @@
 import type { SessionError } from './outcome.js'
 import type { Output, Reporter } from './report.js'
 import type { ServerReport } from './exchange.js'
-import { linesOf } from './progress.js'
 import type { Run } from './run.js'
+import { linesOf } from './smtp/extensions.js'
 import type { TlsInfo } from './smtp/tls.js'
 
 /** Changes when a script that reads the document would have to. */

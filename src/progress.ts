@@ -1,8 +1,11 @@
 import type { NodeName } from './names.js'
 import { NAMES_A_SESSION, type Pace } from './pace.js'
 import { Secrets } from './secrets.js'
-import type { Extensions, Session, TraceEvent } from './smtp/session.js'
+import type { Extensions } from './smtp/extensions.js'
+import type { Session, TraceEvent } from './smtp/session.js'
 import type { TlsInfo } from './smtp/tls.js'
+
+export { linesOf } from './smtp/extensions.js'
 
 /** What is known of a server; null: not known. */
 export type Facts = {
@@ -20,11 +23,6 @@ export function after<F extends Facts>(facts: F, event: TraceEvent): F {
   if (event.type === 'tls') return { ...facts, tls: event.tls }
   if (event.type === 'greeting') return { ...facts, greeting: event.text }
   return event.type === 'extensions' ? { ...facts, extensions: event.extensions } : facts
-}
-
-/** The lines of an EHLO list. */
-export function linesOf(extensions: Extensions): string[] {
-  return [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd())
 }
 
 /** One session, as far as it has come. */

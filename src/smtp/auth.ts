@@ -246,12 +246,6 @@ async function prepared(text: string): Promise<string> {
   }
 }
 
-/** `AUTH PLAIN LOGIN`, or, as servers once had it for one client, `AUTH=PLAIN LOGIN` */
-export function mechanismsIn(extensions: ReadonlyMap<string, string>): string[] {
-  const lines = [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`)
-  return lines.flatMap((line) => /^AUTH[= ](.*)$/.exec(line)?.[1]?.toUpperCase().split(' ') ?? []).filter(Boolean)
-}
-
 /** A SASL response, and what it is the base64 of */
 export function secretsIn(line: string): string[] {
   const response = line.replace(/^AUTH \S+ /, '')

@@ -6,6 +6,7 @@ import { EXIT, exitStatusOf, said, SessionError, type Stage, StepError } from '.
 import type { Credentials, Say } from './auth.js'
 import { connect } from './connect.js'
 import { Connection, type Line } from './connection.js'
+import { type Extensions, extensionsIn, mechanismsIn } from './extensions.js'
 import type { Reply } from './reply.js'
 import type { Secured, TlsInfo, TlsPolicy } from './tls.js'
 
@@ -20,9 +21,6 @@ export type Server = {
   readonly tls: TlsPolicy
   readonly credentials: Credentials | undefined
 }
-
-/** Keywords in capitals and their parameters, as EHLO lists them (RFC 5321, 4.1.1.1). */
-export type Extensions = ReadonlyMap<string, string>
 
 /** What happens, when it happens. */
 export type TraceEvent =
@@ -231,7 +229,7 @@ async function logIn(
   const { address, secured, extensions } = known
   return step('auth', o, async () => {
     if (secured?.tls.verified !== true && !isLoopback(address)) throw unsafe(secured !== undefined)
-    const { authenticate, mechanismsIn, secretsIn } = await import('./auth.js')
+    const { authenticate, secretsIn } = await import('./auth.js')
     const say: Say = async (line, shown) => {
       // What stands for the password: a server may say that back, too.
       if (shown !== line) for (const text of secretsIn(line)) o.trace({ type: 'secret', text })
@@ -280,16 +278,8 @@ function notOurselves(stage: Stage, { lines: [line = ''] }: Reply, { self }: Ses
   throw new SessionError(stage, `this is ${name}, this site itself`, { exitStatus: EXIT.NOHOST, kind: 'this site' })
 }
 
-/** The list of an EHLO reply; its first line is the server's name, whatever it looks like. */
 function extensionsOf(hello: Reply, o: SessionOptions): Extensions {
-  const lines = expected('ehlo', 250, hello).lines.slice(1).filter(Boolean)
-  const extensions = new Map<string, string>()
-  for (const line of lines) {
-    const [, said = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []
-    // What is no keyword stays as it was said; a keyword said twice has the parameters of both.
-    const keyword = /^[\w=.-]+$/.test(said) ? said.toUpperCase() : said
-    extensions.set(keyword, [extensions.get(keyword) ?? [], parameters].flat().join(' ').trim())
-  }
+  const extensions = extensionsIn(expected('ehlo', 250, hello))
   o.trace({ type: 'extensions', extensions })
   return extensions
 }
