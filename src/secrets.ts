@@ -1,9 +1,7 @@
 import { SessionError } from './outcome.js'
 import { beginning, printable } from './printable.js'
 import type { Reply } from './smtp/reply.js'
-import type { TraceEvent } from './smtp/session.js'
-
-type Shown = Exclude<TraceEvent, { type: 'secret' }>
+import type { InnerEvent, TraceEvent } from './smtp/session.js'
 
 /** Shorter ones are found in any text. */
 const CHARACTERS = 4
@@ -20,7 +18,7 @@ export class Secrets {
   }
 
   /** A trace that gets no secret, and learns those that a session makes. */
-  hiding(trace: (event: Shown) => void): (event: TraceEvent) => void {
+  hiding(trace: (event: TraceEvent) => void): (event: InnerEvent) => void {
     return (event) => {
       if (event.type === 'secret') this.#add(event.text)
       else trace(this.#shown(event))
@@ -54,7 +52,7 @@ export class Secrets {
     return shown
   }
 
-  #shown(event: Shown): Shown {
+  #shown(event: TraceEvent): TraceEvent {
     const hide = (text: string): string => this.hide(text)
     if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: hide(event.text) }
     if (event.type === 'extensions') {

@@ -33,10 +33,11 @@ export type TraceEvent =
   | { readonly type: 'greeting'; readonly text: string }
   | { readonly type: 'tls'; readonly tls: TlsInfo }
   | { readonly type: 'warning'; readonly text: string }
-  /** What may not be shown from now on */
-  | { readonly type: 'secret'; readonly text: string }
   | { readonly type: 'extensions'; readonly extensions: Extensions }
   | Line
+
+/** The same, and what may not be shown from now on */
+export type InnerEvent = TraceEvent | { readonly type: 'secret'; readonly text: string }
 
 export type SessionOptions = Limits & {
   /** The EHLO argument; undefined: the address literal of the local end (RFC 5321, 4.1.3) */
@@ -48,7 +49,7 @@ export type SessionOptions = Limits & {
   readonly self: readonly string[]
   /** ETRN is sent even where EHLO doesn't list it. */
   readonly assumeEtrn: boolean
-  readonly trace: (event: TraceEvent) => void
+  readonly trace: (event: InnerEvent) => void
 }
 
 /** A session in which ETRN can be sent. */
