@@ -5,8 +5,6 @@ import type { Extensions } from './smtp/extensions.js'
 import type { Session, TraceEvent } from './smtp/session.js'
 import type { TlsInfo } from './smtp/tls.js'
 
-export { linesOf } from './smtp/extensions.js'
-
 /** What is known of a server; null: not known. */
 export type Facts = {
   readonly address: string | null

@@ -3,6 +3,7 @@ import type { CommandLine } from './command-line.js'
 import type { Config } from './config.js'
 import { DEFAULT_TIMEOUT_MS } from './deadline.js'
 import { ownName } from './dns.js'
+import type { Settings } from './exchange.js'
 import { readText, streamText } from './files.js'
 import { type Entry, namesOf, type NodeName, nodeName, withoutDuplicates } from './names.js'
 import type { Options } from './options.js'
@@ -77,7 +78,7 @@ export async function placesForHook(
 }
 
 /** What holds for every session with one server. */
-function settingsOf(options: Options, own: string | undefined, isMx: boolean): Request['settings'] {
+function settingsOf(options: Options, own: string | undefined, isMx: boolean): Settings {
   const { ipv4, ipv6 } = options
   const helo = options.helo?.replace(/\.$/, '')
   if (ipv4 && ipv6) throw new UsageError('-4 and -6 exclude each other: type one of them, or none for both')
