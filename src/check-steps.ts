@@ -1,5 +1,6 @@
 import { canonical } from './dns.js'
 import { familyOf } from './ip.js'
+import type { Stage } from './outcome.js'
 import { after, type Facts, NOTHING } from './progress.js'
 import { Secrets } from './secrets.js'
 import type { Certificate } from './smtp/certificate.js'
@@ -39,8 +40,8 @@ export class Steps {
   }
 
   /** What follows takes time from now on. */
-  begin(): void {
-    this.#began = performance.now()
+  begin(at = performance.now()): void {
+    this.#began = at
   }
 
   /** A step, with the time since it began. */
@@ -66,6 +67,8 @@ export class Watch {
   facts = UNCHECKED
   readonly #server: Server
   #localAddress = ''
+  /** When each stage began, by performance.now() */
+  readonly #begun = new Map<Stage, number>()
 
   constructor(server: Server, onStep: (step: Step) => void) {
     this.#server = server
@@ -78,6 +81,7 @@ export class Watch {
     this.facts = after(this.facts, event)
     switch (event.type) {
       case 'step':
+        this.#begun.set(event.stage, performance.now())
         return steps.begin()
       case 'done':
         if (event.stage === 'greeting') steps.add('greeting', true, this.facts.greeting ?? '')
@@ -112,6 +116,11 @@ export class Watch {
     if (problem !== null && (level === 'verify' || fingerprint !== undefined)) return
     const advice = problem === null ? null : 'with --tls verify this is a failure'
     this.steps.note('certificate', problem === null ? true : null, certificateInWords(tls.certificate), advice)
+  }
+
+  /** What follows belongs to this stage, whatever has begun since. */
+  returnTo(stage: Stage): void {
+    this.steps.begin(this.#begun.get(stage))
   }
 
   /** What an open session shows besides. */

@@ -129,6 +129,7 @@ async function checkServer({ server, entries, settings }: Request, o: CheckOptio
     const [step, text] = certificate
       ? ['certificate', certificateInWords(certificate)]
       : [error.stage === 'dns' ? 'resolve' : STAGES[error.stage], error.message]
+    watch.returnTo(error.stage)
     steps.add(step, isOurs ? null : false, text, advice)
     return found(error)
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { etrn } from './command.js'
+import { etrn, leap, LEAPING } from './command.js'
 import { type Answer, nameServer } from './name-server.js'
 import { isInNamespace } from './namespace.js'
 import { BYE, close, type Conversation, HELLO, scripted, scriptedAt, silence, type Step } from './server.js'
@@ -15,6 +15,7 @@ const certificate = (name: string): Step => ({
 
 type Looked = {
   readonly step: string
+  readonly elapsedMs: number | null
   readonly ok: boolean | null
   readonly text: string
   readonly advice: string | null
@@ -188,6 +189,14 @@ if (isInNamespace(import.meta.url)) {
       const { stdout, status } = await etrn(['--check', '--mx', 'site.example', '--helo', 'gw.site.example'])
       assert.equal(status, 68)
       assert.match(stdout, /NO MX .*nobody is left to ask: gw\.site\.example \(this site\), mx2/)
+    })
+    test('a step that fails took its time', async (t) => {
+      await zone(t)
+      const server = await scripted(t, [silence])
+      const args = ['--check', '--json', '-v', `127.0.0.1:${server.port}`, 'site.example']
+      const { stdout } = await etrn(args, { env: LEAPING, once: { said: 'connected to', act: leap } })
+      const [found] = (JSON.parse(stdout) as Document).servers
+      assert.equal(found?.steps.find(({ step }) => step === 'greeting')?.elapsedMs, 60_000)
     })
     test('the mail exchangers behind this site, each with its steps', async (t) => {
       const mx = [
