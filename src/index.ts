@@ -89,6 +89,7 @@ const TLS = {
  * Never throws for what the network or the server does: every name has a result, and `error` says what failed as a whole.
  */
 export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<Report> {
+  if (typeof o !== 'object' || (o as unknown) === null) throw new UsageError('options: an object')
   known('', o, KEYS)
   const target = serverOf(
     checked('server', text, server),

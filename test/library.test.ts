@@ -77,6 +77,7 @@ suite('as a library', () => {
       ['mx', 'site.example'],
       [new URL('smtp://mx'), ['site.example']],
       ['mx', [1]],
+      ['mx', ['site.example'], null],
       ['mx', ['site.example'], { timeout: 30 }],
       ['mx', ['site.example'], { family: 5 }],
       ['mx', ['site.example'], { tls: { level: 'always' } }],
@@ -94,7 +95,9 @@ suite('as a library', () => {
       exitStatus: 64,
       message,
     })
-    await assert.rejects(ask('mx', ['site.example'], { tls: { cert } }), { message: /^tls\.cert: it can't be used: / })
+    await assert.rejects(ask('mx', ['site.example'], { tls: { cert } }), {
+      message: /^tls\.cert: there is no private key in it/,
+    })
   })
   for (const [title, answers] of [
     ['from an exchange that went well', ['S: 235 welcome sesame', 'C: ETRN site.example', 'S: 250 OK sesame', ...BYE]],
@@ -199,6 +202,10 @@ session 1: QUIT
 worth trying again
 `,
     )
+  })
+  test('the same, refused', async (t) => {
+    const conversation: Conversation = ['S: 220 mx.example', ...hello, 'C: ETRN site.example', 'S: 459 no', ...BYE]
+    assert.match(await run(t, 'judge', conversation, { args: ['site.example'] }), /\nask the provider\n$/)
   })
   test('and one that nothing is sent for', async (t) => {
     const output = await run(t, 'judge', undefined, { args: ['no name'] })
