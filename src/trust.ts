@@ -84,22 +84,28 @@ export async function checkPem(
   const { createSecureContext } = await import('node:tls')
   const wrong = (which: keyof Pem, why: string, cause?: unknown): UsageError =>
     new UsageError(`${nameOf(which)}: ${why}`, exitStatus, cause)
-  const tried = <T>(which: keyof Pem, work: () => T): T => {
+  const tried = <T>(which: keyof Pem, what: string, work: () => T): T => {
     try {
       return work()
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       const isLocked = /passphrase|interrupted or cancelled/i.test(message)
-      throw wrong(which, isLocked ? 'the key has a passphrase; take it off' : `it can't be used: ${message}`, error)
+      const isNone = /DECODER|no start line/i.test(message)
+      const why = isLocked
+        ? 'the key has a passphrase; take it off'
+        : isNone
+          ? `there is no ${what} in it, in PEM`
+          : `it can't be used: ${message}`
+      throw wrong(which, why, error)
     }
   }
-  if (ca !== undefined) tried('ca', () => new X509Certificate(ca))
+  if (ca !== undefined) tried('ca', 'certificate', () => new X509Certificate(ca))
   if (cert === undefined) return
-  const certificate = tried('cert', () => new X509Certificate(cert))
+  const certificate = tried('cert', 'certificate', () => new X509Certificate(cert))
   const place = key === undefined ? 'cert' : 'key'
-  const privateKey = tried(place, () => createPrivateKey(key ?? cert))
+  const privateKey = tried(place, 'private key', () => createPrivateKey(key ?? cert))
   if (!certificate.checkPrivateKey(privateKey)) throw wrong(place, 'the key is not that of the certificate')
-  tried(place, () => createSecureContext({ cert, key: key ?? cert }))
+  tried(place, 'private key', () => createSecureContext({ cert, key: key ?? cert }))
 }
 
 async function credentialsOf(
