@@ -73,8 +73,8 @@ const HINTS: Readonly<Partial<Record<Stage, readonly Row[]>>> = {
       text: /^Internal failure/,
       hint: "the provider's smtp_etrn_command fails; since Exim 4.94 it needs a lookup, not a bare $domain",
     },
-    { codes: [458], text: /authenticat|log ?in/i, hint: 'the provider wants a login before ETRN: --user' },
-    { codes: [458], text: /TLS/, hint: 'the provider wants TLS before ETRN: --tls encrypt, or verify' },
+    { codes: [458, 530], text: /auth|log ?in/i, hint: 'the provider wants a login before ETRN: --user' },
+    { codes: [458, 530], text: /TLS/, hint: 'the provider wants TLS before ETRN: --tls encrypt, or verify' },
     {
       codes: [458],
       text: /^(?!Already processing)/i,

@@ -92,6 +92,8 @@ export class TextReporter implements Reporter {
     const isTemporary = names.every(({ outcome }) => EXIT_OF[outcome] === EXIT.OK || EXIT_OF[outcome] === EXIT.TEMPFAIL)
     if (skipped.length === 0 || (this.#o.quiet > 1 && isTemporary)) return
     this.#o.out.line(`${this.#front(server)}${WORDS.skipped}: ${listed(skipped)}`)
+    const isRefusal = error === null && !names.some(({ outcome }) => outcome === 'failed')
+    if (isRefusal) this.#advise('a refusal ends it, or a session in which no name is accepted; -k goes on')
   }
 
   end(): void {

@@ -169,6 +169,7 @@ suite('hints', { concurrency: true }, () => {
   hinted('Exim wants a login', exim, 'site.example', '458 Authentication required', /login/)
   hinted('Exim takes # alone', exim, 'site.example', '501 argument must begin with #', /--queue/)
   hinted("Exim's command fails", exim, 'site.example', '458 Internal failure', /smtp_etrn_command/)
+  hinted('a login, after TLS', '220 mx', 'site.example', '530 5.7.0 Authentication required', /login before ETRN/)
   hinted('Sendmail has no such queue', sendmail, '#siteq', '459 4.5.4 Queue siteq unknown', /queue group/)
   hinted(
     'Sendmail is switched off',
@@ -203,6 +204,12 @@ suite('hints', { concurrency: true }, () => {
       assert.match(stderr, /^(?:\S[^\n]*\n)? {2}\S[^\n]*\n$/)
       assert.match(stderr.split('\n').at(-2) ?? '', hint)
     })
+  test('what is not asked because of a refusal, -k asks', async (t) => {
+    const server = await scripted(t, session(...asked('a.example', '550 no')))
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, 'a.example', 'b.example'])
+    assert.match(run.stdout, /^not asked: b\.example$/m)
+    assert.match(run.stderr, /^ {2}a refusal ends it, .*; -k goes on$/m)
+  })
   test('the same one is given once', async (t) => {
     const server = await scripted(t, session(...asked('a.example', '459 no'), ...asked('b.example', '459 no')))
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, 'a.example', 'b.example'])
