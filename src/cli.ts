@@ -184,8 +184,10 @@ function reporterFor(options: Options, several: boolean): Reporter {
   const { quiet, json } = options
   const verbose = options.verbose > 0
   const { out, err } = outputs(options)
-  if (process.stderr.isTTY && process.stderr.columns > 0 && quiet === 0 && !verbose && !json && !process.env['CI'])
-    void startSpinner()
+  const { stdout, stderr } = process
+  // What `| tee` shows on the same terminal would come between.
+  const isTerminal = stdout.isTTY && stderr.isTTY && stderr.columns > 0
+  if (isTerminal && quiet === 0 && !verbose && !json && !process.env['CI']) void startSpinner()
   const reporter = new TextReporter({ out, err, quiet, verbose, several })
   return json ? jsonReporter(out, reporter) : reporter
 }

@@ -97,7 +97,8 @@ async function unknownOption(name: string, word: string): Promise<UsageError> {
   // -version is meant as --version.
   const long = name.length > 1 ? name : known.find((key) => `-${key}` === word)
   if (long === undefined || /^\d+$|^no-/.test(long)) {
-    const shown = /^-\d+$/.test(word) || name.length === 1 ? `-${name}` : word.replace(/=.*/s, '')
+    const isLetter = name.length === 1 && !word.startsWith('--')
+    const shown = /^-\d+$/.test(word) || isLetter ? `-${name}` : word.replace(/=.*/s, '')
     return new UsageError(`unknown option ${printable(shown)}; etrn --help lists them all`)
   }
   return new UsageError(

@@ -46,7 +46,8 @@ const OUTPUT_CHARACTERS = 65_536
 const OTHERS_READ = 0o044
 
 async function contents(file: string, warn: Sources['warn'], signal: AbortSignal): Promise<string> {
-  const isOpen = platform() !== 'win32' && ((statSync(file, { throwIfNoEntry: false })?.mode ?? 0) & OTHERS_READ) !== 0
+  const found = statSync(file, { throwIfNoEntry: false })
+  const isOpen = platform() !== 'win32' && found?.isFile() === true && (found.mode & OTHERS_READ) !== 0
   const text = await readText('--password-file', file, signal)
   if (isOpen) warn(`${file}: others may read this password; chmod 600 ${file}`)
   return text

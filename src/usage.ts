@@ -75,7 +75,8 @@ Asks a mail server to send the mail that it holds for your site, now
 
 SERVER\thost, host:port, 192.0.2.1, [2001:db8::1]:port, smtp://host,\n\tsmtps://host; a profile of the configuration
 NAME\tsite.example, @site.example (with its subdomains), '#queue';
-none:\tthis host's own name`
+none:\tthis host's own name
+DUR\t90, 90s, 2m or 1h30m`
 
 const EPILOGUE = `Exit status: 0 every name was accepted, 64 bad usage, 65 a name was rejected,
 66 no such file, 68 no such host, 69 no ETRN there, 75 worth trying again,

@@ -10,7 +10,7 @@ export function duration(word: unknown): number {
   const [, bare, hours = 0, minutes = 0, seconds = 0] =
     /^(?:(\d{1,7})|(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?)$/.exec(text(word)) ?? []
   const ms = 1000 * Number(bare ?? (Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds))
-  if (ms === 0 || ms > MOST_MS) throw new Error('a duration is 90, 90s, 2m or 1h30m, from 1s to 24 days')
+  if (ms === 0 || ms > MOST_MS) throw new Error('a duration is 90, 90s, 2m or 1h30m, from 1s to 576h')
   return ms
 }
 
