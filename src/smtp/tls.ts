@@ -153,7 +153,8 @@ function systemCa(): string[] | undefined {
 const RECORD_HEAD_OCTETS = 5
 
 function notTls(cause: unknown): StepError {
-  const advice = 'is it the right port? smtps:// begins with TLS, smtp:// comes to it by STARTTLS'
+  const advice =
+    'smtps:// is for a port that begins with TLS; behind STARTTLS the server is broken, or somebody is on the way'
   return new StepError('what answers is not TLS', { exitStatus: EXIT.PROTOCOL, kind: 'clear text', advice, cause })
 }
 
