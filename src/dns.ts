@@ -58,7 +58,7 @@ export async function mailExchangers(domain: string, limits: Limits): Promise<{ 
   }
 }
 
-/** An address in the one form in which it can be compared. */
+/** An address in the one form in which it can be compared, without its scope: an interface of this host alone. */
 export function canonical(address: string): string {
   const family = familyOf(address)
   return family === 0 ? address : new SocketAddress({ address, family: family === 6 ? 'ipv6' : 'ipv4' }).address
@@ -84,8 +84,12 @@ function isPublic(name: string): boolean {
 /** The lines of /etc/hosts that have this name */
 function hostsLines(name: string): { address: string; names: string[] }[] {
   return hostsFile().flatMap((line) => {
-    const [address = '', ...names] = line.replace(/#.*/, '').trim().toLowerCase().split(/\s+/)
-    return names.includes(name) && familyOf(address) !== 0 ? [{ address: canonical(address), names }] : []
+    const [address = '', ...words] = line.replace(/#.*/, '').trim().split(/\s+/)
+    const names = words.map((word) => word.toLowerCase())
+    if (!names.includes(name) || familyOf(address) === 0) return []
+    // Without its interface, in the very letters, a link-local address can't be connected to.
+    const scope = /%.*/.exec(address)?.[0] ?? ''
+    return [{ address: canonical(address) + scope, names }]
   })
 }
 

@@ -19,6 +19,7 @@ const LIMIT = ['--timeout', '2s']
 const fixture = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url))
 const resolvConf = (text: string): void => writeFileSync('/etc/resolv.conf', text)
 const hosts = (text: string): void => writeFileSync('/etc/hosts', text)
+const ip = (line: string): void => void execFileSync('ip', line.split(' '))
 const hostname = (name: string): void => void execFileSync('hostname', [name])
 
 async function zone(t: TestContext, answers: Readonly<Record<string, Answer>>): Promise<void> {
@@ -246,6 +247,17 @@ if (isInNamespace(import.meta.url)) {
       assert.equal((await etrn(ARGS)).status, 0)
       await server.verify()
     })
+    test('a link-local address of /etc/hosts keeps its interface', async (t) => {
+      ip('link add Lan0 type veth peer name Lan1')
+      ip('link set Lan1 up')
+      ip('link set Lan0 up')
+      ip('address add fe80::25/64 dev Lan0 nodad')
+      hosts('FE80:0::25%Lan0 Mail.Example\n')
+      const server = await at(t, 'fe80::25%Lan0', ASKED)
+      const { status, document } = await etrnJson(ARGS)
+      assert.deepEqual([status, document.servers[0]?.address], [0, 'fe80::25%Lan0'])
+      await server.verify()
+    })
     test('localhost', async (t) => {
       hosts('127.0.0.1 localhost\n')
       const server = await at(t, '127.0.0.1', ASKED)
@@ -394,7 +406,6 @@ if (isInNamespace(import.meta.url)) {
 
 /** 198.51.100.1 is ours; 192.0.2.0/24 is behind a wire with nobody at its end: what is sent there is never answered. */
 function blackHole(): void {
-  const ip = (line: string): void => void execFileSync('ip', line.split(' '))
   ip('link add hole0 type veth peer name hole1')
   ip('addr add 198.51.100.1/24 dev hole0')
   ip('link set hole0 up')
