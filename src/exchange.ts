@@ -37,6 +37,10 @@ export type ServerReport = Facts & {
   readonly server: Server
   /** How often the names were asked for; 0: not at all */
   readonly attempts: number
+  /**
+   * From the turn of the first session to the end, pauses and all; 0 without names. Where no session could be begun, from the
+   * beginning of the run, behind --wait-local
+   */
   readonly elapsedMs: number
   /** What ended the exchange before every name had its answer; null: nothing did. */
   readonly error: SessionError | null

@@ -17,7 +17,7 @@ export async function lasting({ pauseMs }: Pause, signal: AbortSignal): Promise<
 /** Between which bounds the pauses after failures are, in milliseconds. A server that speaks is left in peace for longer. */
 const BOUNDS = { silence: { leastMs: 1000, mostMs: 30_000 }, reply: { leastMs: 10_000, mostMs: 300_000 } } as const
 
-/** The pause after so many failures in a row: twice as long each time, and up to twice that by chance (`luck`: 0 to 1). */
+/** The pause after so many failures in a row, from 1 on: twice as long each time, and up to twice that by chance (`luck`: 0 to 1). */
 export function pauseMsAfter(failures: number, wasAnswered: boolean, luck: number): number {
   const { leastMs, mostMs } = wasAnswered ? BOUNDS.reply : BOUNDS.silence
   return Math.min(mostMs, leastMs * 2 ** (failures - 1) * (1 + luck))
