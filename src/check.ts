@@ -93,7 +93,7 @@ async function checkExchangers(request: Request, o: CheckOptions): Promise<Serve
 }
 
 /** The session up to the first ETRN, step by step. */
-async function checkServer({ server, entries, settings }: Request, o: CheckOptions): Promise<ServerCheck> {
+async function checkServer({ server, entries, settings, failure }: Request, o: CheckOptions): Promise<ServerCheck> {
   o.onPart(`${server.word === server.host ? '' : `${server.word}: `}${server.host} port ${server.port}`)
   const watch = new Watch(server, o.onStep)
   const { steps, secrets } = watch
@@ -110,6 +110,7 @@ async function checkServer({ server, entries, settings }: Request, o: CheckOptio
     error,
   })
   try {
+    if (failure !== undefined) throw failure
     const inspected = { ...server, tls: { ...server.tls, isInspected: true as const } }
     const session = await open(inspected, { ...settings, signal: o.signal, trace })
     await session.quit()

@@ -1,7 +1,7 @@
 import type { CommandLine } from './command-line.js'
 import type { Config, Profile } from './config.js'
 import { type Layer, type Options, ROWS, settled } from './options.js'
-import { EXIT, UsageError } from './outcome.js'
+import { EXIT, StepError, UsageError } from './outcome.js'
 import { serverOf, type Target } from './servers.js'
 
 /** Who is asked: a server, that of a profile, or the mail exchangers of a domain; and by which options. */
@@ -112,7 +112,10 @@ export const saysOptions: Says = (layer) =>
     ([name, { where, unit }]) => name in layer && unit !== 'names' && (where === undefined || where === 'profile'),
   )
 
-/** Puts in front of what is wrong with a place where it is said; nothing where it may as well be the command line. */
+/**
+ * Puts in front of what is wrong with a place where it is said; nothing where it may as well be the command line. What a profile can't
+ * have is a StepError: others may be asked all the same.
+ */
 export async function blaming<T>(
   { profile, target }: Place,
   { line, config, says }: { readonly line: CommandLine; readonly config: Config; readonly says: Says },
@@ -124,7 +127,9 @@ export async function blaming<T>(
     const isTyped = says(typedIn(line)) || (profile === undefined && target.user !== undefined)
     const source = profile?.source ?? (says(config.top) ? config.source : undefined)
     if (!(error instanceof UsageError) || isTyped || source === undefined) throw error
-    const exitStatus = error.exitStatus === EXIT.USAGE ? EXIT.CONFIG : error.exitStatus
-    throw new UsageError(`${source}: ${error.message}`, exitStatus, error)
+    const message = `${source}: ${error.message}`
+    const { exitStatus } = error
+    if (profile !== undefined && exitStatus === EXIT.NOINPUT) throw new StepError(message, { exitStatus, cause: error })
+    throw new UsageError(message, exitStatus === EXIT.USAGE ? EXIT.CONFIG : exitStatus, error)
   }
 }

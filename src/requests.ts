@@ -7,9 +7,10 @@ import type { Settings } from './exchange.js'
 import { readText, streamText } from './files.js'
 import { type Entry, namesOf, type NodeName, nodeName, withoutDuplicates } from './names.js'
 import type { Options } from './options.js'
-import { UsageError } from './outcome.js'
+import { EXIT, SessionError, type Stage, StepError, UsageError } from './outcome.js'
 import { blaming, checkLogin, lacksPassword, type Place, placesOf, saysNames, saysOptions } from './places.js'
 import type { Request } from './run.js'
+import type { TlsPolicy } from './smtp/tls.js'
 import type { PasswordSources } from './trust.js'
 
 export type Around = PasswordSources & {
@@ -20,34 +21,50 @@ export type Around = PasswordSources & {
 /** The interval of --wait, in milliseconds */
 const DEFAULT_INTERVAL_MS = 60_000
 
-/** What the command line and the configuration ask of whom. Throws UsageError. */
+/** What the command line and the configuration ask of whom. Throws UsageError, and StepError where nobody else is to be asked. */
 export async function requestsOf(line: CommandLine, config: Config, around: Around): Promise<Request[]> {
   const places = placesOf(line, config, around.warn)
   checkLogin(line, places, around.environment)
   const entriesOf = entryReader(around)
-  const { trusted } = await import('./trust.js')
+  const { credentialsOf, policyOf } = await import('./trust.js')
   const own = ownName()
   const requests: Request[] = []
   for (const place of places) {
     const { target, isMx, options } = place
-    // One after another: a password may be asked for on the terminal.
-    const entries = await blaming(place, { line, config, says: saysNames }, async () =>
-      entriesOf(options, isMx ? target.host : undefined),
-    )
-    const request = await blaming(place, { line, config, says: saysOptions }, async () => ({
-      server: await trusted(target, options, around),
-      isMx,
-      entries,
-      settings: settingsOf(options, own, isMx),
-      patience: {
-        retryForMs: options['retry-for'] ?? 0,
-        waitMs: options.wait ?? 0,
-        intervalMs: options.interval ?? DEFAULT_INTERVAL_MS,
-      },
-    }))
-    requests.push(request)
+    const names = async <T>(work: () => Promise<T>): Promise<T> =>
+      blaming(place, { line, config, says: saysNames }, work)
+    const rest = async <T>(work: () => Promise<T>): Promise<T> =>
+      blaming(place, { line, config, says: saysOptions }, work)
+    const settings = await rest(async () => Promise.resolve(settingsOf(options, own, isMx)))
+    const request = { isMx, settings, patience: patienceOf(options) }
+    let stage: Stage = 'etrn'
+    let entries: readonly Entry[] = []
+    try {
+      // One after another: a password may be asked for on the terminal.
+      entries = await names(async () => entriesOf(options, isMx ? target.host : undefined))
+      stage = 'tls'
+      const tls = await rest(async () => policyOf(target, options, around.signal))
+      stage = 'auth'
+      const credentials = await rest(async () => credentialsOf(target, options, around))
+      requests.push({ ...request, server: { ...target, tls, credentials }, entries })
+    } catch (error) {
+      const isOwn = error instanceof StepError && error.exitStatus === EXIT.NOINPUT
+      if (!isOwn || places.length === 1) throw error
+      const failure = new SessionError(stage, error.message, {
+        exitStatus: error.exitStatus,
+        cause: error.cause,
+        advice: 'the others are asked all the same',
+      })
+      requests.push({ ...request, server: { ...target, tls: NO_POLICY, credentials: undefined }, entries, failure })
+    }
   }
   return requests
+}
+
+/** Of a server that is not asked */
+const NO_POLICY: TlsPolicy = {
+  ...{ level: 'none', minVersion: 'TLSv1.2', fingerprint: undefined, name: undefined },
+  ...{ ca: undefined, cert: undefined, key: undefined },
 }
 
 /** What a hook can be made of: the same, but for what is read only when it runs. Throws UsageError. */
@@ -91,6 +108,14 @@ function settingsOf(options: Options, own: string | undefined, isMx: boolean): S
     timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
     assumeEtrn: options['assume-etrn'],
     keepGoing: options['keep-going'],
+  }
+}
+
+function patienceOf(options: Options): Request['patience'] {
+  return {
+    retryForMs: options['retry-for'] ?? 0,
+    waitMs: options.wait ?? 0,
+    intervalMs: options.interval ?? DEFAULT_INTERVAL_MS,
   }
 }
 

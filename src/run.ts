@@ -28,6 +28,8 @@ export type Request = {
   /** The lines that are no names have their place among the results, and are not sent. */
   readonly entries: readonly Entry[]
   readonly settings: Settings
+  /** What keeps it from being asked, though others are */
+  readonly failure?: SessionError
   readonly patience: Patience
 }
 
@@ -56,7 +58,8 @@ export async function run(requests: readonly Request[], o: RunOptions): Promise<
   const context: Context = { ...o, began: performance.now(), turn, turnAt: turns(turn) }
   const reports = await Promise.all(
     requests.map(async (request) => {
-      const found = failure === undefined ? await asked(request, context) : [failed(request, failure, context)]
+      const error = failure ?? request.failure
+      const found = error === undefined ? await asked(request, context) : [failed(request, error, context)]
       return found.map((report) => ({ ...report, names: inOrder(request.entries, report.names) }))
     }),
   )

@@ -6,19 +6,7 @@ import { EXIT, UsageError } from './outcome.js'
 import type { Sources } from './password.js'
 import type { Target } from './servers.js'
 import type { Credentials } from './smtp/auth.js'
-import type { Server } from './smtp/session.js'
 import type { TlsLevel, TlsPolicy } from './smtp/tls.js'
-
-/**
- * How far a server is trusted, and what it may be told: the options' TLS policy and login, with their files read. Throws
- * UsageError.
- */
-export async function trusted(target: Target, options: Options, sources: PasswordSources): Promise<Server> {
-  const level = checkTrust(target, options)
-  const policy = await policyOf(options, sources.signal)
-  const credentials = await credentialsOf(target, options, sources)
-  return { ...target, tls: { ...policy, level }, credentials }
-}
 
 /** The rules of TLS and login, before any file is read; the level that holds. Throws UsageError. */
 export function checkTrust(target: Target, options: Options): TlsLevel {
@@ -57,7 +45,9 @@ export function levelOf(target: Target, said: Said, hasLogin: boolean): TlsLevel
   )
 }
 
-async function policyOf(options: Options, signal: AbortSignal): Promise<Omit<TlsPolicy, 'level'>> {
+/** How far a server is trusted, with the files read that say it. Throws UsageError. */
+export async function policyOf(target: Target, options: Options, signal: AbortSignal): Promise<TlsPolicy> {
+  const level = checkTrust(target, options)
   const read = async (which: keyof Pem): Promise<string | undefined> => {
     const file = options[`tls-${which}`]
     return file === undefined ? undefined : readText(`--tls-${which}`, file, signal)
@@ -65,7 +55,7 @@ async function policyOf(options: Options, signal: AbortSignal): Promise<Omit<Tls
   const pem = { ca: await read('ca'), cert: await read('cert'), key: await read('key') }
   await checkPem(pem, (which) => `--tls-${which} ${options[`tls-${which}`] ?? ''}`, EXIT.NOINPUT)
   const { 'tls-fingerprint': fingerprint, 'tls-name': name, 'tls-min': minVersion = 'TLSv1.2' } = options
-  return { ...pem, fingerprint, name, minVersion }
+  return { ...pem, fingerprint, name, minVersion, level }
 }
 
 type Pem = Pick<TlsPolicy, 'ca' | 'cert' | 'key'>
@@ -108,7 +98,8 @@ export async function checkPem(
   tried(place, 'private key', () => createSecureContext({ cert, key: key ?? cert }))
 }
 
-async function credentialsOf(
+/** What it may be told, with the password read or asked for. Throws UsageError. */
+export async function credentialsOf(
   target: Target,
   options: Options,
   sources: PasswordSources,

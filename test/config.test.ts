@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { BIN, type CommandOptions, etrn, etrnJson, type Finished } from './command.js'
+import { BIN, type CommandOptions, type Document, etrn, etrnJson, type Finished } from './command.js'
 import { noOtherUser } from './namespace.js'
 import { BYE, type Conversation, HELLO, scripted } from './server.js'
 
@@ -162,6 +162,47 @@ suite('which one holds', { concurrency: true }, () => {
     const run = await withConfig(t, `${TOP}quiet = 1\n`, [`127.0.0.1:${server.port}`, 'a.example'])
     assert.deepEqual(run, { status: 0, signal: null, stdout: '', stderr: '' })
   })
+})
+
+test("what one profile can't have keeps nobody from asking the others", async (t) => {
+  const toml = (port: number): string => `${TOP}[servers.locked]
+server = "127.0.0.1:1"
+queue = ["a"]
+user = "site"
+password-command = "exit 3"
+[servers.listless]
+server = "127.0.0.1:1"
+names-from = ["nowhere.txt"]
+[servers.isp]
+server = "127.0.0.1:${port}"
+queue = ["b"]
+`
+  const server = await scripted(t, asked('#b'), asked('#b'), [...HELLO, ...BYE])
+  const run = await withConfig(t, toml(server.port), ['--all', '--json'])
+  const { servers, exitStatus } = JSON.parse(run.stdout) as Document
+  assert.deepEqual(
+    servers.map(({ error, names: [first] }) => [error?.stage, error?.exitStatus, first?.name, first?.outcome]),
+    [
+      ['auth', 66, '#a', 'failed'],
+      ['etrn', 66, undefined, undefined],
+      [undefined, undefined, '#b', 'started'],
+    ],
+  )
+  assert.deepEqual([run.status, exitStatus], [66, 66])
+  const told = await withConfig(t, toml(server.port), ['--all'])
+  assert.match(
+    told.stderr,
+    /^locked: AUTH: .*profile locked: --password-command: it ended with status 3; no answer for #a$/m,
+  )
+  const checked = await withConfig(t, toml(server.port), ['--all', '--check'])
+  assert.equal(checked.status, 66)
+  assert.match(
+    checked.stdout,
+    /^ {2}NO AUTH .*: --password-command: it ended with status 3\n {6}the others are asked all the same$/m,
+  )
+  const alone = await withConfig(t, toml(server.port), ['locked'])
+  assert.deepEqual([alone.status, alone.stdout], [66, ''])
+  assert.match(alone.stderr, /^etrn: .*profile locked: --password-command: it ended with status 3\n$/)
 })
 
 suite('what is wrong', { concurrency: true }, () => {
