@@ -15,7 +15,18 @@ const OWNERS = {
 
 // The floors of src, from the ground up. A room imports from the floors below its own; types may come from anywhere.
 const FLOORS = [
-  ['printable', 'ip', 'outcome', 'nearest', 'pace', 'public-suffix', 'smtp/mechanisms', 'smtp/saslprep', 'spinner'],
+  [
+    'printable',
+    'ip',
+    'outcome',
+    'nearest',
+    'pace',
+    'public-suffix',
+    'smtp/mechanisms',
+    'smtp/saslprep',
+    'spinner',
+    'thrown',
+  ],
   ['deadline', 'files', 'hints', 'names', 'secrets', 'smtp/alert', 'smtp/certificate', 'smtp/extensions', 'smtp/reply'],
   ['dns', 'password', 'pause', 'servers'],
   ['smtp/connect', 'smtp/connection', 'values', 'smtp/tls', 'smtp/auth'],

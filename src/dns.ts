@@ -8,6 +8,7 @@ import { deadline, type Limits, seconds } from './deadline.js'
 import { familyOf } from './ip.js'
 import { isNode } from './names.js'
 import { EXIT, StepError } from './outcome.js'
+import { codeOf } from './thrown.js'
 
 /** 4, 6, or undefined for both */
 export type Family = 4 | 6 | undefined
@@ -206,7 +207,7 @@ function unresolved(host: string, failures: readonly unknown[], family?: Family)
     return new StepError(what, { exitStatus: EXIT.NOHOST, cause })
   }
   const code = codes.find((c) => c !== 'ENOTFOUND' && c !== 'ENODATA') ?? ''
-  return new StepError(`${host}: ${ANSWERS[code] ?? 'the DNS gives no answer'} (${code})`, {
+  return new StepError(`${host}: ${ANSWERS[code] ?? 'the DNS gives no answer'} (${code || 'unknown'})`, {
     exitStatus: EXIT.TEMPFAIL,
     cause,
   })
@@ -218,10 +219,6 @@ const ANSWERS: Readonly<Record<string, string>> = {
   EREFUSED: 'the DNS server refuses to answer',
   ETIMEOUT: 'the DNS server is silent',
   EAI_AGAIN: 'the resolver fails for now',
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
 }
 
 function noAnswer({ timeoutMs }: Limits): string {

@@ -4,6 +4,7 @@ import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { EXIT, UsageError } from './outcome.js'
+import { codeOf, messageOf } from './thrown.js'
 
 /** The text of a file that an option names. Throws UsageError (66), and the signal's reason where it ended the wait. */
 export async function readText(option: string, file: string, signal?: AbortSignal): Promise<string> {
@@ -36,6 +37,5 @@ const WORDS: Readonly<Record<string, string>> = {
 
 /** What the system says of a file, in words. */
 export function inWords(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return ('code' in error ? WORDS[String(error.code)] : undefined) ?? error.message
+  return WORDS[codeOf(error)] ?? messageOf(error)
 }

@@ -9,6 +9,7 @@ import type { Credentials } from './smtp/auth.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
 import type { TraceEvent } from './smtp/session.js'
 import type { TlsPolicy } from './smtp/tls.js'
+import { messageOf } from './thrown.js'
 import { checkPem, levelOf } from './trust.js'
 import { argument, fingerprint, oneOf, port, sendable, text } from './values.js'
 
@@ -165,6 +166,6 @@ function checked<T>(name: string, parse: (word: unknown) => T, word: unknown): T
   try {
     return parse(word)
   } catch (error) {
-    throw new UsageError(`${name}: ${error instanceof Error ? error.message : String(error)}`, EXIT.USAGE, error)
+    throw new UsageError(`${name}: ${messageOf(error)}`, EXIT.USAGE, error)
   }
 }

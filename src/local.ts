@@ -7,6 +7,7 @@ import { lasting, type Pause, pauseFor } from './pause.js'
 import { beginning } from './printable.js'
 import { connect } from './smtp/connect.js'
 import { Connection } from './smtp/connection.js'
+import { messageOf } from './thrown.js'
 
 /** Where this host's own mail server listens for what ETRN releases */
 const OWN = ['127.0.0.1', '::1'] as const
@@ -26,8 +27,7 @@ export async function ownGreeting(limits: Limits): Promise<string> {
     if (limits.signal.aborted) throw reasonOf(limits.signal)
     // Each has its reason; that of IPv4 is enough.
     const reason: unknown = error instanceof AggregateError ? error.errors[0] : error
-    const message = reason instanceof Error ? reason.message : String(reason)
-    throw new StepError(beginning(message, MESSAGE_CHARACTERS), { exitStatus: EXIT.TEMPFAIL, cause: error })
+    throw new StepError(beginning(messageOf(reason), MESSAGE_CHARACTERS), { exitStatus: EXIT.TEMPFAIL, cause: error })
   } finally {
     found.abort()
   }

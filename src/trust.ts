@@ -7,6 +7,7 @@ import type { Sources } from './password.js'
 import type { Target } from './servers.js'
 import type { Credentials } from './smtp/auth.js'
 import type { TlsLevel, TlsPolicy } from './smtp/tls.js'
+import { messageOf } from './thrown.js'
 
 /** The rules of TLS and login, before any file is read; the level that holds. Throws UsageError. */
 export function checkTrust(target: Target, options: Options): TlsLevel {
@@ -78,7 +79,7 @@ export async function checkPem(
     try {
       return work()
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = messageOf(error)
       const isLocked = /passphrase|interrupted or cancelled/i.test(message)
       const isNone = /DECODER|no start line/i.test(message)
       const why = isLocked

@@ -1,9 +1,9 @@
 import { EXIT, StepError } from '../outcome.js'
+import { codeOf } from '../thrown.js'
 
 /** What a failure within TLS comes to; undefined: the error is of another kind. */
 export function tlsFailure(error: unknown): StepError | undefined {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_)?(ALERT_)?(.*)$/.exec(code) ?? []
+  const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_)?(ALERT_)?(.*)$/.exec(codeOf(error)) ?? []
   if (name === undefined) return undefined
   const words = name.replaceAll('_', ' ').toLowerCase()
   // In TLS 1.3 an alert may come when our side of the handshake is done, in place of a reply.

@@ -6,6 +6,7 @@ import { deadline, type Limits, seconds } from '../deadline.js'
 import type { Addresses } from '../dns.js'
 import { familyOf } from '../ip.js'
 import { EXIT, StepError } from '../outcome.js'
+import { codeOf, messageOf } from '../thrown.js'
 
 export type Connected = { readonly socket: Socket; readonly address: string }
 
@@ -120,6 +121,5 @@ const WORDS: Readonly<Record<string, string>> = {
 }
 
 function inWords(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return ('code' in error ? WORDS[String(error.code)] : undefined) ?? error.message
+  return WORDS[codeOf(error)] ?? messageOf(error)
 }

@@ -5,6 +5,7 @@ import { connect, createSecureContext, type SecureContext, type SecureVersion, t
 import { deadline, type Limits, seconds } from '../deadline.js'
 import { familyOf } from '../ip.js'
 import { EXIT, StepError } from '../outcome.js'
+import { codeOf } from '../thrown.js'
 import { tlsFailure } from './alert.js'
 import { type Certificate, certificateOf, problemOf, refused } from './certificate.js'
 
@@ -160,7 +161,7 @@ function notTls(cause: unknown): StepError {
 
 /** What broke the handshake off, in words. */
 function failed(error: unknown, { minVersion }: TlsPolicy): StepError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = codeOf(error)
   if (isClearText(code)) return notTls(error)
   if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(code)) {
     return refused(
