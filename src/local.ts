@@ -4,7 +4,7 @@ import { type Limits, reasonOf } from './deadline.js'
 import { familyOf } from './ip.js'
 import { EXIT, said, StepError } from './outcome.js'
 import { lasting, type Pause, pauseFor } from './pause.js'
-import { beginning } from './printable.js'
+import { shortened } from './printable.js'
 import { connect } from './smtp/connect.js'
 import { Connection } from './smtp/connection.js'
 import { messageOf } from './thrown.js'
@@ -13,8 +13,6 @@ import { messageOf } from './thrown.js'
 const OWN = ['127.0.0.1', '::1'] as const
 const PORT = 25
 const POLL_MS = 1000
-/** Of a message that people read */
-const MESSAGE_CHARACTERS = 400
 
 /** The greeting of this host's own mail server. Throws StepError where there is none, or another than 220. */
 export async function ownGreeting(limits: Limits): Promise<string> {
@@ -27,7 +25,7 @@ export async function ownGreeting(limits: Limits): Promise<string> {
     if (limits.signal.aborted) throw reasonOf(limits.signal)
     // Each has its reason; that of IPv4 is enough.
     const reason: unknown = error instanceof AggregateError ? error.errors[0] : error
-    throw new StepError(beginning(messageOf(reason), MESSAGE_CHARACTERS), { exitStatus: EXIT.TEMPFAIL, cause: error })
+    throw new StepError(shortened(messageOf(reason)), { exitStatus: EXIT.TEMPFAIL, cause: error })
   } finally {
     found.abort()
   }

@@ -25,6 +25,14 @@ export function beginning(text: string, characters: number): string {
   return text.slice(0, characters).replace(/[\ud800-\udbff]$/, '')
 }
 
+/** Of a message that people read */
+const MESSAGE_CHARACTERS = 400
+
+/** A message, no longer than people read; what was cut off is three dots. */
+export function shortened(message: string): string {
+  return message.length > MESSAGE_CHARACTERS ? `${beginning(message, MESSAGE_CHARACTERS)}...` : message
+}
+
 function escape(character: string): string {
   const code = character.codePointAt(0) ?? 0
   if (code > INVALID && code <= INVALID + 0xff) return `\\x${(code - INVALID).toString(16)}`

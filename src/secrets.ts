@@ -1,12 +1,10 @@
 import { SessionError } from './outcome.js'
-import { beginning, printable } from './printable.js'
+import { printable, shortened } from './printable.js'
 import type { Reply } from './smtp/reply.js'
 import type { InnerEvent, TraceEvent } from './smtp/session.js'
 
 /** Shorter ones are found in any text. */
 const CHARACTERS = 4
-/** Of a message that people read */
-const MESSAGE_CHARACTERS = 400
 
 /** Hides secrets, and what is made of them, in what is shown; nothing is decided by what is hidden. */
 export class Secrets {
@@ -27,8 +25,7 @@ export class Secrets {
 
   hideIn(error: SessionError): SessionError {
     const { stage, message, exitStatus, reply, kind, advice, cause } = error
-    const text = this.hide(message)
-    const told = text.length > MESSAGE_CHARACTERS ? `${beginning(text, MESSAGE_CHARACTERS)}...` : text
+    const told = shortened(this.hide(message))
     return new SessionError(stage, told, { exitStatus, reply: reply && this.#in(reply), kind, advice, cause })
   }
 
