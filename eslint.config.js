@@ -23,6 +23,7 @@ const FLOORS = [
     'pace',
     'public-suffix',
     'smtp/mechanisms',
+    'smtp/policy',
     'smtp/saslprep',
     'spinner',
     'thrown',

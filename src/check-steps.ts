@@ -1,5 +1,5 @@
 import { canonical } from './dns.js'
-import { familyOf } from './ip.js'
+import { familyOf, isPrivate } from './ip.js'
 import type { Stage } from './outcome.js'
 import { after, type Facts, NOTHING } from './progress.js'
 import { Secrets } from './secrets.js'
@@ -7,7 +7,6 @@ import type { Certificate } from './smtp/certificate.js'
 import { linesOf } from './smtp/extensions.js'
 import type { Server, TraceEvent } from './smtp/session.js'
 import type { TlsInfo } from './smtp/tls.js'
-import { isPrivate } from './way-back.js'
 
 /** One thing that was looked at. */
 export type Step = {

@@ -8,7 +8,7 @@ import { serverOf, type Target } from './servers.js'
 import type { Credentials } from './smtp/auth.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
 import type { TraceEvent } from './smtp/session.js'
-import type { TlsPolicy } from './smtp/tls.js'
+import type { TlsPolicy } from './smtp/policy.js'
 import { messageOf } from './thrown.js'
 import { checkPem, levelOf } from './trust.js'
 import { argument, fingerprint, oneOf, port, sendable, text } from './values.js'
@@ -19,7 +19,8 @@ export type { TraceEvent } from './smtp/session.js'
 export type { Credentials } from './smtp/auth.js'
 export type { MechanismName } from './smtp/mechanisms.js'
 export type { Reply } from './smtp/reply.js'
-export type { TlsInfo, TlsLevel, TlsPolicy } from './smtp/tls.js'
+export type { TlsLevel, TlsPolicy } from './smtp/policy.js'
+export type { TlsInfo } from './smtp/tls.js'
 
 /** What is known at the end. */
 export type Report = Omit<ServerReport, 'server' | 'isBlind'> & {

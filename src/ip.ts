@@ -1,4 +1,4 @@
-import { isIPv4, isIPv6 } from 'node:net'
+import { BlockList, isIPv4, isIPv6 } from 'node:net'
 
 /**
  * 4, 6, or 0 for what is no address. Node's test for IPv6 takes 4 ms when it is first used: what has less than two colons, a host and
@@ -17,4 +17,19 @@ export function addressLiteral(address: string): string {
 /** Whether an address is one of this host's own that never leave it. */
 export function isLoopback(address: string): boolean {
   return address === '::1' || (familyOf(address) === 4 && address.startsWith('127.'))
+}
+
+/** Networks that nobody reaches from outside (RFC 1918, 6598, 3927, 1122, 4193, 4291) */
+const PRIVATE =
+  '10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10 ::1/128'
+
+/** Whether an address is one of those that a NAT has behind it. */
+export function isPrivate(address: string): boolean {
+  const kindOf = (one: string): 'ipv4' | 'ipv6' => (familyOf(one) === 6 ? 'ipv6' : 'ipv4')
+  const list = new BlockList()
+  for (const network of PRIVATE.split(' ')) {
+    const [base = '', prefix] = network.split('/')
+    list.addSubnet(base, Number(prefix), kindOf(base))
+  }
+  return list.check(address.replace(/%.*/, ''), kindOf(address))
 }

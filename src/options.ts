@@ -1,7 +1,7 @@
 import { UsageError } from './outcome.js'
 import { printable } from './printable.js'
 import { type MechanismName, MECHANISMS } from './smtp/mechanisms.js'
-import type { TlsLevel } from './smtp/tls.js'
+import type { TlsLevel } from './smtp/policy.js'
 import { argument, count, domain, duration, fingerprint, host, oneOf, port, sendable, text } from './values.js'
 
 export const LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]

@@ -10,7 +10,7 @@ import type { Options } from './options.js'
 import { EXIT, SessionError, type Stage, StepError, UsageError } from './outcome.js'
 import { blaming, checkLogin, lacksPassword, type Place, placesOf, saysNames, saysOptions } from './places.js'
 import type { Request } from './run.js'
-import type { TlsPolicy } from './smtp/tls.js'
+import type { TlsPolicy } from './smtp/policy.js'
 import type { PasswordSources } from './trust.js'
 
 export type Around = PasswordSources & {

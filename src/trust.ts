@@ -6,7 +6,7 @@ import { EXIT, UsageError } from './outcome.js'
 import type { Sources } from './password.js'
 import type { Target } from './servers.js'
 import type { Credentials } from './smtp/auth.js'
-import type { TlsLevel, TlsPolicy } from './smtp/tls.js'
+import type { TlsLevel, TlsPolicy } from './smtp/policy.js'
 import { messageOf } from './thrown.js'
 
 /** The rules of TLS and login, before any file is read; the level that holds. Throws UsageError. */

@@ -1,8 +1,7 @@
-import { BlockList } from 'node:net'
 import type { Step, Steps } from './check-steps.js'
 import type { Limits } from './deadline.js'
 import { mailExchangers, query } from './dns.js'
-import { familyOf } from './ip.js'
+import { isPrivate } from './ip.js'
 import { isThisHost, ownGreeting } from './local.js'
 import { EXIT, StepError } from './outcome.js'
 import { isHost } from './servers.js'
@@ -86,22 +85,4 @@ async function addressesIn(host: string, limits: Limits): Promise<readonly strin
     if (error instanceof StepError) return []
     throw error
   }
-}
-
-/** Networks that nobody reaches from outside (RFC 1918, 6598, 3927, 1122, 4193, 4291) */
-const NETWORKS =
-  '10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10 ::1/128'
-const PRIVATE = new BlockList()
-for (const network of NETWORKS.split(' ')) {
-  const [address = '', prefix] = network.split('/')
-  PRIVATE.addSubnet(address, Number(prefix), kindOf(address))
-}
-
-/** Whether an address is one of those that a NAT has behind it. */
-export function isPrivate(address: string): boolean {
-  return PRIVATE.check(address.replace(/%.*/, ''), kindOf(address))
-}
-
-function kindOf(address: string): 'ipv4' | 'ipv6' {
-  return familyOf(address) === 6 ? 'ipv6' : 'ipv4'
 }

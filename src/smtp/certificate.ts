@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import { familyOf } from '../ip.js'
 import { EXIT, StepError } from '../outcome.js'
 import { beginning, printable } from '../printable.js'
-import type { TlsPolicy } from './tls.js'
+import type { TlsPolicy } from './policy.js'
 
 /** Whom a server says that it is. Printable already. */
 export type Certificate = {

@@ -8,7 +8,8 @@ import { connect } from './connect.js'
 import { Connection, type Line } from './connection.js'
 import { type Extensions, extensionsIn, mechanismsIn } from './extensions.js'
 import type { Reply } from './reply.js'
-import type { Secured, TlsInfo, TlsPolicy } from './tls.js'
+import type { TlsPolicy } from './policy.js'
+import type { Secured, TlsInfo } from './tls.js'
 
 /** A server to ask. */
 export type Server = {

@@ -1,32 +1,14 @@
 import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { connect, createSecureContext, type SecureContext, type SecureVersion, type TLSSocket } from 'node:tls'
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { deadline, type Limits, seconds } from '../deadline.js'
 import { familyOf } from '../ip.js'
 import { EXIT, StepError } from '../outcome.js'
 import { codeOf } from '../thrown.js'
 import { tlsFailure } from './alert.js'
 import { type Certificate, certificateOf, problemOf, refused } from './certificate.js'
-
-/** Postfix's words: no TLS; if it is offered; demanded; demanded, with a certificate that holds. */
-export type TlsLevel = 'none' | 'may' | 'encrypt' | 'verify'
-
-export type TlsPolicy = {
-  readonly level: TlsLevel
-  /** The certificate's SHA-256, 64 hex digits in capitals: it is pinned, and its chain and name don't matter. */
-  readonly fingerprint: string | undefined
-  /** The name that the certificate must have; undefined: the host's */
-  readonly name: string | undefined
-  /** Authorities in PEM; undefined: the system's */
-  readonly ca: string | undefined
-  /** The client's own certificate and key, in PEM */
-  readonly cert: string | undefined
-  readonly key: string | undefined
-  readonly minVersion: SecureVersion
-  /** Says of a certificate that need not hold whether it would. */
-  readonly isInspected?: true
-}
+import type { TlsPolicy } from './policy.js'
 
 /** What a handshake came to. */
 export type TlsInfo = {
