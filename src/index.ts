@@ -11,7 +11,7 @@ import type { TraceEvent } from './smtp/session.js'
 import type { TlsPolicy } from './smtp/policy.js'
 import { messageOf } from './thrown.js'
 import { checkPem, levelOf } from './trust.js'
-import { argument, fingerprint, oneOf, port, sendable, text } from './values.js'
+import { argument, fingerprint, host, oneOf, port, sendable, text } from './values.js'
 
 export { type Outcome, type Result, SessionError, type Stage, UsageError } from './outcome.js'
 export type { Extensions } from './smtp/extensions.js'
@@ -135,6 +135,7 @@ async function policyOf(target: Target, { tls = {}, credentials }: AskOptions): 
     ...TLS,
     ...tls,
     fingerprint: optional('tls.fingerprint', fingerprint, tls.fingerprint),
+    name: optional('tls.name', host, tls.name),
     minVersion: optional('tls.minVersion', oneOf(...VERSIONS), tls.minVersion) ?? TLS.minVersion,
     level: levelOf(target, { ...tls, level }, credentials !== undefined),
   }

@@ -67,6 +67,7 @@ suite('as a library', () => {
       ['smtp://site@mx', ['site.example']],
       ['mx', ['site.example'], { tls: { fingerprint: 'xx' } }],
       ['mx', ['site.example'], { tls: { ca: 'no certificate' } }],
+      ['mx', ['site.example'], { tls: { name: 'a b' } }],
       ['mx', ['site.example'], { tls: { cert: 'x', key: 'y' } }],
       ['mx', ['site.example'], { tls: { key: 'y' } }],
       ['mx', ['site.example'], { credentials: { user: 'site' } }],
