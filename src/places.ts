@@ -101,7 +101,7 @@ export function checkLogin({ said }: CommandLine, places: readonly Place[], envi
 }
 
 /** Whether a source says something of these things. */
-type Says = (layer: Layer) => boolean
+export type Says = (layer: Layer) => boolean
 
 export const saysNames: Says = (layer) =>
   'names' in layer || [...ROWS].some(([name, { unit }]) => unit === 'names' && name in layer)
@@ -119,7 +119,7 @@ export const saysOptions: Says = (layer) =>
 export async function blaming<T>(
   { profile, target }: Place,
   { line, config, says }: { readonly line: CommandLine; readonly config: Config; readonly says: Says },
-  work: () => Promise<T>,
+  work: () => T | Promise<T>,
 ): Promise<T> {
   try {
     return await work()

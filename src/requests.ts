@@ -8,8 +8,18 @@ import { readText, streamText } from './files.js'
 import { type Entry, namesOf, type NodeName, nodeName, withoutDuplicates } from './names.js'
 import type { Options } from './options.js'
 import { EXIT, SessionError, type Stage, StepError, UsageError } from './outcome.js'
-import { blaming, checkLogin, lacksPassword, type Place, placesOf, saysNames, saysOptions } from './places.js'
+import {
+  blaming,
+  checkLogin,
+  lacksPassword,
+  type Place,
+  placesOf,
+  type Says,
+  saysNames,
+  saysOptions,
+} from './places.js'
 import type { Request } from './run.js'
+import type { Target } from './servers.js'
 import type { TlsPolicy } from './smtp/policy.js'
 import type { PasswordSources } from './trust.js'
 
@@ -31,37 +41,42 @@ export async function requestsOf(line: CommandLine, config: Config, around: Arou
   const requests: Request[] = []
   for (const place of places) {
     const { target, isMx, options } = place
-    const names = async <T>(work: () => Promise<T>): Promise<T> =>
-      blaming(place, { line, config, says: saysNames }, work)
-    const rest = async <T>(work: () => Promise<T>): Promise<T> =>
-      blaming(place, { line, config, says: saysOptions }, work)
-    const settings = await rest(async () => Promise.resolve(settingsOf(options, own, isMx)))
+    const blamed = async <T>(says: Says, work: () => T | Promise<T>): Promise<T> =>
+      blaming(place, { line, config, says }, work)
+    const settings = await blamed(saysOptions, () => settingsOf(options, own, isMx))
     const request = { isMx, settings, patience: patienceOf(options) }
     let stage: Stage = 'etrn'
     let entries: readonly Entry[] = []
     try {
       // One after another: a password may be asked for on the terminal.
-      entries = await names(async () => entriesOf(options, isMx ? target.host : undefined))
+      entries = await blamed(saysNames, async () => entriesOf(options, isMx ? target.host : undefined))
       stage = 'tls'
-      const tls = await rest(async () => policyOf(target, options, around.signal))
+      const tls = await blamed(saysOptions, async () => policyOf(target, options, around.signal))
       stage = 'auth'
-      const credentials = await rest(async () => credentialsOf(target, options, around))
-      requests.push({ ...request, server: { ...target, tls, credentials }, entries })
+      const credentials = await blamed(saysOptions, async () => credentialsOf(target, options, around))
+      requests.push({ ...request, entries, server: { ...target, tls, credentials } })
     } catch (error) {
       const isOwn = error instanceof StepError && error.exitStatus === EXIT.NOINPUT
       if (!isOwn || places.length === 1) throw error
-      const failure = new SessionError(stage, error.message, {
-        exitStatus: error.exitStatus,
-        cause: error.cause,
-        advice: 'the others are asked all the same',
-      })
-      requests.push({ ...request, server: { ...target, tls: NO_POLICY, credentials: undefined }, entries, failure })
+      requests.push({ ...request, entries, ...notAsked(target, stage, error) })
     }
   }
   return requests
 }
 
-/** Of a server that is not asked */
+/** A server that lacks something of its own */
+function notAsked(
+  target: Target,
+  stage: Stage,
+  { message, exitStatus, cause }: StepError,
+): Pick<Request, 'server' | 'failure'> {
+  const advice = 'the others are asked all the same'
+  return {
+    server: { ...target, tls: NO_POLICY, credentials: undefined },
+    failure: new SessionError(stage, message, { exitStatus, cause, advice }),
+  }
+}
+
 const NO_POLICY: TlsPolicy = {
   ...{ level: 'none', minVersion: 'TLSv1.2', fingerprint: undefined, name: undefined },
   ...{ ca: undefined, cert: undefined, key: undefined },
