@@ -12,6 +12,7 @@ import { output, type Output, type Reporter, TextReporter } from './report.js'
 import { placesForHook, requestsOf } from './requests.js'
 import { DEFAULT_JOBS, type Request, resultOfLine, run } from './run.js'
 import type { Spinner } from './spinner.js'
+import { messageOf } from './thrown.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
@@ -40,6 +41,10 @@ async function main(argv: readonly string[]): Promise<number> {
   const config = await configuration(files, ending.signal)
   if (kind === undefined) return request(line, config, ending)
   const warn = (message: string): void => write(process.stderr, message)
+  if (kind !== 'cron' && kind !== 'systemd')
+    await configuration(files, ending.signal, { uid: 0, gid: 0 }).catch((error: unknown) =>
+      warn(`root runs this hook, and would say: ${messageOf(error)}`),
+    )
   const places = await placesForHook(line, config, warn)
   const { hook } = await import('./hook.js')
   const program = [process.execPath, fileURLToPath(new URL('../bin/etrn', import.meta.url))]
@@ -166,10 +171,11 @@ function isReadable(file: string): boolean {
   }
 }
 
-async function configuration(files: readonly string[], stop: AbortSignal): Promise<Config> {
+/** As this user may read it, or as `root` may */
+async function configuration(files: readonly string[], stop: AbortSignal, root?: { uid: 0; gid: 0 }): Promise<Config> {
   if (files.length === 0) return { source: '', top: {}, profiles: new Map(), written: new Map() }
   const { configOf } = await import('./config.js')
-  return configOf(files, { uid: process.getuid?.(), gid: process.getgid?.(), signal: stop })
+  return configOf(files, { ...(root ?? { uid: process.getuid?.(), gid: process.getgid?.() }), signal: stop })
 }
 
 function told(reporter: Reporter, ...event: Parameters<Reporter['trace']>): void {

@@ -386,6 +386,18 @@ suite('the usual places', { concurrency: true, skip: SKIP }, () => {
     const run = await etrn(['--hook', 'cron', 'isp'], { env, through: as(0) })
     assert.match(run.stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
   })
+  test('whoever prints a hook for root is told what root would say of it', async (t) => {
+    const args = (kind: string): string[] => ['--config', join(made, '.config/etrn/config.toml'), '--hook', kind, 'isp']
+    const made = home(t, 1, '.config')
+    const hook = await etrn(args('pppd'), { through: as(1000) })
+    assert.equal(hook.status, 0)
+    assert.match(
+      hook.stderr,
+      /^root runs this hook, and would say: .*not safe to use: it belongs to neither root nor you/,
+    )
+    assert.equal((await etrn(args('cron'), { through: as(1000) })).stderr, '')
+    assert.equal((await etrn(args('pppd'), { through: as(0) })).stderr, '')
+  })
   test('completion has the profiles', async (t) => {
     const env = { HOME: home(t, 1, '.config') }
     const complete = async (...words: string[]): Promise<string> =>
