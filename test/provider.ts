@@ -29,7 +29,10 @@ export class MailServer {
       this.#sockets.add(socket)
       socket.on('error', () => undefined)
       socket.on('close', () => this.#sockets.delete(socket))
-      void this.#converse(socket)
+      this.#converse(socket).catch((error: unknown) => {
+        // Postfix doesn't wait for the reply to QUIT: what is said then is answered with a reset.
+        if (socket.errored === null) throw error
+      })
     })
   }
 
