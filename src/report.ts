@@ -93,7 +93,7 @@ export class TextReporter implements Reporter {
     if (skipped.length === 0 || (this.#o.quiet > 1 && isTemporary)) return
     this.#o.out.line(`${this.#front(server)}${WORDS.skipped}: ${listed(skipped)}`)
     const isRefusal = error === null && !names.some(({ outcome }) => outcome === 'failed')
-    if (isRefusal) this.#advise('a refusal ends it, or a session in which no name is accepted; -k goes on')
+    if (isRefusal) this.#adviseOnce('a refusal ends it, or a session in which no name is accepted; -k goes on')
   }
 
   end(): void {
@@ -121,12 +121,15 @@ export class TextReporter implements Reporter {
     else this.#hint(server, { stage, code: reply?.code ?? null, text: message, name: '' }, exitStatus)
   }
 
-  /** Below what it is about, and once a run. */
   #hint(server: Server, trouble: Omit<Trouble, 'greeting'>, exitStatus: number): void {
     const hint = hintFor({ ...trouble, greeting: this.#greetings.get(server) ?? '' }) ?? anyHint(exitStatus)
-    if (hint === undefined || this.#hints.has(hint)) return
+    if (hint !== undefined) this.#adviseOnce(hint)
+  }
+
+  /** Below what it is about, and once a run. */
+  #adviseOnce(hint: string): void {
+    if (!this.#hints.has(hint)) this.#advise(hint)
     this.#hints.add(hint)
-    this.#advise(hint)
   }
 
   #advise(text: string): void {

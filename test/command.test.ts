@@ -210,6 +210,15 @@ suite('hints', { concurrency: true }, () => {
     assert.match(run.stdout, /^not asked: b\.example$/m)
     assert.match(run.stderr, /^ {2}a refusal ends it, .*; -k goes on$/m)
   })
+  test('which is said once, however many servers refuse', async (t) => {
+    const servers = await Promise.all(
+      ['550 no', '550 no'].map(async (reply) => scripted(t, session(...asked('a.example', reply)))),
+    )
+    const words = servers.map(({ port }) => `127.0.0.1:${port}`).join(',')
+    const { stdout, stderr } = await etrn([words, ...HELO, 'a.example', 'b.example'])
+    assert.equal(stdout.match(/not asked: b\.example$/gm)?.length, 2)
+    assert.equal(stderr.match(/-k goes on$/gm)?.length, 1)
+  })
   test('the same one is given once', async (t) => {
     const server = await scripted(t, session(...asked('a.example', '459 no'), ...asked('b.example', '459 no')))
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, 'a.example', 'b.example'])
