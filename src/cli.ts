@@ -41,7 +41,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const config = await configuration(files, ending.signal)
   if (kind === undefined) return request(line, config, ending)
   const warn = (message: string): void => write(process.stderr, message)
-  if (kind !== 'cron' && kind !== 'systemd')
+  if (kind !== 'cron' && kind !== 'systemd' && process.getuid?.() !== 0)
     await configuration(files, ending.signal, { uid: 0, gid: 0 }).catch((error: unknown) =>
       warn(`root runs this hook, and would say: ${messageOf(error)}`),
     )
