@@ -18,7 +18,8 @@ type Row = { readonly [K in 'text' | 'name' | 'greeting']?: RegExp } & {
   readonly hint: string
 }
 
-const NOT_ALLOWED: readonly Row[] = [
+/** To the greeting and to EHLO alike */
+const AT_FIRST: readonly Row[] = [
   { text: /not an SMTP reply/, hint: 'what listens there is no mail server: is it the right port?' },
   {
     codes: [550, 554, 503],
@@ -48,10 +49,10 @@ const HINTS: Readonly<Partial<Record<Stage, readonly Row[]>>> = {
   ],
   greeting: [
     { text: /no whole reply/, hint: 'is it the right port? One for TLS alone is silent too: smtps://' },
-    ...NOT_ALLOWED,
+    ...AT_FIRST,
   ],
   ehlo: [
-    ...NOT_ALLOWED,
+    ...AT_FIRST,
     { codes: [500, 502], hint: 'a server without EHLO has no ETRN' },
     { codes: [501, 504, 553], hint: '--helo gives another name' },
   ],
