@@ -2,67 +2,46 @@ import tseslint from 'typescript-eslint'
 
 // Packages that one file only may use, and that file.
 const OWNERS = {
-  yargs: 'usage',
-  'yargs-parser': 'command-line',
-  chalk: 'report',
-  ora: 'spinner',
-  tldts: 'public-suffix',
-  'p-limit': 'run',
-  'smol-toml': 'config',
-  'fastest-levenshtein': 'nearest',
+  yargs: 'command/help',
+  'yargs-parser': 'command/arguments',
+  chalk: 'report/reporter',
+  ora: 'report/spinner',
+  tldts: 'input/public-suffix',
+  'p-limit': 'etrn/run',
+  'smol-toml': 'command/config',
+  'fastest-levenshtein': 'command/suggest',
   '@mongodb-js/saslprep': 'smtp/saslprep',
 }
 
-// The floors of src, from the ground up. A room imports from the floors below its own; types may come from anywhere.
-const FLOORS = [
-  [
-    'printable',
-    'ip',
-    'outcome',
-    'nearest',
-    'pace',
-    'public-suffix',
-    'smtp/mechanisms',
-    'smtp/policy',
-    'smtp/saslprep',
-    'spinner',
-    'thrown',
-  ],
-  ['deadline', 'files', 'hints', 'names', 'secrets', 'smtp/alert', 'smtp/certificate', 'smtp/extensions', 'smtp/reply'],
-  ['dns', 'password', 'pause', 'servers'],
-  ['smtp/connect', 'smtp/connection', 'values', 'smtp/tls', 'smtp/auth'],
-  ['smtp/session', 'local', 'options'],
-  ['mx', 'ledger', 'progress', 'way-back'],
-  ['exchange', 'check-steps', 'command-line', 'config'],
-  ['check', 'usage'],
-  ['places'],
-  ['hook'],
-  ['persist'],
-  ['run'],
-  ['json', 'report', 'trust'],
-  ['requests', 'check-report'],
-  ['cli', 'index'],
-]
+// The folders of src, from the bottom up. A file imports from its own folder and from those below it, types included.
+const FOLDERS = [['net'], ['input'], ['smtp'], ['etrn'], ['report', 'command'], ['check']]
 
-const restrict = (room, floor) => ({
-  files: [`src/${room}.ts`],
-  rules: {
-    '@typescript-eslint/no-restricted-imports': [
-      'error',
-      {
-        paths: Object.entries(OWNERS)
-          .filter(([, owner]) => owner !== room)
-          .map(([name, owner]) => ({ name, message: `only ${owner} uses it`, allowTypeImports: true })),
-        patterns: FLOORS.slice(floor)
-          .flat()
-          .map((other) => ({
-            group: [`**/${other.replace('smtp/', '')}.js`],
-            message: 'imports go down only',
-            allowTypeImports: true,
+/** Forbids what stands in no folder below. */
+const importsDown = (folders, level) =>
+  folders.map((folder) => {
+    const above = FOLDERS.slice(level)
+      .flat()
+      .filter((other) => other !== folder)
+    const pattern = `^(?:\\.\\./(?:${[...above, 'cli', 'index'].join('|')})\\b|\\.\\./\\.\\./)`
+    return {
+      files: [`src/${folder}/**`],
+      rules: {
+        'no-restricted-syntax': [
+          'error',
+          ...['ImportDeclaration', 'ExportNamedDeclaration', 'ExportAllDeclaration', 'ImportExpression'].map((node) => ({
+            selector: `${node}[source.value=/${pattern.replaceAll('/', '\\/')}/]`,
+            message: `${folder} imports from the folders below it only`,
           })),
+        ],
       },
-    ],
-  },
+    }
+  })
+
+/** Keeps each package to its owner. */
+const packagesOf = (room) => ({
+  paths: Object.entries(OWNERS)
+    .filter(([, owner]) => owner !== room)
+    .map(([name, owner]) => ({ name, message: `only ${owner} uses it`, allowTypeImports: true })),
 })
 
 export default tseslint.config(
@@ -84,9 +63,28 @@ export default tseslint.config(
       '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: true }],
     },
   },
-  { files: ['src/**/*.ts'], rules: { 'no-restricted-globals': ['error', 'process'] } },
+  {
+    files: ['src/**/*.ts'],
+    rules: {
+      'no-restricted-globals': ['error', 'process'],
+      '@typescript-eslint/no-restricted-imports': ['error', packagesOf('')],
+    },
+  },
   { files: ['src/cli.ts'], rules: { 'no-restricted-globals': 'off' } },
-  ...FLOORS.flatMap((rooms, floor) => rooms.map((room) => restrict(room, floor))),
+  ...FOLDERS.flatMap(importsDown),
+  {
+    files: ['src/errors.ts', 'src/printable.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        { selector: 'ImportDeclaration[source.value=/^\\.\\/.*\\//]', message: 'these two stand below all folders' },
+      ],
+    },
+  },
+  ...Object.values(OWNERS).map((room) => ({
+    files: [`src/${room}.ts`],
+    rules: { '@typescript-eslint/no-restricted-imports': ['error', packagesOf(room)] },
+  })),
   // node:test's test() gives a promise that the runner itself awaits.
   {
     files: ['test/**'],

@@ -2,17 +2,19 @@ import { setMaxListeners } from 'node:events'
 import { accessSync, constants as constantsOfFiles, existsSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { type CommandLine, parseCommandLine } from './command-line.js'
-import type { Config } from './config.js'
-import { jsonReporter } from './json.js'
-import { type Layer, type Options, settled } from './options.js'
-import { combined, EXIT, StepError, UsageError } from './outcome.js'
+import { type CommandLine, parseCommandLine } from './command/arguments.js'
+import type { Config } from './command/config.js'
+import { type Layer, type Options, settled } from './command/options.js'
+import { placesForHook, requestsOf } from './command/requests.js'
+import { EXIT, messageOf, StepError, UsageError } from './errors.js'
+import { combined } from './etrn/outcome.js'
+import type { Request } from './etrn/request.js'
+import { DEFAULT_JOBS, resultOfLine, run } from './etrn/run.js'
 import { printable } from './printable.js'
-import { output, type Output, type Reporter, TextReporter } from './report.js'
-import { placesForHook, requestsOf } from './requests.js'
-import { DEFAULT_JOBS, type Request, resultOfLine, run } from './run.js'
-import type { Spinner } from './spinner.js'
-import { messageOf } from './thrown.js'
+import { jsonReporter } from './report/json.js'
+import { output, type Output, type Reporter } from './report/reporter.js'
+import { Spinner } from './report/spinner.js'
+import { TextReporter } from './report/text.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
@@ -27,10 +29,14 @@ async function main(argv: readonly string[]): Promise<number> {
   if (argv[0] === '--get-yargs-completions') return complete(argv.slice(1))
   const line = await parseCommandLine(argv)
   const { help: isHelp, version: isVersion, completion } = line.said
-  if (isHelp) return print(await (await usage()).help())
+  if (isHelp) {
+    const { help } = await import('./command/help.js')
+    return print(await help())
+  }
   if (isVersion) return print(`etrn ${version()}`)
   if (completion) {
-    ;(await usage()).showCompletionScript()
+    const { showCompletionScript } = await import('./command/completion.js')
+    showCompletionScript()
     return EXIT.OK
   }
   const ending = new AbortController()
@@ -46,21 +52,16 @@ async function main(argv: readonly string[]): Promise<number> {
       warn(`root runs this hook, and would say: ${messageOf(error)}`),
     )
   const places = await placesForHook(line, config, warn)
-  const { hook } = await import('./hook.js')
+  const { hook } = await import('./command/hook.js')
   const program = [process.execPath, fileURLToPath(new URL('../bin/etrn', import.meta.url))]
   process.stdout.write(hook(kind, { line, places, files, written: config.written, program }))
   return EXIT.OK
 }
 
-/** What explains the command, which no run needs */
-async function usage(): Promise<typeof import('./usage.js')> {
-  return import('./usage.js')
-}
-
 /** Options, and profiles where the server stands. */
 async function complete(words: readonly string[]): Promise<number> {
   const config = await configuration(configurationFiles({}, false), new AbortController().signal).catch(() => undefined)
-  const { completions } = await usage()
+  const { completions } = await import('./command/completion.js')
   return print(...(await completions(words, [...(config?.profiles.keys() ?? [])])))
 }
 
@@ -117,8 +118,8 @@ async function diagnose(
   reporter: Reporter,
   stop: AbortSignal,
 ): Promise<number> {
-  const { check } = await import('./check.js')
-  const { jsonCheck, textCheck } = await import('./check-report.js')
+  const { check } = await import('./check/check.js')
+  const { jsonCheck, textCheck } = await import('./check/report.js')
   const { out } = outputs(options)
   const { LC_ALL, LC_CTYPE, LANG } = process.env
   const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
@@ -138,7 +139,7 @@ async function diagnose(
 /** Ends everything when the time of the whole run is over. */
 function limit(ending: AbortController, maxTimeMs: number | undefined): void {
   if (maxTimeMs === undefined) return
-  const over = new StepError('the time that --max-time gives is over', { exitStatus: EXIT.TEMPFAIL, kind: 'over' })
+  const over = new StepError('the time that --max-time gives is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
   setTimeout(() => ending.abort(over), maxTimeMs).unref()
 }
 
@@ -174,7 +175,7 @@ function isReadable(file: string): boolean {
 /** As this user may read it, or as `root` may */
 async function configuration(files: readonly string[], stop: AbortSignal, root?: { uid: 0; gid: 0 }): Promise<Config> {
   if (files.length === 0) return { source: '', top: {}, profiles: new Map(), written: new Map() }
-  const { configOf } = await import('./config.js')
+  const { configOf } = await import('./command/config.js')
   return configOf(files, { ...(root ?? { uid: process.getuid?.(), gid: process.getgid?.() }), signal: stop })
 }
 
@@ -213,7 +214,7 @@ function isColoured(when: 'auto' | 'always' | 'never', stream: NodeJS.WriteStrea
 
 /** Loads what turns while the network is waited for. */
 async function startSpinner(): Promise<void> {
-  const { Spinner } = await import('./spinner.js')
+  const { Spinner } = await import('./report/spinner.js')
   spinner = new Spinner(process.stderr)
   if (progress !== undefined) spinner.tell(...progress)
 }

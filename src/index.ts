@@ -1,29 +1,34 @@
-import { DEFAULT_TIMEOUT_MS, MOST_MS } from './deadline.js'
-import { type Family, ownName } from './dns.js'
-import { ask as askServer, type ServerReport } from './exchange.js'
-import { nodeName, withoutDuplicates } from './names.js'
-import { LEVELS, VERSIONS } from './options.js'
-import { EXIT, type Result, UsageError } from './outcome.js'
-import { serverOf, type Target } from './servers.js'
-import type { Credentials } from './smtp/auth.js'
+import { LEVELS, VERSIONS } from './command/options.js'
+import { checkPem, levelOf } from './command/tls-options.js'
+import { EXIT, messageOf, UsageError } from './errors.js'
+import type { Result } from './etrn/outcome.js'
+import type { ServerReport } from './etrn/server-report.js'
+import { ask as askServer } from './etrn/session-pool.js'
+import { withoutDuplicates } from './input/names-file.js'
+import { nodeName } from './input/node-name.js'
+import { type ServerArgument, serverOf } from './input/server-address.js'
+import { argument, fingerprint, host, oneOf, port, sendable, text } from './input/values.js'
+import type { Family } from './net/address.js'
+import { DEFAULT_TIMEOUT_MS, MOST_MS } from './net/deadline.js'
+import { ownName } from './net/this-host.js'
+import type { Credentials } from './smtp/credentials-policy.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
-import type { TraceEvent } from './smtp/session.js'
-import type { TlsPolicy } from './smtp/policy.js'
-import { messageOf } from './thrown.js'
-import { checkPem, levelOf } from './trust.js'
-import { argument, fingerprint, host, oneOf, port, sendable, text } from './values.js'
+import type { TlsPolicy } from './smtp/tls-policy.js'
+import type { TraceEvent } from './smtp/trace.js'
 
-export { type Outcome, type Result, SessionError, type Stage, UsageError } from './outcome.js'
+export { UsageError } from './errors.js'
+export type { Outcome, Result } from './etrn/outcome.js'
+export { SessionError, type Stage } from './smtp/errors.js'
 export type { Extensions } from './smtp/extensions.js'
-export type { TraceEvent } from './smtp/session.js'
-export type { Credentials } from './smtp/auth.js'
+export type { TraceEvent } from './smtp/trace.js'
+export type { Credentials } from './smtp/credentials-policy.js'
 export type { MechanismName } from './smtp/mechanisms.js'
 export type { Reply } from './smtp/reply.js'
-export type { TlsLevel, TlsPolicy } from './smtp/policy.js'
+export type { TlsLevel, TlsPolicy } from './smtp/tls-policy.js'
 export type { TlsInfo } from './smtp/tls.js'
 
 /** What is known at the end. */
-export type Report = Omit<ServerReport, 'server' | 'isBlind'> & {
+export type Report = Omit<ServerReport, 'server' | 'isQueueUnknown'> & {
   /** As it was given */
   readonly server: string
   readonly host: string
@@ -123,12 +128,12 @@ export async function ask(server: string, names: readonly string[], o: AskOption
     trace: (_, event, session) => o.trace?.(event, session),
   })
   // Not the server with its login, which a caller may well write into a log
-  const { server: _, isBlind: __, ...rest } = report
+  const { server: _, isQueueUnknown: __, ...rest } = report
   return { server: target.word, host: target.host, port: target.port, ...rest }
 }
 
 /** The policy, of texts that are what they should be */
-async function policyOf(target: Target, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
+async function policyOf(target: ServerArgument, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
   known('tls.', tls, { ...TLS, level: 0 })
   const level = optional('tls.level', oneOf(...LEVELS), tls.level)
   const policy = {

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { suite, test } from 'node:test'
-import { StepError } from '../src/outcome.js'
-import { authenticate, type Credentials, scram, type Surroundings } from '../src/smtp/auth.js'
+import { completions } from '../src/command/completion.js'
+import { StepError } from '../src/errors.js'
+import { authenticate } from '../src/smtp/auth.js'
+import type { Credentials } from '../src/smtp/credentials-policy.js'
 import { MECHANISMS } from '../src/smtp/mechanisms.js'
 import { ReplyParser } from '../src/smtp/reply.js'
-import { completions } from '../src/usage.js'
+import type { Surroundings } from '../src/smtp/sasl.js'
+import { scram } from '../src/smtp/scram.js'
 
 const AROUND: Surroundings = { host: 'mx.example', port: 25, exporter: undefined, hasCertificate: false, offered: [] }
 const SITE: Credentials = { user: 'site', password: 'secret', mechanism: undefined }
@@ -184,7 +187,7 @@ suite('which mechanism', () => {
   test('a refusal names another one', async () => {
     await assert.rejects(
       talk([[/^AUTH CRAM-MD5/, '535 no']], SITE, { offered: ['CRAM-MD5', 'PLAIN'] }),
-      (error) => error instanceof StepError && /--auth PLAIN/.test(error.advice ?? ''),
+      (error) => error instanceof StepError && /--auth PLAIN/.test(error.hint ?? ''),
     )
   })
 })

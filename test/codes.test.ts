@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { Outcome } from '../src/outcome.js'
+import type { Outcome } from '../src/etrn/outcome.js'
 import { etrnJson } from './command.js'
 import { BYE, HELLO, scripted } from './server.js'
 

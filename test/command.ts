@@ -3,7 +3,8 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import type { Result, Stage } from '../src/outcome.js'
+import type { Result } from '../src/etrn/outcome.js'
+import type { Stage } from '../src/smtp/errors.js'
 
 export const BIN = fileURLToPath(new URL('../bin/etrn', import.meta.url))
 

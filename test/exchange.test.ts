@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { Outcome } from '../src/outcome.js'
+import type { Outcome } from '../src/etrn/outcome.js'
 import { type Document, etrn, etrnJson, leap, LEAPING } from './command.js'
 import { BYE, close, type Conversation, HELLO, reset, scripted, silence, type Step } from './server.js'
 

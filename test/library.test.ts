@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { inspect, promisify } from 'node:util'
-import { ownName } from '../src/dns.js'
-import { ask, SessionError, UsageError } from '../src/index.js'
-import { type Conversation, BYE, HELLO, scripted } from './server.js'
+import { UsageError } from '../src/errors.js'
+import { ask } from '../src/index.js'
+import { ownName } from '../src/net/this-host.js'
+import { SessionError } from '../src/smtp/errors.js'
+import { BYE, type Conversation, HELLO, scripted } from './server.js'
 
 const OPTIONS = { helo: 'gw.site.example' }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { Secrets } from '../src/secrets.js'
+import { Secrets } from '../src/smtp/redact.js'
 import { BIN, etrn, type Finished } from './command.js'
 import { BYE, type Conversation, scripted, type Step } from './server.js'
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { namesOf, nodeName, withoutDuplicates } from '../src/names.js'
-import { UsageError } from '../src/outcome.js'
+import { UsageError } from '../src/errors.js'
+import { namesOf, withoutDuplicates } from '../src/input/names-file.js'
+import { nodeName } from '../src/input/node-name.js'
 
 const STRICT = { allowWide: false }
 const WIDE = { allowWide: true }

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { parseCommandLine, readWords } from '../src/command-line.js'
-import { type Options, optionNames, settled } from '../src/options.js'
-import { UsageError } from '../src/outcome.js'
-import { completions, help, parser } from '../src/usage.js'
-import { duration } from '../src/values.js'
+import { parseCommandLine, readWords } from '../src/command/arguments.js'
+import { completions } from '../src/command/completion.js'
+import { help, parser } from '../src/command/help.js'
+import { optionNames, type Options, settled } from '../src/command/options.js'
+import { UsageError } from '../src/errors.js'
+import { duration } from '../src/input/values.js'
 
 const words = async (...argv: string[]): Promise<readonly string[]> => (await parseCommandLine(argv)).words
 const options = async (...argv: string[]): Promise<Options> => settled((await parseCommandLine(argv)).said)

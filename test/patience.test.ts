@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { mock, suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { nodeName } from '../src/names.js'
-import { pauseMsAfter } from '../src/pause.js'
-import type { Result } from '../src/outcome.js'
-import { type Request, run, type Run } from '../src/run.js'
-import { serverOf } from '../src/servers.js'
+import { pauseMsAfter } from '../src/etrn/backoff.js'
+import type { Result } from '../src/etrn/outcome.js'
+import type { Request } from '../src/etrn/request.js'
+import { run, type Run } from '../src/etrn/run.js'
+import { nodeName } from '../src/input/node-name.js'
+import { serverOf } from '../src/input/server-address.js'
 import { type CommandOptions, etrn, etrnJson, leap, LEAPING, type Running } from './command.js'
 import { crowd, list } from './crowd.js'
 import { BYE, close, type Conversation, HELLO, scripted, silence } from './server.js'
@@ -280,7 +281,7 @@ suite('--wait, with a clock that leaps', { concurrency: false }, () => {
       ),
     )
     const done = await leaping(t, server.port, ['a.example'], wait)
-    assert.deepEqual([done.exitStatus, done.servers[0]?.attempts, done.servers[0]?.isBlind], [0, 5, false])
+    assert.deepEqual([done.exitStatus, done.servers[0]?.attempts, done.servers[0]?.isQueueUnknown], [0, 5, false])
   })
   test('what waits is not forgotten in a round that asks for others: 75', async (t) => {
     const server = await scripted(
@@ -326,7 +327,7 @@ suite('--wait, with a clock that leaps', { concurrency: false }, () => {
   test('250 twice: it cannot tell', async (t) => {
     const server = await scripted(t, asked(...ask('a.example', '250 OK')), asked(...ask('a.example', '250 OK')))
     const done = await leaping(t, server.port, ['a.example'], wait)
-    assert.deepEqual([done.exitStatus, done.servers[0]?.error, done.servers[0]?.isBlind], [2, null, true])
+    assert.deepEqual([done.exitStatus, done.servers[0]?.error, done.servers[0]?.isQueueUnknown], [2, null, true])
     assert.deepEqual(outcomes(done), [['a.example', 'started', 250]])
   })
   test('a failure counts more than that', async (t) => {

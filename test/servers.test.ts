@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { UsageError } from '../src/outcome.js'
-import { placesOf } from '../src/places.js'
-import type { Target } from '../src/servers.js'
+import { placesOf } from '../src/command/targets.js'
+import { UsageError } from '../src/errors.js'
 
 /** The servers of a SERVER word, without a configuration. */
-const serversOf = (word: string, port?: number): Target[] => {
+const serversOf = (word: string, port?: number): ServerArgument[] => {
   const line = { said: port === undefined ? {} : { port }, words: [word], given: {} }
   const config = { source: '', top: {}, profiles: new Map(), written: new Map() }
   return placesOf(line, config, () => undefined).map(({ target }) => target)

@@ -1,9 +1,9 @@
 import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import { familyOf } from '../ip.js'
-import { EXIT, StepError } from '../outcome.js'
+import { EXIT, StepError } from '../errors.js'
+import { familyOf } from '../net/address.js'
 import { beginning, printable } from '../printable.js'
-import type { TlsPolicy } from './policy.js'
+import type { TlsPolicy } from './tls-policy.js'
 
 /** Whom a server says that it is. Printable already. */
 export type Certificate = {
@@ -118,6 +118,6 @@ function day(date: string): string {
 }
 
 /** What is demanded of TLS doesn't hold: 76. */
-export function refused(message: string, advice: string, cause?: unknown): StepError {
-  return new StepError(message, { exitStatus: EXIT.PROTOCOL, advice, cause })
+export function refused(message: string, hint: string, cause?: unknown): StepError {
+  return new StepError(message, { exitStatus: EXIT.PROTOCOL, hint, cause })
 }

@@ -1,14 +1,11 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
-import { deadline, type Limits, seconds } from '../deadline.js'
-import { EXIT, said, StepError } from '../outcome.js'
-import { tlsFailure } from './alert.js'
-import { type Reply, ReplyError, ReplyParser } from './reply.js'
-
-/** What went over the wire, as a transcript shows it: no secret is in it. */
-export type Line =
-  { readonly type: 'sent'; readonly line: string } | { readonly type: 'received'; readonly reply: Reply }
+import { EXIT, StepError } from '../errors.js'
+import { deadline, type Limits, seconds } from '../net/deadline.js'
+import { RejectedError, tlsErrorOf } from './errors.js'
+import { formatReply, type Reply, ReplyError, ReplyParser } from './reply.js'
+import type { Line } from './trace.js'
 
 export type ConnectionOptions = Limits & { readonly trace: (line: Line) => void }
 
@@ -71,8 +68,8 @@ export class Connection {
     if (this.#parser.buffered + this.#socket.readableLength > 0) {
       throw new StepError('the server, or somebody on the way, spoke in clear where TLS has to begin', {
         exitStatus: EXIT.PROTOCOL,
-        kind: 'clear text',
-        advice: 'on smtp:// this is an attack; smtps:// is for a port that begins with TLS',
+        kind: 'unencrypted-data',
+        hint: 'on smtp:// this is an attack; smtps:// is for a port that begins with TLS',
       })
     }
     await this.#octets.return?.()
@@ -121,8 +118,8 @@ export class Connection {
       const message = `the server spoke before its turn: ${error.message}`
       throw new StepError(message, { exitStatus: EXIT.PROTOCOL, cause: error.cause })
     }
-    if (reply.code === 421) throw new StepError(said(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'lost' })
-    throw new StepError(`the server spoke before its turn: ${said(reply)}`, { exitStatus: EXIT.PROTOCOL })
+    if (reply.code === 421) throw new RejectedError(reply, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost' })
+    throw new StepError(`the server spoke before its turn: ${formatReply(reply)}`, { exitStatus: EXIT.PROTOCOL })
   }
 
   #send(line: string, shown = line): void {
@@ -156,7 +153,7 @@ export class Connection {
     } catch (error) {
       if (error instanceof StepError) throw error
       if (error instanceof ReplyError) throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL })
-      throw tlsFailure(error) ?? this.#closed(error)
+      throw tlsErrorOf(error) ?? this.#closed(error)
     } finally {
       callOff()
     }
@@ -164,7 +161,11 @@ export class Connection {
 
   #closed(cause?: unknown): StepError {
     const where = this.#parser.buffered > 0 ? ' in the middle of a reply' : ''
-    return new StepError(`the server closed the connection${where}`, { exitStatus: EXIT.TEMPFAIL, kind: 'lost', cause })
+    return new StepError(`the server closed the connection${where}`, {
+      exitStatus: EXIT.TEMPFAIL,
+      kind: 'connection-lost',
+      cause,
+    })
   }
 }
 

@@ -114,3 +114,17 @@ function without(line: string, enhancedCode: string | null): string {
 function quote(line: Uint8Array): string {
   return `"${printable(line.subarray(0, LINE_OCTETS))}"`
 }
+/** Returns true for a 4xx reply: the same command can succeed later (RFC 5321, 4.2.1). */
+export function isTransient({ code }: Pick<Reply, 'code'>): boolean {
+  return code >= 400 && code <= 499
+}
+
+/** Returns true for a 5xx reply: the same command will fail again (RFC 5321, 4.2.1). */
+export function isPermanent({ code }: Pick<Reply, 'code'>): boolean {
+  return code >= 500
+}
+
+/** Returns a reply as the server sent it, on one line: `459 4.7.1 not your queue`. */
+export function formatReply({ code, enhancedCode, text }: Pick<Reply, 'code' | 'enhancedCode' | 'text'>): string {
+  return [code, enhancedCode ?? [], text].flat().join(' ').trimEnd()
+}

@@ -1,44 +1,25 @@
-import type { Limits } from '../deadline.js'
-import { addressesOf, type Family } from '../dns.js'
-import { addressLiteral, isLoopback } from '../ip.js'
-import type { NodeName } from '../names.js'
-import { EXIT, exitStatusOf, said, SessionError, type Stage, StepError } from '../outcome.js'
-import type { Credentials, Say } from './auth.js'
-import { connect } from './connect.js'
-import { Connection, type Line } from './connection.js'
+import { EXIT, StepError } from '../errors.js'
+import type { NodeName } from '../input/node-name.js'
+import type { ServerAddress } from '../input/server-address.js'
+import { addressLiteral, type Family, isLoopback } from '../net/address.js'
+import { connect } from '../net/connect.js'
+import type { Limits } from '../net/deadline.js'
+import { addressesOf } from '../net/dns.js'
+import type { Say } from './auth.js'
+import { Connection } from './connection.js'
+import { type Credentials, unsafe } from './credentials-policy.js'
+import { exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
 import { type Extensions, extensionsIn, mechanismsIn } from './extensions.js'
-import type { Reply } from './reply.js'
-import type { TlsPolicy } from './policy.js'
+import { formatReply, type Reply } from './reply.js'
+import type { TlsPolicy } from './tls-policy.js'
 import type { Secured, TlsInfo } from './tls.js'
+import type { InnerEvent } from './trace.js'
 
 /** A server to ask. */
-export type Server = {
-  /** As the user wrote it */
-  readonly word: string
-  readonly host: string
-  readonly port: number
-  /** TLS from the first octet on: smtps:// */
-  readonly isImplicitTls: boolean
+export type Server = ServerAddress & {
   readonly tls: TlsPolicy
   readonly credentials: Credentials | undefined
 }
-
-/** What happens, when it happens. */
-export type TraceEvent =
-  | { readonly type: 'step'; readonly stage: Stage }
-  /** The step went well. */
-  | { readonly type: 'done'; readonly stage: Stage; readonly elapsedMs: number }
-  | { readonly type: 'resolved'; readonly addresses: readonly string[] }
-  | { readonly type: 'connecting'; readonly address: string }
-  | { readonly type: 'connected'; readonly address: string; readonly localAddress: string }
-  | { readonly type: 'greeting'; readonly text: string }
-  | { readonly type: 'tls'; readonly tls: TlsInfo }
-  | { readonly type: 'warning'; readonly text: string }
-  | { readonly type: 'extensions'; readonly extensions: Extensions }
-  | Line
-
-/** The same, and what may not be shown from now on */
-export type InnerEvent = TraceEvent | { readonly type: 'secret'; readonly text: string }
 
 export type SessionOptions = Limits & {
   /** The EHLO argument; undefined: the address literal of the local end (RFC 5321, 4.1.3) */
@@ -82,7 +63,7 @@ export async function open(server: Server, o: SessionOptions): Promise<Session> 
 
 /** Whether it was the handshake that failed, and not because somebody spoke in clear where it had to begin. */
 function isHandshake(error: unknown): error is SessionError {
-  return error instanceof SessionError && error.stage === 'tls' && error.kind !== 'clear text'
+  return error instanceof SessionError && error.stage === 'tls' && error.kind !== 'unencrypted-data'
 }
 
 function mayGoInClear({ tls, isImplicitTls, credentials }: Server): boolean {
@@ -202,7 +183,7 @@ async function startTls(
   if (reply.code === 220) return secure(smtp, server, tls, o)
   const isRefused = reply.code >= 400 && reply.code !== 421
   if (isDemanded || !isRefused) expected('starttls', 220, reply)
-  o.trace({ type: 'warning', text: `STARTTLS: ${said(reply)}; going on in clear (--tls encrypt forbids it)` })
+  o.trace({ type: 'warning', text: `STARTTLS: ${formatReply(reply)}; going on in clear (--tls encrypt forbids it)` })
   return undefined
 }
 
@@ -247,12 +228,6 @@ async function logIn(
   })
 }
 
-function unsafe(isTls: boolean): StepError {
-  const how = isTls ? 'over TLS that is not verified' : 'in clear'
-  const advice = '--tls verify checks the certificate, --tls-fingerprint pins it'
-  return new StepError(`user and password are not sent ${how}`, { exitStatus: EXIT.NOPERM, advice })
-}
-
 /** Tells the stage and its time to the trace, and puts it on what the work throws. */
 async function step<T>(stage: Stage, o: SessionOptions, work: () => Promise<T>): Promise<T> {
   o.trace({ type: 'step', stage })
@@ -262,22 +237,21 @@ async function step<T>(stage: Stage, o: SessionOptions, work: () => Promise<T>):
     o.trace({ type: 'done', stage, elapsedMs: Math.round(performance.now() - began) })
     return done
   } catch (error) {
-    if (error instanceof StepError && !(error instanceof SessionError))
-      throw new SessionError(stage, error.message, error)
+    if (error instanceof StepError && !(error instanceof SessionError)) throw sessionErrorOf(stage, error)
     throw error
   }
 }
 
 function expected(stage: Stage, code: number, reply: Reply): Reply {
   if (reply.code === code) return reply
-  throw new SessionError(stage, said(reply), { exitStatus: exitStatusOf(stage, reply), reply })
+  throw new SessionError(stage, formatReply(reply), { exitStatus: exitStatusOfReply(stage, reply), reply })
 }
 
 /** Refuses this site's own server, to which a NAT may have led back; both replies begin with the server's name. */
 function notOurselves(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
   const name = line.replace(/ .*/, '').replace(/\.$/, '').toLowerCase()
   if (!self.includes(name)) return
-  throw new SessionError(stage, `this is ${name}, this site itself`, { exitStatus: EXIT.NOHOST, kind: 'this site' })
+  throw new SessionError(stage, `this is ${name}, this site itself`, { exitStatus: EXIT.NOHOST, kind: 'self' })
 }
 
 function extensionsOf(hello: Reply, o: SessionOptions): Extensions {

@@ -2,13 +2,12 @@ import { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
-import { deadline, type Limits, seconds } from '../deadline.js'
-import { familyOf } from '../ip.js'
-import { EXIT, StepError } from '../outcome.js'
-import { codeOf } from '../thrown.js'
-import { tlsFailure } from './alert.js'
+import { codeOf, EXIT, StepError } from '../errors.js'
+import { familyOf } from '../net/address.js'
+import { deadline, type Limits, seconds } from '../net/deadline.js'
 import { type Certificate, certificateOf, problemOf, refused } from './certificate.js'
-import type { TlsPolicy } from './policy.js'
+import { tlsErrorOf } from './errors.js'
+import type { TlsPolicy } from './tls-policy.js'
 
 /** What a handshake came to. */
 export type TlsInfo = {
@@ -136,9 +135,9 @@ function systemCa(): string[] | undefined {
 const RECORD_HEAD_OCTETS = 5
 
 function notTls(cause: unknown): StepError {
-  const advice =
+  const hint =
     'smtps:// is for a port that begins with TLS; behind STARTTLS the server is broken, or somebody is on the way'
-  return new StepError('what answers is not TLS', { exitStatus: EXIT.PROTOCOL, kind: 'clear text', advice, cause })
+  return new StepError('what answers is not TLS', { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
 }
 
 /** What broke the handshake off, in words. */
@@ -153,10 +152,10 @@ function failed(error: unknown, { minVersion }: TlsPolicy): StepError {
     )
   }
   return (
-    tlsFailure(error) ??
+    tlsErrorOf(error) ??
     new StepError('the server closed the connection within the handshake', {
       exitStatus: EXIT.TEMPFAIL,
-      kind: 'lost',
+      kind: 'connection-lost',
       cause: error,
     })
   )

@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net'
-import type { AskOptions, ServerReport } from '../../src/exchange.js'
-import { jsonReporter } from '../../src/json.js'
-import { combined, EXIT_OF, type Result } from '../../src/outcome.js'
-import { output, TextReporter } from '../../src/report.js'
+import { combined, EXIT_OF, type Result } from '../../src/etrn/outcome.js'
+import type { ServerReport } from '../../src/etrn/server-report.js'
+import type { AskOptions } from '../../src/etrn/session-pool.js'
+import { jsonReporter } from '../../src/report/json.js'
+import { output } from '../../src/report/reporter.js'
+import { TextReporter } from '../../src/report/text.js'
 import { PASSWORD } from './grammar.js'
 import { isWithin, LIMITS, outcomeOf, shownOf, tidied } from './reference.js'
 import { afterTurns, found, hasStalled, type Scene, type Talk, type Try } from './scene.js'
@@ -50,7 +52,7 @@ export function audience(scene: Scene): Audience {
       scene.outcomes.push(...names.map(({ outcome }) => outcome))
       judgeReport(scene, report, heard.results)
       judgeSent(scene, heard.sent)
-      for (const word of stringsIn([names, error?.message, error?.advice, greeting])) shown.line(word)
+      for (const word of stringsIn([names, error?.message, error?.hint, greeting])) shown.line(word)
       text.report(report)
       json.end({ servers: [report], exitStatus: statusOf(report) })
     },

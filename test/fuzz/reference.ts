@@ -1,4 +1,4 @@
-import type { Outcome } from '../../src/outcome.js'
+import type { Outcome } from '../../src/etrn/outcome.js'
 import { printable } from '../../src/printable.js'
 
 /**

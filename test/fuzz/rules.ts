@@ -1,9 +1,8 @@
-import { afterTurns, found, hasStalled, type Scene, type Talk, type Try } from './scene.js'
 import type { Script } from './grammar.js'
 import { outcomeOf, shownOf, type Stream } from './reference.js'
+import { afterTurns, found, hasStalled, type Scene, type Talk, type Try } from './scene.js'
 
 /** What a client may do, as the server sees it: SPEC 4 and 7, line by line. */
-
 const ACCEPTED = ['started', 'empty', 'pending']
 const NAMES_A_SESSION = 7
 const SESSIONS_AT_ONCE = 4

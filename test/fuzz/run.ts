@@ -2,12 +2,13 @@ import { subscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import fc from 'fast-check'
-import { ask, type ServerReport } from '../../src/exchange.js'
-import { nodeName } from '../../src/names.js'
-import { EXIT, StepError } from '../../src/outcome.js'
+import { EXIT, StepError } from '../../src/errors.js'
+import type { ServerReport } from '../../src/etrn/server-report.js'
+import { ask } from '../../src/etrn/session-pool.js'
+import { nodeName } from '../../src/input/node-name.js'
 import type { MechanismName } from '../../src/smtp/mechanisms.js'
 import type { Server } from '../../src/smtp/session.js'
-import type { TlsLevel, TlsPolicy } from '../../src/smtp/policy.js'
+import type { TlsLevel, TlsPolicy } from '../../src/smtp/tls-policy.js'
 import { isSlow, PASSWORD, type Script, scripts, USER } from './grammar.js'
 import { type Audience, audience, judgeEnd, judgeSockets } from './judge.js'
 import { mostConnections } from './rules.js'
@@ -15,7 +16,6 @@ import { afterTurns, countsOf, found, note, type Played, type Scene, sceneOf, to
 import { serve } from './server.js'
 
 /** One run of ask() against a server that plays a script, watched from both ends. */
-
 const ca = readFileSync(new URL('../fixtures/ca.pem', import.meta.url), 'utf8')
 /** One for each level, as a run has it: what OpenSSL makes of it is made once. */
 const POLICIES = new Map<TlsLevel, TlsPolicy>(

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Outcome } from '../../src/outcome.js'
+import type { Outcome } from '../../src/etrn/outcome.js'
 import type { Conversation, Script } from './grammar.js'
 import { repliesIn, type Stream } from './reference.js'
 

@@ -9,7 +9,6 @@ import { judgeClosing, judgeLine, judgeOpening } from './rules.js'
 import { afterTurns, found, note, type Scene, type Talk } from './scene.js'
 
 /** A server on loopback that plays a script, and notes what it said and heard. */
-
 const file = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url))
 const contextOf = (name: string): ReturnType<typeof createSecureContext> =>
   createSecureContext({ cert: file(`${name}.pem`), key: file(`${name}.key`) })

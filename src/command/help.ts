@@ -1,0 +1,54 @@
+import yargs, { type Argv } from 'yargs'
+import { PARSER } from './arguments.js'
+import { ROWS } from './options.js'
+
+/** The text of --help. */
+export async function help(): Promise<string> {
+  return parser({ choices: true }).getHelp()
+}
+
+/** yargs over the table of options. */
+export function parser({ choices = false } = {}): Argv {
+  const options = [...ROWS].map(([name, row]) => [
+    name,
+    {
+      describe: row.placeholder === undefined ? row.describe : `${row.placeholder}: ${row.describe}`,
+      group: `${row.group}:`,
+      ...(row.kind === 'flag'
+        ? { type: 'boolean' }
+        : row.kind === 'counter'
+          ? { type: 'count' }
+          : { type: 'string', nargs: 1 }),
+      ...(row.alias === undefined ? {} : { alias: row.alias }),
+      ...(row.default === undefined ? {} : { defaultDescription: row.default }),
+      ...(choices && row.choices !== undefined ? { choices: row.choices } : {}),
+    },
+  ])
+  return yargs()
+    .help(false)
+    .version(false)
+    .locale('en')
+    .exitProcess(false)
+    .scriptName('etrn')
+    .usage(USAGE)
+    .epilogue(EPILOGUE)
+    .options(Object.fromEntries(options))
+    .parserConfiguration(PARSER)
+}
+
+const USAGE = `etrn [options] SERVER[,SERVER...] [NAME ...]
+etrn [options] --mx DOMAIN [NAME ...]
+etrn [options] --all
+
+Asks a mail server to send the mail that it holds for your site, now
+(ETRN, RFC 1985).
+
+SERVER\thost, host:port, 192.0.2.1, [2001:db8::1]:port, smtp://host,\n\tsmtps://host; a profile of the configuration
+NAME\tsite.example, @site.example (with its subdomains), '#queue';
+none:\tthis host's own name
+DUR\t90, 90s, 2m or 1h30m`
+
+const EPILOGUE = `Exit status: 0 every name was accepted, 64 bad usage, 65 a name was rejected,
+66 no such file, 68 no such host, 69 no ETRN there, 75 worth trying again,
+76 not SMTP, 77 not allowed, 78 bad configuration; 2 --wait can't tell.
+More of it, and examples: man etrn`

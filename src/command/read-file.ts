@@ -1,0 +1,40 @@
+import { constants, openSync, statSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { Socket } from 'node:net'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { codeOf, EXIT, messageOf, UsageError } from '../errors.js'
+
+/** The text of a file that an option names. Throws UsageError (66), and the signal's reason where it ended the wait. */
+export async function readText(option: string, file: string, signal?: AbortSignal): Promise<string> {
+  try {
+    if (!statSync(file).isFIFO())
+      return await readFile(file, { encoding: 'utf8', ...(signal === undefined ? {} : { signal }) })
+    // A pipe may be slow, or have no writer: without NONBLOCK nothing could end the wait for it, not even the end of the process.
+    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+    return await streamText(new Socket({ fd }), signal)
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason
+    throw new UsageError(`${option} ${file}: ${inWords(error)}`, EXIT.NOINPUT, error)
+  }
+}
+
+/** The text of a stream, to its end. Throws the stream's error, and the signal's reason where it ended the wait. */
+export async function streamText(stream: Readable, signal?: AbortSignal): Promise<string> {
+  try {
+    return await text(signal === undefined ? stream : addAbortSignal(signal, stream))
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : error
+  }
+}
+
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'you are not allowed to read it',
+  EISDIR: 'it is a folder',
+}
+
+/** What the system says of a file, in words. */
+export function inWords(error: unknown): string {
+  return WORDS[codeOf(error)] ?? messageOf(error)
+}

@@ -1,0 +1,70 @@
+/** Exit statuses of the command: those of sysexits.h, and 2. */
+export const EXIT = {
+  OK: 0,
+  /** With --wait: accepted, but the server can't tell whether mail is waiting. */
+  QUEUE_UNKNOWN: 2,
+  USAGE: 64,
+  DATAERR: 65,
+  NOINPUT: 66,
+  NOHOST: 68,
+  UNAVAILABLE: 69,
+  SOFTWARE: 70,
+  IOERR: 74,
+  TEMPFAIL: 75,
+  PROTOCOL: 76,
+  NOPERM: 77,
+  CONFIG: 78,
+} as const
+
+/**
+ * Failures that decide how a run continues.
+ *
+ *     connection-lost    the server closed the connection or replied 421: a new session can continue
+ *     unencrypted-data   the server sent plain text where TLS must begin
+ *     self               the server is this host
+ *     time-over          --max-time or --wait is over
+ *     interrupted        a signal ended the run
+ */
+export type FailureKind = 'connection-lost' | 'unencrypted-data' | 'self' | 'time-over' | 'interrupted'
+
+export type FailureFacts = {
+  readonly exitStatus: number
+  readonly kind?: FailureKind | undefined
+  /** The next step for the user, if the failing code knows one. */
+  readonly hint?: string | undefined
+  readonly cause?: unknown
+}
+
+/** A failed step of a run. It carries its exit status; an aborted run has one as its reason. */
+export class StepError extends Error {
+  override readonly name: string = 'StepError'
+  readonly exitStatus: number
+  readonly kind: FailureKind | undefined
+  readonly hint: string | undefined
+  constructor(message: string, { exitStatus, kind, hint, cause }: FailureFacts) {
+    super(message, { cause })
+    this.exitStatus = exitStatus
+    this.kind = kind
+    this.hint = hint
+  }
+}
+
+/** Input that the user must correct before anything is sent. The message names the input, the rule, and what to type instead. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+  readonly exitStatus: number
+  constructor(message: string, exitStatus: number = EXIT.USAGE, cause?: unknown) {
+    super(message, { cause })
+    this.exitStatus = exitStatus
+  }
+}
+
+/** Returns the code of a system error, for example `ENOENT`; `''` if it has none. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+/** Returns the message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

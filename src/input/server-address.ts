@@ -1,0 +1,86 @@
+import { UsageError } from '../errors.js'
+import { familyOf } from '../net/address.js'
+import { isHostName, toALabels } from '../net/domain.js'
+import { printable } from '../printable.js'
+import { portOf } from './values.js'
+
+/** Where a server is. */
+export type ServerAddress = {
+  /** The SERVER argument or the profile, as the user typed it */
+  readonly word: string
+  /** A host name in A-labels, or an address without brackets */
+  readonly host: string
+  readonly port: number
+  /** True for smtps://, where TLS begins before the greeting (RFC 8314). */
+  readonly isImplicitTls: boolean
+}
+
+/** What a SERVER argument says. */
+export type ServerArgument = ServerAddress & {
+  /** The user name in its URL */
+  readonly user: string | undefined
+}
+
+const PORTS = { smtp: 25, smtps: 465 } as const
+
+/**
+ * The server of a word: `host`, `host:port`, `192.0.2.1`, `[2001:db8::1]:port`, `smtp://host[:port]`, `smtps://host`; `port` is for
+ * one that names none. Throws UsageError.
+ */
+export function serverOf(word: string, port?: number): ServerArgument {
+  try {
+    const { scheme, user, host, port: own } = parts(word)
+    return {
+      word: printable(word),
+      host,
+      port: portOf(own ?? String(port ?? PORTS[scheme])),
+      isImplicitTls: scheme === 'smtps',
+      user,
+    }
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    const shown = printable(word.replace(/(\/\/[^:]*):.*@/s, '$1:****@'))
+    throw new UsageError(`server "${shown}": ${error.message}`)
+  }
+}
+
+type Parts = { scheme: keyof typeof PORTS; user: string | undefined; host: string; port: string | undefined }
+
+/** Host, without brackets, as it is looked up, and the port's digits if there are any. Throws a plain Error with the rule. */
+function parts(word: string): Parts {
+  if (word === '') throw new Error('nothing there; write SERVER or SERVER,SERVER without blanks')
+  if (/^[@#]/.test(word)) throw new Error('a name; the server comes first: etrn SERVER NAME')
+  const [, given, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
+  const scheme = (given ?? 'smtp').toLowerCase()
+  if (scheme !== 'smtp' && scheme !== 'smtps')
+    throw new Error(`${scheme}:// is not supported; write smtp://host or smtps://host`)
+  const [, login, place = ''] = /^(?:(.*)@)?(.*)$/s.exec(rest) ?? []
+  if (login !== undefined && given === undefined)
+    throw new Error('a user stands in a URL only; write smtp://user@host, or --user')
+  if (login?.includes(':'))
+    throw new Error('a password may not stand here, where everybody can read it; use --password-file')
+  if (login === '') throw new Error('the user in front of the @ is missing')
+  const user = login === undefined ? undefined : decoded(login)
+  if (familyOf(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
+  const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []
+  const host = literal ?? name
+  return { scheme, user, host: familyOf(host) === 0 ? lookedUp(host) : host, port }
+}
+
+/** A URL's user may be written with %40 for @. */
+function decoded(user: string): string {
+  try {
+    return decodeURIComponent(user)
+  } catch {
+    throw new Error('the user has a % that is no escape; write %25')
+  }
+}
+
+/** A name that can be looked up. Underscores are found inside some networks. */
+function lookedUp(host: string): string {
+  const domain = toALabels(host.replace(/\.$/, ''))
+  if (domain === undefined || !isHostName(domain)) {
+    throw new Error('neither a host name nor an address; write host, host:port or [2001:db8::1]:port')
+  }
+  return domain.toLowerCase()
+}

@@ -1,0 +1,67 @@
+import { codeOf, EXIT, type FailureFacts, StepError } from '../errors.js'
+import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
+
+/** The step of a session at which it failed. */
+export type Stage = 'dns' | 'connect' | 'greeting' | 'ehlo' | 'starttls' | 'tls' | 'auth' | 'etrn'
+
+/** Stages as messages show them. */
+export const STAGE_LABELS: Readonly<Record<Stage, string>> = {
+  dns: 'DNS',
+  connect: 'connect',
+  greeting: 'greeting',
+  ehlo: 'EHLO',
+  starttls: 'STARTTLS',
+  tls: 'TLS',
+  auth: 'AUTH',
+  etrn: 'ETRN',
+}
+
+/** A step that failed because of the server's reply. */
+export class RejectedError extends StepError {
+  override readonly name: string = 'RejectedError'
+  readonly reply: Reply
+  constructor(reply: Reply, facts: FailureFacts) {
+    super(formatReply(reply), facts)
+    this.reply = reply
+  }
+}
+
+/** A session that failed as a whole. The message says why, in the server's own words if it sent any. */
+export class SessionError extends StepError {
+  override readonly name = 'SessionError'
+  readonly stage: Stage
+  /** The reply that ended the session; null if none did. */
+  readonly reply: Reply | null
+  constructor(stage: Stage, message: string, facts: FailureFacts & { readonly reply?: Reply | null }) {
+    super(message, facts)
+    this.stage = stage
+    this.reply = facts.reply ?? null
+  }
+}
+
+/** Returns the failure of a step as that of its session. */
+export function sessionErrorOf(stage: Stage, error: StepError): SessionError {
+  const { message, exitStatus, kind, hint, cause } = error
+  const reply = error instanceof RejectedError || error instanceof SessionError ? error.reply : null
+  return new SessionError(stage, message, { exitStatus, kind, hint, cause, reply })
+}
+
+/** Returns the exit status of a reply that ends a session. A permanent one depends on the stage (SPEC, section 5). */
+export function exitStatusOfReply(stage: Stage, reply: Reply): number {
+  if (isTransient(reply)) return EXIT.TEMPFAIL
+  if (!isPermanent(reply)) return EXIT.PROTOCOL
+  if (stage === 'auth') return EXIT.NOPERM
+  return stage === 'greeting' || stage === 'ehlo' ? EXIT.UNAVAILABLE : EXIT.PROTOCOL
+}
+
+/** Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. */
+export function tlsErrorOf(error: unknown): StepError | undefined {
+  const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_)?(ALERT_)?(.*)$/.exec(codeOf(error)) ?? []
+  if (name === undefined) return undefined
+  const words = name.replaceAll('_', ' ').toLowerCase()
+  // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.
+  const needsCertificate = isAlert !== undefined && /certificate|handshake/.test(words)
+  const hint = needsCertificate ? 'perhaps it wants a certificate of yours: --tls-cert' : 'ask your provider'
+  const failure = isAlert === undefined ? 'TLS failed' : 'the server broke TLS off'
+  return new StepError(`${failure}: ${words}`, { exitStatus: EXIT.PROTOCOL, hint, cause: error })
+}
