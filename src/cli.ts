@@ -2,17 +2,17 @@ import { setMaxListeners } from 'node:events'
 import { accessSync, constants as constantsOfFiles, existsSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { type CommandLine, parseCommandLine } from './command/arguments.js'
+import { type CommandLine, parseArguments } from './command/arguments.js'
 import type { Config } from './command/config.js'
-import { type Layer, type Options, settled } from './command/options.js'
-import { placesForHook, requestsOf } from './command/requests.js'
+import { type PartialOptions, type Options, settle } from './command/options.js'
+import { checkHookTargets, createRequests } from './command/requests.js'
 import { EXIT, messageOf, StepError, UsageError } from './errors.js'
-import { combined } from './etrn/outcome.js'
+import { mergeExitStatuses } from './etrn/outcome.js'
 import type { Request } from './etrn/request.js'
-import { DEFAULT_JOBS, resultOfLine, run } from './etrn/run.js'
+import { DEFAULT_JOBS, resultOfBadLine, run } from './etrn/run.js'
 import { printable } from './printable.js'
 import { jsonReporter } from './report/json.js'
-import { output, type Output, type Reporter } from './report/reporter.js'
+import { createOutput, type Output, type Reporter } from './report/reporter.js'
 import { Spinner } from './report/spinner.js'
 import { TextReporter } from './report/text.js'
 
@@ -20,30 +20,30 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 let spinner: Spinner | undefined
 /** What is waited for; undefined: nothing */
-let progress: Parameters<Spinner['tell']> | undefined
+let progress: Parameters<Spinner['show']> | undefined
 let signal: (typeof SIGNALS)[number] | undefined
 let outputError: NodeJS.ErrnoException | undefined
 
 /** Runs the command and gives its exit status. Throws UsageError, and StepError where it was too late for anything. */
 async function main(argv: readonly string[]): Promise<number> {
   if (argv[0] === '--get-yargs-completions') return complete(argv.slice(1))
-  const line = await parseCommandLine(argv)
-  const { help: isHelp, version: isVersion, completion } = line.said
+  const line = await parseArguments(argv)
+  const { help: isHelp, version: isVersion, completion } = line.options
   if (isHelp) {
-    const { help } = await import('./command/help.js')
+    const { helpText: help } = await import('./command/help.js')
     return print(await help())
   }
   if (isVersion) return print(`etrn ${version()}`)
   if (completion) {
-    const { showCompletionScript } = await import('./command/completion.js')
+    const { printCompletionScript: showCompletionScript } = await import('./command/completion.js')
     showCompletionScript()
     return EXIT.OK
   }
   const ending = new AbortController()
   setMaxListeners(0, ending.signal)
-  limit(ending, line.said['max-time'])
-  const kind = line.said.hook
-  const files = configurationFiles(line.said, kind !== undefined && kind !== 'cron')
+  limit(ending, line.options['max-time'])
+  const kind = line.options.hook
+  const files = configurationFiles(line.options, kind !== undefined && kind !== 'cron')
   const config = await configuration(files, ending.signal)
   if (kind === undefined) return request(line, config, ending)
   const warn = (message: string): void => write(process.stderr, message)
@@ -51,28 +51,28 @@ async function main(argv: readonly string[]): Promise<number> {
     await configuration(files, ending.signal, { uid: 0, gid: 0 }).catch((error: unknown) =>
       warn(`root runs this hook, and would say: ${messageOf(error)}`),
     )
-  const places = await placesForHook(line, config, warn)
-  const { hook } = await import('./command/hook.js')
+  const places = await checkHookTargets(line, config, warn)
+  const { hookText: hook } = await import('./command/hook.js')
   const program = [process.execPath, fileURLToPath(new URL('../bin/etrn', import.meta.url))]
-  process.stdout.write(hook(kind, { line, places, files, written: config.written, program }))
+  process.stdout.write(hook(kind, { line, targets: places, files, written: config.paths, program }))
   return EXIT.OK
 }
 
 /** Options, and profiles where the server stands. */
 async function complete(words: readonly string[]): Promise<number> {
   const config = await configuration(configurationFiles({}, false), new AbortController().signal).catch(() => undefined)
-  const { completions } = await import('./command/completion.js')
+  const { completeWords: completions } = await import('./command/completion.js')
   return print(...(await completions(words, [...(config?.profiles.keys() ?? [])])))
 }
 
 async function request(line: CommandLine, config: Config, ending: AbortController): Promise<number> {
-  const options = settled(line.said, config.top)
-  if (line.said['max-time'] === undefined) limit(ending, options['max-time'])
+  const options = settle(line.options, config.top)
+  if (line.options['max-time'] === undefined) limit(ending, options['max-time'])
   const reporter = reporterFor(
     options,
     options.all || options.mx !== undefined || line.words[0]?.includes(',') === true,
   )
-  const requests = await requestsOf(line, config, {
+  const requests = await createRequests(line, config, {
     input: () => process.stdin,
     environment: process.env['ETRN_PASSWORD'],
     warn: (message) => reporter.warn(message),
@@ -80,7 +80,7 @@ async function request(line: CommandLine, config: Config, ending: AbortControlle
     interrupt: () => process.kill(process.pid, 'SIGINT'),
   })
   const lines = new Set(requests.flatMap(({ entries }) => entries).filter((entry) => typeof entry !== 'string'))
-  for (const bad of lines) reporter.result(null, resultOfLine(bad))
+  for (const bad of lines) reporter.result(null, resultOfBadLine(bad))
 
   const stopListening = onSignal((name) => {
     const exitStatus = 128 + constants.signals[name]
@@ -119,7 +119,7 @@ async function diagnose(
   stop: AbortSignal,
 ): Promise<number> {
   const { check } = await import('./check/check.js')
-  const { jsonCheck, textCheck } = await import('./check/report.js')
+  const { jsonCheckReporter: jsonCheck, textCheckReporter: textCheck } = await import('./check/report.js')
   const { out } = outputs(options)
   const { LC_ALL, LC_CTYPE, LANG } = process.env
   const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
@@ -127,7 +127,7 @@ async function diagnose(
   const waitsForOwn = options['wait-local'] !== undefined
   const done = await check(requests, {
     ...report,
-    waitsForOwn,
+    waitsForLocal: waitsForOwn,
     signal: stop,
     trace: (server, event) => told(reporter, server, event),
   })
@@ -147,7 +147,7 @@ function limit(ending: AbortController, maxTimeMs: number | undefined): void {
  * The configuration files that are there and count. Of the usual ones, root reads the system's alone, since sudo keeps HOME; so does
  * what a hook starts, if it `isRoots`.
  */
-function configurationFiles({ config, quiet = 0 }: Layer, isRoots: boolean): string[] {
+function configurationFiles({ config, quiet = 0 }: PartialOptions, isRoots: boolean): string[] {
   if (config !== undefined) return [config]
   const { HOME, XDG_CONFIG_HOME } = process.env
   const isRoot = isRoots || process.getuid?.() === 0
@@ -174,8 +174,8 @@ function isReadable(file: string): boolean {
 
 /** As this user may read it, or as `root` may */
 async function configuration(files: readonly string[], stop: AbortSignal, root?: { uid: 0; gid: 0 }): Promise<Config> {
-  if (files.length === 0) return { source: '', top: {}, profiles: new Map(), written: new Map() }
-  const { configOf } = await import('./command/config.js')
+  if (files.length === 0) return { source: '', top: {}, profiles: new Map(), paths: new Map() }
+  const { readConfig: configOf } = await import('./command/config.js')
   return configOf(files, { ...(root ?? { uid: process.getuid?.(), gid: process.getgid?.() }), signal: stop })
 }
 
@@ -183,7 +183,7 @@ function told(reporter: Reporter, ...event: Parameters<Reporter['trace']>): void
   const [server, what] = event
   // What is done is waited for no longer.
   if (what.type !== 'done') progress = [server, what]
-  spinner?.tell(server, what)
+  spinner?.show(server, what)
   reporter.trace(...event)
 }
 
@@ -200,7 +200,8 @@ function reporterFor(options: Options, several: boolean): Reporter {
 }
 
 function outputs({ color = 'auto' }: Options): { out: Output; err: Output } {
-  const on = (stream: NodeJS.WriteStream): Output => output((line) => write(stream, line), isColoured(color, stream))
+  const on = (stream: NodeJS.WriteStream): Output =>
+    createOutput((line) => write(stream, line), isColoured(color, stream))
   return { out: on(process.stdout), err: on(process.stderr) }
 }
 
@@ -216,7 +217,7 @@ function isColoured(when: 'auto' | 'always' | 'never', stream: NodeJS.WriteStrea
 async function startSpinner(): Promise<void> {
   const { Spinner } = await import('./report/spinner.js')
   spinner = new Spinner(process.stderr)
-  if (progress !== undefined) spinner.tell(...progress)
+  if (progress !== undefined) spinner.show(...progress)
 }
 
 function write(stream: NodeJS.WriteStream, line: string): void {
@@ -276,7 +277,7 @@ async function finish(exitStatus: number): Promise<void> {
   spinner?.hide()
   await Promise.all([flushed(process.stdout), flushed(process.stderr)])
   if (outputError !== undefined) process.stderr.write(`etrn: the output can't be written: ${outputError.message}\n`)
-  process.exitCode = outputError !== undefined ? combined([exitStatus, EXIT.IOERR]) : exitStatus
+  process.exitCode = outputError !== undefined ? mergeExitStatuses([exitStatus, EXIT.IOERR]) : exitStatus
   if (signal !== undefined) end(signal)
 }
 

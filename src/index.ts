@@ -1,16 +1,24 @@
-import { LEVELS, VERSIONS } from './command/options.js'
-import { checkPem, levelOf } from './command/tls-options.js'
+import { TLS_LEVELS, TLS_VERSIONS } from './command/options.js'
+import { checkPem, tlsLevelFor } from './command/tls-options.js'
 import { EXIT, messageOf, UsageError } from './errors.js'
 import type { Result } from './etrn/outcome.js'
 import type { ServerReport } from './etrn/server-report.js'
-import { ask as askServer } from './etrn/session-pool.js'
-import { withoutDuplicates } from './input/names-file.js'
-import { nodeName } from './input/node-name.js'
-import { type ServerArgument, serverOf } from './input/server-address.js'
-import { argument, fingerprint, host, oneOf, port, sendable, text } from './input/values.js'
+import { requestNames as askServer } from './etrn/session-pool.js'
+import { removeDuplicates } from './input/names-file.js'
+import { parseNodeName } from './input/node-name.js'
+import { type ServerArgument, parseServer } from './input/server-address.js'
+import {
+  parseCommandArgument,
+  parseFingerprint,
+  parseHost,
+  oneOf,
+  parsePort,
+  parseSendable,
+  parseText,
+} from './input/values.js'
 import type { Family } from './net/address.js'
-import { DEFAULT_TIMEOUT_MS, MOST_MS } from './net/deadline.js'
-import { ownName } from './net/this-host.js'
+import { DEFAULT_TIMEOUT_MS, MAX_TIMER_MS } from './net/deadline.js'
+import { ownHostName } from './net/this-host.js'
 import type { Credentials } from './smtp/credentials-policy.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
 import type { TlsPolicy } from './smtp/tls-policy.js'
@@ -98,33 +106,33 @@ const TLS = {
 export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<Report> {
   if (typeof o !== 'object' || (o as unknown) === null) throw new UsageError('options: an object')
   known('', o, KEYS)
-  const target = serverOf(
-    checked('server', text, server),
-    optional('port', (given) => port(String(given)), o.port),
+  const target = parseServer(
+    checked('server', parseText, server),
+    optional('port', (given) => parsePort(String(given)), o.port),
   )
   if (target.user !== undefined) throw new UsageError('a user in the URL: give `credentials` instead')
   const tls = await policyOf(target, o)
   const credentials = o.credentials && loginOf(o.credentials, tls)
-  const helo = optional('helo', argument, o.helo) ?? ownName()
+  const helo = optional('helo', parseCommandArgument, o.helo) ?? ownHostName()
   if (!Array.isArray(names)) throw new UsageError('names: a list of texts')
   const nodes = await Promise.all(
-    names.map(async (name) => nodeName(checked('names', text, name), { allowWide: o.allowWide ?? false })),
+    names.map(async (name) => parseNodeName(checked('names', parseText, name), { allowWide: o.allowWide ?? false })),
   )
   const timeoutMs = o.timeoutMs ?? DEFAULT_TIMEOUT_MS
-  if (!(timeoutMs > 0 && timeoutMs <= MOST_MS))
-    throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MOST_MS}`)
+  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS))
+    throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MAX_TIMER_MS}`)
   if (![4, 6, undefined].includes(o.family)) throw new UsageError(`family ${String(o.family)}: 4 or 6`)
-  const report = await askServer({ ...target, tls, credentials }, withoutDuplicates(nodes), {
+  const report = await askServer({ ...target, tls, credentials }, removeDuplicates(nodes), {
     helo,
     family: o.family,
-    local: optional('local', argument, o.local),
+    local: optional('local', parseCommandArgument, o.local),
     self: [],
     timeoutMs,
     signal: o.signal ?? new AbortController().signal,
     keepGoing: o.keepGoing ?? false,
     assumeEtrn: o.assumeEtrn ?? false,
     onResult: (_, result) => o.onResult?.(result),
-    turn: async (work) => work(),
+    limiter: async (work) => work(),
     trace: (_, event, session) => o.trace?.(event, session),
   })
   // Not the server with its login, which a caller may well write into a log
@@ -135,14 +143,14 @@ export async function ask(server: string, names: readonly string[], o: AskOption
 /** The policy, of texts that are what they should be */
 async function policyOf(target: ServerArgument, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
   known('tls.', tls, { ...TLS, level: 0 })
-  const level = optional('tls.level', oneOf(...LEVELS), tls.level)
+  const level = optional('tls.level', oneOf(...TLS_LEVELS), tls.level)
   const policy = {
     ...TLS,
     ...tls,
-    fingerprint: optional('tls.fingerprint', fingerprint, tls.fingerprint),
-    name: optional('tls.name', host, tls.name),
-    minVersion: optional('tls.minVersion', oneOf(...VERSIONS), tls.minVersion) ?? TLS.minVersion,
-    level: levelOf(target, { ...tls, level }, credentials !== undefined),
+    fingerprint: optional('tls.fingerprint', parseFingerprint, tls.fingerprint),
+    name: optional('tls.name', parseHost, tls.name),
+    minVersion: optional('tls.minVersion', oneOf(...TLS_VERSIONS), tls.minVersion) ?? TLS.minVersion,
+    level: tlsLevelFor(target, { ...tls, level }, credentials !== undefined),
   }
   if (policy.cert === undefined && policy.key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
   await checkPem(policy, (which) => `tls.${which}`, EXIT.USAGE)
@@ -152,7 +160,7 @@ async function policyOf(target: ServerArgument, { tls = {}, credentials }: AskOp
 function loginOf(given: Partial<Credentials>, { cert }: TlsPolicy): Credentials {
   known('credentials.', given, { user: 0, password: 0, mechanism: 0 })
   const mechanism = optional('credentials.mechanism', oneOf(...MECHANISMS), given.mechanism)
-  const user = checked('credentials.user', sendable, given.user)
+  const user = checked('credentials.user', parseSendable, given.user)
   if (given.password === undefined && cert === undefined)
     throw new UsageError('credentials: a password is missing, or the certificate that EXTERNAL needs')
   return { user, password: given.password, mechanism }

@@ -6,22 +6,22 @@ import { isUtf8 } from 'node:buffer'
  */
 
 /** Control, invisible and direction-changing characters: Unicode's Other, separators of lines and paragraphs, ignorables. */
-const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu
+const UNPRINTABLE_CHARACTERS = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu
 
 /** An octet that is no UTF-8 is carried as a lone surrogate, which UTF-8 can't hold, until it is escaped. */
-const INVALID = 0xdc00
+const INVALID_OCTET_BASE = 0xdc00
 
 /**
  * Octets or text as one line of printable text. Escapes: `\x1b` for a control character or an octet that is no valid UTF-8,
  * `\u{202e}` for any other character that can't be seen. Never throws.
  */
 export function printable(raw: Uint8Array | string): string {
-  const text = typeof raw === 'string' ? raw : isUtf8(raw) ? Buffer.from(raw).toString() : characters(raw).join('')
-  return text.replace(UNPRINTABLE, escape)
+  const text = typeof raw === 'string' ? raw : isUtf8(raw) ? Buffer.from(raw).toString() : splitCharacters(raw).join('')
+  return text.replace(UNPRINTABLE_CHARACTERS, escapeCharacter)
 }
 
 /** The beginning of a text, so many characters at most, and none of them in half. */
-export function beginning(text: string, characters: number): string {
+export function truncate(text: string, characters: number): string {
   return text.slice(0, characters).replace(/[\ud800-\udbff]$/, '')
 }
 
@@ -29,24 +29,25 @@ export function beginning(text: string, characters: number): string {
 const MESSAGE_CHARACTERS = 400
 
 /** A message, no longer than people read; what was cut off is three dots. */
-export function shortened(message: string): string {
-  return message.length > MESSAGE_CHARACTERS ? `${beginning(message, MESSAGE_CHARACTERS)}...` : message
+export function shortenMessage(message: string): string {
+  return message.length > MESSAGE_CHARACTERS ? `${truncate(message, MESSAGE_CHARACTERS)}...` : message
 }
 
-function escape(character: string): string {
+function escapeCharacter(character: string): string {
   const code = character.codePointAt(0) ?? 0
-  if (code > INVALID && code <= INVALID + 0xff) return `\\x${(code - INVALID).toString(16)}`
+  if (code > INVALID_OCTET_BASE && code <= INVALID_OCTET_BASE + 0xff)
+    return `\\x${(code - INVALID_OCTET_BASE).toString(16)}`
   return code < 0x80 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`
 }
 
-function characters(octets: Uint8Array): string[] {
+function splitCharacters(octets: Uint8Array): string[] {
   const found: string[] = []
   for (let at = 0; at < octets.length;) {
     const first = octets[at] ?? 0
     const length = first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4
     const sequence = octets.subarray(at, at + length)
     const valid = isUtf8(sequence)
-    found.push(valid ? Buffer.from(sequence).toString() : String.fromCharCode(INVALID + first))
+    found.push(valid ? Buffer.from(sequence).toString() : String.fromCharCode(INVALID_OCTET_BASE + first))
     at += valid ? length : 1
   }
   return found

@@ -1,23 +1,23 @@
 import assert from 'node:assert/strict'
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { suite, test } from 'node:test'
-import { completions } from '../src/command/completion.js'
+import { completeWords } from '../src/command/completion.js'
 import { StepError } from '../src/errors.js'
 import { authenticate } from '../src/smtp/auth.js'
 import type { Credentials } from '../src/smtp/credentials-policy.js'
 import { MECHANISMS } from '../src/smtp/mechanisms.js'
 import { ReplyParser } from '../src/smtp/reply.js'
-import type { Surroundings } from '../src/smtp/sasl.js'
+import type { AuthContext } from '../src/smtp/sasl.js'
 import { scram } from '../src/smtp/scram.js'
 
-const AROUND: Surroundings = { host: 'mx.example', port: 25, exporter: undefined, hasCertificate: false, offered: [] }
+const AROUND: AuthContext = { host: 'mx.example', port: 25, exporter: undefined, hasCertificate: false, offered: [] }
 const SITE: Credentials = { user: 'site', password: 'secret', mechanism: undefined }
 const b64 = (text: string): string => Buffer.from(text).toString('base64')
 
 /** A server's half: what the client says must be this, and is answered so. A function makes the answer from what was said. */
 type Turn = readonly [said: string | RegExp, reply: string | ((line: string) => string)]
 
-async function talk(turns: readonly Turn[], c: Credentials, around: Partial<Surroundings> = {}): Promise<string[]> {
+async function talk(turns: readonly Turn[], c: Credentials, around: Partial<AuthContext> = {}): Promise<string[]> {
   const left = [...turns]
   const shown: string[] = []
   const say = async (line: string, transcript: string) => {
@@ -41,7 +41,7 @@ const works = (
   title: string,
   turns: readonly Turn[],
   c: Partial<Credentials>,
-  around: Partial<Surroundings> = {},
+  around: Partial<AuthContext> = {},
 ): void =>
   void test(title, async () => {
     await talk(turns, { ...SITE, ...c }, around)
@@ -53,7 +53,7 @@ const fails = (
   c: Partial<Credentials>,
   status: number,
   message: RegExp,
-  around: Partial<Surroundings> = {},
+  around: Partial<AuthContext> = {},
 ): void =>
   void test(title, async () => {
     await assert.rejects(talk(turns, { ...SITE, ...c }, around), (error) => {
@@ -149,12 +149,8 @@ suite('mechanisms', () => {
 
 suite('which mechanism', () => {
   const all = [...MECHANISMS].reverse()
-  const chosen = (
-    title: string,
-    mechanism: string,
-    around: Partial<Surroundings>,
-    c: Partial<Credentials> = {},
-  ): void => fails(title, [[new RegExp(`^AUTH ${mechanism}(?: |$)`), '454 later']], c, 75, /^454 later$/, around)
+  const chosen = (title: string, mechanism: string, around: Partial<AuthContext>, c: Partial<Credentials> = {}): void =>
+    fails(title, [[new RegExp(`^AUTH ${mechanism}(?: |$)`), '454 later']], c, 75, /^454 later$/, around)
   chosen('the client certificate before all', 'EXTERNAL', {
     offered: all,
     hasCertificate: true,
@@ -183,7 +179,7 @@ suite('which mechanism', () => {
   fails('--auth EXTERNAL without a certificate', [], { mechanism: 'EXTERNAL' }, 77, /needs --tls-cert/)
   fails('--auth PLUS without TLS 1.3', [], { mechanism: 'SCRAM-SHA-256-PLUS' }, 77, /TLS 1\.3/)
   test('the options have the same names', async () =>
-    assert.deepEqual(await completions(['etrn', '--auth', '']), MECHANISMS))
+    assert.deepEqual(await completeWords(['etrn', '--auth', '']), MECHANISMS))
   test('a refusal names another one', async () => {
     await assert.rejects(
       talk([[/^AUTH CRAM-MD5/, '535 no']], SITE, { offered: ['CRAM-MD5', 'PLAIN'] }),

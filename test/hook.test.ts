@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { type CommandLine, parseCommandLine } from '../src/command/arguments.js'
-import { type Given, hook, type HookKind } from '../src/command/hook.js'
-import { placesOf } from '../src/command/targets.js'
+import { type CommandLine, parseArguments } from '../src/command/arguments.js'
+import { type HookInput, hookText, type HookKind } from '../src/command/hook.js'
+import { resolveTargets } from '../src/command/targets.js'
 import { EXIT } from '../src/errors.js'
 import { BIN, etrn } from './command.js'
 
@@ -35,9 +35,9 @@ function commandIn(kind: HookKind, text: string): string {
 }
 
 /** A line without a configuration. */
-function givenOf(line: CommandLine): Given {
-  const places = placesOf(line, { source: '', top: {}, profiles: new Map(), written: new Map() }, () => undefined)
-  return { line, places, files: [], written: new Map(), program: ['/node', '/etrn'] }
+function givenOf(line: CommandLine): HookInput {
+  const places = resolveTargets(line, { source: '', top: {}, profiles: new Map(), paths: new Map() }, () => undefined)
+  return { line, targets: places, files: [], written: new Map(), program: ['/node', '/etrn'] }
 }
 
 suite('what a hook runs', { concurrency: true }, () => {
@@ -60,7 +60,9 @@ suite('what a hook runs', { concurrency: true }, () => {
         const expected = given.queue.flatMap((queue) =>
           queue.startsWith('-') ? [`--queue=${queue}`] : ['--queue', queue],
         )
-        const shown = words(commandIn(kind, hook(kind, givenOf({ said: {}, words: ['mail.isp.example'], given }))))
+        const shown = words(
+          commandIn(kind, hookText(kind, givenOf({ options: {}, words: ['mail.isp.example'], typed: given }))),
+        )
         assert.deepEqual(shown.slice(kind === 'cron' ? 7 : 6, -1), expected)
       }),
       { numRuns: 50 },
@@ -187,6 +189,6 @@ suite('what can not work there', { concurrency: true }, () => {
 })
 
 test('the line comes from its options, not from what they mean', async () => {
-  const line = await parseCommandLine(['-p25', 'mx', '--timeout=1h30m', '--', 'a.example'])
-  assert.match(hook('cron', givenOf(line)), /--port 25 --timeout 1h30m mx a\.example$/m)
+  const line = await parseArguments(['-p25', 'mx', '--timeout=1h30m', '--', 'a.example'])
+  assert.match(hookText('cron', givenOf(line)), /--port 25 --timeout 1h30m mx a\.example$/m)
 })

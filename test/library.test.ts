@@ -7,7 +7,7 @@ import { suite, test, type TestContext } from 'node:test'
 import { inspect, promisify } from 'node:util'
 import { UsageError } from '../src/errors.js'
 import { ask } from '../src/index.js'
-import { ownName } from '../src/net/this-host.js'
+import { ownHostName } from '../src/net/this-host.js'
 import { SessionError } from '../src/smtp/errors.js'
 import { BYE, type Conversation, HELLO, scripted } from './server.js'
 
@@ -150,7 +150,7 @@ suite("the README's examples", () => {
     return stdout + stderr
   }
 
-  const ehlo = `EHLO ${ownName() ?? '[127.0.0.1]'}`
+  const ehlo = `EHLO ${ownHostName() ?? '[127.0.0.1]'}`
   const hello: Conversation = [`C: ${ehlo}`, 'S: 250-mx.example', 'S: 250 ETRN']
 
   test('its table has the fields of a report, and no other', async (t) => {

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { Secrets } from '../src/smtp/redact.js'
+import { Redactor } from '../src/smtp/redact.js'
 import { BIN, etrn, type Finished } from './command.js'
 import { BYE, type Conversation, scripted, type Step } from './server.js'
 
@@ -352,7 +352,7 @@ suite('where the password comes from', { concurrency: true }, () => {
 })
 
 suite('a secret is hidden', () => {
-  const hide = (text: string): string => new Secrets('hunter2.secret').hide(text)
+  const hide = (text: string): string => new Redactor('hunter2.secret').redact(text)
   test('in any case of letters, as EHLO keywords are put into capitals', () =>
     assert.equal(hide('EHLO lists HUNTER2.SECRET, ETRN'), 'EHLO lists ****, ETRN'))
   test('where a text was cut within it', () => {

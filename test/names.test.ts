@@ -2,17 +2,18 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { UsageError } from '../src/errors.js'
-import { namesOf, withoutDuplicates } from '../src/input/names-file.js'
-import { nodeName } from '../src/input/node-name.js'
+import { parseNamesFile, removeDuplicates } from '../src/input/names-file.js'
+import { parseNodeName } from '../src/input/node-name.js'
 
 const STRICT = { allowWide: false }
 const WIDE = { allowWide: true }
 
 const passes = (word: string, sent: string, rules = STRICT): void =>
-  void test(`${JSON.stringify(word.slice(0, 60))} is sent`, async () => assert.equal(await nodeName(word, rules), sent))
+  void test(`${JSON.stringify(word.slice(0, 60))} is sent`, async () =>
+    assert.equal(await parseNodeName(word, rules), sent))
 const fails = (word: string, rule: RegExp, rules = STRICT): void =>
   void test(`${JSON.stringify(word.slice(0, 60))} is refused`, async () => {
-    await assert.rejects(nodeName(word, rules), (error) => {
+    await assert.rejects(parseNodeName(word, rules), (error) => {
       assert.ok(error instanceof UsageError)
       assert.equal(error.exitStatus, 64)
       assert.match(error.message, rule)
@@ -103,28 +104,28 @@ suite('queues', () => {
 
 suite('a list', () => {
   test('CR, a BOM and outer blanks are dropped, blank lines skipped; # begins a queue', async () => {
-    assert.deepEqual(await namesOf('\ufeffsite.example\r\n\r\n \t#uucp \n\n@a.example', 'x', STRICT), [
+    assert.deepEqual(await parseNamesFile('\ufeffsite.example\r\n\r\n \t#uucp \n\n@a.example', 'x', STRICT), [
       'site.example',
       '#uucp',
       '@a.example',
     ])
   })
   test('a bad line keeps its place and its number', async () => {
-    const [first, bad, last] = await namesOf('a.example\n\nb c\nd.example\n', 'x', STRICT)
+    const [first, bad, last] = await parseNamesFile('a.example\n\nb c\nd.example\n', 'x', STRICT)
     assert.deepEqual([first, last], ['a.example', 'd.example'])
     assert.deepEqual(bad, { line: 3, word: 'b c', reason: 'a space in it; one name is one word' })
   })
   test('a list without a name is an error', async () => {
     for (const text of ['', '\n', ' \r\n\t\n', '\ufeff']) {
       await assert.rejects(
-        namesOf(text, 'list', STRICT),
+        parseNamesFile(text, 'list', STRICT),
         (e) => e instanceof UsageError && e.exitStatus === 66 && e.message.startsWith('list: '),
       )
     }
   })
   test('duplicates are sent once, the order is kept', async () => {
-    const list = await namesOf('b.example\na.example\nB.Example.\n#q\n#Q\n@a.example\n#q\n', 'x', STRICT)
-    assert.deepEqual(withoutDuplicates(list), ['b.example', 'a.example', '#q', '#Q', '@a.example'])
+    const list = await parseNamesFile('b.example\na.example\nB.Example.\n#q\n#Q\n@a.example\n#q\n', 'x', STRICT)
+    assert.deepEqual(removeDuplicates(list), ['b.example', 'a.example', '#q', '#Q', '@a.example'])
   })
 })
 
@@ -137,14 +138,14 @@ test('whatever is let through fits in one command line of ASCII', async () => {
   )
   await fc.assert(
     fc.asyncProperty(word, fc.boolean(), async (w, allowWide) => {
-      const name = await nodeName(w, { allowWide }).catch((error: unknown) => {
+      const name = await parseNodeName(w, { allowWide }).catch((error: unknown) => {
         assert.ok(error instanceof UsageError)
         return undefined
       })
       if (name === undefined) return
       assert.match(name, /^[\x21-\x7e]+$/)
       assert.ok(`ETRN ${name}\r\n`.length <= 512)
-      assert.equal(await nodeName(name, { allowWide }), name)
+      assert.equal(await parseNodeName(name, { allowWide }), name)
     }),
     { numRuns: 1000 },
   )

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { parseCommandLine, readWords } from '../src/command/arguments.js'
-import { completions } from '../src/command/completion.js'
-import { help, parser } from '../src/command/help.js'
-import { optionNames, type Options, settled } from '../src/command/options.js'
+import { parseArguments, splitWords } from '../src/command/arguments.js'
+import { completeWords } from '../src/command/completion.js'
+import { helpText, createParser } from '../src/command/help.js'
+import { optionNames, type Options, settle } from '../src/command/options.js'
 import { UsageError } from '../src/errors.js'
-import { duration } from '../src/input/values.js'
+import { parseDuration } from '../src/input/values.js'
 
-const words = async (...argv: string[]): Promise<readonly string[]> => (await parseCommandLine(argv)).words
-const options = async (...argv: string[]): Promise<Options> => settled((await parseCommandLine(argv)).said)
+const words = async (...argv: string[]): Promise<readonly string[]> => (await parseArguments(argv)).words
+const options = async (...argv: string[]): Promise<Options> => settle((await parseArguments(argv)).options)
 const fails = (argv: readonly string[], message: RegExp): void =>
   void test(`${argv.join(' ')} is refused`, async () => {
-    await assert.rejects(parseCommandLine(argv), (error) => {
+    await assert.rejects(parseArguments(argv), (error) => {
       assert.ok(error instanceof UsageError)
       assert.equal(error.exitStatus, 64)
       assert.match(error.message, message)
@@ -38,7 +38,7 @@ suite("yargs' traps", () => {
     assert.equal((await options('mx', '--', '--json')).json, false)
   })
   test('a list takes one value a time', async () => {
-    const { said: o, words: w } = await parseCommandLine([
+    const { options: o, words: w } = await parseArguments([
       '--subdomains',
       'a.example',
       'mx',
@@ -108,10 +108,10 @@ suite('durations', () => {
     ['1h30m', 5_400_000],
     ['1h1m1s', 3_661_000],
   ] as const) {
-    test(word, () => assert.equal(duration(word), ms))
+    test(word, () => assert.equal(parseDuration(word), ms))
   }
   for (const word of ['', '0', '0s', '1h30x', '1.5s', '-5', '5 s', '1m1h', 's', '1e3', '25000h', '10000000']) {
-    test(`${JSON.stringify(word)} is refused`, () => assert.throws(() => duration(word), Error))
+    test(`${JSON.stringify(word)} is refused`, () => assert.throws(() => parseDuration(word), Error))
   }
 })
 
@@ -122,7 +122,7 @@ test('any words give a command line or a usage error', async () => {
   )
   await fc.assert(
     fc.asyncProperty(fc.array(piece, { maxLength: 6 }), async (argv) => {
-      const parsed = await parseCommandLine(argv).catch((error: unknown) => {
+      const parsed = await parseArguments(argv).catch((error: unknown) => {
         assert.ok(error instanceof UsageError, String(error))
         return undefined
       })
@@ -134,16 +134,16 @@ test('any words give a command line or a usage error', async () => {
 
 suite('help and completion', () => {
   test('help has every option', async () => {
-    const text = await help()
+    const text = await helpText()
     for (const name of optionNames()) assert.match(text, new RegExp(`(?:^|[ ,])${name}(?:[ ,]|$)`, 'm'), name)
     assert.ok(text.split('\n').every((line) => line.length <= 80))
   })
   test('completion has every option, and choices', async () => {
     assert.deepEqual(
-      new Set(await completions(['etrn', '--'])),
+      new Set(await completeWords(['etrn', '--'])),
       new Set(optionNames().filter((name) => name.startsWith('--'))),
     )
-    assert.deepEqual(await completions(['etrn', '--color', '']), ['auto', 'always', 'never'])
+    assert.deepEqual(await completeWords(['etrn', '--color', '']), ['auto', 'always', 'never'])
   })
 })
 
@@ -160,10 +160,10 @@ test('yargs reads the words as its parser does alone', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(word, { maxLength: 6 }), async (argv) => {
       // What is refused is refused in words of our own, whatever yargs makes of it.
-      const ours = await readWords(argv).catch(() => undefined)
+      const ours = await splitWords(argv).catch(() => undefined)
       if (ours === undefined) return
       compared++
-      const { _: words, ...given } = await parser().parse([...argv])
+      const { _: words, ...given } = await createParser().parse([...argv])
       delete (given as { $0?: string }).$0
       assert.deepEqual(ours, { words: words.map(String), given })
     }),

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { mock, suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { pauseMsAfter } from '../src/etrn/backoff.js'
+import { backoffMs } from '../src/etrn/backoff.js'
 import type { Result } from '../src/etrn/outcome.js'
 import type { Request } from '../src/etrn/request.js'
 import { run, type Run } from '../src/etrn/run.js'
-import { nodeName } from '../src/input/node-name.js'
-import { serverOf } from '../src/input/server-address.js'
+import { parseNodeName } from '../src/input/node-name.js'
+import { parseServer } from '../src/input/server-address.js'
 import { type CommandOptions, etrn, etrnJson, leap, LEAPING, type Running } from './command.js'
 import { crowd, list } from './crowd.js'
 import { BYE, close, type Conversation, HELLO, scripted, silence } from './server.js'
@@ -23,23 +23,23 @@ suite('the pauses', () => {
   test('1 s to 30 s where no server answered', () =>
     fc.assert(
       fc.property(failures, luck, (n, l) => {
-        const ms = pauseMsAfter(n, false, l)
+        const ms = backoffMs(n, false, l)
         assert.ok(ms >= 1000 && ms <= 30_000)
       }),
     ))
   test('10 s to 5 min after a reply', () =>
     fc.assert(
       fc.property(failures, luck, (n, l) => {
-        const ms = pauseMsAfter(n, true, l)
+        const ms = backoffMs(n, true, l)
         assert.ok(ms >= 10_000 && ms <= 300_000)
       }),
     ))
   test('longer each time, and not the same for two that began together', () => {
     assert.deepEqual(
-      [1, 2, 3, 4, 5, 6].map((n) => pauseMsAfter(n, false, 0)),
+      [1, 2, 3, 4, 5, 6].map((n) => backoffMs(n, false, 0)),
       [1000, 2000, 4000, 8000, 16_000, 30_000],
     )
-    assert.notEqual(pauseMsAfter(1, true, 0.1), pauseMsAfter(1, true, 0.9))
+    assert.notEqual(backoffMs(1, true, 0.1), backoffMs(1, true, 0.9))
   })
 })
 
@@ -48,12 +48,12 @@ async function leaping(
   t: TestContext,
   port: number,
   words: readonly string[],
-  more: Partial<Request['patience']> & { readonly keepGoing?: boolean; readonly jobs?: number } = {},
+  more: Partial<Request['retryPolicy']> & { readonly keepGoing?: boolean; readonly jobs?: number } = {},
 ): Promise<Run & { readonly told: Result[]; readonly pauses: number[] }> {
   const { keepGoing = false, jobs = 1, ...patience } = more
   const tls = { level: 'may', fingerprint: undefined, name: undefined, ca: undefined } as const
   const server = {
-    ...serverOf(`127.0.0.1:${port}`),
+    ...parseServer(`127.0.0.1:${port}`),
     tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
     credentials: undefined,
   }
@@ -61,9 +61,9 @@ async function leaping(
   const request: Request = {
     server,
     isMx: false,
-    entries: await Promise.all(words.map(async (word) => nodeName(word, { allowWide: false }))),
+    entries: await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide: false }))),
     settings: { ...settings, assumeEtrn: false, keepGoing },
-    patience: { retryForMs: 3_600_000, waitMs: 0, intervalMs: 60_000, ...patience },
+    retryPolicy: { retryForMs: 3_600_000, waitMs: 0, intervalMs: 60_000, ...patience },
   }
   const told: Result[] = []
   const pauses: number[] = []

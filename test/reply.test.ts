@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { CHALLENGE_OCTETS, LINE_OCTETS, type Reply, REPLY_LINES, ReplyError, ReplyParser } from '../src/smtp/reply.js'
+import {
+  CHALLENGE_LINE_OCTETS,
+  REPLY_LINE_OCTETS,
+  type Reply,
+  REPLY_LINES,
+  MalformedReplyError,
+  ReplyParser,
+} from '../src/smtp/reply.js'
 
 /** The replies that octets give, cut into these pieces, and what is left over. */
 function parse(...pieces: readonly (Uint8Array | string)[]): { replies: Reply[]; buffered: number } {
@@ -29,7 +36,7 @@ function cut(octets: Buffer, places: readonly number[]): Buffer[] {
 const refused = (octets: Uint8Array | string, message: RegExp): void =>
   assert.throws(
     () => parse(octets),
-    (error) => error instanceof ReplyError && message.test(error.message),
+    (error) => error instanceof MalformedReplyError && message.test(error.message),
   )
 
 suite('the forms of a reply (RFC 5321, 4.2)', () => {
@@ -94,16 +101,16 @@ suite('what is no reply', () => {
 suite('limits, on both sides of the edge', () => {
   const line = (code: string, octets: number): string => `${code} ${'x'.repeat(octets - 6)}\r\n`
   test('a line', () => {
-    assert.equal(one(line('250', LINE_OCTETS)).text.length, LINE_OCTETS - 6)
-    refused(line('250', LINE_OCTETS + 1), /more than 2048 octets/)
+    assert.equal(one(line('250', REPLY_LINE_OCTETS)).text.length, REPLY_LINE_OCTETS - 6)
+    refused(line('250', REPLY_LINE_OCTETS + 1), /more than 2048 octets/)
   })
   test('a line that never ends', () => {
-    assert.deepEqual(parse('x'.repeat(LINE_OCTETS)).replies, [])
-    refused('x'.repeat(LINE_OCTETS + 1), /more than 2048 octets/)
+    assert.deepEqual(parse('x'.repeat(REPLY_LINE_OCTETS)).replies, [])
+    refused('x'.repeat(REPLY_LINE_OCTETS + 1), /more than 2048 octets/)
   })
   test('a challenge', () => {
-    assert.equal(one(line('334', CHALLENGE_OCTETS)).code, 334)
-    refused(line('334', CHALLENGE_OCTETS + 1), /more than 12288 octets/)
+    assert.equal(one(line('334', CHALLENGE_LINE_OCTETS)).code, 334)
+    refused(line('334', CHALLENGE_LINE_OCTETS + 1), /more than 12288 octets/)
   })
   test('the lines of a reply', () => {
     assert.equal(one(`${'250-x\r\n'.repeat(REPLY_LINES - 1)}250 x\r\n`).lines.length, REPLY_LINES)
@@ -157,7 +164,7 @@ suite('properties', () => {
             assert.match(shown, /^[^\p{C}\p{Zl}\p{Zp}]*$/u)
           }
         } catch (error) {
-          assert.ok(error instanceof ReplyError)
+          assert.ok(error instanceof MalformedReplyError)
           assert.match(error.message, /^[^\p{C}\p{Zl}\p{Zp}]*$/u)
         }
       }),

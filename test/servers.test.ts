@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { placesOf } from '../src/command/targets.js'
+import { resolveTargets } from '../src/command/targets.js'
 import { UsageError } from '../src/errors.js'
+import type { ServerArgument } from '../src/input/server-address.js'
 
 /** The servers of a SERVER word, without a configuration. */
 const serversOf = (word: string, port?: number): ServerArgument[] => {
-  const line = { said: port === undefined ? {} : { port }, words: [word], given: {} }
-  const config = { source: '', top: {}, profiles: new Map(), written: new Map() }
-  return placesOf(line, config, () => undefined).map(({ target }) => target)
+  const line = { options: port === undefined ? {} : { port }, words: [word], typed: {} }
+  const config = { source: '', top: {}, profiles: new Map(), paths: new Map() }
+  return resolveTargets(line, config, () => undefined).map(({ server: target }) => target)
 }
 
 const FORMS: readonly (readonly [word: string, host: string, port: number])[] = [

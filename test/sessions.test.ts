@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { isSooner } from '../src/etrn/session-limits.js'
+import { wouldFinishSooner } from '../src/etrn/session-limits.js'
 import { ask } from '../src/index.js'
 import type { TraceEvent } from '../src/smtp/trace.js'
 import { etrn, etrnJson } from './command.js'
@@ -307,22 +307,25 @@ suite('what one session of several meets', LIMITS, () => {
 })
 
 test('a session more is opened if, and only if, the last answer comes sooner', () => {
-  const pace = fc.record({ delay: fc.nat(6), left: fc.nat(7) })
+  const pace = fc.record({ delay: fc.nat(6), namesLeft: fc.nat(7) })
   // One round trip after the other: each session that can asks for a name.
-  const last = (names: number, sessions: readonly { delay: number; left: number }[]): number => {
+  const last = (names: number, sessions: readonly { delay: number; namesLeft: number }[]): number => {
     let waiting = names
     for (let trips = 1; trips < 20; trips++) {
-      for (const { delay, left } of sessions) if (trips > delay && trips <= delay + left) waiting--
+      for (const { delay, namesLeft } of sessions) if (trips > delay && trips <= delay + namesLeft) waiting--
       if (waiting <= 0) return trips
     }
     return Infinity
   }
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 40 }), fc.array(pace, { maxLength: 3 }), (names, sessions) => {
-      const another = { delay: 3, left: 7 }
-      const capacity = [...sessions, another].reduce((sum, { left }) => sum + left, 0)
+      const another = { delay: 3, namesLeft: 7 }
+      const capacity = [...sessions, another].reduce((sum, { namesLeft }) => sum + namesLeft, 0)
       const asked = Math.min(names, capacity)
-      assert.equal(isSooner(names, sessions, another), last(asked, [...sessions, another]) < last(asked, sessions))
+      assert.equal(
+        wouldFinishSooner(names, sessions, another),
+        last(asked, [...sessions, another]) < last(asked, sessions),
+      )
     }),
   )
 })

@@ -1,7 +1,7 @@
 import { EXIT } from '../errors.js'
-import { resultWithout } from '../etrn/outcome.js'
-import { resultOfLine } from '../etrn/run.js'
-import { documentHead, serverOf as documentOfServer, tlsOf } from '../report/json.js'
+import { unansweredResult } from '../etrn/outcome.js'
+import { resultOfBadLine } from '../etrn/run.js'
+import { documentHead, serverDocument as documentOfServer, tlsDocument } from '../report/json.js'
 import type { Output } from '../report/reporter.js'
 import { STAGE_LABELS } from '../smtp/errors.js'
 import type { Check, ServerCheck } from './check.js'
@@ -14,11 +14,11 @@ export type CheckReporter = {
   readonly end: (check: Check) => void
 }
 
-const NAME_WIDTH = 12
+const STEP_WIDTH = 12
 const TIME_WIDTH = 8
 
 /** A line a step, with a tick or a cross; quiet: a server that failed, and nothing else; 2: nor what may pass. */
-export function textCheck(
+export function textCheckReporter(
   { line, colour }: Output,
   { quiet, isUtf8 }: { readonly quiet: number; readonly isUtf8: boolean },
 ): CheckReporter {
@@ -27,16 +27,16 @@ export function textCheck(
     onPart: (title) => {
       if (quiet === 0) line(title)
     },
-    onStep: ({ step, ok, elapsedMs, text, advice }) => {
+    onStep: ({ step, ok, elapsedMs, text, hint: advice }) => {
       if (quiet > 0) return
       const mark = ok === null ? dash : ok ? colour.green(tick) : colour.red(cross)
       const time = elapsedMs === null ? '' : `${elapsedMs} ms`
-      line(`  ${mark} ${step.padEnd(NAME_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
+      line(`  ${mark} ${step.padEnd(STEP_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
       if (advice !== null) line(`${' '.repeat(4 + tick.length)}${advice}`)
     },
     end: ({ servers }) => {
       for (const { server, greeting, error } of servers) {
-        const software = softwareIn(greeting)
+        const software = serverSoftware(greeting)
         if (quiet === 0 && software !== null) line(`${server.word} is ${software}`)
         const isTold = quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
         if (isTold) line(`${server.word}: ${STAGE_LABELS[error.stage]}: ${error.message}`)
@@ -47,36 +47,42 @@ export function textCheck(
 }
 
 /** One JSON document at the end; the way back belongs to no server. */
-export function jsonCheck({ line }: Output): CheckReporter {
+export function jsonCheckReporter({ line }: Output): CheckReporter {
   return {
     onPart: () => undefined,
     onStep: () => undefined,
-    end: ({ servers, wayBack, exitStatus }) =>
-      line(JSON.stringify({ ...documentHead(exitStatus), servers: servers.map(serverOf), wayBack }, undefined, 2)),
+    end: ({ servers, delivery: wayBack, exitStatus }) =>
+      line(
+        JSON.stringify(
+          { ...documentHead(exitStatus), servers: servers.map(serverCheckDocument), wayBack },
+          undefined,
+          2,
+        ),
+      ),
   }
 }
 
 /** As after a real run, and what was looked at besides */
-function serverOf({ entries, steps, seenAs, ...found }: ServerCheck): object {
+function serverCheckDocument({ entries, steps, seenAs, ...found }: ServerCheck): object {
   const { tls, greeting } = found
   const elapsedMs = steps.reduce((sum, step) => sum + (step.elapsedMs ?? 0), 0)
   return {
     ...documentOfServer({ ...found, attempts: 0, elapsedMs, isQueueUnknown: false, names: [] }),
-    tls: tls && { ...tlsOf(tls), certificate: tls.certificate },
+    tls: tls && { ...tlsDocument(tls), certificate: tls.certificate },
     seenAs,
-    software: softwareIn(greeting),
+    software: serverSoftware(greeting),
     steps,
-    names: entries.map((entry) => (typeof entry === 'string' ? unasked(entry) : resultOfLine(entry))),
+    names: entries.map((entry) => (typeof entry === 'string' ? unrequestedName(entry) : resultOfBadLine(entry))),
   }
 }
 
 /** Nobody asked, so nothing is known. */
-function unasked(name: string): object {
-  return { ...resultWithout(name, 'skipped'), outcome: null }
+function unrequestedName(name: string): object {
+  return { ...unansweredResult(name, 'skipped'), outcome: null }
 }
 
 /** What the server is, where its greeting shows it. */
-function softwareIn(greeting: string | null): string | null {
+function serverSoftware(greeting: string | null): string | null {
   if (greeting === null) return null
   if (/Microsoft ESMTP MAIL/.test(greeting)) return 'Microsoft Exchange'
   const [, name, version] =

@@ -1,11 +1,11 @@
-import { canonical, familyOf, isPrivate } from '../net/address.js'
-import type { Certificate } from '../smtp/certificate.js'
+import { canonicalAddress, familyOf, isPrivate } from '../net/address.js'
+import type { CertificateInfo } from '../smtp/certificate.js'
 import type { Stage } from '../smtp/errors.js'
-import { linesOf } from '../smtp/extensions.js'
-import { Secrets } from '../smtp/redact.js'
+import { formatExtensions } from '../smtp/extensions.js'
+import { Redactor } from '../smtp/redact.js'
 import type { Server } from '../smtp/session.js'
 import type { TlsInfo } from '../smtp/tls.js'
-import { after, type Facts, NOTHING, type TraceEvent } from '../smtp/trace.js'
+import { addEvent, type ServerFacts, NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 
 /** One thing that was looked at. */
 export type Step = {
@@ -15,20 +15,20 @@ export type Step = {
   readonly elapsedMs: number | null
   readonly text: string
   /** What to do about it */
-  readonly advice: string | null
+  readonly hint: string | null
 }
 
 /** What a session shows; null: not known. */
-export type CheckFacts = Facts & {
+export type CheckFacts = ServerFacts & {
   /** This host's address as the server sees it */
   readonly seenAs: string | null
 }
 
 /** Before anything is known */
-export const UNCHECKED: CheckFacts = { ...NOTHING, seenAs: null }
+export const NO_CHECK_FACTS: CheckFacts = { ...NO_FACTS, seenAs: null }
 
 /** Steps as they are made. */
-export class Steps {
+export class StepLog {
   readonly all: Step[] = []
   readonly #onStep: (step: Step) => void
   #began = performance.now()
@@ -44,12 +44,12 @@ export class Steps {
 
   /** A step, with the time since it began. */
   add(step: string, ok: boolean | null, text: string, advice: string | null = null): void {
-    this.#add({ step, ok, elapsedMs: Math.round(performance.now() - this.#began), text, advice })
+    this.#add({ step, ok, elapsedMs: Math.round(performance.now() - this.#began), text, hint: advice })
   }
 
   /** What is said of it besides; it took no time. */
   note(step: string, ok: boolean | null, text: string, advice: string | null = null): void {
-    this.#add({ step, ok, elapsedMs: null, text, advice })
+    this.#add({ step, ok, elapsedMs: null, text, hint: advice })
   }
 
   #add(step: Step): void {
@@ -59,10 +59,10 @@ export class Steps {
 }
 
 /** Makes steps and facts of what happens in a session. */
-export class Watch {
-  readonly steps: Steps
-  readonly secrets: Secrets
-  facts = UNCHECKED
+export class SessionChecker {
+  readonly steps: StepLog
+  readonly secrets: Redactor
+  facts = NO_CHECK_FACTS
   readonly #server: Server
   #localAddress = ''
   /** When each stage began, by performance.now() */
@@ -70,13 +70,13 @@ export class Watch {
 
   constructor(server: Server, onStep: (step: Step) => void) {
     this.#server = server
-    this.steps = new Steps(onStep)
-    this.secrets = new Secrets(server.credentials?.password)
+    this.steps = new StepLog(onStep)
+    this.secrets = new Redactor(server.credentials?.password)
   }
 
-  see(event: TraceEvent): void {
+  addEvent(event: TraceEvent): void {
     const { steps } = this
-    this.facts = after(this.facts, event)
+    this.facts = addEvent(this.facts, event)
     switch (event.type) {
       case 'step':
         this.#begun.set(event.stage, performance.now())
@@ -88,24 +88,24 @@ export class Watch {
       case 'resolved':
         return steps.add('resolve', true, event.addresses.join(', '))
       case 'connected':
-        this.#localAddress = canonical(event.localAddress)
+        this.#localAddress = canonicalAddress(event.localAddress)
         return steps.add('connect', true, `${event.address}, from ${event.localAddress}`)
       case 'received':
         if (event.reply.code === 250)
-          this.facts = { ...this.facts, seenAs: this.facts.seenAs ?? addressIn(event.reply.lines[0] ?? '') }
+          this.facts = { ...this.facts, seenAs: this.facts.seenAs ?? addressInEhlo(event.reply.lines[0] ?? '') }
         return
       case 'tls':
-        return this.#seeTls(event.tls)
+        return this.#addTls(event.tls)
       case 'warning':
         return steps.note('TLS', null, event.text)
       case 'extensions':
-        return steps.add('EHLO', true, linesOf(event.extensions).join(', ') || 'nothing listed')
+        return steps.add('EHLO', true, formatExtensions(event.extensions).join(', ') || 'nothing listed')
       default:
         return
     }
   }
 
-  #seeTls(tls: TlsInfo): void {
+  #addTls(tls: TlsInfo): void {
     this.steps.add('TLS', true, `${tls.protocol} ${tls.cipher}`)
     if (tls.certificate === null) return
     const { problem } = tls.certificate
@@ -113,7 +113,7 @@ export class Watch {
     // It ends the session then, and is told as what failed.
     if (problem !== null && (level === 'verify' || fingerprint !== undefined)) return
     const advice = problem === null ? null : 'with --tls verify this is a failure'
-    this.steps.note('certificate', problem === null ? true : null, certificateInWords(tls.certificate), advice)
+    this.steps.note('certificate', problem === null ? true : null, describeCertificate(tls.certificate), advice)
   }
 
   /** What follows belongs to this stage, whatever has begun since. */
@@ -122,10 +122,10 @@ export class Watch {
   }
 
   /** What an open session shows besides. */
-  conclude(): void {
+  addConclusions(): void {
     const { steps } = this
     const { level } = this.#server.tls
-    this.#address()
+    this.#addAddress()
     if (!steps.all.some(({ step }) => step === 'TLS'))
       steps.note('TLS', null, `${level === 'none' ? '--tls none' : 'not offered'}: everything goes in clear`)
     const offered = this.facts.extensions?.get('AUTH')
@@ -135,7 +135,7 @@ export class Watch {
     else steps.note('ETRN', null, 'not listed; --assume-etrn sends it all the same')
   }
 
-  #address(): void {
+  #addAddress(): void {
     const { seenAs, address } = this.facts
     const local = this.#localAddress
     const forward = 'port 25 has to be forwarded to this host'
@@ -151,19 +151,19 @@ export class Watch {
 const DAY_MS = 86_400_000
 
 /** Whom a certificate is for, whose it is, how long it holds, and why it doesn't. */
-export function certificateInWords({ names, issuer, validTo, problem }: Certificate): string {
+export function describeCertificate({ names, issuer, validTo, problem }: CertificateInfo): string {
   const days = Math.floor((new Date(validTo).valueOf() - Date.now()) / DAY_MS) + 1
   const left = Number.isNaN(days) || days < 0 ? '' : ` (${days} days left)`
-  const what = `for ${names.slice(0, NAMES_SHOWN).join(', ') || 'no host'}; by ${issuer}; valid to ${validTo}${left}`
+  const what = `for ${names.slice(0, CERTIFICATE_NAMES_SHOWN).join(', ') || 'no host'}; by ${issuer}; valid to ${validTo}${left}`
   return problem === null ? what : `${what}; ${problem}`
 }
 
 /** Of a certificate's names */
-const NAMES_SHOWN = 8
+const CERTIFICATE_NAMES_SHOWN = 8
 
 /** The address in EHLO's first line, as Exim and Sendmail have it: `mx Hello gw [192.0.2.7]`. Our own argument may stand before it. */
-function addressIn(line: string): string | null {
+function addressInEhlo(line: string): string | null {
   const found = [...line.matchAll(/[[(](?:IPv6:)?([0-9a-f.:]+)[\])]/gi)].map(([, address = '']) => address)
   const last = found.filter((address) => familyOf(address) !== 0).at(-1)
-  return last === undefined ? null : canonical(last)
+  return last === undefined ? null : canonicalAddress(last)
 }

@@ -1,26 +1,26 @@
 import { dirname, resolve } from 'node:path'
 import { parse } from 'smol-toml'
 import { EXIT, UsageError } from '../errors.js'
-import { serverOf } from '../input/server-address.js'
-import { text } from '../input/values.js'
+import { parseServer } from '../input/server-address.js'
+import { parseText } from '../input/values.js'
 import { printable } from '../printable.js'
-import { contents, type Reader } from './config-files.js'
-import { type Layer, merged, type Row, ROWS } from './options.js'
+import { readSafely, type Reader } from './config-files.js'
+import { type PartialOptions, mergeOptions, type OptionRow, OPTION_ROWS } from './options.js'
 
 /** What the configuration files say: at their top, and profile by profile. */
 export type Config = {
   /** The files, for messages */
   readonly source: string
-  readonly top: Layer
+  readonly top: PartialOptions
   readonly profiles: ReadonlyMap<string, Profile>
   /** Files that it names, by their absolute paths, as they are written */
-  readonly written: ReadonlyMap<string, string>
+  readonly paths: ReadonlyMap<string, string>
 }
 
 export type Profile = {
   /** A SERVER word */
   readonly server: string
-  readonly said: Layer
+  readonly options: PartialOptions
   /** Where it stands, for messages */
   readonly source: string
 }
@@ -29,53 +29,55 @@ export type Profile = {
  * Reads configuration files (TOML), the later over the earlier, a profile as a whole. Throws UsageError: 78 where one is wrong or
  * not safe to use, with file and line; 66 where it can't be read.
  */
-export async function configOf(files: readonly string[], reader: Reader): Promise<Config> {
+export async function readConfig(files: readonly string[], reader: Reader): Promise<Config> {
   const read: Config[] = []
-  for (const file of files) read.push(await configIn(file, (await contents(file, reader)).replace(/^\ufeff/, '')))
+  for (const file of files) read.push(await parseConfig(file, (await readSafely(file, reader)).replace(/^\ufeff/, '')))
   return {
     source: files.join(', '),
-    top: merged(...read.map(({ top }) => top).reverse()),
+    top: mergeOptions(...read.map(({ top }) => top).reverse()),
     profiles: new Map(read.flatMap(({ profiles }) => [...profiles])),
-    written: new Map(read.flatMap(({ written }) => [...written])),
+    paths: new Map(read.flatMap(({ paths: written }) => [...written])),
   }
 }
 
 type Table = Readonly<Record<string, unknown>>
 
 /** Where in a file something stands */
-type Spot = {
+type TomlLocation = {
   readonly file: string
   readonly toml: string
   readonly path: readonly string[]
   readonly written: Map<string, string>
 }
 
-async function configIn(file: string, toml: string): Promise<Config> {
-  const { servers = {}, ...top } = document(file, toml)
+async function parseConfig(file: string, toml: string): Promise<Config> {
+  const { servers = {}, ...top } = parseToml(file, toml)
   const written = new Map<string, string>()
-  const spot = (...path: string[]): Spot => ({ file, toml, path, written })
-  if (!isTable(servers)) throw wrong(spot('servers'), 'a table of profiles; write [servers.NAME] and what is theirs')
+  const spot = (...path: string[]): TomlLocation => ({ file, toml, path, written })
+  if (!isTable(servers))
+    throw configError(spot('servers'), 'a table of profiles; write [servers.NAME] and what is theirs')
   const profiles = new Map<string, Profile>()
   for (const [name, table] of Object.entries(servers)) {
     const at = spot('servers', name)
-    if (!isTable(table)) throw wrong(at, `a table; write [servers.${name}] and below it server = "mail.isp.example"`)
-    if (!/^[\w-]+$/.test(name)) throw wrong(at, "a profile's name has letters, digits, - and _ only")
+    if (!isTable(table))
+      throw configError(at, `a table; write [servers.${name}] and below it server = "mail.isp.example"`)
+    if (!/^[\w-]+$/.test(name)) throw configError(at, "a profile's name has letters, digits, - and _ only")
     const { server, ...own } = table
-    if (server === undefined) throw wrong(at, 'it has no server; write server = "mail.isp.example"')
-    if (typeof server !== 'string') throw wrong(spot('servers', name, 'server'), 'a text, as "mail.isp.example"')
+    if (server === undefined) throw configError(at, 'it has no server; write server = "mail.isp.example"')
+    if (typeof server !== 'string') throw configError(spot('servers', name, 'server'), 'a text, as "mail.isp.example"')
     try {
-      serverOf(text(server))
+      parseServer(parseText(server))
     } catch (error) {
-      if (error instanceof Error) throw wrong(spot('servers', name, 'server'), error.message)
+      if (error instanceof Error) throw configError(spot('servers', name, 'server'), error.message)
       throw error
     }
-    const said = await layerIn(own, at, 'profile')
-    profiles.set(name, { server: text(server), said, source: `${file}: profile ${name}` })
+    const said = await optionsOfTable(own, at, 'profile')
+    profiles.set(name, { server: parseText(server), options: said, source: `${file}: profile ${name}` })
   }
-  return { source: file, top: await layerIn(top, spot(), 'run'), profiles, written }
+  return { source: file, top: await optionsOfTable(top, spot(), 'run'), profiles, paths: written }
 }
 
-function document(file: string, toml: string): Table {
+function parseToml(file: string, toml: string): Table {
   try {
     return parse(toml)
   } catch (error) {
@@ -94,88 +96,88 @@ function document(file: string, toml: string): Table {
 }
 
 /** What a table says; `where` it is decides which options may stand there. */
-async function layerIn(table: Table, spot: Spot, where: 'run' | 'profile'): Promise<Layer> {
+async function optionsOfTable(table: Table, spot: TomlLocation, where: 'run' | 'profile'): Promise<PartialOptions> {
   const layer: Record<string, unknown> = {}
   for (const [key, given] of Object.entries(table)) {
     const at = { ...spot, path: [...spot.path, key] }
     if (key === 'names') {
-      layer[key] = listed(given, at, 'site.example').map((name) => text(name))
+      layer[key] = parseList(given, at, 'site.example').map((name) => parseText(name))
       continue
     }
-    const row = ROWS.get(key)
+    const row = OPTION_ROWS.get(key)
     if (row === undefined && isTable(given) && where === 'run') {
       // [isp], or [server.isp]
       const name = Object.keys(given).find((inner) => isTable(given[inner])) ?? key
-      throw wrong(at, `unknown table; a profile is written [servers.${name}]`)
+      throw configError(at, `unknown table; a profile is written [servers.${name}]`)
     }
-    const misplaced = await misplacedBecause(key, row, where)
-    if (row === undefined || misplaced !== undefined) throw wrong(at, misplaced ?? '')
-    const value = parsed(row, given, at)
-    layer[key] = row.isPath ? pathsFrom(spot, value) : value
+    const misplaced = await misplacedReason(key, row, where)
+    if (row === undefined || misplaced !== undefined) throw configError(at, misplaced ?? '')
+    const value = parseValue(row, given, at)
+    layer[key] = row.isPath ? resolvePaths(spot, value) : value
   }
   // Each value has been made by its row.
   return layer
 }
 
 /** Why an option can't be said there; undefined: it can. */
-async function misplacedBecause(
+async function misplacedReason(
   key: string,
-  row: Row | undefined,
+  row: OptionRow | undefined,
   where: 'run' | 'profile',
 ): Promise<string | undefined> {
   if (key === 'password')
     return 'a password may not stand here; write password-file or password-command, which say where it is'
   if (row === undefined || key.length === 1) {
     const { nearest } = await import('./suggest.js')
-    const known = [...ROWS].filter(([, { where: there = where }]) => there === where).map(([name]) => name)
+    const known = [...OPTION_ROWS].filter(([, { scope: there = where }]) => there === where).map(([name]) => name)
     const others = where === 'profile' ? ['server', 'names'] : ['servers', 'names']
     return `unknown key; did you mean ${nearest(key, [...known, ...others])}?`
   }
-  if (row.where === undefined || row.where === where) return undefined
-  if (row.where === 'command line') return 'this is said on the command line only'
+  if (row.scope === undefined || row.scope === where) return undefined
+  if (row.scope === 'command line') return 'this is said on the command line only'
   return where === 'profile'
     ? 'this holds for the whole run; write it at the top of the file'
     : 'a login belongs to one server; write it in its profile, [servers.NAME]'
 }
 
-function parsed(row: Row, given: unknown, spot: Spot): unknown {
+function parseValue(row: OptionRow, given: unknown, spot: TomlLocation): unknown {
   const { kind, example = '' } = row
   try {
     if (kind === 'flag' && typeof given !== 'boolean') throw new Error('true or false')
     if (kind === 'counter' && !(typeof given === 'number' && [0, 1, 2].includes(given))) throw new Error('0, 1 or 2')
     if (kind === 'value' && typeof given !== 'string' && typeof given !== 'number') throw new Error('a text')
-    if (kind === 'list') return row.parse(listed(given, spot, example))
+    if (kind === 'list') return row.parse(parseList(given, spot, example))
     return row.parse(kind === 'value' ? String(given) : given)
   } catch (error) {
     if (!(error instanceof Error) || error instanceof UsageError) throw error
-    const shown = example === '' ? '' : `; for example ${spot.path.at(-1) ?? ''} = ${literal(example)}`
-    throw wrong(spot, error.message + shown)
+    const shown = example === '' ? '' : `; for example ${spot.path.at(-1) ?? ''} = ${tomlLiteral(example)}`
+    throw configError(spot, error.message + shown)
   }
 }
 
-function listed(given: unknown, spot: Spot, example: string): string[] {
+function parseList(given: unknown, spot: TomlLocation, example: string): string[] {
   if (Array.isArray(given) && given.length > 0 && given.every((word) => typeof word === 'string' && word !== ''))
     return given.map(String)
-  throw wrong(
+  throw configError(
     spot,
-    `a list of texts, and not an empty one; for example ${spot.path.at(-1) ?? ''} = [${literal(example)}]`,
+    `a list of texts, and not an empty one; for example ${spot.path.at(-1) ?? ''} = [${tomlLiteral(example)}]`,
   )
 }
 
-function literal(example: string): string {
+function tomlLiteral(example: string): string {
   return /^\d+$/.test(example) ? example : `"${example}"`
 }
 
 /** A file is meant from where the configuration is, whoever reads it. */
-function pathsFrom({ file, written, ...spot }: Spot, value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((path) => pathsFrom({ file, written, ...spot }, path))
+function resolvePaths({ file, written, ...spot }: TomlLocation, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((path) => resolvePaths({ file, written, ...spot }, path))
   if (value === '-') return value
   const path = resolve(dirname(file), String(value))
   written.set(path, String(value))
   return path
 }
 
-function wrong({ file, toml, path }: Spot, message: string): UsageError {
+function configError({ file, toml, path }: TomlLocation, message: string): UsageError {
   const line = lineOf(toml, path)
   const key = path.map(printable).join('.')
   return new UsageError(`${file}${line === undefined ? '' : `:${line}`}: ${key}: ${message}`, EXIT.CONFIG)

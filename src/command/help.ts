@@ -1,15 +1,15 @@
 import yargs, { type Argv } from 'yargs'
-import { PARSER } from './arguments.js'
-import { ROWS } from './options.js'
+import { PARSER_CONFIGURATION } from './arguments.js'
+import { OPTION_ROWS } from './options.js'
 
 /** The text of --help. */
-export async function help(): Promise<string> {
-  return parser({ choices: true }).getHelp()
+export async function helpText(): Promise<string> {
+  return createParser({ choices: true }).getHelp()
 }
 
 /** yargs over the table of options. */
-export function parser({ choices = false } = {}): Argv {
-  const options = [...ROWS].map(([name, row]) => [
+export function createParser({ choices = false } = {}): Argv {
+  const options = [...OPTION_ROWS].map(([name, row]) => [
     name,
     {
       describe: row.placeholder === undefined ? row.describe : `${row.placeholder}: ${row.describe}`,
@@ -33,7 +33,7 @@ export function parser({ choices = false } = {}): Argv {
     .usage(USAGE)
     .epilogue(EPILOGUE)
     .options(Object.fromEntries(options))
-    .parserConfiguration(PARSER)
+    .parserConfiguration(PARSER_CONFIGURATION)
 }
 
 const USAGE = `etrn [options] SERVER[,SERVER...] [NAME ...]

@@ -2,16 +2,16 @@ import { createHash } from 'node:crypto'
 import { isAbsolute, resolve } from 'node:path'
 import { UsageError } from '../errors.js'
 import type { CommandLine } from './arguments.js'
-import { type Options, ROWS } from './options.js'
-import type { Place } from './targets.js'
+import { type Options, OPTION_ROWS } from './options.js'
+import type { Target } from './targets.js'
 
 export type HookKind = NonNullable<Options['hook']>
 
 /** What a hook is made of. */
-export type Given = {
+export type HookInput = {
   readonly line: CommandLine
   /** What the line means; see requests.ts */
-  readonly places: readonly Place[]
+  readonly targets: readonly Target[]
   /** The configuration files behind it, and the files that they name, as they are written there */
   readonly files: readonly string[]
   readonly written: ReadonlyMap<string, string>
@@ -23,17 +23,20 @@ export type Given = {
  * A hook for one of the mechanisms by which a site comes online: a script or units, complete and commented, that run the rest of
  * this command line. Throws UsageError where something can't be written there.
  */
-export function hook(kind: HookKind, { line: { said, words, given }, places, program, ...configured }: Given): string {
+export function hookText(
+  kind: HookKind,
+  { line: { options: said, words, typed: given }, targets: places, program, ...configured }: HookInput,
+): string {
   if (said.check) throw new UsageError('--hook and --check exclude each other: type one of them')
   if (/^\/(?:dev|proc)\//.test(said.config ?? ''))
     throw new UsageError(`${said.config ?? ''} is not there when a hook runs: name a file`)
-  const typed = [...ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOf(name, given[name])))
+  const typed = [...OPTION_ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOfOption(name, given[name])))
   const options = places.map((place) => place.options)
   const limits = [
-    ...(options.some((o) => o['retry-for'] !== undefined) ? [] : ['--retry-for', minutes(RETRY_MS)]),
+    ...(options.some((o) => o['retry-for'] !== undefined) ? [] : ['--retry-for', formatMinutes(HOOK_RETRY_MS)]),
     ...(options.some((o) => o['max-time'] !== undefined)
       ? []
-      : ['--max-time', minutes(Math.max(...options.map(longest)))]),
+      : ['--max-time', formatMinutes(Math.max(...options.map(longestRunMs)))]),
   ].map((text) => ({ text }))
   // Behind these two words an option could take the next one for its value.
   const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')
@@ -42,45 +45,47 @@ export function hook(kind: HookKind, { line: { said, words, given }, places, pro
   for (const { text } of command) {
     if (/\p{C}/u.test(text)) throw new UsageError(`a hook can't hold the control character in ${JSON.stringify(text)}`)
   }
-  const who = (said.mx ?? (said.all ? 'all' : (words[0] ?? ''))).replace(/[^\w.-]+/g, '-').slice(0, NAME_CHARACTERS)
+  const who = (said.mx ?? (said.all ? 'all' : (words[0] ?? '')))
+    .replace(/[^\w.-]+/g, '-')
+    .slice(0, FILE_NAME_CHARACTERS)
   // What asks the same, by whatever mechanism, has the same lock.
   const what = createHash('sha256')
     .update(JSON.stringify([typed, rest]))
     .digest('hex')
     .slice(0, 8)
-  return HOOKS[kind]({ name: `${who}-${what}`, program, command, places, ...configured })
+  return HOOK_BUILDERS[kind]({ name: `${who}-${what}`, program, command, places, ...configured })
 }
 
 /** Of a file's name */
-const NAME_CHARACTERS = 60
+const FILE_NAME_CHARACTERS = 60
 
-type Word = { readonly text: string; readonly isPath?: true }
+type CommandWord = { readonly text: string; readonly isPath?: true }
 
-type Parts = {
+type HookParts = {
   /** Who is asked, as a part of a file's name */
   readonly name: string
   readonly program: readonly string[]
   /** The rest of the command line */
-  readonly command: readonly Word[]
-  readonly places: readonly Place[]
-} & Pick<Given, 'files' | 'written'>
+  readonly command: readonly CommandWord[]
+  readonly places: readonly Target[]
+} & Pick<HookInput, 'files' | 'written'>
 
-const RETRY_MS = 300_000
+const HOOK_RETRY_MS = 300_000
 const MINUTE_MS = 60_000
 
 /** Long enough for all that it is told to wait for. */
-function longest(options: Options): number {
-  const waits = [options['retry-for'] ?? RETRY_MS, options.wait, options['wait-local']]
+function longestRunMs(options: Options): number {
+  const waits = [options['retry-for'] ?? HOOK_RETRY_MS, options.wait, options['wait-local']]
   return waits.reduce<number>((sum, ms) => sum + (ms ?? 0), 4 * MINUTE_MS)
 }
 
-function minutes(ms: number): string {
+function formatMinutes(ms: number): string {
   return `${Math.ceil(ms / MINUTE_MS)}m`
 }
 
 /** An option as it was typed, a file by its absolute path. */
-function wordsOf(name: string, given: unknown): Word[] {
-  const row = ROWS.get(name)
+function wordsOfOption(name: string, given: unknown): CommandWord[] {
+  const row = OPTION_ROWS.get(name)
   if (row === undefined || given === undefined || given === 0) return []
   const option = { text: `--${name}` }
   if (row.kind === 'flag') return [option]
@@ -94,19 +99,19 @@ function wordsOf(name: string, given: unknown): Word[] {
 }
 
 /** For sh: single quotes hold everything but themselves. */
-function forShell(word: string): string {
+function quoteForShell(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
 
 /** For ExecStart= (systemd.service(5), systemd.syntax(7)) */
-function forUnit(word: string): string {
+function quoteForUnit(word: string): string {
   const escaped = word.replaceAll('%', '%%').replaceAll('$', () => '$$')
   return /^[\w@%+=:,./${}-]+$/.test(escaped) ? escaped : `"${escaped.replace(/["\\]/g, '\\$&')}"`
 }
 
-const HOOKS: Readonly<Record<HookKind, (parts: Parts) => string>> = {
+const HOOK_BUILDERS: Readonly<Record<HookKind, (parts: HookParts) => string>> = {
   pppd: (parts) =>
-    script(parts, {
+    scriptText(parts, {
       file: '/etc/ppp/ip-up.d/etrn',
       notes: [
         'No dot in its name: run-parts passes such files over.',
@@ -115,14 +120,14 @@ const HOOKS: Readonly<Record<HookKind, (parts: Parts) => string>> = {
       onlyFor: '1',
     }),
   ifupdown: (parts) =>
-    script(parts, {
+    scriptText(parts, {
       file: '/etc/network/if-up.d/etrn',
       notes: ['ifup gives IFACE, waits, and comes once for each address family; also for lo, and for --all.'],
       guard: 'case ${IFACE-} in lo | --all) exit 0 ;; *) ;; esac',
       onlyFor: 'IFACE',
     }),
   networkmanager: (parts) =>
-    script(parts, {
+    scriptText(parts, {
       file: '/etc/NetworkManager/dispatcher.d/50-etrn',
       notes: [
         'NetworkManager gives interface and action, and waits; the file has to be of root, and nobody else may write it.',
@@ -130,11 +135,11 @@ const HOOKS: Readonly<Record<HookKind, (parts: Parts) => string>> = {
       guard: '[ "${2-}" = up ] || exit 0',
       onlyFor: '1',
     }),
-  cron,
-  systemd,
+  cron: cronText,
+  systemd: systemdText,
 }
 
-type Habits = {
+type ScriptPlace = {
   /** Where it is to be put */
   readonly file: string
   readonly notes: readonly string[]
@@ -144,11 +149,14 @@ type Habits = {
   readonly onlyFor: string
 }
 
-function script({ name, program, command, places }: Parts, { file, notes, guard, onlyFor }: Habits): string {
-  const words = [...program, ...command.map(({ text }) => text)].map(forShell)
-  const local = theSame(places.map(({ options }) => options.interface)) ?? ''
+function scriptText(
+  { name, program, command, places }: HookParts,
+  { file, notes, guard, onlyFor }: ScriptPlace,
+): string {
+  const words = [...program, ...command.map(({ text }) => text)].map(quoteForShell)
+  const local = commonValue(places.map(({ options }) => options.interface)) ?? ''
   const isInterface = local !== '' && !/[.:]/.test(local)
-  const only = `[ "\${${onlyFor}-}" = ${forShell(isInterface ? local : 'ppp0')} ] || exit 0`
+  const only = `[ "\${${onlyFor}-}" = ${quoteForShell(isInterface ? local : 'ppp0')} ] || exit 0`
   return `#!/bin/sh
 # Asks for the mail that is held for this site, when a link comes up (etrn(1)).
 # Save it as ${file}, and make it executable: chmod 755 ${file}
@@ -161,7 +169,7 @@ export PATH
 
 # In the background, since the hook is waited for, and one run at a time. What it says goes to the system's log.
 {
-  flock -n ${forShell(`/run/etrn-${name}.lock`)} \\
+  flock -n ${quoteForShell(`/run/etrn-${name}.lock`)} \\
     ${words.join(' ')} 2>&1 |
     logger -t etrn -p mail.info
 } </dev/null >/dev/null 2>&1 &
@@ -169,21 +177,23 @@ export PATH
 }
 
 /** What all of them are; undefined: not the same. */
-function theSame<T>([first, ...others]: readonly T[]): T | undefined {
+function commonValue<T>([first, ...others]: readonly T[]): T | undefined {
   return others.every((other) => other === first) ? first : undefined
 }
 
 /** Of a line in a crontab; what is beyond is cut or refused. */
-const CRON_OCTETS = 990
+const CRON_LINE_OCTETS = 990
 
-function cron({ name, program, command, places }: Parts): string {
+function cronText({ name, program, command, places }: HookParts): string {
   const quiet = places.some(({ options }) => options.quiet > 0) ? [] : ['--quiet']
-  const words = [...program, ...quiet, ...command.map(({ text }) => text)].map(forShell)
+  const words = [...program, ...quiet, ...command.map(({ text }) => text)].map(quoteForShell)
   // An unescaped % is a new line to cron, and a backslash before its escape undoes it: a quote's end and beginning part them.
   const escaped = words.map((word) => word.replaceAll('\\%', `\\''%`).replaceAll('%', '\\%'))
   const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...escaped].join(' ')
-  if (Buffer.byteLength(line) > CRON_OCTETS) {
-    throw new UsageError(`a crontab's line has at most ${CRON_OCTETS} octets: put the names into a file, --names-from`)
+  if (Buffer.byteLength(line) > CRON_LINE_OCTETS) {
+    throw new UsageError(
+      `a crontab's line has at most ${CRON_LINE_OCTETS} octets: put the names into a file, --names-from`,
+    )
   }
   const isTold = places.some(({ options }) => options.json || options.verbose > 0)
   const mailed = isTold
@@ -196,10 +206,10 @@ function cron({ name, program, command, places }: Parts): string {
 `
 }
 
-function systemd(parts: Parts): string {
+function systemdText(parts: HookParts): string {
   const { name, program } = parts
-  const { words, loaded, unread } = credentialsOf(parts)
-  const start = [...program.map(forUnit), ...words].join(' ')
+  const { words, loaded, unread } = unitFilesOf(parts)
+  const start = [...program.map(quoteForUnit), ...words].join(' ')
   const isAtHome = program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
   return `#!/bin/sh
 # Makes a service that asks for the mail that is held for this site (etrn(1)), and a timer that starts it.
@@ -250,16 +260,16 @@ echo "now: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
 `
 }
 
-type Credentials = { readonly words: string[]; readonly loaded: string[]; readonly unread: string[] }
+type UnitFiles = { readonly words: string[]; readonly loaded: string[]; readonly unread: string[] }
 
 /** Files that only root may be able to read, as systemd hands them over: those of the line, the configuration, and what lies beside it. */
-function credentialsOf({ command, places, files, written }: Parts): Credentials {
+function unitFilesOf({ command, places, files, written }: HookParts): UnitFiles {
   const ids = new Map<string, string>()
   for (const [index, { text, isPath }] of command.entries()) if (isPath) ids.set(text, `file-${index}`)
   const config = files.length === 1 ? resolve(files[0] ?? '') : undefined
   const unread: string[] = []
   if (config !== undefined) ids.set(config, 'config.toml')
-  for (const path of new Set(places.flatMap(({ options }) => pathsIn(options)))) {
+  for (const path of new Set(places.flatMap(({ options }) => pathsOfOptions(options)))) {
     if (ids.has(path)) continue
     const name = written.get(path) ?? path
     // Only what is written as a mere name is found beside a configuration that was handed over.
@@ -273,7 +283,7 @@ function credentialsOf({ command, places, files, written }: Parts): Credentials 
       throw new UsageError(`systemd would take the backslash at its end for another line: ${path}`)
   }
   const words = command.map(({ text, isPath }) =>
-    isPath ? `\${CREDENTIALS_DIRECTORY}/${ids.get(text) ?? ''}` : forUnit(text),
+    isPath ? `\${CREDENTIALS_DIRECTORY}/${ids.get(text) ?? ''}` : quoteForUnit(text),
   )
   const isNamed = command.some(({ text }) => text === '--config')
   if (config !== undefined && !isNamed) words.unshift('--config', '${CREDENTIALS_DIRECTORY}/config.toml')
@@ -281,7 +291,9 @@ function credentialsOf({ command, places, files, written }: Parts): Credentials 
   return { words, loaded, unread }
 }
 
-function pathsIn(options: Options): string[] {
-  const said = [...ROWS].flatMap(([name, { isPath }]) => (isPath ? [Reflect.get(options, name) as unknown].flat() : []))
+function pathsOfOptions(options: Options): string[] {
+  const said = [...OPTION_ROWS].flatMap(([name, { isPath }]) =>
+    isPath ? [Reflect.get(options, name) as unknown].flat() : [],
+  )
   return said.filter((path): path is string => typeof path === 'string' && path !== '-').map((path) => resolve(path))
 }

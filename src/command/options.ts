@@ -1,29 +1,47 @@
 import { UsageError } from '../errors.js'
-import { argument, count, domain, duration, fingerprint, host, oneOf, port, sendable, text } from '../input/values.js'
+import {
+  parseCommandArgument,
+  parseCount,
+  parseDomain,
+  parseDuration,
+  parseFingerprint,
+  parseHost,
+  oneOf,
+  parsePort,
+  parseSendable,
+  parseText,
+} from '../input/values.js'
 import { printable } from '../printable.js'
 import { type MechanismName, MECHANISMS } from '../smtp/mechanisms.js'
 import type { TlsLevel } from '../smtp/tls-policy.js'
 
-export const LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
-export const VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
-const HOOKS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
-const WHENS = ['auto', 'always', 'never'] as const
+export const TLS_LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
+export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+const HOOK_KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
+const COLOR_CHOICES = ['auto', 'always', 'never'] as const
 
 /** Short forms for the table below: what one run has once; what only the command line says; what belongs to one server. */
-const RUN = { where: 'run' } as const
-const ONCE = { where: 'command line' } as const
-const LOGIN = { where: 'profile' } as const
+const RUN_WIDE = { scope: 'run' } as const
+const COMMAND_LINE_ONLY = { scope: 'command line' } as const
+const PROFILE_ONLY = { scope: 'profile' } as const
 
 /**
  * The one list of options. The parser, --help, completion, the configuration's keys and the type `Options` come from it; a test
  * holds the manual against it. Defaults are not given to yargs: what was said must stay apart from what wasn't.
  */
-const TABLE = {
-  mx: value('DOMAIN', 'site.example', domain, 'Ask the other mail exchangers of DOMAIN', 'Servers', ONCE),
+const OPTION_TABLE = {
+  mx: value(
+    'DOMAIN',
+    'site.example',
+    parseDomain,
+    'Ask the other mail exchangers of DOMAIN',
+    'Servers',
+    COMMAND_LINE_ONLY,
+  ),
   self: list('HOST', 'mx1.site.example', 'With --mx: this mail exchanger is this site itself', 'Servers', {
-    parse: host,
+    parse: parseHost,
   }),
-  all: flag('Ask every profile of the configuration', 'Servers', ONCE),
+  all: flag('Ask every profile of the configuration', 'Servers', COMMAND_LINE_ONLY),
 
   subdomains: list('NODE', 'site.example', 'Ask for NODE and all its subdomains: the same as @NODE', 'Names', {
     unit: 'names',
@@ -37,63 +55,81 @@ const TABLE = {
   }),
   'allow-wide': flag('Allow @ with a public suffix (@com), and names of a single label', 'Names'),
 
-  port: value('N', '25', port, 'Port, where SERVER names none', 'Connection', {
+  port: value('N', '25', parsePort, 'Port, where SERVER names none', 'Connection', {
     alias: 'p',
     default: '25; 465 for smtps',
   }),
-  helo: value('NAME', 'gw.site.example', argument, 'What EHLO says', 'Connection', {
+  helo: value('NAME', 'gw.site.example', parseCommandArgument, 'What EHLO says', 'Connection', {
     default: "this host's name, else its address",
   }),
   ipv4: flag('Use IPv4 only', 'Connection', { alias: '4', unit: 'family' }),
   ipv6: flag('Use IPv6 only', 'Connection', { alias: '6', unit: 'family' }),
-  interface: value('NAME/ADDR', 'ppp0', argument, 'Connect from this interface, or this address', 'Connection'),
-  timeout: value('DUR', '60s', duration, 'Longest wait for a step: connecting, TLS, one whole reply', 'Connection', {
-    default: '60s',
+  interface: value(
+    'NAME/ADDR',
+    'ppp0',
+    parseCommandArgument,
+    'Connect from this interface, or this address',
+    'Connection',
+  ),
+  timeout: value(
+    'DUR',
+    '60s',
+    parseDuration,
+    'Longest wait for a step: connecting, TLS, one whole reply',
+    'Connection',
+    {
+      default: '60s',
+    },
+  ),
+  'max-time': value('DUR', '5m', parseDuration, 'Longest time for the whole run', 'Connection', {
+    ...RUN_WIDE,
+    default: 'none',
   }),
-  'max-time': value('DUR', '5m', duration, 'Longest time for the whole run', 'Connection', { ...RUN, default: 'none' }),
-  jobs: value('N', '8', count, 'Sessions at once, over all servers', 'Connection', { ...RUN, default: '8' }),
+  jobs: value('N', '8', parseCount, 'Sessions at once, over all servers', 'Connection', { ...RUN_WIDE, default: '8' }),
 
-  'retry-for': value('DUR', '10m', duration, 'Keep trying what failed temporarily', 'Patience', { default: 'off' }),
-  wait: value('DUR', '30m', duration, 'Ask again until nothing is left', 'Patience', { default: 'off' }),
-  interval: value('DUR', '60s', duration, 'With --wait: the time from one round to the next', 'Patience', {
+  'retry-for': value('DUR', '10m', parseDuration, 'Keep trying what failed temporarily', 'Patience', {
+    default: 'off',
+  }),
+  wait: value('DUR', '30m', parseDuration, 'Ask again until nothing is left', 'Patience', { default: 'off' }),
+  interval: value('DUR', '60s', parseDuration, 'With --wait: the time from one round to the next', 'Patience', {
     default: '60s',
   }),
-  'wait-local': value('DUR', '2m', duration, "First wait for this host's own SMTP port", 'Patience', {
-    ...RUN,
+  'wait-local': value('DUR', '2m', parseDuration, "First wait for this host's own SMTP port", 'Patience', {
+    ...RUN_WIDE,
     default: 'off',
   }),
 
-  tls: value('LEVEL', 'verify', oneOf(...LEVELS), 'none, may (not verified), encrypt (demanded), verify', 'TLS', {
+  tls: value('LEVEL', 'verify', oneOf(...TLS_LEVELS), 'none, may (not verified), encrypt (demanded), verify', 'TLS', {
     default: 'may; verify with a login',
-    choices: LEVELS,
+    choices: TLS_LEVELS,
   }),
-  'tls-ca': value('FILE', 'ca.pem', text, 'Authorities to trust, in PEM', 'TLS', {
+  'tls-ca': value('FILE', 'ca.pem', parseText, 'Authorities to trust, in PEM', 'TLS', {
     default: "the system's",
     isPath: true,
   }),
-  'tls-fingerprint': value('SHA256', 'AB:CD:...', fingerprint, 'The certificate, pinned', 'TLS'),
-  'tls-name': value('NAME', 'mx.isp.example', host, 'The name that the certificate has', 'TLS', {
+  'tls-fingerprint': value('SHA256', 'AB:CD:...', parseFingerprint, 'The certificate, pinned', 'TLS'),
+  'tls-name': value('NAME', 'mx.isp.example', parseHost, 'The name that the certificate has', 'TLS', {
     default: "the server's",
   }),
-  'tls-cert': value('FILE', 'client.pem', text, "This client's own certificate, in PEM", 'TLS', { isPath: true }),
-  'tls-key': value('FILE', 'client.key', text, 'Its key', 'TLS', { default: 'in the same file', isPath: true }),
-  'tls-min': value('VERSION', 'TLSv1.3', oneOf(...VERSIONS), 'The oldest version to accept', 'TLS', {
+  'tls-cert': value('FILE', 'client.pem', parseText, "This client's own certificate, in PEM", 'TLS', { isPath: true }),
+  'tls-key': value('FILE', 'client.key', parseText, 'Its key', 'TLS', { default: 'in the same file', isPath: true }),
+  'tls-min': value('VERSION', 'TLSv1.3', oneOf(...TLS_VERSIONS), 'The oldest version to accept', 'TLS', {
     default: 'TLSv1.2',
-    choices: VERSIONS,
+    choices: TLS_VERSIONS,
   }),
 
-  user: value('U', 'site', sendable, 'Log in as U', 'Login', LOGIN),
-  'password-file': value('F', '/etc/etrn/password', text, 'Read the password from F', 'Login', {
-    ...LOGIN,
+  user: value('U', 'site', parseSendable, 'Log in as U', 'Login', PROFILE_ONLY),
+  'password-file': value('F', '/etc/etrn/password', parseText, 'Read the password from F', 'Login', {
+    ...PROFILE_ONLY,
     unit: 'password',
     isPath: true,
   }),
-  'password-command': value('C', "'pass show isp'", text, 'Take the first line that C prints', 'Login', {
-    ...LOGIN,
+  'password-command': value('C', "'pass show isp'", parseText, 'Take the first line that C prints', 'Login', {
+    ...PROFILE_ONLY,
     unit: 'password',
   }),
-  auth: value('MECH', 'PLAIN', mechanism, 'Log in by this mechanism', 'Login', {
-    ...LOGIN,
+  auth: value('MECH', 'PLAIN', parseMechanism, 'Log in by this mechanism', 'Login', {
+    ...PROFILE_ONLY,
     default: 'the strongest',
     choices: MECHANISMS,
   }),
@@ -101,30 +137,34 @@ const TABLE = {
   'keep-going': flag('Go on with the other names after a refusal', 'Sending', { alias: 'k' }),
   'assume-etrn': flag("Send ETRN even where the server doesn't list it", 'Sending'),
 
-  check: flag('Look at all that matters, step by step; send no ETRN', 'Instead', ONCE),
-  hook: value('KIND', 'pppd', oneOf(...HOOKS), 'Print a ready hook for this mechanism', 'Instead', {
-    ...ONCE,
-    choices: HOOKS,
+  check: flag('Look at all that matters, step by step; send no ETRN', 'Instead', COMMAND_LINE_ONLY),
+  hook: value('KIND', 'pppd', oneOf(...HOOK_KINDS), 'Print a ready hook for this mechanism', 'Instead', {
+    ...COMMAND_LINE_ONLY,
+    choices: HOOK_KINDS,
   }),
 
-  config: value('FILE', 'etrn.toml', text, 'Take the configuration from FILE alone', 'Configuration', {
-    ...ONCE,
+  config: value('FILE', 'etrn.toml', parseText, 'Take the configuration from FILE alone', 'Configuration', {
+    ...COMMAND_LINE_ONLY,
     default: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
     isPath: true,
   }),
 
-  quiet: counter('Print failures only; twice: no temporary ones either', 'Output', { ...RUN, alias: 'q' }),
-  verbose: counter('Write the SMTP dialogue to standard error', 'Output', { ...RUN, alias: 'v' }),
-  json: flag('Print one JSON document, at the end', 'Output', RUN),
-  color: value('WHEN', 'never', oneOf(...WHENS), 'Colour', 'Output', { ...RUN, default: 'auto', choices: WHENS }),
+  quiet: counter('Print failures only; twice: no temporary ones either', 'Output', { ...RUN_WIDE, alias: 'q' }),
+  verbose: counter('Write the SMTP dialogue to standard error', 'Output', { ...RUN_WIDE, alias: 'v' }),
+  json: flag('Print one JSON document, at the end', 'Output', RUN_WIDE),
+  color: value('WHEN', 'never', oneOf(...COLOR_CHOICES), 'Colour', 'Output', {
+    ...RUN_WIDE,
+    default: 'auto',
+    choices: COLOR_CHOICES,
+  }),
 
-  help: flag('Show this help', 'Help', { ...ONCE, alias: 'h' }),
-  version: flag('Show the version', 'Help', { ...ONCE, alias: 'V' }),
-  completion: flag('Print a completion script for your shell', 'Help', ONCE),
-} satisfies Record<string, Row>
+  help: flag('Show this help', 'Help', { ...COMMAND_LINE_ONLY, alias: 'h' }),
+  version: flag('Show the version', 'Help', { ...COMMAND_LINE_ONLY, alias: 'V' }),
+  completion: flag('Print a completion script for your shell', 'Help', COMMAND_LINE_ONLY),
+} satisfies Record<string, OptionRow>
 
 /** An option, whatever it takes. */
-export type Row = {
+export type OptionRow = {
   readonly kind: 'flag' | 'counter' | 'value' | 'list'
   readonly describe: string
   readonly group: string
@@ -138,60 +178,60 @@ export type Row = {
   /** A file's name, which means the same from any folder when it is resolved */
   readonly isPath?: true
   /** Where else than on the command line it may be said: anywhere in a file; at its top; in a profile; nowhere. */
-  readonly where?: 'run' | 'profile' | 'command line'
+  readonly scope?: 'run' | 'profile' | 'command line'
   /** Options of a unit are one thing: who says one of them unsays what a weaker layer says of the others. */
   readonly unit?: 'names' | 'family' | 'password'
   /** From words, or from what a file has; throws a plain Error with the rule that the value breaks. */
   readonly parse: (given: unknown) => unknown
   /** What it is where nobody says it */
-  readonly unsaid: unknown
+  readonly initial: unknown
 }
 
-export const ROWS: ReadonlyMap<string, Row> = new Map<string, Row>(Object.entries(TABLE))
+export const OPTION_ROWS: ReadonlyMap<string, OptionRow> = new Map<string, OptionRow>(Object.entries(OPTION_TABLE))
 
-type Value<R> = R extends { parse: (given: unknown) => infer T; unsaid: infer U } ? T | U : never
+type Value<R> = R extends { parse: (given: unknown) => infer T; initial: infer U } ? T | U : never
 
 /** What holds, by the options' own names. Durations are milliseconds; undefined: not said. */
-export type Options = { readonly [K in keyof typeof TABLE]: Value<(typeof TABLE)[K]> } & {
+export type Options = { readonly [K in keyof typeof OPTION_TABLE]: Value<(typeof OPTION_TABLE)[K]> } & {
   /** NAME words, and a profile's `names` */
   readonly names: readonly string[]
 }
 
 /** What one source says: the command line, a profile, the top of a file. What it doesn't say isn't there. */
-export type Layer = Partial<Options>
+export type PartialOptions = Partial<Options>
 
 /** What the layers come to; the strongest stands first. */
-export function settled(...layers: readonly Layer[]): Options {
-  const unsaid: Record<string, unknown> = { names: [] }
-  for (const [name, { unsaid: value }] of ROWS) unsaid[name] = value
+export function settle(...layers: readonly PartialOptions[]): Options {
+  const initial: Record<string, unknown> = { names: [] }
+  for (const [name, { initial: value }] of OPTION_ROWS) initial[name] = value
   // Each value has been made by the row whose type it has.
-  return Object.assign(unsaid, merged(...layers)) as Options
+  return Object.assign(initial, mergeOptions(...layers)) as Options
 }
 
 /** The layers in one; the strongest stands first. */
-export function merged(...layers: readonly Layer[]): Layer {
-  return layers.reduceRight(over, {})
+export function mergeOptions(...layers: readonly PartialOptions[]): PartialOptions {
+  return layers.reduceRight(override, {})
 }
 
 /** The stronger layer over the weaker one. */
-function over(weaker: Layer, stronger: Layer): Layer {
+function override(weaker: PartialOptions, stronger: PartialOptions): PartialOptions {
   const units = new Set(Object.keys(stronger).map(unitOf))
   const left = Object.entries(weaker).filter(([name]) => unitOf(name) === undefined || !units.has(unitOf(name)))
-  return { ...(Object.fromEntries(left) as Layer), ...stronger }
+  return { ...(Object.fromEntries(left) as PartialOptions), ...stronger }
 }
 
-function unitOf(name: string): Row['unit'] {
-  return name === 'names' ? 'names' : ROWS.get(name)?.unit
+function unitOf(name: string): OptionRow['unit'] {
+  return name === 'names' ? 'names' : OPTION_ROWS.get(name)?.unit
 }
 
 /** What yargs gives, row by row. Throws UsageError, with the option and a value that could be typed. */
-export function layerOf(parsed: Readonly<Record<string, unknown>>): Layer {
-  const said = [...ROWS].filter(([name]) => parsed[name] !== undefined && parsed[name] !== 0)
+export function optionsOfWords(parsed: Readonly<Record<string, unknown>>): PartialOptions {
+  const said = [...OPTION_ROWS].filter(([name]) => parsed[name] !== undefined && parsed[name] !== 0)
   // As above
-  return Object.fromEntries(said.map(([name, row]) => [name, valueOf(name, row, parsed[name])]))
+  return Object.fromEntries(said.map(([name, row]) => [name, parseOption(name, row, parsed[name])]))
 }
 
-function valueOf(name: string, row: Row, given: unknown): unknown {
+function parseOption(name: string, row: OptionRow, given: unknown): unknown {
   // Said twice, the last one holds, so that a shell's alias can be overridden.
   const last: unknown = Array.isArray(given) && row.kind !== 'list' ? given.at(-1) : given
   try {
@@ -199,22 +239,25 @@ function valueOf(name: string, row: Row, given: unknown): unknown {
   } catch (error) {
     if (!(error instanceof Error) || row.example === undefined) throw error
     const shown: unknown = Array.isArray(last) ? last.at(-1) : last
-    const option = `${dashed(name)} "${printable(String(shown))}"`
-    throw new UsageError(`${option}: ${error.message}; for example ${dashed(name)} ${row.example}`)
+    const option = `${formatOption(name)} "${printable(String(shown))}"`
+    throw new UsageError(`${option}: ${error.message}; for example ${formatOption(name)} ${row.example}`)
   }
 }
 
 /** Names of the options, as the manual has to have them. */
 export function optionNames(): string[] {
-  return [...ROWS].flatMap(([name, row]) => [dashed(name), ...(row.alias === undefined ? [] : [dashed(row.alias)])])
+  return [...OPTION_ROWS].flatMap(([name, row]) => [
+    formatOption(name),
+    ...(row.alias === undefined ? [] : [formatOption(row.alias)]),
+  ])
 }
 
 /** An option as it is typed. */
-export function dashed(name: string): string {
+export function formatOption(name: string): string {
   return name.length > 1 ? `--${name}` : `-${name}`
 }
 
-type More = Partial<Pick<Row, 'alias' | 'default' | 'choices' | 'isPath' | 'where' | 'unit'>>
+type OptionDetails = Partial<Pick<OptionRow, 'alias' | 'default' | 'choices' | 'isPath' | 'scope' | 'unit'>>
 
 function value<T>(
   placeholder: string,
@@ -222,9 +265,9 @@ function value<T>(
   parse: (word: unknown) => T,
   describe: string,
   group: string,
-  more: More = {},
+  more: OptionDetails = {},
 ) {
-  return { kind: 'value' as const, placeholder, example, describe, group, parse, unsaid: undefined, ...more }
+  return { kind: 'value' as const, placeholder, example, describe, group, parse, initial: undefined, ...more }
 }
 
 function list(
@@ -232,22 +275,22 @@ function list(
   example: string,
   describe: string,
   group: string,
-  { parse = text, ...more }: More & { readonly parse?: (word: unknown) => string } = {},
+  { parse = parseText, ...more }: OptionDetails & { readonly parse?: (word: unknown) => string } = {},
 ) {
   const all = (given: unknown): string[] => [given].flat().map(parse)
-  return { kind: 'list' as const, placeholder, example, describe, group, parse: all, unsaid: [] as string[], ...more }
+  return { kind: 'list' as const, placeholder, example, describe, group, parse: all, initial: [] as string[], ...more }
 }
 
-function flag(describe: string, group: string, more: More = {}) {
+function flag(describe: string, group: string, more: OptionDetails = {}) {
   const isGiven = (given: unknown): boolean => given === true
-  return { kind: 'flag' as const, describe, group, parse: isGiven, unsaid: false, ...more }
+  return { kind: 'flag' as const, describe, group, parse: isGiven, initial: false, ...more }
 }
 
-function counter(describe: string, group: string, more: More = {}) {
+function counter(describe: string, group: string, more: OptionDetails = {}) {
   const times = (given: unknown): number => Number(given)
-  return { kind: 'counter' as const, describe, group, parse: times, unsaid: 0, ...more }
+  return { kind: 'counter' as const, describe, group, parse: times, initial: 0, ...more }
 }
 
-function mechanism(word: unknown): MechanismName {
-  return oneOf(...MECHANISMS)(text(word).toUpperCase())
+function parseMechanism(word: unknown): MechanismName {
+  return oneOf(...MECHANISMS)(parseText(word).toUpperCase())
 }

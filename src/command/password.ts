@@ -8,11 +8,11 @@ import { EXIT, UsageError } from '../errors.js'
 import { readText } from './read-file.js'
 
 /** Where a password can come from, in the order in which they count. */
-export type Sources = {
+export type PasswordRequest = {
   readonly file: string | undefined
   readonly command: string | undefined
   /** The server as the user knows it, for the prompt */
-  readonly whose: string
+  readonly server: string
   /** ETRN_PASSWORD */
   readonly environment: string | undefined
   readonly warn: (message: string) => void
@@ -23,19 +23,19 @@ export type Sources = {
 }
 
 /** The password; asked for on the terminal where nothing else has it. Throws UsageError: 64, or 66 where the source gives none. */
-export async function passwordOf({
+export async function readPassword({
   file,
   command,
-  whose,
+  server: whose,
   environment,
   warn,
   signal,
   interrupt,
-}: Sources): Promise<string> {
-  if (file !== undefined) return firstLine(await contents(file, warn, signal), `--password-file ${file}`)
-  if (command !== undefined) return firstLine(await printed(command, signal), '--password-command')
+}: PasswordRequest): Promise<string> {
+  if (file !== undefined) return firstLine(await readPasswordFile(file, warn, signal), `--password-file ${file}`)
+  if (command !== undefined) return firstLine(await runPasswordCommand(command, signal), '--password-command')
   if (environment !== undefined) return firstLine(environment, 'ETRN_PASSWORD')
-  return asked(whose, signal, interrupt)
+  return promptPassword(whose, signal, interrupt)
 }
 
 /** A response of SASL has to fit in a line of SMTP. */
@@ -43,18 +43,18 @@ const PASSWORD_CHARACTERS = 8192
 /** Of what a command prints; more ends it. */
 const OUTPUT_CHARACTERS = 65_536
 /** Read by the group or by everybody */
-const OTHERS_READ = 0o044
+const OTHERS_READ_MODE = 0o044
 
-async function contents(file: string, warn: Sources['warn'], signal: AbortSignal): Promise<string> {
+async function readPasswordFile(file: string, warn: PasswordRequest['warn'], signal: AbortSignal): Promise<string> {
   const found = statSync(file, { throwIfNoEntry: false })
-  const isOpen = platform() !== 'win32' && found?.isFile() === true && (found.mode & OTHERS_READ) !== 0
+  const isOpen = platform() !== 'win32' && found?.isFile() === true && (found.mode & OTHERS_READ_MODE) !== 0
   const text = await readText('--password-file', file, signal)
   if (isOpen) warn(`${file}: others may read this password; chmod 600 ${file}`)
   return text
 }
 
 /** What a shell's command prints; it may ask on the terminal itself. */
-async function printed(command: string, signal: AbortSignal): Promise<string> {
+async function runPasswordCommand(command: string, signal: AbortSignal): Promise<string> {
   const child = spawn(command, { shell: true, signal, stdio: ['inherit', 'pipe', 'inherit'] })
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message))
@@ -99,8 +99,8 @@ function firstLine(given: string, source: string): string {
 }
 
 /** Asks on the terminal, whatever standard input is, and shows nothing of what is typed. */
-async function asked(whose: string, signal: AbortSignal, interrupt: () => void): Promise<string> {
-  const terminal = terminalOf()
+async function promptPassword(whose: string, signal: AbortSignal, interrupt: () => void): Promise<string> {
+  const terminal = openTerminal()
   if (terminal === undefined) {
     throw new UsageError('a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD')
   }
@@ -127,7 +127,7 @@ async function asked(whose: string, signal: AbortSignal, interrupt: () => void):
   return firstLine(password, 'the terminal')
 }
 
-function terminalOf(): { input: ReadStream; output: WriteStream } | undefined {
+function openTerminal(): { input: ReadStream; output: WriteStream } | undefined {
   try {
     return { input: new ReadStream(openSync('/dev/tty', 'r')), output: new WriteStream(openSync('/dev/tty', 'w')) }
   } catch {

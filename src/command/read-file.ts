@@ -15,7 +15,7 @@ export async function readText(option: string, file: string, signal?: AbortSigna
     return await streamText(new Socket({ fd }), signal)
   } catch (error) {
     if (signal?.aborted) throw signal.reason
-    throw new UsageError(`${option} ${file}: ${inWords(error)}`, EXIT.NOINPUT, error)
+    throw new UsageError(`${option} ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
   }
 }
 
@@ -28,13 +28,13 @@ export async function streamText(stream: Readable, signal?: AbortSignal): Promis
   }
 }
 
-const WORDS: Readonly<Record<string, string>> = {
+const FILE_ERRORS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
   EACCES: 'you are not allowed to read it',
   EISDIR: 'it is a folder',
 }
 
 /** What the system says of a file, in words. */
-export function inWords(error: unknown): string {
-  return WORDS[codeOf(error)] ?? messageOf(error)
+export function describeFileError(error: unknown): string {
+  return FILE_ERRORS[codeOf(error)] ?? messageOf(error)
 }

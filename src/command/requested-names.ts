@@ -1,40 +1,40 @@
 import { UsageError } from '../errors.js'
-import { type Entry, namesOf, withoutDuplicates } from '../input/names-file.js'
-import { nodeName, type NodeName } from '../input/node-name.js'
-import { ownName } from '../net/this-host.js'
+import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
+import { parseNodeName, type NodeName } from '../input/node-name.js'
+import { ownHostName } from '../net/this-host.js'
 import type { Options } from './options.js'
 import { readText, streamText } from './read-file.js'
-import type { Around } from './requests.js'
+import type { RequestSources } from './requests.js'
 
 /**
  * Reads the names of a place, in the order: words, --subdomains, --queue, --names-from; else the domain of --mx, else this host's
  * own name (RFC 1985, section 6). A file is read once, since standard input can be read only once; so is a list that two places
  * have in common.
  */
-export function entryReader({
+export function createNameReader({
   input,
   warn,
   signal,
-}: Around): (options: Options, domain?: string) => Promise<readonly Entry[]> {
+}: RequestSources): (options: Options, domain?: string) => Promise<readonly NameEntry[]> {
   const files = once(async (file: string, allowWide: boolean) => {
     const text = file === '-' ? streamText(input(), signal) : readText('--names-from', file, signal)
-    return namesOf(await text, file === '-' ? 'standard input' : file, { allowWide })
+    return parseNamesFile(await text, file === '-' ? 'standard input' : file, { allowWide })
   })
   const owns = once(async (allowWide: boolean) => {
-    const own = ownName()
-    if (own === undefined) throw nameless()
+    const own = ownHostName()
+    if (own === undefined) throw noNameError()
     warn(`no name given: asking for ${own}`)
-    return nodeName(own, { allowWide })
+    return parseNodeName(own, { allowWide })
   })
   return once(async (options: Options, domain?: string) => {
     const { 'names-from': from, 'allow-wide': allowWide } = options
-    const named = await namesIn(options)
+    const named = await typedNames(options)
     const listed = await Promise.all([...new Set(from)].map(async (file) => files(file, allowWide)))
     const entries = [...named, ...listed.flat()]
-    if (entries.length > 0) return withoutDuplicates(entries)
-    if (domain !== undefined) return [await nodeName(domain, { allowWide })]
+    if (entries.length > 0) return removeDuplicates(entries)
+    if (domain !== undefined) return [await parseNodeName(domain, { allowWide })]
     // There is enough to be looked at without a name.
-    return options.check && ownName() === undefined ? [] : [await owns(allowWide)]
+    return options.check && ownHostName() === undefined ? [] : [await owns(allowWide)]
   })
 }
 /** The same answer to the same question. */
@@ -47,19 +47,19 @@ export function once<A extends readonly unknown[], T>(work: (...args: A) => Prom
     return answer
   }
 }
-export function nameless(): UsageError {
+export function noNameError(): UsageError {
   return new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")
 }
 
-export async function namesIn({ names, subdomains, queue, 'allow-wide': allowWide }: Options): Promise<NodeName[]> {
+export async function typedNames({ names, subdomains, queue, 'allow-wide': allowWide }: Options): Promise<NodeName[]> {
   const given = [
     ...names,
-    ...subdomains.map((node) => marked('--subdomains', '@', node)),
-    ...queue.map((word) => marked('--queue', '#', word)),
+    ...subdomains.map((node) => markName('--subdomains', '@', node)),
+    ...queue.map((word) => markName('--queue', '#', word)),
   ]
-  return Promise.all(given.map(async (word) => nodeName(word, { allowWide })))
+  return Promise.all(given.map(async (word) => parseNodeName(word, { allowWide })))
 }
-export function marked(option: string, mark: string, name: string): string {
+export function markName(option: string, mark: string, name: string): string {
   if (name.startsWith(mark)) throw new UsageError(`${option} says the ${mark} already: leave it out`)
   return mark + name
 }

@@ -1,20 +1,20 @@
 import type { Readable } from 'node:stream'
 import { EXIT, StepError, UsageError } from '../errors.js'
-import type { Request, Settings } from '../etrn/request.js'
-import type { Entry } from '../input/names-file.js'
+import type { Request, RequestSettings } from '../etrn/request.js'
+import type { NameEntry } from '../input/names-file.js'
 import type { ServerArgument } from '../input/server-address.js'
 import { DEFAULT_TIMEOUT_MS } from '../net/deadline.js'
-import { ownName } from '../net/this-host.js'
+import { ownHostName } from '../net/this-host.js'
 import { SessionError, type Stage } from '../smtp/errors.js'
 import type { TlsPolicy } from '../smtp/tls-policy.js'
 import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
-import { checkLogin, credentialsOf, lacksPassword, type PasswordSources } from './login.js'
+import { checkCredentialsTarget, readCredentials, needsPassword, type PasswordSources } from './login.js'
 import type { Options } from './options.js'
-import { entryReader, nameless, namesIn } from './requested-names.js'
-import { blaming, type Place, placesOf, type Says, saysNames, saysOptions } from './targets.js'
+import { createNameReader, noNameError, typedNames } from './requested-names.js'
+import { blaming, type Target, resolveTargets, type Says, saysNames, saysOptions } from './targets.js'
 
-export type Around = PasswordSources & {
+export type RequestSources = PasswordSources & {
   /** What `--names-from -` reads */
   readonly input: () => Readable
 }
@@ -23,40 +23,40 @@ export type Around = PasswordSources & {
 const DEFAULT_INTERVAL_MS = 60_000
 
 /** What the command line and the configuration ask of whom. Throws UsageError, and StepError where nobody else is to be asked. */
-export async function requestsOf(line: CommandLine, config: Config, around: Around): Promise<Request[]> {
-  const places = placesOf(line, config, around.warn)
-  checkLogin(line, places, around.environment)
-  const entriesOf = entryReader(around)
-  const { policyOf } = await import('./tls-options.js')
-  const own = ownName()
+export async function createRequests(line: CommandLine, config: Config, around: RequestSources): Promise<Request[]> {
+  const places = resolveTargets(line, config, around.warn)
+  checkCredentialsTarget(line, places, around.environment)
+  const entriesOf = createNameReader(around)
+  const { readTlsPolicy: policyOf } = await import('./tls-options.js')
+  const own = ownHostName()
   const requests: Request[] = []
   for (const place of places) {
-    const { target, isMx, options } = place
+    const { server: target, isMx, options } = place
     const blamed = async <T>(says: Says, work: () => T | Promise<T>): Promise<T> =>
       blaming(place, { line, config, says }, work)
     const settings = await blamed(saysOptions, () => settingsOf(options, own, isMx))
-    const request = { isMx, settings, patience: patienceOf(options) }
+    const request = { isMx, settings, retryPolicy: retryPolicyOf(options) }
     let stage: Stage = 'etrn'
-    let entries: readonly Entry[] = []
+    let entries: readonly NameEntry[] = []
     try {
       // One after another: a password may be asked for on the terminal.
       entries = await blamed(saysNames, async () => entriesOf(options, isMx ? target.host : undefined))
       stage = 'tls'
       const tls = await blamed(saysOptions, async () => policyOf(target, options, around.signal))
       stage = 'auth'
-      const credentials = await blamed(saysOptions, async () => credentialsOf(target, options, around))
+      const credentials = await blamed(saysOptions, async () => readCredentials(target, options, around))
       requests.push({ ...request, entries, server: { ...target, tls, credentials } })
     } catch (error) {
       const isOwn = error instanceof StepError && error.exitStatus === EXIT.NOINPUT
       if (!isOwn || places.length === 1) throw error
-      requests.push({ ...request, entries, ...notAsked(target, stage, error) })
+      requests.push({ ...request, entries, ...failedRequest(target, stage, error) })
     }
   }
   return requests
 }
 
 /** A server that lacks something of its own */
-function notAsked(
+function failedRequest(
   target: ServerArgument,
   stage: Stage,
   { message, exitStatus, cause }: StepError,
@@ -74,26 +74,26 @@ const NO_POLICY: TlsPolicy = {
 }
 
 /** What a hook can be made of: the same, but for what is read only when it runs. Throws UsageError. */
-export async function placesForHook(
+export async function checkHookTargets(
   line: CommandLine,
   config: Config,
   warn: (message: string) => void,
-): Promise<Place[]> {
-  const places = placesOf(line, config, warn)
-  checkLogin(line, places, undefined)
+): Promise<Target[]> {
+  const places = resolveTargets(line, config, warn)
+  checkCredentialsTarget(line, places, undefined)
   for (const place of places) {
     const { options, isMx } = place
     await blaming(place, { line, config, says: saysNames }, async () => {
-      const names = await namesIn(options)
+      const names = await typedNames(options)
       if (options['names-from'].includes('-'))
         throw new UsageError('a hook has no standard input: put the names into a file')
-      if (names.length + options['names-from'].length === 0 && !isMx && ownName() === undefined) throw nameless()
+      if (names.length + options['names-from'].length === 0 && !isMx && ownHostName() === undefined) throw noNameError()
     })
-    const { checkTrust } = await import('./tls-options.js')
+    const { checkTlsOptions: checkTrust } = await import('./tls-options.js')
     await blaming(place, { line, config, says: saysOptions }, () => {
       settingsOf(options, undefined, isMx)
-      checkTrust(place.target, options)
-      if (!lacksPassword(place)) return Promise.resolve()
+      checkTrust(place.server, options)
+      if (!needsPassword(place)) return Promise.resolve()
       throw new UsageError('in a hook nobody types a password: --password-file F, or --password-command C')
     })
   }
@@ -101,7 +101,7 @@ export async function placesForHook(
 }
 
 /** What holds for every session with one server. */
-function settingsOf(options: Options, own: string | undefined, isMx: boolean): Settings {
+function settingsOf(options: Options, own: string | undefined, isMx: boolean): RequestSettings {
   const { ipv4, ipv6 } = options
   const helo = options.helo?.replace(/\.$/, '')
   if (ipv4 && ipv6) throw new UsageError('-4 and -6 exclude each other: type one of them, or none for both')
@@ -117,7 +117,7 @@ function settingsOf(options: Options, own: string | undefined, isMx: boolean): S
   }
 }
 
-function patienceOf(options: Options): Request['patience'] {
+function retryPolicyOf(options: Options): Request['retryPolicy'] {
   return {
     retryForMs: options['retry-for'] ?? 0,
     waitMs: options.wait ?? 0,

@@ -1,11 +1,11 @@
 import { closest } from 'fastest-levenshtein'
 import { UsageError } from '../errors.js'
 import { printable } from '../printable.js'
-import { dashed, ROWS } from './options.js'
+import { formatOption, OPTION_ROWS } from './options.js'
 
 export function unknownOption(name: string, word: string): UsageError {
   if (name === 'no-color') return new UsageError('unknown option --no-color; did you mean --color never?')
-  const known = [...ROWS.keys()]
+  const known = [...OPTION_ROWS.keys()]
   // -version is meant as --version.
   const long = name.length > 1 ? name : known.find((key) => `-${key}` === word)
   if (long === undefined || /^\d+$|^no-/.test(long)) {
@@ -14,7 +14,7 @@ export function unknownOption(name: string, word: string): UsageError {
     return new UsageError(`unknown option ${printable(shown)}; etrn --help lists them all`)
   }
   return new UsageError(
-    `unknown option ${printable(word.replace(/=.*/s, ''))}; did you mean ${dashed(nearest(long, known))}?`,
+    `unknown option ${printable(word.replace(/=.*/s, ''))}; did you mean ${formatOption(nearest(long, known))}?`,
   )
 }
 

@@ -1,12 +1,12 @@
 import { EXIT, StepError, UsageError } from '../errors.js'
-import { type ServerArgument, serverOf } from '../input/server-address.js'
+import { type ServerArgument, parseServer } from '../input/server-address.js'
 import type { CommandLine } from './arguments.js'
 import type { Config, Profile } from './config.js'
-import { type Layer, type Options, ROWS, settled } from './options.js'
+import { type PartialOptions, type Options, OPTION_ROWS, settle } from './options.js'
 
 /** Who is asked: a server, that of a profile, or the mail exchangers of a domain; and by which options. */
-export type Place = {
-  readonly target: ServerArgument
+export type Target = {
+  readonly server: ServerArgument
   /** The target's host is a domain. */
   readonly isMx: boolean
   readonly profile: Profile | undefined
@@ -17,17 +17,17 @@ export type Place = {
  * What the command line means, with the configuration behind it. `warn` is told of a word that could have been meant for a profile.
  * Throws UsageError.
  */
-export function placesOf(line: CommandLine, config: Config, warn: (message: string) => void): Place[] {
-  const places = everyPlace(line, config)
-  const { said } = line
+export function resolveTargets(line: CommandLine, config: Config, warn: (message: string) => void): Target[] {
+  const places = listTargets(line, config)
+  const { options: said } = line
   if (said.self !== undefined && said.mx === undefined) throw new UsageError('--self belongs to --mx: type --mx DOMAIN')
   if (said.interval !== undefined && places.every(({ options }) => options.wait === undefined))
     throw new UsageError('--interval belongs to --wait: type --wait DUR')
   const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
-  for (const { profile, target, options } of places) {
+  for (const { profile, server: target, options } of places) {
     const isWord = profile === undefined && /^[\w-]+$/.test(target.word) && target.word !== 'localhost'
     // Without names it was most likely meant for one.
-    if (isWord && (known !== '' || namesNothing(options)))
+    if (isWord && (known !== '' || hasNoNames(options)))
       warn(
         `${target.word} is no profile (${known === '' ? 'there is none' : `there are: ${known}`}): taking it for a host`,
       )
@@ -35,7 +35,7 @@ export function placesOf(line: CommandLine, config: Config, warn: (message: stri
   return places
 }
 
-function namesNothing({ names, subdomains, queue, 'names-from': files }: Options): boolean {
+function hasNoNames({ names, subdomains, queue, 'names-from': files }: Options): boolean {
   return names.length + subdomains.length + queue.length + files.length === 0
 }
 
@@ -43,22 +43,22 @@ function namesNothing({ names, subdomains, queue, 'names-from': files }: Options
 const PROFILES_SHOWN = 8
 
 /** What the command line says, with its names. */
-function typedIn({ said, words }: CommandLine): Layer {
+function typedOptions({ options: said, words }: CommandLine): PartialOptions {
   const names = said.mx === undefined ? words.slice(1) : words
   return names.length === 0 ? said : { ...said, names }
 }
 
-function everyPlace(line: CommandLine, { top, profiles }: Config): Place[] {
-  const { said, words } = line
+function listTargets(line: CommandLine, { top, profiles }: Config): Target[] {
+  const { options: said, words } = line
   const { all, mx } = said
   if (all && mx !== undefined) throw new UsageError('--all and --mx exclude each other: type one of them')
   const servers = mx === undefined ? words[0] : undefined
-  const typed = typedIn(line)
-  const place = (word: string): Place => {
+  const typed = typedOptions(line)
+  const place = (word: string): Target => {
     const profile = profiles.get(word)
-    const options = settled(typed, profile?.said ?? {}, top)
-    const target = { ...serverOf(profile?.server ?? word, options.port), ...(profile === undefined ? {} : { word }) }
-    return { target, isMx: false, profile, options }
+    const options = settle(typed, profile?.options ?? {}, top)
+    const target = { ...parseServer(profile?.server ?? word, options.port), ...(profile === undefined ? {} : { word }) }
+    return { server: target, isMx: false, profile, options }
   }
   if (all) {
     if (servers !== undefined) throw new UsageError(`--all asks every profile: leave "${words.join(' ')}" out`)
@@ -66,29 +66,29 @@ function everyPlace(line: CommandLine, { top, profiles }: Config): Place[] {
     throw new UsageError('--all: no profile is there; a configuration has them: [servers.NAME]')
   }
   if (mx !== undefined) {
-    const options = settled(typed, top)
-    return [{ target: serverOf(mx, options.port), isMx: true, profile: undefined, options }]
+    const options = settle(typed, top)
+    return [{ server: parseServer(mx, options.port), isMx: true, profile: undefined, options }]
   }
   if (servers === undefined) throw new UsageError('no server given: type etrn SERVER [NAME ...], or etrn --help')
-  return withoutRepeats(servers.split(',').map(place))
+  return removeRepeats(servers.split(',').map(place))
 }
 
-function withoutRepeats(places: readonly Place[]): Place[] {
-  const key = ({ target, profile }: Place): string =>
+function removeRepeats(places: readonly Target[]): Target[] {
+  const key = ({ server: target, profile }: Target): string =>
     profile?.source ?? JSON.stringify([target.host, target.port, target.isImplicitTls, target.user])
   return places.filter((place, index) => places.findIndex((other) => key(other) === key(place)) === index)
 }
 
 /** Whether a source says something of these things. */
-export type Says = (layer: Layer) => boolean
+export type Says = (layer: PartialOptions) => boolean
 
 export const saysNames: Says = (layer) =>
-  'names' in layer || [...ROWS].some(([name, { unit }]) => unit === 'names' && name in layer)
+  'names' in layer || [...OPTION_ROWS].some(([name, { unit }]) => unit === 'names' && name in layer)
 
 /** How a server is asked */
 export const saysOptions: Says = (layer) =>
-  [...ROWS].some(
-    ([name, { where, unit }]) => name in layer && unit !== 'names' && (where === undefined || where === 'profile'),
+  [...OPTION_ROWS].some(
+    ([name, { scope: where, unit }]) => name in layer && unit !== 'names' && (where === undefined || where === 'profile'),
   )
 
 /**
@@ -96,14 +96,14 @@ export const saysOptions: Says = (layer) =>
  * have is a StepError: others may be asked all the same.
  */
 export async function blaming<T>(
-  { profile, target }: Place,
+  { profile, server: target }: Target,
   { line, config, says }: { readonly line: CommandLine; readonly config: Config; readonly says: Says },
   work: () => T | Promise<T>,
 ): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    const isTyped = says(typedIn(line)) || (profile === undefined && target.user !== undefined)
+    const isTyped = says(typedOptions(line)) || (profile === undefined && target.user !== undefined)
     const source = profile?.source ?? (says(config.top) ? config.source : undefined)
     if (!(error instanceof UsageError) || isTyped || source === undefined) throw error
     const message = `${source}: ${error.message}`

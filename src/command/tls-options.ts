@@ -1,14 +1,14 @@
 import { EXIT, messageOf, UsageError } from '../errors.js'
 import type { ServerArgument } from '../input/server-address.js'
-import { sendableRule } from '../input/values.js'
+import { brokenSendableRule } from '../input/values.js'
 import { isLoopback } from '../net/address.js'
-import type { Said } from '../smtp/credentials-policy.js'
+import type { TlsRequest } from '../smtp/credentials-policy.js'
 import type { TlsLevel, TlsPolicy } from '../smtp/tls-policy.js'
 import type { Options } from './options.js'
 import { readText } from './read-file.js'
 
 /** The rules of TLS and login, before any file is read; the level that holds. Throws UsageError. */
-export function checkTrust(target: ServerArgument, options: Options): TlsLevel {
+export function checkTlsOptions(target: ServerArgument, options: Options): TlsLevel {
   const { auth: mechanism, 'password-file': file, 'password-command': command } = options
   const user = options.user ?? target.user
   if (options['tls-cert'] === undefined && options['tls-key'] !== undefined)
@@ -17,17 +17,17 @@ export function checkTrust(target: ServerArgument, options: Options): TlsLevel {
     throw new UsageError(`--auth ${mechanism} needs a user: type --user U`)
   if (user === undefined && mechanism === undefined && (file !== undefined || command !== undefined))
     throw new UsageError('a password needs a user: type --user U')
-  const broken = sendableRule(user ?? '')
+  const broken = brokenSendableRule(user ?? '')
   if (broken !== undefined) throw new UsageError(`the user of ${target.word}: ${broken}`)
   const { tls: level, 'tls-fingerprint': fingerprint, 'tls-ca': ca, 'tls-name': name } = options
-  return levelOf(target, { level, fingerprint, ca, name }, user !== undefined || mechanism === 'EXTERNAL')
+  return tlsLevelFor(target, { level, fingerprint, ca, name }, user !== undefined || mechanism === 'EXTERNAL')
 }
 
 /**
  * The level that holds: what there is to check against is checked, smtps:// always, and a login goes to nobody unknown, but for
  * this host itself. Throws UsageError where a pin could be passed by.
  */
-export function levelOf(target: ServerArgument, said: Said, hasLogin: boolean): TlsLevel {
+export function tlsLevelFor(target: ServerArgument, said: TlsRequest, hasLogin: boolean): TlsLevel {
   const { level, fingerprint, ca, name } = said
   if (fingerprint !== undefined && (level === 'none' || level === 'may')) {
     throw new UsageError(`--tls ${level} contradicts --tls-fingerprint: type --tls verify, or leave it out`)
@@ -40,8 +40,8 @@ export function levelOf(target: ServerArgument, said: Said, hasLogin: boolean): 
 }
 
 /** How far a server is trusted, with the files read that say it. Throws UsageError. */
-export async function policyOf(target: ServerArgument, options: Options, signal: AbortSignal): Promise<TlsPolicy> {
-  const level = checkTrust(target, options)
+export async function readTlsPolicy(target: ServerArgument, options: Options, signal: AbortSignal): Promise<TlsPolicy> {
+  const level = checkTlsOptions(target, options)
   const read = async (which: keyof Pem): Promise<string | undefined> => {
     const file = options[`tls-${which}`]
     return file === undefined ? undefined : readText(`--tls-${which}`, file, signal)

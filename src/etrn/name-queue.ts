@@ -1,18 +1,18 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
-import { type Outcome, outcomeWithout, type Result, resultWithout } from './outcome.js'
+import { type Outcome, outcomeOfError, type Result, unansweredResult } from './outcome.js'
 
 /** The names of one server, in one queue, and what becomes of each. */
-export class Ledger {
+export class NameQueue {
   readonly #names: readonly NodeName[]
   /** Names that nobody has asked for yet, the next one last */
   readonly #waiting: NodeName[]
   /** Names that took their sessions with them: for new sessions alone */
-  readonly #again: NodeName[] = []
-  readonly #known = new Map<NodeName, Result>()
+  readonly #requeued: NodeName[] = []
+  readonly #results = new Map<NodeName, Result>()
   /** Names that have gone out without a reply, and what took it */
-  readonly #owed = new Map<NodeName, SessionError>()
+  readonly #unanswered = new Map<NodeName, SessionError>()
   /** How it ended for those that were not asked for */
   #end: { readonly error: SessionError | null; readonly rest: Outcome } | undefined
 
@@ -22,50 +22,50 @@ export class Ledger {
   }
 
   /** Names to ask for still */
-  get left(): number {
-    return this.#end === undefined ? this.#waiting.length + this.#again.length : 0
+  get remaining(): number {
+    return this.#end === undefined ? this.#waiting.length + this.#requeued.length : 0
   }
 
   /** No session more is of use. */
   get isOver(): boolean {
-    return this.#end !== undefined || this.#known.size === this.#names.length
+    return this.#end !== undefined || this.#results.size === this.#names.length
   }
 
   get hasReplies(): boolean {
-    return this.#known.size > 0
+    return this.#results.size > 0
   }
 
   /** What ended it before every name had its answer */
   get error(): SessionError | null {
-    return this.#end?.error ?? [...this.#owed.values()][0] ?? null
+    return this.#end?.error ?? [...this.#unanswered.values()][0] ?? null
   }
 
   /** One for each name, in the order asked */
   get results(): Result[] {
     return this.#names.map((name) => {
-      const owed = this.#owed.get(name)
-      const outcome = owed === undefined ? (this.#end?.rest ?? 'skipped') : outcomeWithout(owed)
-      return this.#known.get(name) ?? resultWithout(name, outcome)
+      const owed = this.#unanswered.get(name)
+      const outcome = owed === undefined ? (this.#end?.rest ?? 'skipped') : outcomeOfError(owed)
+      return this.#results.get(name) ?? unansweredResult(name, outcome)
     })
   }
 
   /** The next name, for a session that is new or not; undefined: there is none. */
   take(isNew: boolean): NodeName | undefined {
     if (this.#end !== undefined) return undefined
-    return (isNew ? this.#again.shift() : undefined) ?? this.#waiting.pop()
+    return (isNew ? this.#requeued.shift() : undefined) ?? this.#waiting.pop()
   }
 
   /** A whole reply is there. */
-  answer(name: NodeName, result: Result): void {
-    this.#owed.delete(name)
-    this.#known.set(name, result)
+  setResult(name: NodeName, result: Result): void {
+    this.#unanswered.delete(name)
+    this.#results.set(name, result)
   }
 
   /** A name went out, and this came in place of its reply. */
-  lose(name: NodeName | undefined, error: SessionError, isAskedAgain: boolean): void {
+  setUnanswered(name: NodeName | undefined, error: SessionError, isAskedAgain: boolean): void {
     if (name === undefined) return
-    this.#owed.set(name, error)
-    if (isAskedAgain) this.#again.push(name)
+    this.#unanswered.set(name, error)
+    if (isAskedAgain) this.#requeued.push(name)
   }
 
   /** No further name is sent. The first end counts, but for one that shows that it isn't SMTP. */

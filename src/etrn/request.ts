@@ -1,4 +1,4 @@
-import type { Entry } from '../input/names-file.js'
+import type { NameEntry } from '../input/names-file.js'
 import { SessionError } from '../smtp/errors.js'
 import type { Server, SessionOptions } from '../smtp/session.js'
 
@@ -8,19 +8,19 @@ export type Request = {
   readonly server: Server
   readonly isMx: boolean
   /** The lines that are no names have their place among the results, and are not sent. */
-  readonly entries: readonly Entry[]
-  readonly settings: Settings
+  readonly entries: readonly NameEntry[]
+  readonly settings: RequestSettings
   /** What keeps it from being asked, though others are */
   readonly failure?: SessionError
-  readonly patience: Patience
+  readonly retryPolicy: RetryPolicy
 }
 /** What holds for a server, in each session with it. */
-export type Settings = Omit<SessionOptions, 'signal' | 'trace'> & {
+export type RequestSettings = Omit<SessionOptions, 'signal' | 'trace'> & {
   /** Goes on after a 5xx, and after a session without an accepted name. */
   readonly keepGoing: boolean
 }
 /** How long a server is asked again; 0: not at all. All in milliseconds */
-export type Patience = {
+export type RetryPolicy = {
   /** For what failed temporarily */
   readonly retryForMs: number
   /** Until nothing is left (RFC 1985, 5.1: 251) */

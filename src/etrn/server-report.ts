@@ -1,11 +1,11 @@
 import { EXIT } from '../errors.js'
 import { SessionError } from '../smtp/errors.js'
 import type { Server } from '../smtp/session.js'
-import type { Facts } from '../smtp/trace.js'
-import { EXIT_OF, type Result } from './outcome.js'
+import type { ServerFacts } from '../smtp/trace.js'
+import { EXIT_STATUS_OF, type Result } from './outcome.js'
 
 /** What is known of one server at the end. */
-export type ServerReport = Facts & {
+export type ServerReport = ServerFacts & {
   readonly server: Server
   /** How often the names were asked for; 0: not at all */
   readonly attempts: number
@@ -24,7 +24,7 @@ export type ServerReport = Facts & {
 /** What each name stands for, and the session; a name that failed with its session has the session's exit status. */
 export function exitStatusesOf({ names, error, isQueueUnknown }: ServerReport): number[] {
   const ofNames = names.map(({ outcome }) =>
-    outcome === 'failed' && error !== null ? error.exitStatus : EXIT_OF[outcome],
+    outcome === 'failed' && error !== null ? error.exitStatus : EXIT_STATUS_OF[outcome],
   )
   return [...ofNames, error?.exitStatus ?? EXIT.OK, isQueueUnknown ? EXIT.QUEUE_UNKNOWN : EXIT.OK]
 }

@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.js'
 import { DOMAIN_CHARACTERS, endsInNumber, isAscii, isLabel, toALabels, trimDot } from '../net/domain.js'
-import { beginning, printable } from '../printable.js'
-import { sendableRule } from './values.js'
+import { truncate, printable } from '../printable.js'
+import { brokenSendableRule } from './values.js'
 
 declare const checked: unique symbol
 /** What follows ETRN on the wire, checked: nothing else can be sent. `node`, `@node` or `#queue` (RFC 1985, 5 and 5.3). */
@@ -16,35 +16,35 @@ export type NameOptions = {
 const COMMAND_OCTETS = 512
 const QUEUE_OCTETS = COMMAND_OCTETS - 'ETRN #\r\n'.length
 /** Checks one NAME. Throws UsageError, with the word and the rule that it breaks. */
-export async function nodeName(word: string, o: NameOptions): Promise<NodeName> {
-  const checked = await parse(word, o)
+export async function parseNodeName(word: string, o: NameOptions): Promise<NodeName> {
+  const checked = await checkName(word, o)
   if (typeof checked === 'string') return checked
-  throw new UsageError(`name ${quoted(word)}: ${checked.message}`)
+  throw new UsageError(`name ${quoteName(word)}: ${checked.message}`)
 }
 
 /** The rule that a word breaks, without the word. */
-class BadName extends Error {}
+class NameRuleError extends Error {}
 
 /** The one maker of NodeNames. */
-export async function parse(word: string, o: NameOptions): Promise<NodeName | BadName> {
+export async function checkName(word: string, o: NameOptions): Promise<NodeName | NameRuleError> {
   try {
-    return (await argument(word, o)) as NodeName
+    return (await parseArgument(word, o)) as NodeName
   } catch (error) {
-    if (error instanceof BadName) return error
+    if (error instanceof NameRuleError) return error
     throw error
   }
 }
 
-async function argument(word: string, o: NameOptions): Promise<string> {
-  const bad = sendableRule(word)
-  if (bad !== undefined) throw new BadName(bad)
-  if (word.startsWith('#')) return `#${queue(word.slice(1))}`
-  if (!word.startsWith('@')) return node(word, o)
-  const domain = node(word.slice(1), o)
+async function parseArgument(word: string, o: NameOptions): Promise<string> {
+  const bad = brokenSendableRule(word)
+  if (bad !== undefined) throw new NameRuleError(bad)
+  if (word.startsWith('#')) return `#${parseQueue(word.slice(1))}`
+  if (!word.startsWith('@')) return parseNode(word, o)
+  const domain = parseNode(word.slice(1), o)
   if (!o.allowWide) {
     const { isPublicSuffix } = await import('./public-suffix.js')
     if (isPublicSuffix(domain)) {
-      throw new BadName(
+      throw new NameRuleError(
         `${domain} is a public suffix: this would ask for everybody's mail below it (--allow-wide does it anyway)`,
       )
     }
@@ -52,26 +52,27 @@ async function argument(word: string, o: NameOptions): Promise<string> {
   return `@${domain}`
 }
 
-function queue(name: string): string {
-  if (name === '') throw new BadName("a queue's name is missing after #")
-  if (!isAscii(name)) throw new BadName("a queue's name is printable ASCII")
-  if (name.length > QUEUE_OCTETS) throw new BadName(`too long: a queue's name has at most ${QUEUE_OCTETS} characters`)
+function parseQueue(name: string): string {
+  if (name === '') throw new NameRuleError("a queue's name is missing after #")
+  if (!isAscii(name)) throw new NameRuleError("a queue's name is printable ASCII")
+  if (name.length > QUEUE_OCTETS)
+    throw new NameRuleError(`too long: a queue's name has at most ${QUEUE_OCTETS} characters`)
   return name
 }
 
-function node(word: string, { allowWide }: NameOptions): string {
+function parseNode(word: string, { allowWide }: NameOptions): string {
   const domain = toALabels(trimDot(word))
-  if (domain === undefined) throw new BadName('no internationalised domain name')
-  if (domain === '') throw new BadName('no domain name')
+  if (domain === undefined) throw new NameRuleError('no internationalised domain name')
+  if (domain === '') throw new NameRuleError('no domain name')
   const labels = domain.split('.')
   for (const label of labels) {
-    if (!isLabel(label)) throw new BadName(slip(word) ?? labelRule(label))
+    if (!isLabel(label)) throw new NameRuleError(likelySlip(word) ?? brokenLabelRule(label))
   }
   if (domain.length > DOMAIN_CHARACTERS)
-    throw new BadName(`too long: a domain name has at most ${DOMAIN_CHARACTERS} characters`)
-  if (endsInNumber(domain)) throw new BadName('no domain name: its last label is a number')
+    throw new NameRuleError(`too long: a domain name has at most ${DOMAIN_CHARACTERS} characters`)
+  if (endsInNumber(domain)) throw new NameRuleError('no domain name: its last label is a number')
   if (labels.length < 2 && !allowWide) {
-    throw new BadName(
+    throw new NameRuleError(
       'not fully qualified: write it as host.domain (--allow-wide sends it as it is; a queue is written #name)',
     )
   }
@@ -79,22 +80,22 @@ function node(word: string, { allowWide }: NameOptions): string {
 }
 
 /** What a word was meant for that is no name; undefined: nothing known. */
-function slip(word: string): string | undefined {
+function likelySlip(word: string): string | undefined {
   if (word.includes(',')) return 'names are separated by blanks'
   if (word.includes(':')) return 'no domain name; the server comes first, several of them joined by commas'
   return /^[^@]+@/.test(word) ? `no domain name; an address's domain is what stands behind its @` : undefined
 }
 
-function labelRule(label: string): string {
+function brokenLabelRule(label: string): string {
   if (label === '') return 'an empty label: two dots, or one in front'
-  if (label.length > 63) return `the label ${quoted(label)} has more than 63 characters`
-  if (/^-|-$/.test(label)) return `the label ${quoted(label)} begins or ends with a hyphen`
-  return `the label ${quoted(label)} has other characters than letters, digits and hyphens`
+  if (label.length > 63) return `the label ${quoteName(label)} has more than 63 characters`
+  if (/^-|-$/.test(label)) return `the label ${quoteName(label)} begins or ends with a hyphen`
+  return `the label ${quoteName(label)} has other characters than letters, digits and hyphens`
 }
 
-const SHOWN = 80
+const NAME_CHARACTERS_SHOWN = 80
 
-function quoted(word: string): string {
+function quoteName(word: string): string {
   const text = printable(word)
-  return text.length > SHOWN ? `"${beginning(text, SHOWN)}"...` : `"${text}"`
+  return text.length > NAME_CHARACTERS_SHOWN ? `"${truncate(text, NAME_CHARACTERS_SHOWN)}"...` : `"${text}"`
 }

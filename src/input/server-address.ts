@@ -2,7 +2,7 @@ import { UsageError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { isHostName, toALabels } from '../net/domain.js'
 import { printable } from '../printable.js'
-import { portOf } from './values.js'
+import { portOfDigits } from './values.js'
 
 /** Where a server is. */
 export type ServerAddress = {
@@ -21,19 +21,19 @@ export type ServerArgument = ServerAddress & {
   readonly user: string | undefined
 }
 
-const PORTS = { smtp: 25, smtps: 465 } as const
+const DEFAULT_PORTS = { smtp: 25, smtps: 465 } as const
 
 /**
  * The server of a word: `host`, `host:port`, `192.0.2.1`, `[2001:db8::1]:port`, `smtp://host[:port]`, `smtps://host`; `port` is for
  * one that names none. Throws UsageError.
  */
-export function serverOf(word: string, port?: number): ServerArgument {
+export function parseServer(word: string, port?: number): ServerArgument {
   try {
-    const { scheme, user, host, port: own } = parts(word)
+    const { scheme, user, host, port: own } = splitServer(word)
     return {
       word: printable(word),
       host,
-      port: portOf(own ?? String(port ?? PORTS[scheme])),
+      port: portOfDigits(own ?? String(port ?? DEFAULT_PORTS[scheme])),
       isImplicitTls: scheme === 'smtps',
       user,
     }
@@ -44,10 +44,15 @@ export function serverOf(word: string, port?: number): ServerArgument {
   }
 }
 
-type Parts = { scheme: keyof typeof PORTS; user: string | undefined; host: string; port: string | undefined }
+type ServerParts = {
+  scheme: keyof typeof DEFAULT_PORTS
+  user: string | undefined
+  host: string
+  port: string | undefined
+}
 
 /** Host, without brackets, as it is looked up, and the port's digits if there are any. Throws a plain Error with the rule. */
-function parts(word: string): Parts {
+function splitServer(word: string): ServerParts {
   if (word === '') throw new Error('nothing there; write SERVER or SERVER,SERVER without blanks')
   if (/^[@#]/.test(word)) throw new Error('a name; the server comes first: etrn SERVER NAME')
   const [, given, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
@@ -60,15 +65,15 @@ function parts(word: string): Parts {
   if (login?.includes(':'))
     throw new Error('a password may not stand here, where everybody can read it; use --password-file')
   if (login === '') throw new Error('the user in front of the @ is missing')
-  const user = login === undefined ? undefined : decoded(login)
+  const user = login === undefined ? undefined : decodeUser(login)
   if (familyOf(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
   const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []
   const host = literal ?? name
-  return { scheme, user, host: familyOf(host) === 0 ? lookedUp(host) : host, port }
+  return { scheme, user, host: familyOf(host) === 0 ? parseHostName(host) : host, port }
 }
 
 /** A URL's user may be written with %40 for @. */
-function decoded(user: string): string {
+function decodeUser(user: string): string {
   try {
     return decodeURIComponent(user)
   } catch {
@@ -77,7 +82,7 @@ function decoded(user: string): string {
 }
 
 /** A name that can be looked up. Underscores are found inside some networks. */
-function lookedUp(host: string): string {
+function parseHostName(host: string): string {
   const domain = toALabels(host.replace(/\.$/, ''))
   if (domain === undefined || !isHostName(domain)) {
     throw new Error('neither a host name nor an address; write host, host:port or [2001:db8::1]:port')

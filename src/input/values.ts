@@ -1,33 +1,33 @@
 import { familyOf } from '../net/address.js'
-import { MOST_MS } from '../net/deadline.js'
+import { MAX_TIMER_MS } from '../net/deadline.js'
 import { DOMAIN_CHARACTERS, isAscii, isQualifiedDomain, toALabels } from '../net/domain.js'
 
 // The values that options take, from the words of the command line. All throw a plain Error with the rule that a word breaks.
 
 /** `90`, `90s`, `2m`, `1h30m` in milliseconds. */
-export function duration(word: unknown): number {
+export function parseDuration(word: unknown): number {
   const [, bare, hours = 0, minutes = 0, seconds = 0] =
-    /^(?:(\d{1,7})|(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?)$/.exec(text(word)) ?? []
+    /^(?:(\d{1,7})|(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?)$/.exec(parseText(word)) ?? []
   const ms = 1000 * Number(bare ?? (Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds))
-  if (ms === 0 || ms > MOST_MS) throw new Error('a duration is 90, 90s, 2m or 1h30m, from 1s to 576h')
+  if (ms === 0 || ms > MAX_TIMER_MS) throw new Error('a duration is 90, 90s, 2m or 1h30m, from 1s to 576h')
   return ms
 }
 
 /** A TCP port. */
-export function port(word: unknown): number {
-  return portOf(text(word))
+export function parsePort(word: unknown): number {
+  return portOfDigits(parseText(word))
 }
 
 /** How many of something. */
-export function count(word: unknown): number {
-  const number = /^\d{1,4}$/.test(text(word)) ? Number(word) : 0
+export function parseCount(word: unknown): number {
+  const number = /^\d{1,4}$/.test(parseText(word)) ? Number(word) : 0
   if (number < 1) throw new Error('a number from 1 to 9999')
   return number
 }
 
 /** SHA-256 in hex, as OpenSSL and our own messages print it; in capitals without colons. */
-export function fingerprint(word: unknown): string {
-  const digits = text(word)
+export function parseFingerprint(word: unknown): string {
+  const digits = parseText(word)
     .replace(/^sha256(?: fingerprint)?[:=]/i, '')
     .replaceAll(':', '')
     .toUpperCase()
@@ -36,37 +36,37 @@ export function fingerprint(word: unknown): string {
 }
 
 /** Any text but none. */
-export function text(word: unknown): string {
+export function parseText(word: unknown): string {
   if (typeof word !== 'string') throw new Error('it has to be a text')
   if (word === '') throw new Error('the value is empty')
   return word
 }
 
 /** What can stand in a command of SMTP: ASCII, of a domain's length. */
-export function argument(word: unknown): string {
-  return kept(text(word), argumentRule)
+export function parseCommandArgument(word: unknown): string {
+  return checkRule(parseText(word), brokenArgumentRule)
 }
 
 /** Text without what could end a line or hide in it. */
-export function sendable(word: unknown): string {
-  return kept(text(word), sendableRule)
+export function parseSendable(word: unknown): string {
+  return checkRule(parseText(word), brokenSendableRule)
 }
 
 /** A domain's name in A-labels and small letters. */
-export function domain(word: unknown): string {
-  const name = toALabels(text(word).replace(/\.$/, ''))
+export function parseDomain(word: unknown): string {
+  const name = toALabels(parseText(word).replace(/\.$/, ''))
   if (name === undefined || !isQualifiedDomain(name)) throw new Error('no name of a domain')
   return name.toLowerCase()
 }
 
 /** A host's name, without the dot at its end, or an address. */
-export function host(word: unknown): string {
-  const name = argument(word).replace(/\.$/, '')
+export function parseHost(word: unknown): string {
+  const name = parseCommandArgument(word).replace(/\.$/, '')
   if (familyOf(name) === 0 && !isQualifiedDomain(name) && name !== 'localhost') throw new Error('no name of a host')
   return name
 }
 
-function kept(word: string, ruleOf: (word: string) => string | undefined): string {
+function checkRule(word: string, ruleOf: (word: string) => string | undefined): string {
   const broken = ruleOf(word)
   if (broken !== undefined) throw new Error(broken)
   return word
@@ -81,14 +81,14 @@ export function oneOf<T extends string>(...choices: readonly T[]): (word: unknow
   }
 }
 /** The rule that an argument of a command breaks: it is ASCII, and no longer than a domain; undefined: none. */
-export function argumentRule(word: string): string | undefined {
-  const broken = sendableRule(word)
+export function brokenArgumentRule(word: string): string | undefined {
+  const broken = brokenSendableRule(word)
   if (broken !== undefined) return broken
   if (!isAscii(word)) return 'only ASCII can be sent; write a domain as A-labels (xn--...)'
   return word === '' || word.length > DOMAIN_CHARACTERS ? `1 to ${DOMAIN_CHARACTERS} characters` : undefined
 }
 /** Why a word can't stand in a command line at all: it could end the line, or hide in it; undefined: it can. */
-export function sendableRule(word: string): string | undefined {
+export function brokenSendableRule(word: string): string | undefined {
   const found = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.exec(word)?.[0]
   if (found === undefined) return undefined
   const code = (found.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
@@ -99,7 +99,7 @@ export function sendableRule(word: string): string | undefined {
   return `a control or invisible character in it (U+${code})`
 }
 /** A TCP port in digits. Throws a plain Error with the rule. */
-export function portOf(digits: string): number {
+export function portOfDigits(digits: string): number {
   const port = /^\d{1,5}$/.test(digits) ? Number(digits) : 0
   if (port < 1 || port > 65_535) throw new Error('a port is a number from 1 to 65535')
   return port

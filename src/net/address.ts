@@ -21,21 +21,21 @@ export function isLoopback(address: string): boolean {
 }
 
 /** Networks that nobody reaches from outside (RFC 1918, 6598, 3927, 1122, 4193, 4291) */
-const PRIVATE =
+const PRIVATE_NETWORKS =
   '10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10 ::1/128'
 
 /** Whether an address is one of those that a NAT has behind it. */
 export function isPrivate(address: string): boolean {
   const kindOf = (one: string): 'ipv4' | 'ipv6' => (familyOf(one) === 6 ? 'ipv6' : 'ipv4')
   const list = new BlockList()
-  for (const network of PRIVATE.split(' ')) {
+  for (const network of PRIVATE_NETWORKS.split(' ')) {
     const [base = '', prefix] = network.split('/')
     list.addSubnet(base, Number(prefix), kindOf(base))
   }
   return list.check(address.replace(/%.*/, ''), kindOf(address))
 }
 /** An address in the one form in which it can be compared, without its scope: an interface of this host alone. */
-export function canonical(address: string): string {
+export function canonicalAddress(address: string): string {
   const family = familyOf(address)
   return family === 0 ? address : new SocketAddress({ address, family: family === 6 ? 'ipv6' : 'ipv4' }).address
 }

@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { familyOf } from './address.js'
-import { deadline, type Limits, seconds } from './deadline.js'
+import { startDeadline, type Limits, formatSeconds } from './deadline.js'
 import type { Addresses } from './dns.js'
 
 export type Connected = { readonly socket: Socket; readonly address: string }
@@ -33,7 +33,7 @@ export async function connect(
   const sockets: Socket[] = []
   const failures: { readonly address: string; readonly error: unknown }[] = []
   let over: StepError | undefined
-  const callOff = deadline(o, `no connection within ${seconds(o.timeoutMs)}`, (reason) => {
+  const callOff = startDeadline(o, `no connection within ${formatSeconds(o.timeoutMs)}`, (reason) => {
     over = reason
     race.abort()
   })
@@ -41,9 +41,9 @@ export async function connect(
   const dial = async (address: string): Promise<Connected> => {
     o.onAttempt(address)
     try {
-      const socket = createConnection({ host: address, port, noDelay: true, ...localEnd(o.local, address) })
+      const socket = createConnection({ host: address, port, noDelay: true, ...localEndFor(o.local, address) })
       sockets.push(socket)
-      await connected(socket, race.signal)
+      await waitForConnect(socket, race.signal)
       return { socket, address }
     } catch (error) {
       if (!race.signal.aborted) failures.push({ address, error })
@@ -69,7 +69,9 @@ export async function connect(
     winner = await attempt(addresses, more)
     return winner
   } catch {
-    const tried = failures.slice(0, SHOWN).map(({ address, error }) => `${address} port ${port}: ${inWords(error)}`)
+    const tried = failures
+      .slice(0, FAILURES_SHOWN)
+      .map(({ address, error }) => `${address} port ${port}: ${describeConnectError(error)}`)
     const message = [over?.message ?? [], tried].flat().join('; ')
     throw new StepError(message, {
       exitStatus: over?.exitStatus ?? EXIT.TEMPFAIL,
@@ -84,9 +86,9 @@ export async function connect(
 }
 
 /** Failed addresses that one message names */
-const SHOWN = 4
+const FAILURES_SHOWN = 4
 
-async function connected(socket: Socket, signal: AbortSignal): Promise<void> {
+async function waitForConnect(socket: Socket, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('connect', resolve)
     // This one stays: a socket without a listener would end the process.
@@ -95,7 +97,7 @@ async function connected(socket: Socket, signal: AbortSignal): Promise<void> {
   })
 }
 
-function localEnd(local: string | undefined, remote: string): { localAddress?: string } {
+function localEndFor(local: string | undefined, remote: string): { localAddress?: string } {
   if (local === undefined) return {}
   const family = familyOf(remote)
   if (familyOf(local) !== 0) {
@@ -110,7 +112,7 @@ function localEnd(local: string | undefined, remote: string): { localAddress?: s
   return { localAddress: end.address }
 }
 
-const WORDS: Readonly<Record<string, string>> = {
+const CONNECT_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
   ETIMEDOUT: 'timed out',
@@ -119,6 +121,6 @@ const WORDS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'the address to connect from is not there, or not yet',
 }
 
-function inWords(error: unknown): string {
-  return WORDS[codeOf(error)] ?? messageOf(error)
+function describeConnectError(error: unknown): string {
+  return CONNECT_ERRORS[codeOf(error)] ?? messageOf(error)
 }

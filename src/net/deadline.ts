@@ -3,7 +3,7 @@ import { EXIT, StepError } from '../errors.js'
 export const DEFAULT_TIMEOUT_MS = 60_000
 
 /** A timer of the platform holds 31 bits of milliseconds; this is 24 days. */
-export const MOST_MS = 24 * 24 * 3_600_000
+export const MAX_TIMER_MS = 24 * 24 * 3_600_000
 
 export type Limits = {
   /** Longest wait for one step, in milliseconds */
@@ -16,9 +16,13 @@ export type Limits = {
  * Calls `end` once, when the time is over (75, with this message) or the signal aborts, at once if it has. Returns what calls
  * the deadline off; that may be called again.
  */
-export function deadline({ timeoutMs, signal }: Limits, message: string, end: (reason: StepError) => void): () => void {
+export function startDeadline(
+  { timeoutMs, signal }: Limits,
+  message: string,
+  end: (reason: StepError) => void,
+): () => void {
   const timer = setTimeout(() => finish(new StepError(message, { exitStatus: EXIT.TEMPFAIL })), timeoutMs)
-  const aborted = (): void => finish(reasonOf(signal))
+  const aborted = (): void => finish(abortReason(signal))
   const callOff = (): void => {
     clearTimeout(timer)
     signal.removeEventListener('abort', aborted)
@@ -33,12 +37,12 @@ export function deadline({ timeoutMs, signal }: Limits, message: string, end: (r
 }
 
 /** `60s`, `1.5s`: milliseconds as messages have them. */
-export function seconds(ms: number): string {
+export function formatSeconds(ms: number): string {
   return `${ms / 1000}s`
 }
 
 /** Why a signal aborted, as a failure of a step. */
-export function reasonOf(signal: AbortSignal): StepError {
+export function abortReason(signal: AbortSignal): StepError {
   const reason: unknown = signal.reason
   return reason instanceof StepError ? reason : new StepError('aborted', { exitStatus: EXIT.TEMPFAIL, cause: reason })
 }

@@ -3,8 +3,8 @@ import { execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { type Family, familyOf } from './address.js'
-import { deadline, type Limits, seconds } from './deadline.js'
-import { hostsLines } from './hosts-file.js'
+import { startDeadline, type Limits, formatSeconds } from './deadline.js'
+import { hostsEntries } from './hosts-file.js'
 
 /** Addresses to try, best first. */
 export type Addresses = {
@@ -22,57 +22,57 @@ const RESOLUTION_DELAY_MS = 50
  * The addresses of a host: a literal, those of /etc/hosts, else A and AAAA; getaddrinfo, which can't be cancelled, only where
  * its search list or mDNS may be meant, so not for a name that is absolute. Throws StepError: 68 where it is certain that there is none, else 75.
  */
-export async function addressesOf(
+export async function lookUpAddresses(
   host: string,
   family: Family,
   limits: Limits,
   { isAbsolute = false } = {},
 ): Promise<Addresses> {
-  if (familyOf(host) !== 0) return known(host, [host], family)
-  const listed = hostsLines(host.toLowerCase()).map(({ address }) => address)
-  if (listed.some((address) => isOf(family, address))) return known(host, listed, family)
+  if (familyOf(host) !== 0) return knownAddresses(host, [host], family)
+  const listed = hostsEntries(host.toLowerCase()).map(({ address }) => address)
+  if (listed.some((address) => isOfFamily(family, address))) return knownAddresses(host, listed, family)
   if (!isAbsolute && (!host.includes('.') || /\.local$/i.test(host)))
-    return known(host, await getaddrinfo(host, limits), family)
-  return query(host, family, limits)
+    return knownAddresses(host, await callGetaddrinfo(host, limits), family)
+  return queryAddresses(host, family, limits)
 }
 
 /** The MX records of a domain, names in small letters; `''` is a null MX (RFC 7505), an empty list: there is none. Throws StepError. */
-export async function mailExchangers(domain: string, limits: Limits): Promise<{ host: string; preference: number }[]> {
-  const { resolver, unlessEnded, callOff } = resolving(limits)
+export async function lookUpMx(domain: string, limits: Limits): Promise<{ host: string; preference: number }[]> {
+  const { resolver, unlessEnded, cancel: callOff } = createResolver(limits)
   try {
     const found = await resolver.resolveMx(domain)
     return found.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
   } catch (error) {
     unlessEnded()
     if (codeOf(error) === 'ENODATA') return []
-    throw unresolved(domain, [error])
+    throw resolutionError(domain, [error])
   } finally {
     callOff()
   }
 }
 
-function isOf(family: Family, address: string): boolean {
+function isOfFamily(family: Family, address: string): boolean {
   return family === undefined || familyOf(address) === family
 }
 
-function known(host: string, addresses: readonly string[], family: Family): Addresses {
-  const first = interleaved(addresses.filter((address) => isOf(family, address)))
-  if (first.length === 0) throw new StepError(without(host, family), { exitStatus: EXIT.NOHOST })
+function knownAddresses(host: string, addresses: readonly string[], family: Family): Addresses {
+  const first = interleaveFamilies(addresses.filter((address) => isOfFamily(family, address)))
+  if (first.length === 0) throw new StepError(noAddressMessage(host, family), { exitStatus: EXIT.NOHOST })
   return { first, late: Promise.resolve([]), cancel: () => undefined }
 }
 
-function without(host: string, family: Family): string {
+function noAddressMessage(host: string, family: Family): string {
   return family === undefined ? `${host} has no address` : `${host} has no IPv${family} address`
 }
 
 /** Ran by a process of its own: getaddrinfo can't be cancelled, and holds up even the end of the process that waits for it. */
-const LOOK_UP = `require('node:dns').lookup(process.argv[1], { all: true }, (error, found) =>
+const GETADDRINFO_PROGRAM = `require('node:dns').lookup(process.argv[1], { all: true }, (error, found) =>
   console.log(JSON.stringify(error ? { code: error.code } : { found: found.map(({ address }) => address) })))`
 
-async function getaddrinfo(host: string, limits: Limits): Promise<string[]> {
+async function callGetaddrinfo(host: string, limits: Limits): Promise<string[]> {
   const { execFile } = await import('node:child_process')
   return new Promise((resolve, reject) => {
-    const child = execFile(execPath, ['-e', LOOK_UP, host], { env: {} }, (error, output) => {
+    const child = execFile(execPath, ['-e', GETADDRINFO_PROGRAM, host], { env: {} }, (error, output) => {
       callOff()
       // What LOOK_UP prints; nothing where the deadline ended it.
       const { code, found } = (error === null ? JSON.parse(output) : { code: 'unknown' }) as {
@@ -80,10 +80,10 @@ async function getaddrinfo(host: string, limits: Limits): Promise<string[]> {
         found?: string[]
       }
       if (found === undefined)
-        reject(unresolved(host, [Object.assign(new Error(`getaddrinfo ${code ?? ''}`), { code })]))
+        reject(resolutionError(host, [Object.assign(new Error(`getaddrinfo ${code ?? ''}`), { code })]))
       else resolve(found)
     })
-    const callOff = deadline(limits, noAnswer(limits), (reason) => {
+    const callOff = startDeadline(limits, noAnswerMessage(limits), (reason) => {
       child.kill('SIGKILL')
       reject(reason)
     })
@@ -91,8 +91,8 @@ async function getaddrinfo(host: string, limits: Limits): Promise<string[]> {
 }
 
 /** What the DNS alone says, A and AAAA side by side, whatever is in /etc/hosts. Throws StepError, as above. */
-export async function query(host: string, family: Family, limits: Limits): Promise<Addresses> {
-  const { resolver, unlessEnded, callOff } = resolving(limits)
+export async function queryAddresses(host: string, family: Family, limits: Limits): Promise<Addresses> {
+  const { resolver, unlessEnded, cancel: callOff } = createResolver(limits)
   const found: string[] = []
   const failures: unknown[] = []
   const keep = async (answer: Promise<string[]>): Promise<boolean> => {
@@ -112,20 +112,20 @@ export async function query(host: string, family: Family, limits: Limits): Promi
     four.then((any) => (any ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
   ])
   unlessEnded()
-  const first = interleaved(found)
-  if (first.length === 0) throw unresolved(host, failures, family)
+  const first = interleaveFamilies(found)
+  if (first.length === 0) throw resolutionError(host, failures, family)
   const late = both.then(() => found.filter((address) => !first.includes(address)))
   return { first, late, cancel: () => resolver.cancel() }
 }
 
-type Resolving = { readonly resolver: Resolver; readonly unlessEnded: () => void; readonly callOff: () => void }
+type LimitedResolver = { readonly resolver: Resolver; readonly unlessEnded: () => void; readonly cancel: () => void }
 
 /** A resolver that the limits end; throws where they are over already. `unlessEnded` throws why they did. */
-function resolving(limits: Limits): Resolving {
+function createResolver(limits: Limits): LimitedResolver {
   // A new one each time: it reads resolv.conf once, and in a hook that file may not have been there before.
   const resolver = new Resolver()
   let ended: StepError | undefined
-  const callOff = deadline(limits, noAnswer(limits), (reason) => {
+  const callOff = startDeadline(limits, noAnswerMessage(limits), (reason) => {
     ended = reason
     resolver.cancel()
   })
@@ -133,11 +133,11 @@ function resolving(limits: Limits): Resolving {
     if (ended !== undefined) throw ended
   }
   unlessEnded()
-  return { resolver, unlessEnded, callOff }
+  return { resolver, unlessEnded, cancel: callOff }
 }
 
 /** By turns, IPv6 first (RFC 8305, section 4). */
-function interleaved(addresses: readonly string[]): string[] {
+function interleaveFamilies(addresses: readonly string[]): string[] {
   const six = addresses.filter((address) => familyOf(address) === 6)
   const four = addresses.filter((address) => familyOf(address) === 4)
   const turns = Math.max(six.length, four.length)
@@ -147,21 +147,21 @@ function interleaved(addresses: readonly string[]): string[] {
 }
 
 /** Certain only where every answer says so; a server that fails or is silent may know better later. */
-function unresolved(host: string, failures: readonly unknown[], family?: Family): StepError {
+function resolutionError(host: string, failures: readonly unknown[], family?: Family): StepError {
   const codes = failures.map(codeOf)
   const cause = failures[0]
   if (codes.every((code) => code === 'ENOTFOUND' || code === 'ENODATA')) {
-    const what = codes.includes('ENOTFOUND') ? `no such host: ${host}` : without(host, family)
+    const what = codes.includes('ENOTFOUND') ? `no such host: ${host}` : noAddressMessage(host, family)
     return new StepError(what, { exitStatus: EXIT.NOHOST, cause })
   }
   const code = codes.find((c) => c !== 'ENOTFOUND' && c !== 'ENODATA') ?? ''
-  return new StepError(`${host}: ${ANSWERS[code] ?? 'the DNS gives no answer'} (${code || 'unknown'})`, {
+  return new StepError(`${host}: ${DNS_ERRORS[code] ?? 'the DNS gives no answer'} (${code || 'unknown'})`, {
     exitStatus: EXIT.TEMPFAIL,
     cause,
   })
 }
 
-const ANSWERS: Readonly<Record<string, string>> = {
+const DNS_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'no DNS server answers',
   ESERVFAIL: 'the DNS server fails',
   EREFUSED: 'the DNS server refuses to answer',
@@ -169,6 +169,6 @@ const ANSWERS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the resolver fails for now',
 }
 
-function noAnswer({ timeoutMs }: Limits): string {
-  return `no answer from the DNS within ${seconds(timeoutMs)}`
+function noAnswerMessage({ timeoutMs }: Limits): string {
+  return `no answer from the DNS within ${formatSeconds(timeoutMs)}`
 }

@@ -2,21 +2,21 @@ import { hostname, networkInterfaces } from 'node:os'
 import { createSocket } from 'node:dgram'
 import { familyOf } from './address.js'
 import { isQualifiedDomain } from './domain.js'
-import { hostsLines } from './hosts-file.js'
+import { hostsEntries } from './hosts-file.js'
 
 /**
  * This host's own name, as others may know it: the host name if it has a dot, else the first dotted name that /etc/hosts gives
  * for it. Never from the DNS: a dynamic address's PTR is the provider's. undefined: it has none.
  */
-export function ownName(): string | undefined {
+export function ownHostName(): string | undefined {
   const own = hostname().toLowerCase()
-  if (own.includes('.')) return isPublic(own) ? own : undefined
-  return hostsLines(own)
+  if (own.includes('.')) return isPublicName(own) ? own : undefined
+  return hostsEntries(own)
     .flatMap(({ names }) => names)
-    .find(isPublic)
+    .find(isPublicName)
 }
 /** Not a name that means something inside one network only (RFC 6762, 8375, and habit). */
-export function isPublic(name: string): boolean {
+export function isPublicName(name: string): boolean {
   return isQualifiedDomain(name) && !/\.(?:local|lan|localdomain|home\.arpa)$/.test(name)
 }
 /** Any port will do: nothing is sent to it. */

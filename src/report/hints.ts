@@ -2,7 +2,7 @@ import { EXIT } from '../errors.js'
 import type { Stage } from '../smtp/errors.js'
 
 /** What is known where something didn't go as it was meant. */
-export type Trouble = {
+export type Failure = {
   readonly stage: Stage
   /** The reply's code; null: there was none */
   readonly code: number | null
@@ -14,13 +14,13 @@ export type Trouble = {
   readonly greeting: string
 }
 
-type Row = { readonly [K in 'text' | 'name' | 'greeting']?: RegExp } & {
+type HintRow = { readonly [K in 'text' | 'name' | 'greeting']?: RegExp } & {
   readonly codes?: readonly number[]
   readonly hint: string
 }
 
 /** To the greeting and to EHLO alike */
-const AT_FIRST: readonly Row[] = [
+const GREETING_OR_EHLO_HINTS: readonly HintRow[] = [
   { text: /not an SMTP reply/, hint: 'what listens there is no mail server: is it the right port?' },
   {
     codes: [550, 554, 503],
@@ -29,7 +29,7 @@ const AT_FIRST: readonly Row[] = [
 ]
 
 /** What experience with these servers says to try next: the first row that fits. */
-const HINTS: Readonly<Partial<Record<Stage, readonly Row[]>>> = {
+const HINTS: Readonly<Partial<Record<Stage, readonly HintRow[]>>> = {
   dns: [
     {
       text: /nobody is left/,
@@ -50,10 +50,10 @@ const HINTS: Readonly<Partial<Record<Stage, readonly Row[]>>> = {
   ],
   greeting: [
     { text: /no whole reply/, hint: 'is it the right port? One for TLS alone is silent too: smtps://' },
-    ...AT_FIRST,
+    ...GREETING_OR_EHLO_HINTS,
   ],
   ehlo: [
-    ...AT_FIRST,
+    ...GREETING_OR_EHLO_HINTS,
     { codes: [500, 502], hint: 'a server without EHLO has no ETRN' },
     { codes: [501, 504, 553], hint: '--helo gives another name' },
   ],
@@ -122,7 +122,7 @@ const HINTS: Readonly<Partial<Record<Stage, readonly Row[]>>> = {
 }
 
 /** The next thing to try; undefined: nothing that is known. */
-export function hintFor({ stage, code, text, name, greeting }: Trouble): string | undefined {
+export function hintFor({ stage, code, text, name, greeting }: Failure): string | undefined {
   return HINTS[stage]?.find(
     (row) =>
       (row.codes?.includes(code ?? 0) ?? true) &&
@@ -133,7 +133,7 @@ export function hintFor({ stage, code, text, name, greeting }: Trouble): string 
 }
 
 /** What can always be tried; undefined: nothing failed. */
-export function anyHint(exitStatus: number): string | undefined {
+export function generalHint(exitStatus: number): string | undefined {
   if (exitStatus === EXIT.OK) return undefined
   return exitStatus === EXIT.TEMPFAIL
     ? 'it may pass by itself: --retry-for keeps trying, for as long as you say'

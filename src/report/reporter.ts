@@ -20,6 +20,6 @@ export interface Reporter {
 }
 /** Where lines go, in the colours that fit there. */
 export type Output = { readonly line: (text: string) => void; readonly colour: ChalkInstance }
-export function output(line: (text: string) => void, isColoured: boolean): Output {
+export function createOutput(line: (text: string) => void, isColoured: boolean): Output {
   return { line, colour: new Chalk({ level: isColoured ? 1 : 0 }) }
 }

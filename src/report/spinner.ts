@@ -12,8 +12,8 @@ export class Spinner {
     this.#ora = ora({ stream, discardStdin: false })
   }
 
-  tell(server: Server | null, event: TraceEvent | Pause): void {
-    const text = event.type === 'pause' ? event.text : server === null ? undefined : inWords(server, event)
+  show(server: Server | null, event: TraceEvent | Pause): void {
+    const text = event.type === 'pause' ? event.text : server === null ? undefined : describeEvent(server, event)
     if (text === undefined) return
     this.#ora.text = server === null ? text : `${server.word}: ${text}`
     if (!this.#ora.isSpinning) this.#ora.start()
@@ -25,7 +25,7 @@ export class Spinner {
   }
 }
 
-function inWords(server: Server, event: TraceEvent): string | undefined {
+function describeEvent(server: Server, event: TraceEvent): string | undefined {
   if (event.type === 'connecting') return `connecting to ${event.address} port ${server.port}`
   if (event.type === 'sent') return event.line
   if (event.type !== 'step') return undefined

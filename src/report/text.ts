@@ -1,14 +1,14 @@
 import { type ChalkInstance } from 'chalk'
 import { EXIT } from '../errors.js'
 import type { Pause } from '../etrn/backoff.js'
-import { EXIT_OF, type Outcome, type Result } from '../etrn/outcome.js'
+import { EXIT_STATUS_OF, type Outcome, type Result } from '../etrn/outcome.js'
 import type { ServerReport } from '../etrn/server-report.js'
 import { printable } from '../printable.js'
 import { SessionError, STAGE_LABELS } from '../smtp/errors.js'
 import { formatReply } from '../smtp/reply.js'
 import type { Server } from '../smtp/session.js'
 import type { TraceEvent } from '../smtp/trace.js'
-import { anyHint, hintFor, type Trouble } from './hints.js'
+import { generalHint, hintFor, type Failure } from './hints.js'
 import type { Output, Reporter } from './reporter.js'
 
 export type TextOptions = {
@@ -22,7 +22,7 @@ export type TextOptions = {
 }
 
 /** What happens now, in words */
-const WORDS: Readonly<Record<Outcome, string>> = {
+const OUTCOME_TEXTS: Readonly<Record<Outcome, string>> = {
   started: "asked; the server doesn't say what waits",
   empty: 'nothing waits',
   pending: 'what waits is on its way',
@@ -50,34 +50,36 @@ export class TextReporter implements Reporter {
   }
 
   trace(server: Server | null, event: TraceEvent | Pause, session = 1): void {
-    if (server !== null && event.type === 'warning') this.#warnOf(server, event.text)
+    if (server !== null && event.type === 'warning') this.#warnOnce(server, event.text)
     if (server !== null && event.type === 'greeting') this.#greetings.set(server, event.text)
     if (!this.#o.verbose) return
     const { line, colour } = this.#o.err
     const number = session === 1 ? '' : `[${session}] `
-    const front = `${new Date().toISOString()} ${this.#front(server)}${number}`
-    for (const text of transcript(server, event)) line(colour.dim(front + text))
+    const front = `${new Date().toISOString()} ${this.#prefix(server)}${number}`
+    for (const text of transcriptLines(server, event)) line(colour.dim(front + text))
   }
 
   result(server: Server | null, result: Result): void {
     const { name, outcome, code, text } = result
-    if (!this.#isShown(EXIT_OF[outcome])) return
+    if (!this.#isShown(EXIT_STATUS_OF[outcome])) return
     const { line, colour } = this.#o.out
-    const words = painted(colour, EXIT_OF[outcome])(inWords(result))
+    const words = colourFor(colour, EXIT_STATUS_OF[outcome])(describeResult(result))
     const quotation = code === null ? text : formatReply({ code, enhancedCode: result.enhancedCode, text: text ?? '' })
-    line(`${this.#front(server)}${name}: ${words}${quotation === null ? '' : ` (${quotation})`}`)
-    if (server !== null) this.#hint(server, { stage: 'etrn', code, text: text ?? '', name }, EXIT_OF[outcome])
+    line(`${this.#prefix(server)}${name}: ${words}${quotation === null ? '' : ` (${quotation})`}`)
+    if (server !== null) this.#hintFor(server, { stage: 'etrn', code, text: text ?? '', name }, EXIT_STATUS_OF[outcome])
   }
 
   report({ server, error, isQueueUnknown, names }: ServerReport): void {
-    if (isQueueUnknown) this.#warnOf(server, "says 250 each time: it can't tell whether anything is left")
+    if (isQueueUnknown) this.#warnOnce(server, "says 250 each time: it can't tell whether anything is left")
     if (error !== null && this.#isShown(error.exitStatus)) this.#failure(server, error, names)
     const skipped = names.filter(({ outcome }) => outcome === 'skipped')
-    const isTemporary = names.every(({ outcome }) => EXIT_OF[outcome] === EXIT.OK || EXIT_OF[outcome] === EXIT.TEMPFAIL)
+    const isTemporary = names.every(
+      ({ outcome }) => EXIT_STATUS_OF[outcome] === EXIT.OK || EXIT_STATUS_OF[outcome] === EXIT.TEMPFAIL,
+    )
     if (skipped.length === 0 || (this.#o.quiet > 1 && isTemporary)) return
-    this.#o.out.line(`${this.#front(server)}${WORDS.skipped}: ${listed(skipped)}`)
+    this.#o.out.line(`${this.#prefix(server)}${OUTCOME_TEXTS.skipped}: ${listResults(skipped)}`)
     const isRefusal = error === null && !names.some(({ outcome }) => outcome === 'failed')
-    if (isRefusal) this.#adviseOnce('a refusal ends it, or a session in which no name is accepted; -k goes on')
+    if (isRefusal) this.#hintOnce('a refusal ends it, or a session in which no name is accepted; -k goes on')
   }
 
   end(): void {
@@ -85,7 +87,7 @@ export class TextReporter implements Reporter {
   }
 
   /** Each session of a server meets the same; it is said once. */
-  #warnOf(server: Server, text: string): void {
+  #warnOnce(server: Server, text: string): void {
     const warning = `${server.word}: ${text}`
     if (this.#warnings.has(warning)) return
     this.#warnings.add(warning)
@@ -95,32 +97,32 @@ export class TextReporter implements Reporter {
   #failure(server: Server, error: SessionError, names: readonly Result[]): void {
     const { line, colour } = this.#o.err
     const without = names.filter(({ code, outcome }) => code === null && outcome !== 'skipped')
-    const count = without.length === 0 ? '' : `; no answer for ${listed(without)}`
+    const count = without.length === 0 ? '' : `; no answer for ${listResults(without)}`
     const { stage, message, reply, exitStatus, cause } = error
-    line(`${server.word}: ${painted(colour, exitStatus)(`${STAGE_LABELS[stage]}: ${message}`)}${count}`)
-    if (this.#o.verbose && isSystems(cause)) line(colour.dim(`  ${printable(cause.message.trim())}`))
+    line(`${server.word}: ${colourFor(colour, exitStatus)(`${STAGE_LABELS[stage]}: ${message}`)}${count}`)
+    if (this.#o.verbose && isSystemError(cause)) line(colour.dim(`  ${printable(cause.message.trim())}`))
     // Nothing went wrong that could be mended.
     if (error.kind === 'time-over' || error.kind === 'interrupted') return
-    if (error.hint !== undefined) this.#advise(error.hint)
-    else this.#hint(server, { stage, code: reply?.code ?? null, text: message, name: '' }, exitStatus)
+    if (error.hint !== undefined) this.#printHint(error.hint)
+    else this.#hintFor(server, { stage, code: reply?.code ?? null, text: message, name: '' }, exitStatus)
   }
 
-  #hint(server: Server, trouble: Omit<Trouble, 'greeting'>, exitStatus: number): void {
-    const hint = hintFor({ ...trouble, greeting: this.#greetings.get(server) ?? '' }) ?? anyHint(exitStatus)
-    if (hint !== undefined) this.#adviseOnce(hint)
+  #hintFor(server: Server, trouble: Omit<Failure, 'greeting'>, exitStatus: number): void {
+    const hint = hintFor({ ...trouble, greeting: this.#greetings.get(server) ?? '' }) ?? generalHint(exitStatus)
+    if (hint !== undefined) this.#hintOnce(hint)
   }
 
   /** Below what it is about, and once a run. */
-  #adviseOnce(hint: string): void {
-    if (!this.#hints.has(hint)) this.#advise(hint)
+  #hintOnce(hint: string): void {
+    if (!this.#hints.has(hint)) this.#printHint(hint)
     this.#hints.add(hint)
   }
 
-  #advise(text: string): void {
+  #printHint(text: string): void {
     if (this.#o.quiet === 0) this.#o.err.line(`  ${text}`)
   }
 
-  #front(server: Server | null): string {
+  #prefix(server: Server | null): string {
     return this.#o.several && server !== null ? `${server.word}: ` : ''
   }
 
@@ -130,33 +132,35 @@ export class TextReporter implements Reporter {
   }
 }
 
-function inWords({ outcome, pending, code }: Result): string {
+function describeResult({ outcome, pending, code }: Result): string {
   if (outcome === 'rejected' && code === null) return 'not sent'
   if (outcome === 'started' && code === 458) return 'asked before; it is under way'
-  if (pending === null || pending === 0) return WORDS[outcome]
+  if (pending === null || pending === 0) return OUTCOME_TEXTS[outcome]
   return pending === 1 ? '1 message is on its way' : `${pending} messages are on their way`
 }
 
-function painted(colour: ChalkInstance, exitStatus: number): (text: string) => string {
+function colourFor(colour: ChalkInstance, exitStatus: number): (text: string) => string {
   if (exitStatus === EXIT.OK) return colour.green
   return exitStatus === EXIT.TEMPFAIL ? colour.yellow : colour.red
 }
 
 /** An error of the system's or of OpenSSL's; what a server said is in the message already. */
-function isSystems(cause: unknown): cause is Error {
+function isSystemError(cause: unknown): cause is Error {
   return cause instanceof Error && 'code' in cause
 }
 
-const LISTED = 3
+const NAMES_LISTED = 3
 
 /** A few names in full, many by their number. */
-function listed(results: readonly Result[]): string {
+function listResults(results: readonly Result[]): string {
   const names = results.map(({ name }) => name)
-  return names.length <= LISTED ? names.join(', ') : `${names.length} names (${names.slice(0, LISTED).join(', ')}, ...)`
+  return names.length <= NAMES_LISTED
+    ? names.join(', ')
+    : `${names.length} names (${names.slice(0, NAMES_LISTED).join(', ')}, ...)`
 }
 
 /** The lines of a transcript that an event gives. */
-function transcript(server: Server | null, event: TraceEvent | Pause): string[] {
+function transcriptLines(server: Server | null, event: TraceEvent | Pause): string[] {
   switch (event.type) {
     case 'pause':
       return [event.text]

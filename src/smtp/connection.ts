@@ -2,16 +2,16 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
-import { deadline, type Limits, seconds } from '../net/deadline.js'
+import { startDeadline, type Limits, formatSeconds } from '../net/deadline.js'
 import { RejectedError, tlsErrorOf } from './errors.js'
-import { formatReply, type Reply, ReplyError, ReplyParser } from './reply.js'
-import type { Line } from './trace.js'
+import { formatReply, type Reply, MalformedReplyError, ReplyParser } from './reply.js'
+import type { DialogueEvent } from './trace.js'
 
-export type ConnectionOptions = Limits & { readonly trace: (line: Line) => void }
+export type ConnectionOptions = Limits & { readonly trace: (line: DialogueEvent) => void }
 
 /** Octets of a line, CRLF included: a response within AUTH is the longest (RFC 4954, section 4). */
-const LINE_OCTETS = 12_288
-const QUIT_MS = 5000
+const COMMAND_LINE_OCTETS = 12_288
+const QUIT_TIMEOUT_MS = 5000
 
 /**
  * One SMTP connection: a command, its whole reply, the next command. Every reply has the deadline as a whole, so that a server
@@ -22,13 +22,13 @@ export class Connection {
   #octets: AsyncIterator<Buffer, undefined>
   readonly #parser = new ReplyParser()
   readonly #o: ConnectionOptions
-  #saidQuit = false
+  #isQuitSent = false
 
   /** Takes the socket over; it must be connected and have an error listener. */
   constructor(socket: Socket, o: ConnectionOptions) {
     this.#socket = socket
     this.#o = o
-    this.#octets = octetsOf(socket)
+    this.#octets = readOctets(socket)
   }
 
   /** The local end's address */
@@ -37,8 +37,8 @@ export class Connection {
   }
 
   /** The next reply, for which no command is needed: the greeting. */
-  async read(): Promise<Reply> {
-    return this.#reply(this.#o)
+  async readReply(): Promise<Reply> {
+    return this.#awaitReply(this.#o)
   }
 
   /**
@@ -46,18 +46,18 @@ export class Connection {
    * nothing sent, where the server spoke before its turn.
    */
   async command(line: string, shown = line): Promise<Reply> {
-    await this.#silence()
+    await this.#requireSilence()
     this.#send(line, shown)
-    return this.read()
+    return this.readReply()
   }
 
   /** The same with the line that is chosen when nothing can come before it any more; undefined: none. */
-  async commandOf(choose: () => string | undefined): Promise<Reply | undefined> {
-    await this.#silence()
+  async commandIfAny(choose: () => string | undefined): Promise<Reply | undefined> {
+    await this.#requireSilence()
     const line = choose()
     if (line === undefined) return undefined
     this.#send(line)
-    return this.read()
+    return this.readReply()
   }
 
   /**
@@ -75,7 +75,7 @@ export class Connection {
     await this.#octets.return?.()
     const wrapped = await wrap(this.#socket)
     this.#socket = wrapped.socket
-    this.#octets = octetsOf(this.#socket)
+    this.#octets = readOctets(this.#socket)
     return wrapped
   }
 
@@ -86,8 +86,8 @@ export class Connection {
   async quit(): Promise<void> {
     try {
       if (!this.#socket.writable) return
-      this.#quit()
-      await this.#reply({ ...this.#o, timeoutMs: Math.min(QUIT_MS, this.#o.timeoutMs) })
+      this.#sendQuit()
+      await this.#awaitReply({ ...this.#o, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#o.timeoutMs) })
     } catch {
       // The session is over either way.
     } finally {
@@ -101,19 +101,19 @@ export class Connection {
    * Octets before a command are an attack, or a server that answers twice; but for 421, its goodbye, which may come at any time
    * (RFC 5321, 3.8).
    */
-  async #silence(): Promise<void> {
+  async #requireSilence(): Promise<void> {
     // One turn of the event loop, for octets that are there but not read yet.
     await turn()
     if (this.#parser.buffered + this.#socket.readableLength === 0) {
       // Which throws: whoever is interrupted sends nothing more.
-      if (this.#o.signal.aborted) await this.read()
+      if (this.#o.signal.aborted) await this.readReply()
       return
     }
     let reply: Reply
     try {
-      reply = await this.read()
+      reply = await this.readReply()
     } catch (error) {
-      const isGoodbye = this.#parser.beginning === '421'
+      const isGoodbye = this.#parser.firstThree === '421'
       if (isGoodbye || this.#o.signal.aborted || !(error instanceof StepError)) throw error
       const message = `the server spoke before its turn: ${error.message}`
       throw new StepError(message, { exitStatus: EXIT.PROTOCOL, cause: error.cause })
@@ -123,20 +123,20 @@ export class Connection {
   }
 
   #send(line: string, shown = line): void {
-    if (/[\r\n\0]/.test(line) || line.length + 2 > LINE_OCTETS) throw new Error('not a command line')
+    if (/[\r\n\0]/.test(line) || line.length + 2 > COMMAND_LINE_OCTETS) throw new Error('not a command line')
     this.#o.trace({ type: 'sent', line: shown })
     this.#socket.write(`${line}\r\n`)
   }
 
-  #quit(): void {
-    if (!this.#saidQuit) this.#send('QUIT')
-    this.#saidQuit = true
+  #sendQuit(): void {
+    if (!this.#isQuitSent) this.#send('QUIT')
+    this.#isQuitSent = true
   }
 
-  async #reply(limits: Limits): Promise<Reply> {
-    const callOff = deadline(limits, `no whole reply within ${seconds(limits.timeoutMs)}`, (reason) => {
+  async #awaitReply(limits: Limits): Promise<Reply> {
+    const callOff = startDeadline(limits, `no whole reply within ${formatSeconds(limits.timeoutMs)}`, (reason) => {
       // Whoever is interrupted still says goodbye, but waits for no answer; a server that is overdue hears nothing more.
-      if (limits.signal.aborted) this.#quit()
+      if (limits.signal.aborted) this.#sendQuit()
       this.#socket.destroy(reason)
     })
     try {
@@ -147,19 +147,19 @@ export class Connection {
           return reply
         }
         const { value } = await this.#octets.next()
-        if (value === undefined) throw this.#closed()
+        if (value === undefined) throw this.#connectionLost()
         this.#parser.push(value)
       }
     } catch (error) {
       if (error instanceof StepError) throw error
-      if (error instanceof ReplyError) throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL })
-      throw tlsErrorOf(error) ?? this.#closed(error)
+      if (error instanceof MalformedReplyError) throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL })
+      throw tlsErrorOf(error) ?? this.#connectionLost(error)
     } finally {
       callOff()
     }
   }
 
-  #closed(cause?: unknown): StepError {
+  #connectionLost(cause?: unknown): StepError {
     const where = this.#parser.buffered > 0 ? ' in the middle of a reply' : ''
     return new StepError(`the server closed the connection${where}`, {
       exitStatus: EXIT.TEMPFAIL,
@@ -170,6 +170,6 @@ export class Connection {
 }
 
 /** Octets are taken only while a reply is awaited: a flood stays in the server's own buffers. */
-function octetsOf(socket: Socket): AsyncIterator<Buffer, undefined> {
+function readOctets(socket: Socket): AsyncIterator<Buffer, undefined> {
   return socket.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]()
 }

@@ -11,8 +11,8 @@ export type Credentials = {
   readonly mechanism: MechanismName | undefined
 }
 /** What is said of TLS for one server. */
-export type Said = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
-export function unsafe(isTls: boolean): StepError {
+export type TlsRequest = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
+export function untrustedServerError(isTls: boolean): StepError {
   const how = isTls ? 'over TLS that is not verified' : 'in clear'
   const hint = '--tls verify checks the certificate, --tls-fingerprint pins it'
   return new StepError(`user and password are not sent ${how}`, { exitStatus: EXIT.NOPERM, hint })

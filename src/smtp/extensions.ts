@@ -4,7 +4,7 @@ import type { Reply } from './reply.js'
 export type Extensions = ReadonlyMap<string, string>
 
 /** The list of an EHLO reply; its first line is the server's name, whatever it looks like. */
-export function extensionsIn({ lines }: Reply): Extensions {
+export function parseExtensions({ lines }: Reply): Extensions {
   const extensions = new Map<string, string>()
   for (const line of lines.slice(1).filter(Boolean)) {
     const [, said = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []
@@ -16,12 +16,12 @@ export function extensionsIn({ lines }: Reply): Extensions {
 }
 
 /** The lines of such a list. */
-export function linesOf(extensions: Extensions): string[] {
+export function formatExtensions(extensions: Extensions): string[] {
   return [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd())
 }
 
 /** `AUTH PLAIN LOGIN`, or, as servers once had it for one client, `AUTH=PLAIN LOGIN` */
-export function mechanismsIn(extensions: Extensions): string[] {
-  const lists = linesOf(extensions).flatMap((line) => /^AUTH[= ](.*)$/.exec(line)?.[1] ?? [])
+export function offeredMechanisms(extensions: Extensions): string[] {
+  const lists = formatExtensions(extensions).flatMap((line) => /^AUTH[= ](.*)$/.exec(line)?.[1] ?? [])
   return lists.flatMap((list) => list.toUpperCase().split(' ')).filter(Boolean)
 }

@@ -14,4 +14,4 @@ export const MECHANISMS = [
 export type MechanismName = (typeof MECHANISMS)[number]
 
 /** Used only where --auth names them */
-export const ON_REQUEST: ReadonlySet<MechanismName> = new Set(['XOAUTH2', 'OAUTHBEARER'])
+export const ONLY_IF_NAMED: ReadonlySet<MechanismName> = new Set(['XOAUTH2', 'OAUTHBEARER'])

@@ -1,56 +1,56 @@
-import { printable, shortened } from '../printable.js'
+import { printable, shortenMessage } from '../printable.js'
 import { SessionError } from './errors.js'
 import type { Reply } from './reply.js'
-import type { InnerEvent, TraceEvent } from './trace.js'
+import type { RawTraceEvent, TraceEvent } from './trace.js'
 
 /** Shorter ones are found in any text. */
-const CHARACTERS = 4
+const SECRET_CHARACTERS = 4
 
 /** Hides secrets, and what is made of them, in what is shown; nothing is decided by what is hidden. */
-export class Secrets {
+export class Redactor {
   /** Longest first, since one may be a part of another */
   #forms: (readonly [string, RegExp])[] = []
 
   constructor(password = '') {
-    this.#add(password)
+    this.#addSecret(password)
   }
 
   /** A trace that gets no secret, and learns those that a session makes. */
-  hiding(trace: (event: TraceEvent) => void): (event: InnerEvent) => void {
+  redactTrace(trace: (event: TraceEvent) => void): (event: RawTraceEvent) => void {
     return (event) => {
-      if (event.type === 'secret') this.#add(event.text)
-      else trace(this.#shown(event))
+      if (event.type === 'secret') this.#addSecret(event.text)
+      else trace(this.#redactEvent(event))
     }
   }
 
-  hideIn(error: SessionError): SessionError {
+  redactError(error: SessionError): SessionError {
     const { stage, message, exitStatus, reply, kind, hint, cause } = error
-    const told = shortened(this.hide(message))
-    return new SessionError(stage, told, { exitStatus, reply: reply && this.#in(reply), kind, hint, cause })
+    const told = shortenMessage(this.redact(message))
+    return new SessionError(stage, told, { exitStatus, reply: reply && this.#redactReply(reply), kind, hint, cause })
   }
 
   /** A secret, in each form in which a server could say it back */
-  #add(secret: string): void {
+  #addSecret(secret: string): void {
     const base64 = Buffer.from(secret).toString('base64')
     const forms = [secret, printable(secret), base64, base64.replace(/=+$/, '')]
     const isNew = (text: string): boolean => !this.#forms.some(([known]) => known === text)
-    const added = [...new Set(forms)].filter((text) => text.length >= CHARACTERS && isNew(text))
-    this.#forms.push(...added.map((text) => [text, new RegExp(escaped(text), 'gi')] as const))
+    const added = [...new Set(forms)].filter((text) => text.length >= SECRET_CHARACTERS && isNew(text))
+    this.#forms.push(...added.map((text) => [text, new RegExp(escapeRegExp(text), 'gi')] as const))
     this.#forms.sort(([a], [b]) => b.length - a.length)
   }
 
   /** The text without secrets, in any case of letters, since keywords are put into capitals. */
-  hide(text: string): string {
+  redact(text: string): string {
     let shown = text
     for (const [secret, pattern] of this.#forms) {
       shown = shown.replace(pattern, '****')
-      if (shown.endsWith(CUT)) shown = withoutBeginning(shown, secret)
+      if (shown.endsWith(ELLIPSIS)) shown = redactCutSecret(shown, secret)
     }
     return shown
   }
 
-  #shown(event: TraceEvent): TraceEvent {
-    const hide = (text: string): string => this.hide(text)
+  #redactEvent(event: TraceEvent): TraceEvent {
+    const hide = (text: string): string => this.redact(text)
     if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: hide(event.text) }
     if (event.type === 'extensions') {
       const extensions = [...event.extensions].map(
@@ -58,26 +58,27 @@ export class Secrets {
       )
       return { ...event, extensions: new Map(extensions) }
     }
-    return event.type === 'received' ? { ...event, reply: this.#in(event.reply) } : event
+    return event.type === 'received' ? { ...event, reply: this.#redactReply(event.reply) } : event
   }
 
-  #in(reply: Reply): Reply {
-    return { ...reply, lines: reply.lines.map((line) => this.hide(line)), text: this.hide(reply.text) }
+  #redactReply(reply: Reply): Reply {
+    return { ...reply, lines: reply.lines.map((line) => this.redact(line)), text: this.redact(reply.text) }
   }
 }
 
 /** How a text ends that was too long */
-const CUT = '...'
+const ELLIPSIS = '...'
 
 /** A text may have been cut within a secret. */
-function withoutBeginning(text: string, secret: string): string {
-  const end = text.slice(0, -CUT.length).toLowerCase()
-  for (let length = secret.length - 1; length >= CHARACTERS; length--) {
-    if (end.endsWith(secret.slice(0, length).toLowerCase())) return `${text.slice(0, -CUT.length - length)}****${CUT}`
+function redactCutSecret(text: string, secret: string): string {
+  const end = text.slice(0, -ELLIPSIS.length).toLowerCase()
+  for (let length = secret.length - 1; length >= SECRET_CHARACTERS; length--) {
+    if (end.endsWith(secret.slice(0, length).toLowerCase()))
+      return `${text.slice(0, -ELLIPSIS.length - length)}****${ELLIPSIS}`
   }
   return text
 }
 
-function escaped(text: string): string {
+function escapeRegExp(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
 }

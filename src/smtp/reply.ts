@@ -1,4 +1,4 @@
-import { beginning, printable } from '../printable.js'
+import { truncate, printable } from '../printable.js'
 
 /** One whole reply (RFC 5321, 4.2). Its text is printable already: nothing raw gets past the parser. */
 export type Reply = {
@@ -13,22 +13,22 @@ export type Reply = {
 }
 
 /** Octets of a line, its end included (RFC 5321, 4.5.3.1.5, has 512: real servers say more). */
-export const LINE_OCTETS = 2048
+export const REPLY_LINE_OCTETS = 2048
 /** A SASL challenge may be longer (RFC 4954, section 4). */
-export const CHALLENGE_OCTETS = 12_288
+export const CHALLENGE_LINE_OCTETS = 12_288
 export const REPLY_LINES = 128
 /** Characters of a text that is kept for each name, however much a server says */
-const TEXT_CHARACTERS = 2048
+const REPLY_TEXT_CHARACTERS = 2048
 
 /** What was sent is no reply, or one over the limits (SPEC: not SMTP). The message quotes it, printable. */
-export class ReplyError extends Error {
+export class MalformedReplyError extends Error {
   override readonly name = 'ReplyError'
 }
 
 const LF = 0x0a
 const CR = 0x0d
-const FORM = /^([1-5][0-9]{2})(?:([ -])(.*))?$/s
-const ENHANCED = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)/
+const REPLY_LINE = /^([1-5][0-9]{2})(?:([ -])(.*))?$/s
+const ENHANCED_CODE = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)/
 
 /**
  * Octets in, replies out, without I/O: any cut of the octets gives the same replies.
@@ -40,7 +40,7 @@ export class ReplyParser {
   #octets: Buffer = Buffer.alloc(0)
   #lines: string[] = []
   #code = 0
-  #taken = 0
+  #lineOctets = 0
 
   /** Adds what came from the wire; the parser keeps no reference to it. */
   push(octets: Uint8Array): void {
@@ -49,70 +49,75 @@ export class ReplyParser {
 
   /** The next whole reply; undefined: more octets are needed. Throws ReplyError at a malformed line or a limit. */
   next(): Reply | undefined {
-    for (let line = this.#line(); line !== undefined; line = this.#line()) {
-      const [, digits, mark, text = ''] = FORM.exec(line.toString('latin1')) ?? []
-      if (digits === undefined) throw new ReplyError(`not an SMTP reply: ${quote(line)}`)
+    for (let line = this.#takeLine(); line !== undefined; line = this.#takeLine()) {
+      const [, digits, mark, text = ''] = REPLY_LINE.exec(line.toString('latin1')) ?? []
+      if (digits === undefined) throw new MalformedReplyError(`not an SMTP reply: ${quoteLine(line)}`)
       const code = Number(digits)
       if (this.#lines.length > 0 && code !== this.#code) {
-        throw new ReplyError(`a reply whose lines have different codes, ${this.#code} and ${code}`)
+        throw new MalformedReplyError(`a reply whose lines have different codes, ${this.#code} and ${code}`)
       }
-      if (this.#lines.length === REPLY_LINES) throw new ReplyError(`a reply of more than ${REPLY_LINES} lines`)
+      if (this.#lines.length === REPLY_LINES) throw new MalformedReplyError(`a reply of more than ${REPLY_LINES} lines`)
       this.#code = code
       this.#lines.push(printable(Buffer.from(text, 'latin1')))
-      if (mark !== '-') return this.#reply()
+      if (mark !== '-') return this.#takeReply()
     }
     return undefined
   }
 
   /** Octets that no reply has been made of yet. Must be 0 before a command goes out and before TLS begins. */
   get buffered(): number {
-    return this.#taken + this.#octets.length
+    return this.#lineOctets + this.#octets.length
   }
 
   /** The first three of those octets, as text: the code of the reply that they may become. */
-  get beginning(): string {
+  get firstThree(): string {
     return this.#lines.length > 0 ? String(this.#code) : this.#octets.toString('latin1', 0, 3)
   }
 
-  #reply(): Reply {
+  #takeReply(): Reply {
     const code = this.#code
     const lines = this.#lines
-    const [found, itsClass] = ENHANCED.exec(lines[0] ?? '') ?? []
+    const [found, itsClass] = ENHANCED_CODE.exec(lines[0] ?? '') ?? []
     const enhancedCode = found !== undefined && Number(itsClass) === Math.floor(code / 100) ? found : null
     this.#lines = []
-    this.#taken = 0
-    return { code, enhancedCode, lines, text: cut(lines.map((line) => without(line, enhancedCode)).join(' / ')) }
+    this.#lineOctets = 0
+    return {
+      code,
+      enhancedCode,
+      lines,
+      text: truncateReplyText(lines.map((line) => trimEnhancedCode(line, enhancedCode)).join(' / ')),
+    }
   }
 
   /** Takes one line off the octets, without its end: CRLF, or the bare LF that some servers send. */
-  #line(): Buffer | undefined {
+  #takeLine(): Buffer | undefined {
     const end = this.#octets.indexOf(LF)
     const octets = end === -1 ? this.#octets.length : end + 1
-    const limit = this.#octets.subarray(0, 3).toString('latin1') === '334' ? CHALLENGE_OCTETS : LINE_OCTETS
+    const limit = this.#octets.subarray(0, 3).toString('latin1') === '334' ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS
     if (octets > limit) {
-      throw new ReplyError(`a line of more than ${limit} octets: ${quote(this.#octets)}`)
+      throw new MalformedReplyError(`a line of more than ${limit} octets: ${quoteLine(this.#octets)}`)
     }
     if (end === -1) return undefined
     const line = this.#octets.subarray(0, this.#octets[end - 1] === CR ? end - 1 : end)
     this.#octets = this.#octets.subarray(octets)
-    this.#taken += octets
+    this.#lineOctets += octets
     return line
   }
 }
 
-function cut(text: string): string {
-  if (text.length <= TEXT_CHARACTERS) return text
+function truncateReplyText(text: string): string {
+  if (text.length <= REPLY_TEXT_CHARACTERS) return text
   // A copy: a slice would keep the whole of it in memory.
-  return `${Buffer.from(beginning(text, TEXT_CHARACTERS)).toString()}...`
+  return `${Buffer.from(truncate(text, REPLY_TEXT_CHARACTERS)).toString()}...`
 }
 
-function without(line: string, enhancedCode: string | null): string {
+function trimEnhancedCode(line: string, enhancedCode: string | null): string {
   return enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
 }
 
 /** The whole of it: it is cut only after secrets have been looked for. */
-function quote(line: Uint8Array): string {
-  return `"${printable(line.subarray(0, LINE_OCTETS))}"`
+function quoteLine(line: Uint8Array): string {
+  return `"${printable(line.subarray(0, REPLY_LINE_OCTETS))}"`
 }
 /** Returns true for a 4xx reply: the same command can succeed later (RFC 5321, 4.2.1). */
 export function isTransient({ code }: Pick<Reply, 'code'>): boolean {

@@ -5,7 +5,7 @@ import type { MechanismName } from './mechanisms.js'
 import { scram } from './scram.js'
 
 /** What a mechanism can build on. */
-export type Surroundings = {
+export type AuthContext = {
   readonly host: string
   readonly port: number
   /** The connection's TLS exporter (RFC 9266); undefined: none */
@@ -20,11 +20,11 @@ export type Surroundings = {
  * undefined where the server begins; empty is not the same as none (RFC 4954, 4). Returning ends the mechanism's part: no further
  * challenge is expected. Throws StepError where the server isn't what it says.
  */
-export type Exchange = Steps | AsyncSteps
-export type Steps = Generator<Buffer | undefined, void, Buffer>
+export type MechanismSteps = SyncSteps | AsyncSteps
+export type SyncSteps = Generator<Buffer | undefined, void, Buffer>
 export type AsyncSteps = AsyncGenerator<Buffer | undefined, void, Buffer>
 
-export const EXCHANGES: Readonly<Record<MechanismName, (c: Credentials, s: Surroundings) => Exchange>> = {
+export const STEPS_OF: Readonly<Record<MechanismName, (c: Credentials, s: AuthContext) => MechanismSteps>> = {
   EXTERNAL: external,
   'SCRAM-SHA-256-PLUS': (c, s) => scram('sha256', c, s, true),
   'SCRAM-SHA-256': (c, s) => scram('sha256', c, s),
@@ -36,53 +36,53 @@ export const EXCHANGES: Readonly<Record<MechanismName, (c: Credentials, s: Surro
   OAUTHBEARER: oauthBearer,
 }
 
-const EMPTY = Buffer.alloc(0)
+const EMPTY_RESPONSE = Buffer.alloc(0)
 
-export function impossible(message: string, hint?: string): StepError {
+export function authUnavailable(message: string, hint?: string): StepError {
   return new StepError(message, { exitStatus: EXIT.NOPERM, hint })
 }
 
-export function broken(message: string): StepError {
+export function saslViolation(message: string): StepError {
   return new StepError(message, { exitStatus: EXIT.PROTOCOL })
 }
 
 /** RFC 4422, appendix A: who we are, the certificate has said. */
-function* external({ user }: Credentials): Steps {
+function* external({ user }: Credentials): SyncSteps {
   yield Buffer.from(user)
 }
 
 /** RFC 4616 */
-function* plain({ user, password = '' }: Credentials): Steps {
+function* plain({ user, password = '' }: Credentials): SyncSteps {
   yield Buffer.from(`\0${user}\0${password}`)
 }
 
 /** draft-murchison-sasl-login: what the prompts say doesn't matter. */
-function* login({ user, password = '' }: Credentials): Steps {
+function* login({ user, password = '' }: Credentials): SyncSteps {
   yield undefined
   yield Buffer.from(user)
   yield Buffer.from(password)
 }
 
 /** RFC 2195 */
-function* cramMd5({ user, password = '' }: Credentials): Steps {
+function* cramMd5({ user, password = '' }: Credentials): SyncSteps {
   const challenge = yield undefined
   yield Buffer.from(`${user} ${createHmac('md5', password).update(challenge).digest('hex')}`)
 }
 
 /** Google's and Microsoft's: a challenge is an error, to be answered with nothing. */
-function* xoauth2({ user, password = '' }: Credentials): Steps {
+function* xoauth2({ user, password = '' }: Credentials): SyncSteps {
   yield Buffer.from(`user=${user}\x01auth=Bearer ${password}\x01\x01`)
-  yield EMPTY
+  yield EMPTY_RESPONSE
 }
 
 /** RFC 7628: a challenge is an error, to be answered with a lone separator (3.2.3). */
-function* oauthBearer({ user, password = '' }: Credentials, { host, port }: Surroundings): Steps {
-  const name = escaped(user)
+function* oauthBearer({ user, password = '' }: Credentials, { host, port }: AuthContext): SyncSteps {
+  const name = escapeSaslName(user)
   yield Buffer.from(`n,a=${name},\x01host=${host}\x01port=${port}\x01auth=Bearer ${password}\x01\x01`)
   yield Buffer.from('\x01')
 }
 
 /** A user's name within a list of attributes (RFC 5802, 5.1) */
-export function escaped(user: string): string {
+export function escapeSaslName(user: string): string {
   return user.replaceAll('=', '=3D').replaceAll(',', '=2C')
 }

@@ -4,7 +4,7 @@ import type { Reply } from './reply.js'
 import type { TlsInfo } from './tls.js'
 
 /** What went over the wire, as a transcript shows it: no secret is in it. */
-export type Line =
+export type DialogueEvent =
   { readonly type: 'sent'; readonly line: string } | { readonly type: 'received'; readonly reply: Reply }
 /** What happens, when it happens. */
 export type TraceEvent =
@@ -18,19 +18,19 @@ export type TraceEvent =
   | { readonly type: 'tls'; readonly tls: TlsInfo }
   | { readonly type: 'warning'; readonly text: string }
   | { readonly type: 'extensions'; readonly extensions: Extensions }
-  | Line
+  | DialogueEvent
 /** The same, and what may not be shown from now on */
-export type InnerEvent = TraceEvent | { readonly type: 'secret'; readonly text: string }
+export type RawTraceEvent = TraceEvent | { readonly type: 'secret'; readonly text: string }
 /** What is known of a server; null: not known. */
-export type Facts = {
+export type ServerFacts = {
   readonly address: string | null
   readonly tls: TlsInfo | null
   readonly greeting: string | null
   readonly extensions: Extensions | null
 }
-export const NOTHING: Facts = { address: null, tls: null, greeting: null, extensions: null }
+export const NO_FACTS: ServerFacts = { address: null, tls: null, greeting: null, extensions: null }
 /** What is known after this has happened, too. */
-export function after<F extends Facts>(facts: F, event: TraceEvent): F {
+export function addEvent<F extends ServerFacts>(facts: F, event: TraceEvent): F {
   if (event.type === 'connected') return { ...facts, address: event.address, tls: null }
   if (event.type === 'tls') return { ...facts, tls: event.tls }
   if (event.type === 'greeting') return { ...facts, greeting: event.text }

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
-import { combined, EXIT_OF, type Result } from '../../src/etrn/outcome.js'
+import { mergeExitStatuses, EXIT_STATUS_OF, type Result } from '../../src/etrn/outcome.js'
 import type { ServerReport } from '../../src/etrn/server-report.js'
-import type { AskOptions } from '../../src/etrn/session-pool.js'
+import type { PoolOptions } from '../../src/etrn/session-pool.js'
 import { jsonReporter } from '../../src/report/json.js'
-import { output } from '../../src/report/reporter.js'
+import { createOutput } from '../../src/report/reporter.js'
 import { TextReporter } from '../../src/report/text.js'
 import { PASSWORD } from './grammar.js'
 import { isWithin, LIMITS, outcomeOf, shownOf, tidied } from './reference.js'
@@ -20,8 +20,8 @@ const SENT = /^(?:EHLO \S+|STARTTLS|AUTH [A-Z0-9-]+(?: \*{4})?|\*|\*{4}|ETRN \S+
 
 /** The other half of what the client shows: its trace and its results as they came, and both reports of them. */
 export type Audience = {
-  readonly trace: AskOptions['trace']
-  readonly onResult: AskOptions['onResult']
+  readonly trace: PoolOptions['trace']
+  readonly onResult: PoolOptions['onResult']
   readonly end: (report: ServerReport) => void
 }
 
@@ -30,9 +30,9 @@ type Heard = { readonly sent: string[]; readonly results: Result[]; isOver: bool
 
 export function audience(scene: Scene): Audience {
   const heard: Heard = { sent: [], results: [], isOver: false }
-  const shown = output((text) => judgeShown(scene, text), false)
+  const shown = createOutput((text) => judgeShown(scene, text), false)
   const text = new TextReporter({ out: shown, err: shown, quiet: 0, verbose: true, several: true })
-  const document = output((lines) => shown.line(lines.replaceAll('\n', ' ')), false)
+  const document = createOutput((lines) => shown.line(lines.replaceAll('\n', ' ')), false)
   const json = jsonReporter(document, text)
   return {
     trace: (server, event, session) => {
@@ -84,7 +84,7 @@ function judgeShown(scene: Scene, text: string): void {
 }
 
 function statusOf({ names, error }: ServerReport): number {
-  return combined([...names.map(({ outcome }) => EXIT_OF[outcome]), error?.exitStatus ?? 0])
+  return mergeExitStatuses([...names.map(({ outcome }) => EXIT_STATUS_OF[outcome]), error?.exitStatus ?? 0])
 }
 
 function judgeReport(scene: Scene, report: ServerReport, told: readonly Result[]): void {
@@ -92,7 +92,7 @@ function judgeReport(scene: Scene, report: ServerReport, told: readonly Result[]
   const { script } = scene
   if (JSON.stringify(names.map(({ name }) => name)) !== JSON.stringify(script.names))
     found(scene, 'other names than asked')
-  const statuses = [statusOf(report), error?.exitStatus ?? 0, ...names.map(({ outcome }) => EXIT_OF[outcome])]
+  const statuses = [statusOf(report), error?.exitStatus ?? 0, ...names.map(({ outcome }) => EXIT_STATUS_OF[outcome])]
   for (const status of statuses) if (!STATUSES.includes(status)) found(scene, `exit status ${status}`)
   for (const result of names) judgeResult(scene, result, error !== null)
   const replied = names.filter(({ code }) => code !== null)
@@ -149,7 +149,7 @@ function isLastWord(scene: Scene, { endedBy, wasReset, isDamaged, saidMs, heardM
 function judgeGoodbye(scene: Scene, { talk, name, index }: Try, names: readonly Result[]): void {
   const isGoodbye = talk.stream.whole[index]?.code === 421 && talk.commands === index && talk.saidQuit
   const isAfterAnother =
-    talk.tries.length > 1 && names.some(({ outcome }) => EXIT_OF[outcome] === 0 && outcome !== 'skipped')
+    talk.tries.length > 1 && names.some(({ outcome }) => EXIT_STATUS_OF[outcome] === 0 && outcome !== 'skipped')
   if (!isGoodbye || !isAfterAnother || scene.interruptedMs < Infinity) return
   const isLast = scene.talks.every(
     ({ number, tries }) => number <= talk.number && !tries.some((one) => one.name === name && one.talk !== talk),

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
-import { type Reply, ReplyError, ReplyParser } from '../../src/smtp/reply.js'
+import { type Reply, MalformedReplyError, ReplyParser } from '../../src/smtp/reply.js'
 import { cut, octetsAndCuts } from './grammar.js'
 import { isWithin, repliesIn, say, shownOf, stream, tidied } from './reference.js'
 import { type Played, shortened } from './scene.js'
@@ -40,7 +40,7 @@ function parsed(pieces: readonly string[]): unknown {
     }
     return { replies, isBroken: false, isWithin: parser.buffered > 0 }
   } catch (error) {
-    if (error instanceof ReplyError) return { replies, isBroken: true, isWithin: false }
+    if (error instanceof MalformedReplyError) return { replies, isBroken: true, isWithin: false }
     throw error
   }
 }

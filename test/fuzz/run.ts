@@ -4,8 +4,8 @@ import type { Socket } from 'node:net'
 import fc from 'fast-check'
 import { EXIT, StepError } from '../../src/errors.js'
 import type { ServerReport } from '../../src/etrn/server-report.js'
-import { ask } from '../../src/etrn/session-pool.js'
-import { nodeName } from '../../src/input/node-name.js'
+import { requestNames } from '../../src/etrn/session-pool.js'
+import { parseNodeName } from '../../src/input/node-name.js'
 import type { MechanismName } from '../../src/smtp/mechanisms.js'
 import type { Server } from '../../src/smtp/session.js'
 import type { TlsLevel, TlsPolicy } from '../../src/smtp/tls-policy.js'
@@ -97,8 +97,8 @@ async function asked(scene: Scene, tellings: Tellings, { port, ...limits }: Arou
   const settings = { helo: 'gw.site.example', family: undefined, local: undefined, self: [], keepGoing, assumeEtrn }
   const turn = async <T>(work: () => Promise<T>): Promise<T> => work()
   try {
-    const names = await Promise.all(words.map(async (word) => nodeName(word, { allowWide: false })))
-    const report = await ask(server, names, { ...settings, ...limits, ...tellings, turn })
+    const names = await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide: false })))
+    const report = await requestNames(server, names, { ...settings, ...limits, ...tellings, limiter: turn })
     const outcomes = report.names.map(({ outcome, code }) => `${outcome} ${code ?? ''}`.trim())
     note(scene, 'ask()', `${report.error?.message ?? 'no error'}; ${outcomes.join(', ')}`)
     return report
