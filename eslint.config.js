@@ -28,10 +28,12 @@ const importsDown = (folders, level) =>
       rules: {
         'no-restricted-syntax': [
           'error',
-          ...['ImportDeclaration', 'ExportNamedDeclaration', 'ExportAllDeclaration', 'ImportExpression'].map((node) => ({
-            selector: `${node}[source.value=/${pattern.replaceAll('/', '\\/')}/]`,
-            message: `${folder} imports from the folders below it only`,
-          })),
+          ...['ImportDeclaration', 'ExportNamedDeclaration', 'ExportAllDeclaration', 'ImportExpression'].map(
+            (node) => ({
+              selector: `${node}[source.value=/${pattern.replaceAll('/', '\\/')}/]`,
+              message: `${folder} imports from the folders below it only`,
+            }),
+          ),
         ],
       },
     }

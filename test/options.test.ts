@@ -163,9 +163,9 @@ test('yargs reads the words as its parser does alone', async () => {
       const ours = await splitWords(argv).catch(() => undefined)
       if (ours === undefined) return
       compared++
-      const { _: words, ...given } = await createParser().parse([...argv])
-      delete (given as { $0?: string }).$0
-      assert.deepEqual(ours, { words: words.map(String), given })
+      const { _: words, ...typed } = await createParser().parse([...argv])
+      delete (typed as { $0?: string }).$0
+      assert.deepEqual(ours, { words: words.map(String), typed })
     }),
     { numRuns: 2000, examples: [[['-p=', '--', '--mx']], [['-p=', 'mail.example']]] },
   )

@@ -51,15 +51,15 @@ export function jsonCheckReporter({ line }: Output): CheckReporter {
   return {
     onPart: () => undefined,
     onStep: () => undefined,
-    end: ({ servers, delivery: wayBack, exitStatus }) =>
-      line(
-        JSON.stringify(
-          { ...documentHead(exitStatus), servers: servers.map(serverCheckDocument), wayBack },
-          undefined,
-          2,
-        ),
-      ),
+    end: ({ servers, delivery, exitStatus }) => {
+      const document = { servers: servers.map(serverCheckDocument), wayBack: delivery.map(stepDocument) }
+      line(JSON.stringify({ ...documentHead(exitStatus), ...document }, undefined, 2))
+    },
   }
+}
+
+function stepDocument({ step, ok, elapsedMs, text, hint }: Step): object {
+  return { step, ok, elapsedMs, text, advice: hint }
 }
 
 /** As after a real run, and what was looked at besides */
@@ -71,7 +71,7 @@ function serverCheckDocument({ entries, steps, seenAs, ...found }: ServerCheck):
     tls: tls && { ...tlsDocument(tls), certificate: tls.certificate },
     seenAs,
     software: serverSoftware(greeting),
-    steps,
+    steps: steps.map(stepDocument),
     names: entries.map((entry) => (typeof entry === 'string' ? unrequestedName(entry) : resultOfBadLine(entry))),
   }
 }

@@ -20,7 +20,9 @@ export function completeServers(words: readonly string[], profiles: readonly str
     const said: TypedOption[] = takesValue ? [] : optionsInWord(word)
     const isPlain = !takesValue && said.length === 0
     if (isPlain || said.some(({ name }) => name === 'all' || name === 'mx')) return []
-    takesValue = said.some(({ row, hasValue: attached }) => (row?.kind === 'value' || row?.kind === 'list') && !attached)
+    takesValue = said.some(
+      ({ row, hasValue: attached }) => (row?.kind === 'value' || row?.kind === 'list') && !attached,
+    )
   }
   if (takesValue || last.startsWith('-')) return []
   const given = last.split(',').slice(0, -1)

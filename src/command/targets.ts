@@ -88,7 +88,8 @@ export const saysNames: Says = (layer) =>
 /** How a server is asked */
 export const saysOptions: Says = (layer) =>
   [...OPTION_ROWS].some(
-    ([name, { scope: where, unit }]) => name in layer && unit !== 'names' && (where === undefined || where === 'profile'),
+    ([name, { scope: where, unit }]) =>
+      name in layer && unit !== 'names' && (where === undefined || where === 'profile'),
   )
 
 /**
