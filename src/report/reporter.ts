@@ -6,20 +6,24 @@ import type { ServerReport } from '../etrn/server-report.js'
 import type { Server } from '../smtp/session.js'
 import type { TraceEvent } from '../smtp/trace.js'
 
-/** One form of output. It is told what becomes known when it does; `end` comes last. */
+/** An event of a run; the server is null if the event concerns the whole run. */
+export type Progress = readonly [server: Server | null, event: TraceEvent | Pause, session?: number]
+
+/** One form of output. Each method is called as soon as its fact is known; `end` comes last. */
 export interface Reporter {
-  /** What the user should know, though nothing failed */
+  /** Reports what the user should know although nothing failed. */
   warn(message: string): void
-  /** null: what happens concerns all */
-  trace(server: Server | null, event: TraceEvent | Pause, session?: number): void
-  /** A name's reply is there; a line that is no name belongs to no server. */
+  trace(...progress: Progress): void
+  /** Reports the reply for one name. A bad line of a names file has no server. */
   result(server: Server | null, result: Result): void
-  /** All is known of one server. */
+  /** Reports one server, when everything about it is known. */
   report(report: ServerReport): void
   end(run: Run): void
 }
-/** Where lines go, in the colours that fit there. */
+
+/** A destination of lines, with the colours that it can show. */
 export type Output = { readonly line: (text: string) => void; readonly colour: ChalkInstance }
+
 export function createOutput(line: (text: string) => void, isColoured: boolean): Output {
   return { line, colour: new Chalk({ level: isColoured ? 1 : 0 }) }
 }

@@ -1,25 +1,25 @@
 import ora from 'ora'
-import type { Pause } from '../etrn/backoff.js'
 import type { Server } from '../smtp/session.js'
 import type { TraceEvent } from '../smtp/trace.js'
+import type { Progress } from './reporter.js'
 
-/** What is waited for, turning on a terminal; nothing of it stays there. */
+/** A spinner on a terminal that names what the run waits for. It leaves nothing on the screen. */
 export class Spinner {
   readonly #ora
 
   constructor(stream: NodeJS.WritableStream) {
-    // Standard input is not ours to read: a shell's loop may feed on it.
+    // Leaves standard input alone: a shell's loop may read from it.
     this.#ora = ora({ stream, discardStdin: false })
   }
 
-  show(server: Server | null, event: TraceEvent | Pause): void {
+  show(...[server, event]: Progress): void {
     const text = event.type === 'pause' ? event.text : server === null ? undefined : describeEvent(server, event)
     if (text === undefined) return
     this.#ora.text = server === null ? text : `${server.word}: ${text}`
     if (!this.#ora.isSpinning) this.#ora.start()
   }
 
-  /** Before a line is written; the next event brings it back. */
+  /** Removes the spinner before a line is printed; the next event brings it back. */
   hide(): void {
     this.#ora.stop()
   }

@@ -1,0 +1,243 @@
+import { setMaxListeners } from 'node:events'
+import { constants } from 'node:os'
+import type { Readable } from 'node:stream'
+import { type CommandLine, parseArguments } from './command/arguments.js'
+import type { Config } from './command/config.js'
+import { findConfigFiles, type Reader } from './command/config-files.js'
+import { type Options, settle } from './command/options.js'
+import { checkHookTargets, createRequests } from './command/requests.js'
+import { EXIT, messageOf, StepError, UsageError } from './errors.js'
+import { mergeExitStatuses } from './etrn/outcome.js'
+import type { Request } from './etrn/request.js'
+import { DEFAULT_JOBS, resultOfBadLine, run } from './etrn/run.js'
+import { printable } from './printable.js'
+import { jsonReporter } from './report/json.js'
+import type { Progress, Reporter } from './report/reporter.js'
+import { Terminal, type TerminalOptions } from './report/terminal.js'
+import { TextReporter } from './report/text.js'
+
+/** Signals that end a run in good order. */
+export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const satisfies readonly NodeJS.Signals[]
+
+/** What the command is given by the process that it runs in. */
+export type Host = TerminalOptions & {
+  readonly argv: readonly string[]
+  /** Undefined on systems without user IDs. */
+  readonly uid: number | undefined
+  readonly gid: number | undefined
+  readonly stdin: () => Readable
+  /** The absolute paths of node and etrn, for hooks. */
+  readonly program: readonly string[]
+  readonly version: () => string
+  /** Calls the listener at each of SIGNALS. Returns a function that stops that. */
+  readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void
+  /** Takes the default action of a signal. */
+  readonly raise: (signal: NodeJS.Signals) => void
+}
+
+export type Ending = { readonly exitStatus: number; readonly signal: NodeJS.Signals | undefined }
+
+/** Runs the command. Prints every failure; never throws. The signal, if one ended the run, is left for the caller to raise. */
+export async function main(host: Host): Promise<Ending> {
+  const command = new Command(host)
+  const exitStatus = await command.run()
+  return { exitStatus, signal: command.signal }
+}
+
+/** Returns the message for an error that no code expected. */
+export function bugReport(error: unknown): string {
+  const stack = error instanceof Error ? error.stack : String(error)
+  return `etrn: this is a bug of etrn; please report it, with what follows\n${stack ?? ''}`
+}
+
+/** One run of the command. */
+class Command {
+  /** The first signal that arrived */
+  signal: NodeJS.Signals | undefined
+  readonly #host: Host
+  readonly #terminal: Terminal
+  /** Aborts everything that the run waits for. */
+  readonly #abort = new AbortController()
+
+  constructor(host: Host) {
+    this.#host = host
+    this.#terminal = new Terminal(host)
+    setMaxListeners(0, this.#abort.signal)
+  }
+
+  async run(): Promise<number> {
+    const exitStatus = await this.#dispatch().catch((error: unknown) => this.#explain(error))
+    const writeError = await this.#terminal.close()
+    if (writeError === undefined) return exitStatus
+    this.#host.stderr.write(`etrn: the output can't be written: ${writeError.message}\n`)
+    return mergeExitStatuses([exitStatus, EXIT.IOERR])
+  }
+
+  /** Does what the arguments ask for, and returns the exit status. Throws UsageError and StepError. */
+  async #dispatch(): Promise<number> {
+    const { argv } = this.#host
+    if (argv[0] === '--get-yargs-completions') return this.#complete(argv.slice(1))
+    const line = await parseArguments(argv)
+    const { help, version, completion, hook } = line.options
+    if (help) {
+      const { helpText } = await import('./command/help.js')
+      return this.#print(await helpText())
+    }
+    if (version) return this.#print(`etrn ${this.#host.version()}`)
+    if (completion) {
+      const { printCompletionScript } = await import('./command/completion.js')
+      printCompletionScript()
+      return EXIT.OK
+    }
+    this.#limit(line.options['max-time'])
+    if (hook !== undefined) return this.#printHook(line, hook)
+    return this.#request(line, await this.#readConfig(this.#configFiles(line)))
+  }
+
+  #print(...lines: readonly string[]): number {
+    for (const line of lines) this.#terminal.print(line)
+    return EXIT.OK
+  }
+
+  async #complete(words: readonly string[]): Promise<number> {
+    const files = findConfigFiles({ ...this.#host, warn: () => undefined })
+    const config = await this.#readConfig(files).catch(() => undefined)
+    const { completeWords } = await import('./command/completion.js')
+    return this.#print(...(await completeWords(words, [...(config?.profiles.keys() ?? [])])))
+  }
+
+  async #printHook(line: CommandLine, kind: NonNullable<Options['hook']>): Promise<number> {
+    const { uid, program } = this.#host
+    const isForUser = kind === 'cron'
+    const files = this.#configFiles(line, isForUser ? uid : 0)
+    const config = await this.#readConfig(files)
+    const warn = (message: string): void => this.#terminal.warn(message)
+    if (!isForUser && kind !== 'systemd' && uid !== 0)
+      await this.#readConfig(files, { uid: 0, gid: 0 }).catch((error: unknown) =>
+        warn(`root runs this hook, and would say: ${messageOf(error)}`),
+      )
+    const targets = await checkHookTargets(line, config, warn)
+    const { hookText } = await import('./command/hook.js')
+    this.#host.stdout.write(hookText(kind, { line, targets, files, written: config.paths, program }))
+    return EXIT.OK
+  }
+
+  async #request(line: CommandLine, config: Config): Promise<number> {
+    const options = settle(line.options, config.top)
+    if (line.options['max-time'] === undefined) this.#limit(options['max-time'])
+    const hasSeveral = options.all || options.mx !== undefined || line.words[0]?.includes(',') === true
+    const reporter = this.#createReporter(options, hasSeveral)
+    const { stdin, environment, raise } = this.#host
+    const requests = await createRequests(line, config, {
+      input: stdin,
+      environment: environment['ETRN_PASSWORD'],
+      warn: (message) => reporter.warn(message),
+      signal: this.#abort.signal,
+      interrupt: () => raise('SIGINT'),
+    })
+    const entries = new Set(requests.flatMap((request) => request.entries))
+    for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfBadLine(entry))
+
+    const stopListening = this.#host.onSignal((signal) => this.#handleSignal(signal))
+    const exitStatus = options.check
+      ? await this.#check(requests, options, reporter)
+      : await this.#run(requests, options, reporter)
+    stopListening()
+    return exitStatus
+  }
+
+  async #run(requests: readonly Request[], options: Options, reporter: Reporter): Promise<number> {
+    const done = await run(requests, {
+      jobs: options.jobs ?? DEFAULT_JOBS,
+      waitLocalMs: options['wait-local'] ?? 0,
+      signal: this.#abort.signal,
+      trace: (...progress) => this.#trace(reporter, ...progress),
+      onResult: (server, result) => reporter.result(server, result),
+      onReport: (report) => reporter.report(report),
+      warn: (message) => reporter.warn(message),
+    })
+    const exitStatus = this.#exitStatus(done.exitStatus)
+    reporter.end({ ...done, exitStatus })
+    return exitStatus
+  }
+
+  async #check(requests: readonly Request[], options: Options, reporter: Reporter): Promise<number> {
+    const { check } = await import('./check/check.js')
+    const { jsonCheckReporter, textCheckReporter } = await import('./check/report.js')
+    const { out } = this.#terminal.outputs(options.color ?? 'auto')
+    const { LC_ALL, LC_CTYPE, LANG } = this.#host.environment
+    const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
+    const report = options.json ? jsonCheckReporter(out) : textCheckReporter(out, { quiet: options.quiet, isUtf8 })
+    const done = await check(requests, {
+      ...report,
+      waitsForLocal: options['wait-local'] !== undefined,
+      signal: this.#abort.signal,
+      trace: (...progress) => this.#trace(reporter, ...progress),
+    })
+    const exitStatus = this.#exitStatus(done.exitStatus)
+    report.end({ ...done, exitStatus })
+    return exitStatus
+  }
+
+  /** Returns the signal's exit status if a signal ended the run. */
+  #exitStatus(exitStatus: number): number {
+    return this.signal === undefined ? exitStatus : 128 + constants.signals[this.signal]
+  }
+
+  #trace(reporter: Reporter, ...progress: Progress): void {
+    this.#terminal.showProgress(...progress)
+    reporter.trace(...progress)
+  }
+
+  #createReporter({ quiet, json, verbose, color }: Options, hasSeveral: boolean): Reporter {
+    if (quiet === 0 && verbose === 0 && !json) void this.#terminal.startSpinner()
+    const { out, err } = this.#terminal.outputs(color ?? 'auto')
+    const text = new TextReporter({ out, err, quiet, verbose: verbose > 0, several: hasSeveral })
+    return json ? jsonReporter(out, text) : text
+  }
+
+  #configFiles({ options }: CommandLine, uid = this.#host.uid): string[] {
+    if (options.config !== undefined) return [options.config]
+    const warn = (message: string): void => {
+      if ((options.quiet ?? 0) === 0) this.#terminal.warn(message)
+    }
+    return findConfigFiles({ environment: this.#host.environment, uid, warn })
+  }
+
+  /** Reads the configuration as the user of the command may, or as another one. */
+  async #readConfig(files: readonly string[], { uid, gid }: Pick<Reader, 'uid' | 'gid'> = this.#host): Promise<Config> {
+    if (files.length === 0) return { source: '', top: {}, profiles: new Map(), paths: new Map() }
+    const { readConfig } = await import('./command/config.js')
+    return readConfig(files, { uid, gid, signal: this.#abort.signal })
+  }
+
+  /** Ends everything when --max-time is over. */
+  #limit(maxTimeMs: number | undefined): void {
+    if (maxTimeMs === undefined) return
+    const failure = { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' } as const
+    const error = new StepError('the time that --max-time gives is over', failure)
+    setTimeout(() => this.#abort.abort(error), maxTimeMs).unref()
+  }
+
+  /** The first signal ends the run in good order, a second one at once. */
+  #handleSignal(signal: NodeJS.Signals): void {
+    if (this.signal !== undefined) {
+      this.#terminal.hideSpinner()
+      this.#host.raise(signal)
+      return
+    }
+    this.signal = signal
+    const exitStatus = 128 + constants.signals[signal]
+    this.#abort.abort(new StepError(`interrupted by ${signal}`, { exitStatus, kind: 'interrupted' }))
+  }
+
+  /** Prints an error that no report covers, and returns its exit status. */
+  #explain(error: unknown): number {
+    if (error instanceof UsageError || error instanceof StepError) {
+      this.#terminal.warn(`etrn: ${printable(error.message)}`)
+      return error.exitStatus
+    }
+    this.#terminal.warn(bugReport(error))
+    return EXIT.SOFTWARE
+  }
+}
