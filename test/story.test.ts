@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { suite, test, type TestContext } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { etrn, type Finished, finished } from './command.js'
-import { nameServer } from './name-server.js'
-import { isInNamespace } from './namespace.js'
-import { BYE, type Conversation, HELLO, type Scripted, scriptedAt } from './server.js'
-import { AT_SITE, link, makeSite, resolver, SITE, WORLD } from './site.js'
+import { type Finished, finished, spawnEtrn } from './helpers/command.js'
+import { nameServer } from './helpers/name-server.js'
+import { isInNamespace } from './helpers/namespace.js'
+import { BYE, type Conversation, HELLO, type Scripted, scriptedAt } from './helpers/scripted-server.js'
+import { AT_SITE, link, makeSite, resolver, SITE, WORLD } from './helpers/site.js'
 
 // A site's day, as pppd and cron make it: the very hooks that --hook prints, in a network of the test's own.
 
@@ -51,7 +51,7 @@ function standIns(): void {
 /** Puts the hook of pppd's that --hook prints into its folder. */
 async function install(...args: string[]): Promise<void> {
   for (const file of [LOG, STATUS, ...locks()]) rmSync(file, { force: true })
-  const { stdout } = await etrn(['--hook', 'pppd', ...args, ...ARGS])
+  const { stdout } = await spawnEtrn(['--hook', 'pppd', ...args, ...ARGS])
   writeFileSync(join(HOOKS, 'etrn'), stdout, { mode: 0o755 })
 }
 
@@ -72,7 +72,7 @@ async function ended(): Promise<{ readonly status: number; readonly log: string 
 
 /** cron's copy: the same command line, by cron's shell and in its environment. */
 async function cron(...args: string[]): Promise<Finished> {
-  const { stdout } = await etrn(['--hook', 'cron', ...args, ...ARGS])
+  const { stdout } = await spawnEtrn(['--hook', 'cron', ...args, ...ARGS])
   const command = /^3-59\/10 \* \* \* \* (.*)$/m.exec(stdout)?.[1]?.replaceAll('\\%', '%') ?? assert.fail(stdout)
   return finished(
     spawn('env', ['-i', 'HOME=/tmp', 'PATH=/usr/bin:/bin', 'SHELL=/bin/sh', ...AT_SITE, '/bin/sh', '-c', command]),

@@ -1,5 +1,5 @@
+import { fixture } from '../helpers/files.js'
 import { subscribe } from 'node:diagnostics_channel'
-import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import fc from 'fast-check'
 import { EXIT, StepError } from '../../src/errors.js'
@@ -16,7 +16,7 @@ import { afterTurns, countsOf, found, note, type Played, type Scene, sceneOf, to
 import { serve } from './server.js'
 
 /** One run of ask() against a server that plays a script, watched from both ends. */
-const ca = readFileSync(new URL('../fixtures/ca.pem', import.meta.url), 'utf8')
+const ca = fixture('ca.pem')
 /** One for each level, as a run has it: what OpenSSL makes of it is made once. */
 const POLICIES = new Map<TlsLevel, TlsPolicy>(
   (['none', 'may', 'encrypt', 'verify'] as const).map((level) => [

@@ -1,5 +1,5 @@
+import { fixture } from '../helpers/files.js'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { createSecureContext, TLSSocket } from 'node:tls'
@@ -9,7 +9,7 @@ import { judgeClosing, judgeLine, judgeOpening } from './rules.js'
 import { afterTurns, found, note, type Scene, type Talk } from './scene.js'
 
 /** A server on loopback that plays a script, and notes what it said and heard. */
-const file = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url))
+const file = fixture
 const contextOf = (name: string): ReturnType<typeof createSecureContext> =>
   createSecureContext({ cert: file(`${name}.pem`), key: file(`${name}.key`) })
 const CERTIFICATES = { mx: contextOf('mx'), self: contextOf('self') }

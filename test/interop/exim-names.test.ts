@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { etrn, etrnJson } from '../command.js'
-import { isInside } from '../namespace.js'
+import { etrnJson, spawnEtrn } from '../helpers/command.js'
+import { isInside } from '../helpers/namespace.js'
 import { BY_TABLE, exim, install } from './exim.js'
 import { entering, fixture, hesitant, online, until } from './mta.js'
 import { ASKED, asksFor, asksForAll, type Form, HELD, NAMES } from './queue.js'
@@ -55,7 +55,7 @@ if (isInside(import.meta.url, entering('exim'))) {
     })
     test('-k: 20 names of the wrong form, though the 4th of a session would end it', async (t) => {
       const { sessions } = await exim(t)
-      const { status, document } = await etrnJson(['127.0.0.1', '-k', ...NAMES])
+      const { status, document } = await etrnJson(['127.0.0.1', '-k', ...NAMES], {}, spawnEtrn)
       assert.equal(status, 65)
       assert.deepEqual(
         document.servers[0]?.names.map(({ name, outcome, code }) => [name, outcome, code]),
@@ -65,7 +65,7 @@ if (isInside(import.meta.url, entering('exim'))) {
     })
     test('without -k the first of them ends it', async (t) => {
       const { sessions } = await exim(t)
-      const run = await etrn(['127.0.0.1', ...NAMES])
+      const run = await spawnEtrn(['127.0.0.1', ...NAMES])
       assert.equal(run.status, 65)
       assert.match(run.stdout, /^n0\.site\.example: the server takes .*\nnot asked: 19 names \(n1\.site\.example, /)
       assert.deepEqual(sessions(), [['n0.site.example']])
@@ -107,14 +107,14 @@ if (isInside(import.meta.url, entering('exim'))) {
       const { hold, waiting, sessions } = await exim(t, { etrn: '' })
       await hold('a@site.example')
       const { site } = await online(t)
-      const run = await etrn(['127.0.0.1', 'site.example'])
+      const run = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.deepEqual([run.status, run.stdout], [69, ''])
       assert.match(
         run.stderr,
         /^127\.0\.0\.1: ETRN: the server doesn't offer it; .*\n {2}Exim's .* acl_smtp_etrn is set/,
       )
       assert.deepEqual(sessions(), [])
-      const assumed = await etrn(['127.0.0.1', '--assume-etrn', 'site.example', '@site.example', '#site.example'])
+      const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example', '@site.example', '#site.example'])
       assert.equal(assumed.status, 75)
       assert.match(assumed.stdout, /^(\S+: not now \(458 Administrative prohibition\)\n){3}$/)
       assert.match(assumed.stderr, /^ {2}in Exim this is no "later": acl_smtp_etrn refuses .*\n$/)
@@ -126,7 +126,7 @@ if (isInside(import.meta.url, entering('exim'))) {
         line: `#site.example: ${ASKED} (250 OK)`,
         moved: HELD,
       })
-      const run = await etrn(['127.0.0.1', '--tls', 'none', '#site.example'])
+      const run = await spawnEtrn(['127.0.0.1', '--tls', 'none', '#site.example'])
       assert.equal(run.stdout, '#site.example: not now (458 Must issue a STARTTLS command first)\n')
       assert.match(run.stderr, /^ {2}the provider wants TLS before ETRN: --tls encrypt, .*\n$/)
       assert.equal(run.status, 75)
@@ -135,7 +135,7 @@ if (isInside(import.meta.url, entering('exim'))) {
       const { hold, sessions } = await exim(t, { main: BY_TABLE, etrn: HANGS_UP })
       await hold('a@site.example')
       const { arrival } = await online(t)
-      const run = await etrn(['127.0.0.1', 'n0.site.example', 'other.example', 'site.example'])
+      const run = await spawnEtrn(['127.0.0.1', 'n0.site.example', 'other.example', 'site.example'])
       assert.equal(run.status, 75)
       assert.equal(
         run.stdout,
@@ -164,7 +164,7 @@ if (isInside(import.meta.url, entering('exim'))) {
         await hold('a@site.example')
         const { visited, greet, arrival } = await hesitant(t)
         const ask = async (): Promise<string> => {
-          const run = await etrn(['127.0.0.1', name])
+          const run = await spawnEtrn(['127.0.0.1', name])
           assert.deepEqual([run.status, run.stderr], [0, ''])
           return run.stdout
         }
@@ -172,7 +172,7 @@ if (isInside(import.meta.url, entering('exim'))) {
         await visited()
         const busy = `${name}: asked before; it is under way (458 Already processing ${lock})\n`
         assert.deepEqual([await ask(), await ask()], [busy, busy])
-        const { document } = await etrnJson(['127.0.0.1', name, `${name}.example`])
+        const { document } = await etrnJson(['127.0.0.1', name, `${name}.example`], {}, spawnEtrn)
         assert.deepEqual(
           document.servers[0]?.names.map(({ outcome, code }) => [outcome, code]),
           [
@@ -191,7 +191,7 @@ if (isInside(import.meta.url, entering('exim'))) {
       const { hold } = await exim(t, { serialize: true })
       await hold('a@site.example')
       const { visited, greet, arrival } = await hesitant(t)
-      const run = etrn(['--wait', '30s', '--interval', '1s', '127.0.0.1', '#site.example'])
+      const run = spawnEtrn(['--wait', '30s', '--interval', '1s', '127.0.0.1', '#site.example'])
       await visited()
       const { status, stdout, stderr } = await run
       assert.equal(status, 2)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { etrn, etrnJson } from '../command.js'
-import { isInside } from '../namespace.js'
+import { etrnJson, spawnEtrn } from '../helpers/command.js'
+import { isInside } from '../helpers/namespace.js'
 import { exim, install } from './exim.js'
 import { entering, fixture, online } from './mta.js'
 
@@ -14,11 +14,11 @@ if (isInside(import.meta.url, entering('exim'))) {
       const { hold } = await exim(t)
       await hold('a@site.example')
       const { arrival } = await online(t)
-      const refused = await etrn(['127.0.0.1', 'site.example'])
+      const refused = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.equal(refused.status, 65)
       assert.match(refused.stdout, /501 argument must begin with #/)
       assert.match(refused.stderr, /--queue/)
-      const run = await etrn(['127.0.0.1', '--queue', 'site.example'])
+      const run = await spawnEtrn(['127.0.0.1', '--queue', 'site.example'])
       assert.deepEqual(
         [run.status, run.stdout],
         [0, "#site.example: asked; the server doesn't say what waits (250 OK)\n"],
@@ -27,13 +27,13 @@ if (isInside(import.meta.url, entering('exim'))) {
     })
     test('--wait: it can not tell, says so after the second answer, and ends with 2', async (t) => {
       await exim(t)
-      const run = await etrn(['--wait', '30s', '--interval', '1s', '127.0.0.1', '#site.example'])
+      const run = await spawnEtrn(['--wait', '30s', '--interval', '1s', '127.0.0.1', '#site.example'])
       assert.equal(run.status, 2)
       assert.equal(run.stderr, "127.0.0.1: says 250 each time: it can't tell whether anything is left\n")
     })
     test('--check: what it is, whom it sees, and whether the certificate would hold', async (t) => {
       await exim(t)
-      const { stdout, status } = await etrn(['--check', ...CA, '127.0.0.1', '#site.example'])
+      const { stdout, status } = await spawnEtrn(['--check', ...CA, '127.0.0.1', '#site.example'])
       assert.equal(status, 0)
       assert.match(stdout, /^ {2}ok certificate .* for mx\.example, localhost, 127\.0\.0\.1; by CN=Test authority; /m)
       assert.match(stdout, /^ {2}ok address .* the server sees 127\.0\.0\.1, which is this host's own$/m)
@@ -42,19 +42,19 @@ if (isInside(import.meta.url, entering('exim'))) {
     })
     test('the ACL refuses', async (t) => {
       await exim(t, { etrn: 'deny' })
-      const run = await etrn(['127.0.0.1', '#site.example'])
+      const run = await spawnEtrn(['127.0.0.1', '#site.example'])
       assert.equal(run.status, 75)
       assert.match(run.stdout, /458 Administrative prohibition/)
       assert.match(run.stderr, /acl_smtp_etrn/)
     })
     test('STARTTLS, verified', async (t) => {
       await exim(t)
-      const { status, document } = await etrnJson(['127.0.0.1', ...CA, '#site.example'])
+      const { status, document } = await etrnJson(['127.0.0.1', ...CA, '#site.example'], {}, spawnEtrn)
       assert.deepEqual([status, document.servers[0]?.tls?.verified], [0, true])
     })
     test('smtps://', async (t) => {
       await exim(t, { main: 'tls_on_connect_ports = 25' })
-      assert.equal((await etrn(['smtps://127.0.0.1:25', ...CA, '#site.example'])).status, 0)
+      assert.equal((await spawnEtrn(['smtps://127.0.0.1:25', ...CA, '#site.example'])).status, 0)
     })
     for (const [certificate, message] of [
       ['expired', /expired: it was valid to 2020-01-02/],
@@ -63,22 +63,22 @@ if (isInside(import.meta.url, entering('exim'))) {
     ] as const) {
       test(`a certificate that does not hold: ${certificate}`, async (t) => {
         await exim(t, { certificate })
-        const run = await etrn(['127.0.0.1', ...CA, '#site.example'])
+        const run = await spawnEtrn(['127.0.0.1', ...CA, '#site.example'])
         assert.equal(run.status, 76)
         assert.match(run.stderr, message)
       })
     }
     test('each mechanism lets us in, and a wrong password does not', async (t) => {
       await exim(t, { etrn: 'accept authenticated = *\n  deny message = Authentication required' })
-      const without = await etrn(['127.0.0.1', '#site.example'])
+      const without = await spawnEtrn(['127.0.0.1', '#site.example'])
       assert.equal(without.status, 75)
       assert.match(without.stdout, /458 Authentication required/)
       assert.match(without.stderr, /login/)
       for (const mechanism of ['CRAM-MD5', 'PLAIN', 'LOGIN']) {
         const args = ['127.0.0.1', ...CA, '--user', 'site', '--auth', mechanism, '#site.example']
-        const run = await etrn(args, { env: { ETRN_PASSWORD: 'secret' } })
+        const run = await spawnEtrn(args, { env: { ETRN_PASSWORD: 'secret' } })
         assert.equal(run.status, 0, run.stderr)
-        const wrong = await etrn(args, { env: { ETRN_PASSWORD: 'sesame' } })
+        const wrong = await spawnEtrn(args, { env: { ETRN_PASSWORD: 'sesame' } })
         assert.equal(wrong.status, 77)
         assert.match(wrong.stderr, /AUTH: 535 Incorrect authentication data; .*\n {2}check user and password/)
       }
@@ -86,7 +86,7 @@ if (isInside(import.meta.url, entering('exim'))) {
     test('EXTERNAL, by the certificate', async (t) => {
       await exim(t, { etrn: 'accept authenticated = external\n  deny message = Authentication required' })
       const identity = ['--tls-cert', fixture('client.pem'), '--tls-key', fixture('client.key')]
-      const run = await etrn(['127.0.0.1', ...CA, ...identity, '--auth', 'EXTERNAL', '-v', '#site.example'])
+      const run = await spawnEtrn(['127.0.0.1', ...CA, ...identity, '--auth', 'EXTERNAL', '-v', '#site.example'])
       assert.equal(run.status, 0, run.stderr)
       assert.match(run.stderr, /C: AUTH EXTERNAL/)
     })

@@ -3,9 +3,9 @@ import { execFileSync, spawn } from 'node:child_process'
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { etrn } from '../command.js'
-import { isInside } from '../namespace.js'
-import { BYE, type Conversation, HELLO, type Scripted, scripted } from '../server.js'
+import { spawnEtrn } from '../helpers/command.js'
+import { isInside } from '../helpers/namespace.js'
+import { BYE, type Conversation, HELLO, type Scripted, scripted } from '../helpers/scripted-server.js'
 import { entering, until } from './mta.js'
 
 // The hooks that --hook prints, in the mechanisms of Debian 12 that they are for.
@@ -15,7 +15,7 @@ const NAME = "#it's-$HOME-100%"
 const LOG = '/run/log'
 
 async function hook(kind: string, port: number, ...args: string[]): Promise<string> {
-  const run = await etrn(['--hook', kind, '--helo', 'gw.site.example', ...args, `127.0.0.1:${port}`, NAME])
+  const run = await spawnEtrn(['--hook', kind, '--helo', 'gw.site.example', ...args, `127.0.0.1:${port}`, NAME])
   assert.equal(run.status, 0, run.stderr)
   return run.stdout
 }

@@ -6,7 +6,7 @@ import { createConnection, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { MailServer, type Message } from '../provider.js'
+import { MailServer, type Message } from '../demo/provider.js'
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 

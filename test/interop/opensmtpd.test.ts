@@ -3,8 +3,8 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFileSync, chmodSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
-import { etrn } from '../command.js'
-import { isInside } from '../namespace.js'
+import { spawnEtrn } from '../helpers/command.js'
+import { isInside } from '../helpers/namespace.js'
 import { accepting, entering, online } from './mta.js'
 import { give, HELD, NAMES } from './queue.js'
 
@@ -62,14 +62,14 @@ if (isInside(import.meta.url, entering('opensmtpd'))) {
       const { heard } = await opensmtpd(t)
       await give('a@site.example')
       const { site, arrival } = await online(t)
-      const run = await etrn(['127.0.0.1', 'site.example'])
+      const run = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.deepEqual([run.status, run.stdout], [69, ''])
       assert.match(
         run.stderr,
         /^127\.0\.0\.1: ETRN: the server doesn't offer it; EHLO lists 8BITMIME, .*\n {2}.*--assume-etrn/,
       )
       assert.deepEqual(heard(), [])
-      const assumed = await etrn(['127.0.0.1', '--assume-etrn', 'site.example'])
+      const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example'])
       assert.equal(assumed.status, 69)
       assert.equal(
         assumed.stdout,
@@ -92,7 +92,7 @@ if (isInside(import.meta.url, entering('opensmtpd'))) {
         const { heard } = await opensmtpd(t)
         for (const to of HELD) await give(to)
         const { site } = await online(t)
-        const run = await etrn(['127.0.0.1', '--assume-etrn', word])
+        const run = await spawnEtrn(['127.0.0.1', '--assume-etrn', word])
         assert.equal(run.status, 69)
         assert.equal(run.stdout, `${sent}: ETRN is not supported (500 5.5.1 Invalid command: Command unrecognized)\n`)
         assert.match(run.stderr, /^ {2}this server has no ETRN; only its administrator can flush the queue\n$/)
@@ -102,14 +102,14 @@ if (isInside(import.meta.url, entering('opensmtpd'))) {
     }
     test('20 names: the first 500 ends it', async (t) => {
       const { heard } = await opensmtpd(t)
-      const run = await etrn(['127.0.0.1', '--assume-etrn', ...NAMES])
+      const run = await spawnEtrn(['127.0.0.1', '--assume-etrn', ...NAMES])
       assert.equal(run.status, 69)
       assert.match(run.stdout, /^n0\.site\.example: .*\nnot asked: 19 names \(n1\.site\.example, .*\n$/)
       assert.deepEqual(heard(), ['ETRN n0.site.example'])
     })
     test('--check: what it is', async (t) => {
       const { heard } = await opensmtpd(t)
-      const { stdout, status } = await etrn(['--check', '127.0.0.1', 'site.example'])
+      const { stdout, status } = await spawnEtrn(['--check', '127.0.0.1', 'site.example'])
       assert.equal(status, 69)
       assert.match(stdout, /^ {2}\S+ ETRN .* the server doesn't offer it; EHLO lists 8BITMIME, /m)
       assert.match(stdout, /^127\.0\.0\.1 is OpenSMTPD$/m)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { etrn, etrnJson } from '../command.js'
-import { isInside } from '../namespace.js'
+import { etrnJson, spawnEtrn } from '../helpers/command.js'
+import { isInside } from '../helpers/namespace.js'
 import { entering, online } from './mta.js'
 import { install, log, MASTER, postfix } from './postfix.js'
 import { ASKED, asksFor, asksForAll, type Form, HELD, NAMES } from './queue.js'
@@ -64,7 +64,7 @@ if (isInside(import.meta.url, entering('postfix'))) {
       const { hold } = await postfix(t)
       await hold('a@site.example')
       const { arrival } = await online(t)
-      const run = await etrn(['127.0.0.1', 'other.example', 'site.example'])
+      const run = await spawnEtrn(['127.0.0.1', 'other.example', 'site.example'])
       assert.equal(run.status, 77)
       assert.equal(
         run.stdout,
@@ -85,7 +85,7 @@ if (isInside(import.meta.url, entering('postfix'))) {
     })
     test('20 names that it does not serve: it is asked for 7', async (t) => {
       const { idle, sessions } = await postfix(t)
-      const run = await etrn(['127.0.0.1', ...OTHERS])
+      const run = await spawnEtrn(['127.0.0.1', ...OTHERS])
       assert.equal(run.status, 77)
       assert.match(run.stdout, /^(n\d\.other\.example: refused .*\n){7}not asked: 13 names \(n7\.other\.example, .*\n$/)
       await idle()
@@ -93,7 +93,7 @@ if (isInside(import.meta.url, entering('postfix'))) {
     })
     test('-k: it is asked for all, though Postfix slows down from the 11th error on and ends at the 20th', async (t) => {
       const { idle, sessions } = await postfix(t)
-      const { status, document } = await etrnJson(['127.0.0.1', '-k', ...OTHERS])
+      const { status, document } = await etrnJson(['127.0.0.1', '-k', ...OTHERS], {}, spawnEtrn)
       assert.equal(status, 77)
       assert.deepEqual(
         document.servers[0]?.names.map(({ name, outcome, code }) => [name, outcome, code]),
@@ -118,10 +118,10 @@ if (isInside(import.meta.url, entering('postfix'))) {
     }
     test('the first 554 ends it, but for -k', async (t) => {
       const { idle, sessions } = await postfix(t, 'smtpd_etrn_restrictions = reject\n')
-      const run = await etrn(['127.0.0.1', ...NAMES])
+      const run = await spawnEtrn(['127.0.0.1', ...NAMES])
       assert.equal(run.status, 77)
       assert.match(run.stdout, /^n0\.site\.example: refused \(554 .*\nnot asked: 19 names /)
-      const all = await etrn(['127.0.0.1', '-k', ...NAMES])
+      const all = await spawnEtrn(['127.0.0.1', '-k', ...NAMES])
       assert.equal(all.status, 77)
       assert.match(all.stdout, /^(n\d+\.site\.example: refused \(554 .*\n){20}$/)
       await idle()
@@ -131,13 +131,13 @@ if (isInside(import.meta.url, entering('postfix'))) {
       const server = await postfix(t, 'smtpd_discard_ehlo_keywords = etrn\nsmtpd_etrn_restrictions = reject\n')
       await server.hold('a@site.example')
       const { site } = await online(t)
-      const run = await etrn(['127.0.0.1', 'site.example'])
+      const run = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.deepEqual([run.status, run.stdout], [69, ''])
       assert.match(
         run.stderr,
         /^127\.0\.0\.1: ETRN: the server doesn't offer it; EHLO lists PIPELINING, .*\n {2}.*--assume-etrn/,
       )
-      const assumed = await etrn(['127.0.0.1', '--assume-etrn', 'site.example'])
+      const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example'])
       assert.equal(assumed.status, 77)
       assert.match(assumed.stdout, /554 5\.7\.1 .*Access denied/)
       await server.idle()
@@ -148,11 +148,11 @@ if (isInside(import.meta.url, entering('postfix'))) {
       const server = await postfix(t, 'smtpd_discard_ehlo_keywords = etrn\n')
       await server.hold(...HELD)
       const { arrivals } = await online(t)
-      const run = await etrn(['127.0.0.1', 'site.example'])
+      const run = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.deepEqual([run.status, run.stdout], [69, ''])
       assert.match(run.stderr, /^127\.0\.0\.1: ETRN: the server doesn't offer it; .*\n {2}.*--assume-etrn/)
       assert.deepEqual(server.waiting(), HELD)
-      const assumed = await etrn(['127.0.0.1', '--assume-etrn', 'site.example', '@sub.site.example'])
+      const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example', '@sub.site.example'])
       assert.equal(assumed.status, 0)
       assert.equal(assumed.stdout, `site.example: ${STARTED}\n@sub.site.example: ${STARTED}\n`)
       assert.match(assumed.stderr, DROPPED)
@@ -172,7 +172,7 @@ if (isInside(import.meta.url, entering('postfix'))) {
       await postfix(t, DEEP_TESTS, MASTER.replace(/^smtp inet .*$/m, POSTSCREEN))
       const words = ['site.example', '@site.example', '#site.example', 'other.example']
       for (const time of ['first', 'second']) {
-        const run = await etrn(['127.0.0.1', ...words])
+        const run = await spawnEtrn(['127.0.0.1', ...words])
         assert.equal(run.status, 75, `the ${time} time`)
         assert.equal(run.stdout, words.map((word) => `${word}: not now (458 Unable to queue messages)\n`).join(''))
         assert.match(run.stderr, NO_FLUSH)

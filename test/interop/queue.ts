@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
-import { type Document, etrn, etrnJson } from '../command.js'
-import { send } from '../provider.js'
+import { type Document, etrnJson, spawnEtrn } from '../helpers/command.js'
+import { send } from '../demo/provider.js'
 import { online } from './mta.js'
 
 // What is asked of every server alike: which mail moves for a name, and which stays.
@@ -51,7 +51,7 @@ export async function asksFor(t: TestContext, queue: Queue, form: Form): Promise
   const { word, line, status = 0, hint, moved = [] } = form
   await queue.hold(...HELD)
   const { arrivals } = await online(t)
-  const run = await etrn(['127.0.0.1', word])
+  const run = await spawnEtrn(['127.0.0.1', word])
   assert.deepEqual([run.stdout, run.status], [`${line}\n`, status])
   assert.match(run.stderr, hint === undefined ? /^$/ : /^ {2}[^\n]+\n$/)
   if (hint !== undefined) assert.match(run.stderr, hint)
@@ -76,7 +76,7 @@ export async function asksForAll(
   const names = NAMES.map((name) => mark + name)
   await queue.hold(...TO_NAMES)
   const { arrivals } = await online(t)
-  const { status, document } = await etrnJson(['127.0.0.1', ...options, ...names])
+  const { status, document } = await etrnJson(['127.0.0.1', ...options, ...names], {}, spawnEtrn)
   const server = document.servers[0] ?? assert.fail()
   assert.deepEqual([status, server.error], [0, null])
   assert.deepEqual(

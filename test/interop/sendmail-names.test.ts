@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { chmodSync, copyFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { etrn, etrnJson } from '../command.js'
-import { isInside } from '../namespace.js'
+import { etrnJson, spawnEtrn } from '../helpers/command.js'
+import { isInside } from '../helpers/namespace.js'
 import { chain, entering, fixture, online } from './mta.js'
 import { ASKED, asksFor, asksForAll, type Form, HELD, NAMES } from './queue.js'
 import { install, sendmail } from './sendmail.js'
@@ -61,11 +61,11 @@ if (isInside(import.meta.url, entering('sendmail'))) {
     test('20 queue groups that it does not have: it is asked for 7, with -k for all, and never for an 8th', async (t) => {
       const { sessions } = await sendmail(t)
       const queues = NAMES.map((name) => `#${name}`)
-      const run = await etrn(['127.0.0.1', ...queues])
+      const run = await spawnEtrn(['127.0.0.1', ...queues])
       assert.equal(run.status, 77)
       assert.match(run.stdout, /^(#n\d\.site\.example: refused .*\n){7}not asked: 13 names \(#n7\.site\.example, .*\n$/)
       assert.deepEqual(sessions(), [queues.slice(0, 7)])
-      const { status, document } = await etrnJson(['127.0.0.1', '-k', ...queues])
+      const { status, document } = await etrnJson(['127.0.0.1', '-k', ...queues], {}, spawnEtrn)
       assert.equal(status, 77)
       assert.deepEqual(
         document.servers[0]?.names.map(({ name, outcome, code }) => [name, outcome, code]),
@@ -86,12 +86,12 @@ if (isInside(import.meta.url, entering('sendmail'))) {
         await hold('a@site.example')
         const { site } = await online(t)
         const port = ['--port', option.includes('587') ? '587' : '25']
-        const run = await etrn([...port, '127.0.0.1', 'site.example'])
+        const run = await spawnEtrn([...port, '127.0.0.1', 'site.example'])
         assert.deepEqual([run.status, run.stdout], [69, ''])
         assert.match(run.stderr, /--assume-etrn/)
         assert.deepEqual(sessions(), [])
         for (const word of ['site.example', '@site.example', '#ships']) {
-          const assumed = await etrn([...port, '127.0.0.1', '--assume-etrn', word])
+          const assumed = await spawnEtrn([...port, '127.0.0.1', '--assume-etrn', word])
           assert.equal(assumed.status, 69)
           assert.equal(
             assumed.stdout,
@@ -106,7 +106,7 @@ if (isInside(import.meta.url, entering('sendmail'))) {
       const { hold, waiting, settled, sessions } = await sendmail(t, checked('459 4.7.1'))
       await hold(...HELD)
       const { arrival } = await online(t)
-      const run = await etrn(['127.0.0.1', 'ship.site.example', 'site.example', '@site.example'])
+      const run = await spawnEtrn(['127.0.0.1', 'ship.site.example', 'site.example', '@site.example'])
       assert.equal(run.status, 77)
       assert.deepEqual(run.stdout.split('\n').slice(0, -1), [
         'ship.site.example: refused (459 4.7.1 not your queue)',
@@ -121,7 +121,7 @@ if (isInside(import.meta.url, entering('sendmail'))) {
     })
     test('check_etrn: 550, which ends it', async (t) => {
       const { sessions } = await sendmail(t, checked('550 5.7.1'))
-      const run = await etrn(['127.0.0.1', 'ship.site.example', 'site.example'])
+      const run = await spawnEtrn(['127.0.0.1', 'ship.site.example', 'site.example'])
       assert.equal(run.status, 77)
       assert.equal(run.stdout, 'ship.site.example: refused (550 5.7.1 not your queue)\nnot asked: site.example\n')
       assert.match(run.stderr, /^ {2}your address is not allowed: /)

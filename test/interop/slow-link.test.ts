@@ -5,10 +5,10 @@ import type { Socket } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
 import type { Result } from '../../src/etrn/outcome.js'
 import type { Stage } from '../../src/smtp/errors.js'
-import { type CommandOptions, type Document, etrnJson, type Finished } from '../command.js'
-import { isInNamespace } from '../namespace.js'
-import { BYE, type Conversation, HELLO, scriptedAt, silence } from '../server.js'
-import { AT_SITE, makeSite } from '../site.js'
+import { type CommandOptions, type Document, etrnJson, type Finished, spawnEtrn } from '../helpers/command.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { BYE, type Conversation, HELLO, scriptedAt, silence } from '../helpers/scripted-server.js'
+import { AT_SITE, makeSite } from '../helpers/site.js'
 import { type CountingServer, countingServer } from './counting-server.js'
 import { fixture } from './mta.js'
 import { type Count, type Counts, type Link, noLink, slowLink } from './slow-link.js'
@@ -59,7 +59,7 @@ async function ask(t: TestContext, server: string, names: readonly string[], o: 
   const during = (child: { kill: (signal: 'SIGKILL') => boolean }): void =>
     t.signal.addEventListener('abort', () => child.kill('SIGKILL'))
   const args = ['--helo', 'gw.site.example', ...(o.args ?? []), server, ...names]
-  return etrnJson(args, { through: AT_SITE, during, ...o })
+  return etrnJson(args, { through: AT_SITE, during, ...o }, spawnEtrn)
 }
 
 const resultsOf = ({ document }: Run): readonly Result[] => document.servers.flatMap(({ names }) => names)
