@@ -68,7 +68,9 @@ const CLOCK = `
   process.on('SIGUSR2', leap)`
 
 /** For `env`: a clock that leaps over what is waited for, and only when the test says so. */
-export const LEAPING: Readonly<Record<string, string>> = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(CLOCK)}` }
+export const LEAPING: Readonly<Record<string, string>> = {
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(CLOCK)}`,
+}
 export const leap = (child: Running): void => void child.kill('SIGUSR2')
 
 /** A run of the command that a test can act on. */
