@@ -8,7 +8,7 @@ const OWNERS = {
   ora: 'report/spinner',
   tldts: 'input/public-suffix',
   'p-limit': 'etrn/run',
-  'smol-toml': 'command/config',
+  'toml-eslint-parser': 'command/toml',
   'fastest-levenshtein': 'command/suggest',
   '@mongodb-js/saslprep': 'smtp/saslprep',
 }

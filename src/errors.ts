@@ -17,15 +17,18 @@ export const EXIT = {
 } as const
 
 /**
- * Failures that decide how a run continues.
+ * Kinds of failures that other code tells apart.
  *
  *     connection-lost    the server closed the connection or replied 421: a new session can continue
  *     unencrypted-data   the server sent plain text where TLS must begin
  *     self               the server is this host
  *     time-over          --max-time or --wait is over
  *     interrupted        a signal ended the run
+ *     timeout            a step took longer than --timeout
+ *     malformed-reply    the server sent something that is not an SMTP reply
  */
-export type FailureKind = 'connection-lost' | 'unencrypted-data' | 'self' | 'time-over' | 'interrupted'
+export type FailureKind =
+  'connection-lost' | 'unencrypted-data' | 'self' | 'time-over' | 'interrupted' | 'timeout' | 'malformed-reply'
 
 export type FailureFacts = {
   readonly exitStatus: number
@@ -56,6 +59,15 @@ export class UsageError extends Error {
   constructor(message: string, exitStatus: number = EXIT.USAGE, cause?: unknown) {
     super(message, { cause })
     this.exitStatus = exitStatus
+  }
+}
+
+/** An option whose value can't be used. Its source, which a message may have to name, is found by the option. */
+export class OptionError extends UsageError {
+  readonly option: string
+  constructor(option: string, message: string, exitStatus?: number, cause?: unknown) {
+    super(message, exitStatus, cause)
+    this.option = option
   }
 }
 

@@ -1,25 +1,26 @@
+import { settleOptions } from './command/option-sources.js'
 import { TLS_LEVELS, TLS_VERSIONS } from './command/options.js'
-import { checkPem, tlsLevelFor } from './command/tls-options.js'
-import { EXIT, messageOf, UsageError } from './errors.js'
+import { checkPem } from './command/tls-options.js'
+import { messageOf, UsageError } from './errors.js'
 import type { Result } from './etrn/outcome.js'
 import type { ServerReport } from './etrn/server-report.js'
-import { requestNames as askServer } from './etrn/session-pool.js'
+import { requestNames } from './etrn/session-pool.js'
 import { removeDuplicates } from './input/names-file.js'
-import { parseNodeName } from './input/node-name.js'
-import { type ServerArgument, parseServer } from './input/server-address.js'
+import { type NodeName, parseNodeName } from './input/node-name.js'
+import { parseServer, type ServerArgument } from './input/server-address.js'
 import {
+  oneOf,
   parseCommandArgument,
   parseFingerprint,
   parseHost,
-  oneOf,
   parsePort,
   parseSendable,
   parseText,
 } from './input/values.js'
 import type { Family } from './net/address.js'
-import { DEFAULT_TIMEOUT_MS, MAX_TIMER_MS } from './net/deadline.js'
+import { MAX_TIMER_MS } from './net/deadline.js'
 import { ownHostName } from './net/this-host.js'
-import type { Credentials } from './smtp/credentials-policy.js'
+import { type Credentials, tlsLevelFor } from './smtp/credentials-policy.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
 import type { TlsPolicy } from './smtp/tls-policy.js'
 import type { TraceEvent } from './smtp/trace.js'
@@ -37,43 +38,44 @@ export type { TlsInfo } from './smtp/tls.js'
 
 /** What is known at the end. */
 export type Report = Omit<ServerReport, 'server' | 'isQueueUnknown'> & {
-  /** As it was given */
+  /** The server as it was given */
   readonly server: string
   readonly host: string
   readonly port: number
 }
 
-/** All may be left out; the command's options of the same names say more. */
+/** Every option has a default. The manual describes the command's options of the same names. */
 export type AskOptions = {
-  /** Where the server names none; 25 */
+  /** The port if the server has none; 25 */
   readonly port?: number
-  /** What EHLO says; this host's own name, else the address of the connection's local end */
+  /** The EHLO argument; this host's own name, else the address of the local end */
   readonly helo?: string
-  /** Addresses of this family only */
+  /** Use addresses of this family only. */
   readonly family?: Family
   /** The local end: an address, or an interface that has one */
   readonly local?: string
-  /** Longest wait for one step, in milliseconds; 60,000 */
+  /** The longest wait for one step, in milliseconds; 60,000 */
   readonly timeoutMs?: number
-  /** Goes on with the other names after a 5xx, and after a session without an accepted name. */
+  /** Continue after a 5xx, and after a session in which no name was accepted. */
   readonly keepGoing?: boolean
-  /** Sends ETRN even where EHLO doesn't list it. */
+  /** Send ETRN even if EHLO doesn't list it. */
   readonly assumeEtrn?: boolean
-  /** Takes `@` before a public suffix, and names of a single label. */
+  /** Accept `@` before a public suffix, and names with a single label. */
   readonly allowWide?: boolean
-  /** The command's defaults and rules, but for what is given here: a CA, a name or a fingerprint alone means `verify`. */
+  /** The command's defaults and rules count for what is not given: a CA, a name or a fingerprint alone means `verify`. */
   readonly tls?: Partial<Omit<TlsPolicy, 'isInspected'>>
-  /** Sent over TLS that is verified or pinned, or to this host: `verify` is the default with them. */
+  /** Sent over verified or pinned TLS, or to this host. With credentials `verify` is the default. */
   readonly credentials?: Partial<Credentials> & Pick<Credentials, 'user'>
-  /** Ends the session; names without an answer are `deferred`. */
+  /** Ends the session. Names without a reply are `deferred`. */
   readonly signal?: AbortSignal
-  /** Told of each name whose reply is there, at once; not awaited */
+  /** Receives each result as soon as the reply has arrived; not awaited. */
   readonly onResult?: (result: Result) => void
-  /** Told of all that happens, in sessions counted from 1; not awaited */
+  /** Receives everything that happens, with the number of the session, counted from 1; not awaited. */
   readonly trace?: (event: TraceEvent, session: number) => void
 }
 
-const KEYS = {
+/** The keys of AskOptions, for callers without TypeScript */
+const ASK_OPTIONS = {
   port: 0,
   helo: 0,
   family: 0,
@@ -89,98 +91,109 @@ const KEYS = {
   trace: 0,
 } satisfies Record<keyof AskOptions, 0>
 
-const TLS = {
+/** The command's defaults */
+const { options: DEFAULTS } = settleOptions([])
+
+const DEFAULT_TLS = {
   fingerprint: undefined,
   name: undefined,
   ca: undefined,
   cert: undefined,
   key: undefined,
-  minVersion: 'TLSv1.2',
+  minVersion: DEFAULTS['tls-min'],
 } as const
 
 /**
- * Asks one server to send what it holds for these names (RFC 1985). `server`: `host`, `host:port`, `[2001:db8::1]:port`,
- * `smtp://host`; `names`: `node`, `@node`, `#queue`. Throws UsageError where anything given is wrong, and then nothing was sent.
- * Never throws for what the network or the server does: every name has a result, and `error` says what failed as a whole.
+ * Requests the mail that one server holds for these names (RFC 1985). The server is `host`, `host:port`, `[2001:db8::1]:port` or
+ * `smtp://host`; a name is `node`, `@node` or `#queue`. Throws UsageError, with nothing sent, if an argument is wrong. Never throws
+ * because of the network or the server: every name has a result, and `error` says what failed as a whole.
  */
-export async function ask(server: string, names: readonly string[], o: AskOptions = {}): Promise<Report> {
-  if (typeof o !== 'object' || (o as unknown) === null) throw new UsageError('options: an object')
-  known('', o, KEYS)
+export async function ask(server: string, names: readonly string[], options: AskOptions = {}): Promise<Report> {
+  if (typeof options !== 'object' || (options as unknown) === null) throw new UsageError('options: an object')
+  checkKeys('', options, ASK_OPTIONS)
   const target = parseServer(
-    checked('server', parseText, server),
-    optional('port', (given) => parsePort(String(given)), o.port),
+    parseArgument('server', parseText, server),
+    parseOptional('port', (port) => parsePort(String(port)), options.port),
   )
   if (target.user !== undefined) throw new UsageError('a user in the URL: give `credentials` instead')
-  const tls = await policyOf(target, o)
-  const credentials = o.credentials && loginOf(o.credentials, tls)
-  const helo = optional('helo', parseCommandArgument, o.helo) ?? ownHostName()
-  if (!Array.isArray(names)) throw new UsageError('names: a list of texts')
-  const nodes = await Promise.all(
-    names.map(async (name) => parseNodeName(checked('names', parseText, name), { allowWide: o.allowWide ?? false })),
-  )
-  const timeoutMs = o.timeoutMs ?? DEFAULT_TIMEOUT_MS
-  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS))
-    throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MAX_TIMER_MS}`)
-  if (![4, 6, undefined].includes(o.family)) throw new UsageError(`family ${String(o.family)}: 4 or 6`)
-  const report = await askServer({ ...target, tls, credentials }, removeDuplicates(nodes), {
-    helo,
-    family: o.family,
-    local: optional('local', parseCommandArgument, o.local),
-    self: [],
-    timeoutMs,
-    signal: o.signal ?? new AbortController().signal,
-    keepGoing: o.keepGoing ?? false,
-    assumeEtrn: o.assumeEtrn ?? false,
-    onResult: (_, result) => o.onResult?.(result),
+  const tls = await tlsPolicyOf(target, options)
+  const credentials = options.credentials && credentialsOf(options.credentials, tls)
+  const settings = settingsOf(options)
+  const nodes = await parseNames(names, options.allowWide ?? false)
+  const report = await requestNames({ ...target, tls, credentials }, nodes, settings, {
+    signal: options.signal ?? new AbortController().signal,
     limiter: async (work) => work(),
-    trace: (_, event, session) => o.trace?.(event, session),
+    onResult: (_, result) => options.onResult?.(result),
+    trace: (_, event, session) => options.trace?.(event, session),
   })
-  // Not the server with its login, which a caller may well write into a log
+  // The server itself has the credentials, which a caller might log.
   const { server: _, isQueueUnknown: __, ...rest } = report
   return { server: target.word, host: target.host, port: target.port, ...rest }
 }
 
-/** The policy, of texts that are what they should be */
-async function policyOf(target: ServerArgument, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
-  known('tls.', tls, { ...TLS, level: 0 })
-  const level = optional('tls.level', oneOf(...TLS_LEVELS), tls.level)
+async function parseNames(names: readonly string[], allowWide: boolean): Promise<NodeName[]> {
+  if (!Array.isArray(names)) throw new UsageError('names: a list of texts')
+  const words = names.map((name) => parseArgument('names', parseText, name))
+  return removeDuplicates(await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide }))))
+}
+
+function settingsOf(options: AskOptions): Parameters<typeof requestNames>[2] {
+  const { family, timeoutMs = DEFAULTS.timeout } = options
+  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS))
+    throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MAX_TIMER_MS}`)
+  if (![4, 6, undefined].includes(family)) throw new UsageError(`family ${String(family)}: 4 or 6`)
+  return {
+    helo: parseOptional('helo', parseCommandArgument, options.helo) ?? ownHostName(),
+    family,
+    local: parseOptional('local', parseCommandArgument, options.local),
+    self: [],
+    timeoutMs,
+    keepGoing: options.keepGoing ?? false,
+    assumeEtrn: options.assumeEtrn ?? false,
+  }
+}
+
+async function tlsPolicyOf(target: ServerArgument, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
+  checkKeys('tls.', tls, { ...DEFAULT_TLS, level: 0 })
+  const level = parseOptional('tls.level', oneOf(...TLS_LEVELS), tls.level)
+  const minVersion = parseOptional('tls.minVersion', oneOf(...TLS_VERSIONS), tls.minVersion)
   const policy = {
-    ...TLS,
+    ...DEFAULT_TLS,
     ...tls,
-    fingerprint: optional('tls.fingerprint', parseFingerprint, tls.fingerprint),
-    name: optional('tls.name', parseHost, tls.name),
-    minVersion: optional('tls.minVersion', oneOf(...TLS_VERSIONS), tls.minVersion) ?? TLS.minVersion,
+    fingerprint: parseOptional('tls.fingerprint', parseFingerprint, tls.fingerprint),
+    name: parseOptional('tls.name', parseHost, tls.name),
+    minVersion: minVersion ?? DEFAULT_TLS.minVersion,
     level: tlsLevelFor(target, { ...tls, level }, credentials !== undefined),
   }
   if (policy.cert === undefined && policy.key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
-  await checkPem(policy, (which) => `tls.${which}`, EXIT.USAGE)
+  await checkPem(policy, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, undefined, cause))
   return policy
 }
 
-function loginOf(given: Partial<Credentials>, { cert }: TlsPolicy): Credentials {
-  known('credentials.', given, { user: 0, password: 0, mechanism: 0 })
-  const mechanism = optional('credentials.mechanism', oneOf(...MECHANISMS), given.mechanism)
-  const user = checked('credentials.user', parseSendable, given.user)
-  if (given.password === undefined && cert === undefined)
+function credentialsOf(credentials: Partial<Credentials>, { cert }: TlsPolicy): Credentials {
+  checkKeys('credentials.', credentials, { user: 0, password: 0, mechanism: 0 })
+  const mechanism = parseOptional('credentials.mechanism', oneOf(...MECHANISMS), credentials.mechanism)
+  const user = parseArgument('credentials.user', parseSendable, credentials.user)
+  if (credentials.password === undefined && cert === undefined)
     throw new UsageError('credentials: a password is missing, or the certificate that EXTERNAL needs')
-  return { user, password: given.password, mechanism }
+  return { user, password: credentials.password, mechanism }
 }
 
-/** What TypeScript would see */
-function known(what: string, given: object, keys: object): void {
-  const unknown = Object.keys(given).find((key) => !(key in keys))
-  if (unknown !== undefined)
-    throw new UsageError(`${what}${unknown} is no option; there are ${Object.keys(keys).join(', ')}`)
+/** Throws UsageError for an unknown key, as TypeScript would report it. */
+function checkKeys(prefix: string, value: object, keys: object): void {
+  const unknown = Object.keys(value).find((key) => !(key in keys))
+  if (unknown === undefined) return
+  throw new UsageError(`${prefix}${unknown} is no option; there are ${Object.keys(keys).join(', ')}`)
 }
 
-function optional<T>(name: string, parse: (word: unknown) => T, word: unknown): T | undefined {
-  return word === undefined ? undefined : checked(name, parse, word)
+function parseOptional<T>(name: string, parse: (value: unknown) => T, value: unknown): T | undefined {
+  return value === undefined ? undefined : parseArgument(name, parse, value)
 }
 
-function checked<T>(name: string, parse: (word: unknown) => T, word: unknown): T {
+function parseArgument<T>(name: string, parse: (value: unknown) => T, value: unknown): T {
   try {
-    return parse(word)
+    return parse(value)
   } catch (error) {
-    throw new UsageError(`${name}: ${messageOf(error)}`, EXIT.USAGE, error)
+    throw new UsageError(`${name}: ${messageOf(error)}`, undefined, error)
   }
 }

@@ -2,14 +2,15 @@ import { setMaxListeners } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { type CommandLine, parseArguments } from './command/arguments.js'
-import type { Config } from './command/config.js'
 import { findConfigFiles, type Reader } from './command/config-files.js'
-import { type Options, settle } from './command/options.js'
-import { checkHookTargets, createRequests } from './command/requests.js'
+import type { Config } from './command/config.js'
+import { settleOptions } from './command/option-sources.js'
+import type { Options } from './command/options.js'
+import { createRequests } from './command/requests.js'
 import { EXIT, messageOf, StepError, UsageError } from './errors.js'
 import { mergeExitStatuses } from './etrn/outcome.js'
-import type { Request } from './etrn/request.js'
-import { DEFAULT_JOBS, resultOfBadLine, run } from './etrn/run.js'
+import type { FailedRequest, Request } from './etrn/request.js'
+import { resultOfBadLine, run } from './etrn/run.js'
 import { printable } from './printable.js'
 import { jsonReporter } from './report/json.js'
 import type { Progress, Reporter } from './report/reporter.js'
@@ -116,14 +117,14 @@ class Command {
       await this.#readConfig(files, { uid: 0, gid: 0 }).catch((error: unknown) =>
         warn(`root runs this hook, and would say: ${messageOf(error)}`),
       )
-    const targets = await checkHookTargets(line, config, warn)
-    const { hookText } = await import('./command/hook.js')
-    this.#host.stdout.write(hookText(kind, { line, targets, files, written: config.paths, program }))
+    const { hookText, resolveHookTargets } = await import('./command/hook.js')
+    const targets = await resolveHookTargets(line, config, warn)
+    this.#host.stdout.write(hookText(kind, { line, targets, files, paths: config.paths, program }))
     return EXIT.OK
   }
 
   async #request(line: CommandLine, config: Config): Promise<number> {
-    const options = settle(line.options, config.top)
+    const { options } = settleOptions([line, ...config.tops])
     if (line.options['max-time'] === undefined) this.#limit(options['max-time'])
     const hasSeveral = options.all || options.mx !== undefined || line.words[0]?.includes(',') === true
     const reporter = this.#createReporter(options, hasSeveral)
@@ -146,9 +147,9 @@ class Command {
     return exitStatus
   }
 
-  async #run(requests: readonly Request[], options: Options, reporter: Reporter): Promise<number> {
+  async #run(requests: readonly (Request | FailedRequest)[], options: Options, reporter: Reporter): Promise<number> {
     const done = await run(requests, {
-      jobs: options.jobs ?? DEFAULT_JOBS,
+      jobs: options.jobs,
       waitLocalMs: options['wait-local'] ?? 0,
       signal: this.#abort.signal,
       trace: (...progress) => this.#trace(reporter, ...progress),
@@ -161,10 +162,10 @@ class Command {
     return exitStatus
   }
 
-  async #check(requests: readonly Request[], options: Options, reporter: Reporter): Promise<number> {
+  async #check(requests: readonly (Request | FailedRequest)[], options: Options, reporter: Reporter): Promise<number> {
     const { check } = await import('./check/check.js')
     const { jsonCheckReporter, textCheckReporter } = await import('./check/report.js')
-    const { out } = this.#terminal.outputs(options.color ?? 'auto')
+    const { out } = this.#terminal.outputs(options.color)
     const { LC_ALL, LC_CTYPE, LANG } = this.#host.environment
     const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
     const report = options.json ? jsonCheckReporter(out) : textCheckReporter(out, { quiet: options.quiet, isUtf8 })
@@ -191,7 +192,7 @@ class Command {
 
   #createReporter({ quiet, json, verbose, color }: Options, hasSeveral: boolean): Reporter {
     if (quiet === 0 && verbose === 0 && !json) void this.#terminal.startSpinner()
-    const { out, err } = this.#terminal.outputs(color ?? 'auto')
+    const { out, err } = this.#terminal.outputs(color)
     const text = new TextReporter({ out, err, quiet, verbose: verbose > 0, several: hasSeveral })
     return json ? jsonReporter(out, text) : text
   }
@@ -206,7 +207,7 @@ class Command {
 
   /** Reads the configuration as the user of the command may, or as another one. */
   async #readConfig(files: readonly string[], { uid, gid }: Pick<Reader, 'uid' | 'gid'> = this.#host): Promise<Config> {
-    if (files.length === 0) return { source: '', top: {}, profiles: new Map(), paths: new Map() }
+    if (files.length === 0) return { tops: [], profiles: new Map(), paths: new Map() }
     const { readConfig } = await import('./command/config.js')
     return readConfig(files, { uid, gid, signal: this.#abort.signal })
   }

@@ -1,34 +1,32 @@
 import { isUtf8 } from 'node:buffer'
 
-/**
- * Whatever a server, a resolver or a file says is made harmless here, once, where octets become text: it can't move the
- * cursor, colour the screen, hide itself or fake a line.
- */
+// Text from servers, resolvers and files is made harmless here, once, where octets become text: printed, it can't move the cursor,
+// colour the screen, hide itself or fake a line.
 
-/** Control, invisible and direction-changing characters: Unicode's Other, separators of lines and paragraphs, ignorables. */
+/** Control, invisible and direction-changing characters: Unicode's class Other, line and paragraph separators, ignorables. */
 const UNPRINTABLE_CHARACTERS = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu
 
-/** An octet that is no UTF-8 is carried as a lone surrogate, which UTF-8 can't hold, until it is escaped. */
+/** Stands for an octet that is not UTF-8, until it is escaped: a lone surrogate, which UTF-8 can't encode. */
 const INVALID_OCTET_BASE = 0xdc00
 
 /**
- * Octets or text as one line of printable text. Escapes: `\x1b` for a control character or an octet that is no valid UTF-8,
- * `\u{202e}` for any other character that can't be seen. Never throws.
+ * Returns octets or text as one line of printable text. Control characters and octets that are not UTF-8 become `\x1b`, other characters
+ * that can't be seen `\u{202e}`. Never throws.
  */
 export function printable(raw: Uint8Array | string): string {
   const text = typeof raw === 'string' ? raw : isUtf8(raw) ? Buffer.from(raw).toString() : splitCharacters(raw).join('')
   return text.replace(UNPRINTABLE_CHARACTERS, escapeCharacter)
 }
 
-/** The beginning of a text, so many characters at most, and none of them in half. */
+/** Returns at most the first `characters` of a text, and no half of a surrogate pair. */
 export function truncate(text: string, characters: number): string {
   return text.slice(0, characters).replace(/[\ud800-\udbff]$/, '')
 }
 
-/** Of a message that people read */
+/** The longest message that people read */
 const MESSAGE_CHARACTERS = 400
 
-/** A message, no longer than people read; what was cut off is three dots. */
+/** Returns a message that people can read: three dots replace what is too long. */
 export function shortenMessage(message: string): string {
   return message.length > MESSAGE_CHARACTERS ? `${truncate(message, MESSAGE_CHARACTERS)}...` : message
 }

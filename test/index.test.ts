@@ -1,4 +1,3 @@
-import { fixturePath, fixture, packageFile, ROOT } from './helpers/files.js'
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,6 +9,7 @@ import { UsageError } from '../src/errors.js'
 import { ask } from '../src/index.js'
 import { ownHostName } from '../src/net/this-host.js'
 import { SessionError } from '../src/smtp/errors.js'
+import { fixture, fixturePath, packageFile, ROOT } from './helpers/files.js'
 import { BYE, type Conversation, HELLO, scripted } from './helpers/scripted-server.js'
 
 const OPTIONS = { helo: 'gw.site.example' }

@@ -1,13 +1,13 @@
 import { EXIT } from '../errors.js'
 import { unansweredResult } from '../etrn/outcome.js'
 import { resultOfBadLine } from '../etrn/run.js'
-import { documentHead, serverDocument as documentOfServer, tlsDocument } from '../report/json.js'
+import { documentHead, serverDocument, tlsDocument } from '../report/json.js'
 import type { Output } from '../report/reporter.js'
 import { STAGE_LABELS } from '../smtp/errors.js'
 import type { Check, ServerCheck } from './check.js'
 import type { Step } from './steps.js'
 
-/** What a diagnosis is shown in, as it goes on. */
+/** One form of output for a check. */
 export type CheckReporter = {
   readonly onPart: (title: string) => void
   readonly onStep: (step: Step) => void
@@ -17,7 +17,7 @@ export type CheckReporter = {
 const STEP_WIDTH = 12
 const TIME_WIDTH = 8
 
-/** A line a step, with a tick or a cross; quiet: a server that failed, and nothing else; 2: nor what may pass. */
+/** Prints one step a line, with a tick or a cross. Quiet prints only servers that failed; 2 also leaves out temporary failures. */
 export function textCheckReporter(
   { line, colour }: Output,
   { quiet, isUtf8 }: { readonly quiet: number; readonly isUtf8: boolean },
@@ -27,26 +27,26 @@ export function textCheckReporter(
     onPart: (title) => {
       if (quiet === 0) line(title)
     },
-    onStep: ({ step, ok, elapsedMs, text, hint: advice }) => {
+    onStep: ({ step, ok, elapsedMs, text, hint }) => {
       if (quiet > 0) return
       const mark = ok === null ? dash : ok ? colour.green(tick) : colour.red(cross)
       const time = elapsedMs === null ? '' : `${elapsedMs} ms`
       line(`  ${mark} ${step.padEnd(STEP_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
-      if (advice !== null) line(`${' '.repeat(4 + tick.length)}${advice}`)
+      if (hint !== null) line(`${' '.repeat(4 + tick.length)}${hint}`)
     },
     end: ({ servers }) => {
       for (const { server, greeting, error } of servers) {
         const software = serverSoftware(greeting)
         if (quiet === 0 && software !== null) line(`${server.word} is ${software}`)
-        const isTold = quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
-        if (isTold) line(`${server.word}: ${STAGE_LABELS[error.stage]}: ${error.message}`)
+        const isShown = quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
+        if (isShown) line(`${server.word}: ${STAGE_LABELS[error.stage]}: ${error.message}`)
       }
       if (quiet === 0) line('Nothing was asked of the queue: whether a name is served, only ETRN tells.')
     },
   }
 }
 
-/** One JSON document at the end; the way back belongs to no server. */
+/** Prints one JSON document at the end. Delivery belongs to no server. */
 export function jsonCheckReporter({ line }: Output): CheckReporter {
   return {
     onPart: () => undefined,
@@ -62,12 +62,12 @@ function stepDocument({ step, ok, elapsedMs, text, hint }: Step): object {
   return { step, ok, elapsedMs, text, advice: hint }
 }
 
-/** As after a real run, and what was looked at besides */
+/** Returns what a real run's document has, and what only a check finds. */
 function serverCheckDocument({ entries, steps, seenAs, ...found }: ServerCheck): object {
   const { tls, greeting } = found
   const elapsedMs = steps.reduce((sum, step) => sum + (step.elapsedMs ?? 0), 0)
   return {
-    ...documentOfServer({ ...found, attempts: 0, elapsedMs, isQueueUnknown: false, names: [] }),
+    ...serverDocument({ ...found, attempts: 0, elapsedMs, isQueueUnknown: false, names: [] }),
     tls: tls && { ...tlsDocument(tls), certificate: tls.certificate },
     seenAs,
     software: serverSoftware(greeting),
@@ -76,12 +76,12 @@ function serverCheckDocument({ entries, steps, seenAs, ...found }: ServerCheck):
   }
 }
 
-/** Nobody asked, so nothing is known. */
+/** Returns a name whose outcome is unknown, because ETRN was not sent. */
 function unrequestedName(name: string): object {
   return { ...unansweredResult(name, 'skipped'), outcome: null }
 }
 
-/** What the server is, where its greeting shows it. */
+/** Returns the server's software, if its greeting shows it. */
 function serverSoftware(greeting: string | null): string | null {
   if (greeting === null) return null
   if (/Microsoft ESMTP MAIL/.test(greeting)) return 'Microsoft Exchange'

@@ -1,32 +1,32 @@
-import { optionsInWord, type TypedOption } from './arguments.js'
+import { optionsInWord, takesValue, type TypedOption } from './arguments.js'
 import { createParser } from './help.js'
 
 /** Prints a completion script for the user's shell. */
 export function printCompletionScript(): void {
   createParser().completion('--completion', false).showCompletionScript()
 }
-/** What could stand in place of the last word; `profiles` where a server can. */
+
+/** Returns what can replace the last word: options, and profiles if a server can stand there. */
 export async function completeWords(words: readonly string[], profiles: readonly string[] = []): Promise<string[]> {
   const found = await createParser({ choices: true }).getCompletion([...words])
-  // yargs lists the letters too, with two dashes.
+  // yargs lists letters with two dashes, too.
   return [...completeServers(words, profiles), ...found.filter((word) => !/^--.(?:[:\t]|$)/.test(word))]
 }
-/** Profiles that go on with the last word: the first one that is no option, and none that it has already. */
-export function completeServers(words: readonly string[], profiles: readonly string[]): string[] {
+
+/** Returns the profiles that complete the last word, if it is the first one that is no option; without those that it already has. */
+function completeServers(words: readonly string[], profiles: readonly string[]): string[] {
   const [, ...before] = words.slice(0, -1)
   const last = words.at(-1) ?? ''
-  let takesValue = false
+  let isValue = false
   for (const word of before) {
-    const said: TypedOption[] = takesValue ? [] : optionsInWord(word)
-    const isPlain = !takesValue && said.length === 0
-    if (isPlain || said.some(({ name }) => name === 'all' || name === 'mx')) return []
-    takesValue = said.some(
-      ({ row, hasValue: attached }) => (row?.kind === 'value' || row?.kind === 'list') && !attached,
-    )
+    const options: TypedOption[] = isValue ? [] : optionsInWord(word)
+    const isPlain = !isValue && options.length === 0
+    if (isPlain || options.some(({ name }) => name === 'all' || name === 'mx')) return []
+    isValue = options.some(({ row, hasValue }) => row !== undefined && takesValue(row) && !hasValue)
   }
-  if (takesValue || last.startsWith('-')) return []
-  const given = last.split(',').slice(0, -1)
-  const front = given.map((word) => `${word},`).join('')
-  const left = profiles.filter((name) => !given.includes(name))
-  return left.map((name) => front + name).filter((name) => name.startsWith(last))
+  if (isValue || last.startsWith('-')) return []
+  const earlier = last.split(',').slice(0, -1)
+  const prefix = earlier.map((word) => `${word},`).join('')
+  const remaining = profiles.filter((name) => !earlier.includes(name))
+  return remaining.map((name) => prefix + name).filter((word) => word.startsWith(last))
 }

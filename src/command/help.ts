@@ -1,29 +1,14 @@
 import yargs, { type Argv } from 'yargs'
-import { PARSER_CONFIGURATION } from './arguments.js'
-import { OPTION_ROWS } from './options.js'
+import { PARSER_CONFIGURATION, takesValue } from './arguments.js'
+import { OPTION_ROWS, type OptionRow } from './options.js'
 
-/** The text of --help. */
+/** Returns the text of --help. */
 export async function helpText(): Promise<string> {
   return createParser({ choices: true }).getHelp()
 }
 
-/** yargs over the table of options. */
+/** Returns yargs with the table of options. */
 export function createParser({ choices = false } = {}): Argv {
-  const options = [...OPTION_ROWS].map(([name, row]) => [
-    name,
-    {
-      describe: row.placeholder === undefined ? row.describe : `${row.placeholder}: ${row.describe}`,
-      group: `${row.group}:`,
-      ...(row.kind === 'flag'
-        ? { type: 'boolean' }
-        : row.kind === 'counter'
-          ? { type: 'count' }
-          : { type: 'string', nargs: 1 }),
-      ...(row.alias === undefined ? {} : { alias: row.alias }),
-      ...(row.default === undefined ? {} : { defaultDescription: row.default }),
-      ...(choices && row.choices !== undefined ? { choices: row.choices } : {}),
-    },
-  ])
   return yargs()
     .help(false)
     .version(false)
@@ -32,8 +17,21 @@ export function createParser({ choices = false } = {}): Argv {
     .scriptName('etrn')
     .usage(USAGE)
     .epilogue(EPILOGUE)
-    .options(Object.fromEntries(options))
+    .options(Object.fromEntries([...OPTION_ROWS].map(([name, row]) => [name, yargsOption(row, choices)])))
     .parserConfiguration(PARSER_CONFIGURATION)
+}
+
+function yargsOption(row: OptionRow, hasChoices: boolean): object {
+  const { placeholder, describe, group, kind, alias, choices } = row
+  const defaultText = row.default ?? row.defaultText
+  return {
+    describe: placeholder === undefined ? describe : `${placeholder}: ${describe}`,
+    group: `${group}:`,
+    ...(takesValue(row) ? { type: 'string', nargs: 1 } : { type: kind === 'flag' ? 'boolean' : 'count' }),
+    ...(alias === undefined ? {} : { alias }),
+    ...(defaultText === undefined ? {} : { defaultDescription: defaultText }),
+    ...(hasChoices && choices !== undefined ? { choices } : {}),
+  }
 }
 
 const USAGE = `etrn [options] SERVER[,SERVER...] [NAME ...]

@@ -1,12 +1,12 @@
 import { UsageError } from '../errors.js'
 import {
+  oneOf,
   parseCommandArgument,
   parseCount,
   parseDomain,
   parseDuration,
   parseFingerprint,
   parseHost,
-  oneOf,
   parsePort,
   parseSendable,
   parseText,
@@ -20,14 +20,14 @@ export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 const HOOK_KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
 const COLOR_CHOICES = ['auto', 'always', 'never'] as const
 
-/** Short forms for the table below: what one run has once; what only the command line says; what belongs to one server. */
+/** Where an option may be set, apart from the command line. */
 const RUN_WIDE = { scope: 'run' } as const
 const COMMAND_LINE_ONLY = { scope: 'command line' } as const
 const PROFILE_ONLY = { scope: 'profile' } as const
 
 /**
- * The one list of options. The parser, --help, completion, the configuration's keys and the type `Options` come from it; a test
- * holds the manual against it. Defaults are not given to yargs: what was said must stay apart from what wasn't.
+ * The one table of options. The parser, --help, completion, the configuration's keys, the defaults and the type `Options` come from
+ * it; a test holds the manual against it.
  */
 const OPTION_TABLE = {
   mx: value(
@@ -57,10 +57,10 @@ const OPTION_TABLE = {
 
   port: value('N', '25', parsePort, 'Port, where SERVER names none', 'Connection', {
     alias: 'p',
-    default: '25; 465 for smtps',
+    defaultText: '25; 465 for smtps',
   }),
   helo: value('NAME', 'gw.site.example', parseCommandArgument, 'What EHLO says', 'Connection', {
-    default: "this host's name, else its address",
+    defaultText: "this host's name, else its address",
   }),
   ipv4: flag('Use IPv4 only', 'Connection', { alias: '4', unit: 'family' }),
   ipv6: flag('Use IPv6 only', 'Connection', { alias: '6', unit: 'family' }),
@@ -83,36 +83,39 @@ const OPTION_TABLE = {
   ),
   'max-time': value('DUR', '5m', parseDuration, 'Longest time for the whole run', 'Connection', {
     ...RUN_WIDE,
-    default: 'none',
+    defaultText: 'none',
   }),
   jobs: value('N', '8', parseCount, 'Sessions at once, over all servers', 'Connection', { ...RUN_WIDE, default: '8' }),
 
   'retry-for': value('DUR', '10m', parseDuration, 'Keep trying what failed temporarily', 'Patience', {
-    default: 'off',
+    defaultText: 'off',
   }),
-  wait: value('DUR', '30m', parseDuration, 'Ask again until nothing is left', 'Patience', { default: 'off' }),
+  wait: value('DUR', '30m', parseDuration, 'Ask again until nothing is left', 'Patience', { defaultText: 'off' }),
   interval: value('DUR', '60s', parseDuration, 'With --wait: the time from one round to the next', 'Patience', {
     default: '60s',
   }),
   'wait-local': value('DUR', '2m', parseDuration, "First wait for this host's own SMTP port", 'Patience', {
     ...RUN_WIDE,
-    default: 'off',
+    defaultText: 'off',
   }),
 
   tls: value('LEVEL', 'verify', oneOf(...TLS_LEVELS), 'none, may (not verified), encrypt (demanded), verify', 'TLS', {
-    default: 'may; verify with a login',
+    defaultText: 'may; verify with a login',
     choices: TLS_LEVELS,
   }),
   'tls-ca': value('FILE', 'ca.pem', parseText, 'Authorities to trust, in PEM', 'TLS', {
-    default: "the system's",
+    defaultText: "the system's",
     isPath: true,
   }),
   'tls-fingerprint': value('SHA256', 'AB:CD:...', parseFingerprint, 'The certificate, pinned', 'TLS'),
   'tls-name': value('NAME', 'mx.isp.example', parseHost, 'The name that the certificate has', 'TLS', {
-    default: "the server's",
+    defaultText: "the server's",
   }),
   'tls-cert': value('FILE', 'client.pem', parseText, "This client's own certificate, in PEM", 'TLS', { isPath: true }),
-  'tls-key': value('FILE', 'client.key', parseText, 'Its key', 'TLS', { default: 'in the same file', isPath: true }),
+  'tls-key': value('FILE', 'client.key', parseText, 'Its key', 'TLS', {
+    defaultText: 'in the same file',
+    isPath: true,
+  }),
   'tls-min': value('VERSION', 'TLSv1.3', oneOf(...TLS_VERSIONS), 'The oldest version to accept', 'TLS', {
     default: 'TLSv1.2',
     choices: TLS_VERSIONS,
@@ -130,7 +133,7 @@ const OPTION_TABLE = {
   }),
   auth: value('MECH', 'PLAIN', parseMechanism, 'Log in by this mechanism', 'Login', {
     ...PROFILE_ONLY,
-    default: 'the strongest',
+    defaultText: 'the strongest',
     choices: MECHANISMS,
   }),
 
@@ -145,7 +148,7 @@ const OPTION_TABLE = {
 
   config: value('FILE', 'etrn.toml', parseText, 'Take the configuration from FILE alone', 'Configuration', {
     ...COMMAND_LINE_ONLY,
-    default: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
+    defaultText: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
     isPath: true,
   }),
 
@@ -163,76 +166,54 @@ const OPTION_TABLE = {
   completion: flag('Print a completion script for your shell', 'Help', COMMAND_LINE_ONLY),
 } satisfies Record<string, OptionRow>
 
-/** An option, whatever it takes. */
+/** One row of the table. */
 export type OptionRow = {
   readonly kind: 'flag' | 'counter' | 'value' | 'list'
   readonly describe: string
   readonly group: string
   readonly alias?: string
-  /** What stands for the value in help, and a value that could be typed */
+  /** Stands for the value in help. */
   readonly placeholder?: string
+  /** A value that can be typed as it is */
   readonly example?: string
-  /** The default, in words: for help alone */
+  /** The default, as it would be typed */
   readonly default?: string
+  /** Describes a default that depends on something else. */
+  readonly defaultText?: string
   readonly choices?: readonly string[]
-  /** A file's name, which means the same from any folder when it is resolved */
+  /** The value is a file name, which is resolved to an absolute path. */
   readonly isPath?: true
-  /** Where else than on the command line it may be said: anywhere in a file; at its top; in a profile; nowhere. */
+  /** Where it may be set, apart from the command line: at the top of a file, in a profile, nowhere; undefined: anywhere in a file */
   readonly scope?: 'run' | 'profile' | 'command line'
-  /** Options of a unit are one thing: who says one of them unsays what a weaker layer says of the others. */
+  /** Options of one unit belong together: a source that sets one of them overrides the others of weaker sources. */
   readonly unit?: 'names' | 'family' | 'password'
-  /** From words, or from what a file has; throws a plain Error with the rule that the value breaks. */
+  /** Converts a word, or a value in a file. Throws a plain Error with the rule that it breaks. */
   readonly parse: (given: unknown) => unknown
-  /** What it is where nobody says it */
+  /** The value if no source sets the option */
   readonly initial: unknown
 }
 
 export const OPTION_ROWS: ReadonlyMap<string, OptionRow> = new Map<string, OptionRow>(Object.entries(OPTION_TABLE))
 
-type Value<R> = R extends { parse: (given: unknown) => infer T; initial: infer U } ? T | U : never
+type Value<R> = R extends { parse: (given: unknown) => infer T; initial: infer I } ? T | I : never
 
-/** What holds, by the options' own names. Durations are milliseconds; undefined: not said. */
+/** The options that count, by their long names. Durations are milliseconds; undefined means that an option is not set. */
 export type Options = { readonly [K in keyof typeof OPTION_TABLE]: Value<(typeof OPTION_TABLE)[K]> } & {
-  /** NAME words, and a profile's `names` */
+  /** NAME arguments, or a profile's `names` */
   readonly names: readonly string[]
 }
 
-/** What one source says: the command line, a profile, the top of a file. What it doesn't say isn't there. */
+/** The options that one source sets. */
 export type PartialOptions = Partial<Options>
 
-/** What the layers come to; the strongest stands first. */
-export function settle(...layers: readonly PartialOptions[]): Options {
-  const initial: Record<string, unknown> = { names: [] }
-  for (const [name, { initial: value }] of OPTION_ROWS) initial[name] = value
-  // Each value has been made by the row whose type it has.
-  return Object.assign(initial, mergeOptions(...layers)) as Options
-}
-
-/** The layers in one; the strongest stands first. */
-export function mergeOptions(...layers: readonly PartialOptions[]): PartialOptions {
-  return layers.reduceRight(override, {})
-}
-
-/** The stronger layer over the weaker one. */
-function override(weaker: PartialOptions, stronger: PartialOptions): PartialOptions {
-  const units = new Set(Object.keys(stronger).map(unitOf))
-  const left = Object.entries(weaker).filter(([name]) => unitOf(name) === undefined || !units.has(unitOf(name)))
-  return { ...(Object.fromEntries(left) as PartialOptions), ...stronger }
-}
-
-function unitOf(name: string): OptionRow['unit'] {
-  return name === 'names' ? 'names' : OPTION_ROWS.get(name)?.unit
-}
-
-/** What yargs gives, row by row. Throws UsageError, with the option and a value that could be typed. */
+/** Returns the options in what yargs has parsed. Throws UsageError, which names the option and a value that could be typed. */
 export function optionsOfWords(parsed: Readonly<Record<string, unknown>>): PartialOptions {
-  const said = [...OPTION_ROWS].filter(([name]) => parsed[name] !== undefined && parsed[name] !== 0)
-  // As above
-  return Object.fromEntries(said.map(([name, row]) => [name, parseOption(name, row, parsed[name])]))
+  const rows = [...OPTION_ROWS].filter(([name]) => parsed[name] !== undefined && parsed[name] !== 0)
+  return Object.fromEntries(rows.map(([name, row]) => [name, parseOption(name, row, parsed[name])]))
 }
 
 function parseOption(name: string, row: OptionRow, given: unknown): unknown {
-  // Said twice, the last one holds, so that a shell's alias can be overridden.
+  // If an option is repeated, the last one wins: the alias of a shell can be overridden.
   const last: unknown = Array.isArray(given) && row.kind !== 'list' ? given.at(-1) : given
   try {
     return row.parse(last)
@@ -244,30 +225,33 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
   }
 }
 
-/** Names of the options, as the manual has to have them. */
+/** Returns all options as they are typed, letters too. */
 export function optionNames(): string[] {
-  return [...OPTION_ROWS].flatMap(([name, row]) => [
-    formatOption(name),
-    ...(row.alias === undefined ? [] : [formatOption(row.alias)]),
-  ])
+  return [...OPTION_ROWS].flatMap(([name, { alias }]) => [name, alias ?? []].flat().map(formatOption))
 }
 
-/** An option as it is typed. */
+/** Returns an option as it is typed. */
 export function formatOption(name: string): string {
   return name.length > 1 ? `--${name}` : `-${name}`
 }
 
-type OptionDetails = Partial<Pick<OptionRow, 'alias' | 'default' | 'choices' | 'isPath' | 'scope' | 'unit'>>
+type OptionDetails = Partial<
+  Pick<OptionRow, 'alias' | 'default' | 'defaultText' | 'choices' | 'isPath' | 'scope' | 'unit'>
+>
 
-function value<T>(
+function value<T, D extends OptionDetails>(
   placeholder: string,
   example: string,
   parse: (word: unknown) => T,
   describe: string,
   group: string,
-  more: OptionDetails = {},
+  details?: D,
 ) {
-  return { kind: 'value' as const, placeholder, example, describe, group, parse, initial: undefined, ...more }
+  // With a default the value is never undefined.
+  const initial = (details?.default === undefined ? undefined : parse(details.default)) as D extends { default: string }
+    ? T
+    : undefined
+  return { kind: 'value' as const, placeholder, example, describe, group, parse, initial, ...details }
 }
 
 function list(
@@ -275,20 +259,21 @@ function list(
   example: string,
   describe: string,
   group: string,
-  { parse = parseText, ...more }: OptionDetails & { readonly parse?: (word: unknown) => string } = {},
+  { parse = parseText, ...details }: OptionDetails & { readonly parse?: (word: unknown) => string } = {},
 ) {
-  const all = (given: unknown): string[] => [given].flat().map(parse)
-  return { kind: 'list' as const, placeholder, example, describe, group, parse: all, initial: [] as string[], ...more }
+  const parseAll = (given: unknown): string[] => [given].flat().map(parse)
+  const initial: string[] = []
+  return { kind: 'list' as const, placeholder, example, describe, group, parse: parseAll, initial, ...details }
 }
 
-function flag(describe: string, group: string, more: OptionDetails = {}) {
-  const isGiven = (given: unknown): boolean => given === true
-  return { kind: 'flag' as const, describe, group, parse: isGiven, initial: false, ...more }
+function flag(describe: string, group: string, details: OptionDetails = {}) {
+  const isTrue = (given: unknown): boolean => given === true
+  return { kind: 'flag' as const, describe, group, parse: isTrue, initial: false, ...details }
 }
 
-function counter(describe: string, group: string, more: OptionDetails = {}) {
-  const times = (given: unknown): number => Number(given)
-  return { kind: 'counter' as const, describe, group, parse: times, initial: 0, ...more }
+function counter(describe: string, group: string, details: OptionDetails = {}) {
+  const toCount = (given: unknown): number => Number(given)
+  return { kind: 'counter' as const, describe, group, parse: toCount, initial: 0, ...details }
 }
 
 function parseMechanism(word: unknown): MechanismName {

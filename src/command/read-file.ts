@@ -3,23 +3,25 @@ import { readFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { codeOf, EXIT, messageOf, UsageError } from '../errors.js'
+import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
+import { formatOption } from './options.js'
 
-/** The text of a file that an option names. Throws UsageError (66), and the signal's reason where it ended the wait. */
+/** Returns the text of a file that an option names. Throws OptionError (66), or the signal's reason if it ended the wait. */
 export async function readText(option: string, file: string, signal?: AbortSignal): Promise<string> {
   try {
     if (!statSync(file).isFIFO())
       return await readFile(file, { encoding: 'utf8', ...(signal === undefined ? {} : { signal }) })
-    // A pipe may be slow, or have no writer: without NONBLOCK nothing could end the wait for it, not even the end of the process.
+    // A pipe may be slow or have no writer. Without NONBLOCK nothing could end the wait, not even the end of the process.
     const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
     return await streamText(new Socket({ fd }), signal)
   } catch (error) {
     if (signal?.aborted) throw signal.reason
-    throw new UsageError(`${option} ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
+    const message = `${formatOption(option)} ${file}: ${describeFileError(error)}`
+    throw new OptionError(option, message, EXIT.NOINPUT, error)
   }
 }
 
-/** The text of a stream, to its end. Throws the stream's error, and the signal's reason where it ended the wait. */
+/** Returns the text of a stream. Throws the stream's error, or the signal's reason if it ended the wait. */
 export async function streamText(stream: Readable, signal?: AbortSignal): Promise<string> {
   try {
     return await text(signal === undefined ? stream : addAbortSignal(signal, stream))
@@ -34,7 +36,7 @@ const FILE_ERRORS: Readonly<Record<string, string>> = {
   EISDIR: 'it is a folder',
 }
 
-/** What the system says of a file, in words. */
+/** Returns a system error about a file in plain words. */
 export function describeFileError(error: unknown): string {
   return FILE_ERRORS[codeOf(error)] ?? messageOf(error)
 }

@@ -1,65 +1,90 @@
-import { UsageError } from '../errors.js'
+import type { Readable } from 'node:stream'
+import { OptionError, UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
-import { parseNodeName, type NodeName } from '../input/node-name.js'
+import { type NodeName, parseNodeName } from '../input/node-name.js'
 import { ownHostName } from '../net/this-host.js'
 import type { Options } from './options.js'
 import { readText, streamText } from './read-file.js'
-import type { RequestSources } from './requests.js'
+
+export type NameSources = {
+  /** What `--names-from -` reads */
+  readonly input: () => Readable
+  readonly warn: (message: string) => void
+  readonly signal: AbortSignal
+}
+
+/** Returns the names to request; the domain is that of --mx. */
+export type NameReader = (options: Options, domain: string | undefined) => Promise<readonly NameEntry[]>
 
 /**
- * Reads the names of a place, in the order: words, --subdomains, --queue, --names-from; else the domain of --mx, else this host's
- * own name (RFC 1985, section 6). A file is read once, since standard input can be read only once; so is a list that two places
- * have in common.
+ * Returns a reader of names, in the order NAME, --subdomains, --queue, --names-from; else the domain of --mx, else this host's own name
+ * (RFC 1985, section 6). It reads each file once, because standard input can be read only once.
  */
-export function createNameReader({
-  input,
-  warn,
-  signal,
-}: RequestSources): (options: Options, domain?: string) => Promise<readonly NameEntry[]> {
-  const files = once(async (file: string, allowWide: boolean) => {
-    const text = file === '-' ? streamText(input(), signal) : readText('--names-from', file, signal)
-    return parseNamesFile(await text, file === '-' ? 'standard input' : file, { allowWide })
-  })
-  const owns = once(async (allowWide: boolean) => {
-    const own = ownHostName()
-    if (own === undefined) throw noNameError()
-    warn(`no name given: asking for ${own}`)
-    return parseNodeName(own, { allowWide })
-  })
-  return once(async (options: Options, domain?: string) => {
-    const { 'names-from': from, 'allow-wide': allowWide } = options
-    const named = await typedNames(options)
-    const listed = await Promise.all([...new Set(from)].map(async (file) => files(file, allowWide)))
-    const entries = [...named, ...listed.flat()]
+export function createNameReader({ input, warn, signal }: NameSources): NameReader {
+  const texts = new Map<string, Promise<string>>()
+  const lists = new Map<string, Promise<readonly NameEntry[]>>()
+  let isWarned = false
+  const readList = async (file: string, allowWide: boolean): Promise<readonly NameEntry[]> => {
+    const text = texts.get(file) ?? (file === '-' ? streamText(input(), signal) : readText('names-from', file, signal))
+    texts.set(file, text)
+    const key = `${String(allowWide)} ${file}`
+    const list = lists.get(key) ?? parseList(await text, file, allowWide)
+    lists.set(key, list)
+    return list
+  }
+  return async (options, domain) => {
+    const { 'names-from': files, 'allow-wide': allowWide } = options
+    const typed = await typedNames(options)
+    const listed = await Promise.all([...new Set(files)].map(async (file) => readList(file, allowWide)))
+    const entries = [...typed, ...listed.flat()]
     if (entries.length > 0) return removeDuplicates(entries)
     if (domain !== undefined) return [await parseNodeName(domain, { allowWide })]
-    // There is enough to be looked at without a name.
-    return options.check && ownHostName() === undefined ? [] : [await owns(allowWide)]
-  })
-}
-/** The same answer to the same question. */
-export function once<A extends readonly unknown[], T>(work: (...args: A) => Promise<T>): (...args: A) => Promise<T> {
-  const known = new Map<string, Promise<T>>()
-  return async (...args) => {
-    const key = JSON.stringify(args)
-    const answer = known.get(key) ?? work(...args)
-    known.set(key, answer)
-    return answer
+    const own = ownHostName()
+    if (own === undefined) {
+      // --check has much to check without a name.
+      if (options.check) return []
+      throw noNameError()
+    }
+    if (!isWarned) warn(`no name given: asking for ${own}`)
+    isWarned = true
+    return [await parseNodeName(own, { allowWide })]
   }
 }
+
+async function parseList(text: string, file: string, allowWide: boolean): Promise<readonly NameEntry[]> {
+  try {
+    return await parseNamesFile(text, file === '-' ? 'standard input' : file, { allowWide })
+  } catch (error) {
+    if (error instanceof UsageError) throw new OptionError('names-from', error.message, error.exitStatus, error)
+    throw error
+  }
+}
+
 export function noNameError(): UsageError {
   return new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")
 }
 
-export async function typedNames({ names, subdomains, queue, 'allow-wide': allowWide }: Options): Promise<NodeName[]> {
+/** Returns the names that options give, in their order. Throws OptionError. */
+export async function typedNames(options: Options): Promise<NodeName[]> {
+  const { names, subdomains, queue, 'allow-wide': allowWide } = options
   const given = [
-    ...names,
-    ...subdomains.map((node) => markName('--subdomains', '@', node)),
-    ...queue.map((word) => markName('--queue', '#', word)),
+    ...names.map((name) => ['names', name] as const),
+    ...subdomains.map((node) => ['subdomains', markName('subdomains', '@', node)] as const),
+    ...queue.map((name) => ['queue', markName('queue', '#', name)] as const),
   ]
-  return Promise.all(given.map(async (word) => parseNodeName(word, { allowWide })))
+  return Promise.all(
+    given.map(async ([option, name]) => {
+      try {
+        return await parseNodeName(name, { allowWide })
+      } catch (error) {
+        if (error instanceof UsageError) throw new OptionError(option, error.message, error.exitStatus, error)
+        throw error
+      }
+    }),
+  )
 }
-export function markName(option: string, mark: string, name: string): string {
-  if (name.startsWith(mark)) throw new UsageError(`${option} says the ${mark} already: leave it out`)
+
+function markName(option: string, mark: string, name: string): string {
+  if (name.startsWith(mark)) throw new OptionError(option, `--${option} says the ${mark} already: leave it out`)
   return mark + name
 }

@@ -3,22 +3,24 @@ import { UsageError } from '../errors.js'
 import { printable } from '../printable.js'
 import { formatOption, OPTION_ROWS } from './options.js'
 
+// A file of its own: only a run that fails needs it.
+
+/** Returns the error for an unknown option, with the one that was probably meant. */
 export function unknownOption(name: string, word: string): UsageError {
   if (name === 'no-color') return new UsageError('unknown option --no-color; did you mean --color never?')
   const known = [...OPTION_ROWS.keys()]
-  // -version is meant as --version.
+  // -version probably means --version.
   const long = name.length > 1 ? name : known.find((key) => `-${key}` === word)
   if (long === undefined || /^\d+$|^no-/.test(long)) {
     const isLetter = name.length === 1 && !word.startsWith('--')
     const shown = /^-\d+$/.test(word) || isLetter ? `-${name}` : word.replace(/=.*/s, '')
     return new UsageError(`unknown option ${printable(shown)}; etrn --help lists them all`)
   }
-  return new UsageError(
-    `unknown option ${printable(word.replace(/=.*/s, ''))}; did you mean ${formatOption(nearest(long, known))}?`,
-  )
+  const shown = printable(word.replace(/=.*/s, ''))
+  return new UsageError(`unknown option ${shown}; did you mean ${formatOption(nearest(long, known))}?`)
 }
 
-/** The candidate that a mistyped word was meant for; a file of its own, since only a failed run needs it. */
+/** Returns the candidate that a mistyped word was probably meant for. */
 export function nearest(word: string, candidates: readonly string[]): string {
   return candidates.find((candidate) => word.length > 2 && candidate.startsWith(word)) ?? closest(word, candidates)
 }

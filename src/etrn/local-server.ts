@@ -1,26 +1,26 @@
 import { EXIT, messageOf, StepError } from '../errors.js'
 import { connect } from '../net/connect.js'
-import { type Limits, abortReason } from '../net/deadline.js'
+import { abortReason, type Limits } from '../net/deadline.js'
 import { shortenMessage } from '../printable.js'
 import { Connection } from '../smtp/connection.js'
 import { RejectedError } from '../smtp/errors.js'
-import { sleep, type Pause, describePause } from './backoff.js'
+import { type Pause, retryStep } from './backoff.js'
 
-/** Where this host's own mail server listens for what ETRN releases */
+/** The local mail server listens here for the mail that ETRN releases. */
 const LOCAL_ADDRESSES = ['127.0.0.1', '::1'] as const
 const SMTP_PORT = 25
 const POLL_INTERVAL_MS = 1000
 
-/** The greeting of this host's own mail server. Throws StepError where there is none, or another than 220. */
+/** Returns the greeting of the local mail server. Throws StepError if there is none, or if it is not 220. */
 export async function readLocalGreeting(limits: Limits): Promise<string> {
-  // The other one is not waited for.
+  // The first greeting ends the wait for the other one.
   const found = new AbortController()
   const signal = AbortSignal.any([limits.signal, found.signal])
   try {
     return await Promise.any(LOCAL_ADDRESSES.map(async (address) => readGreetingAt(address, { ...limits, signal })))
   } catch (error) {
     if (limits.signal.aborted) throw abortReason(limits.signal)
-    // Each has its reason; that of IPv4 is enough.
+    // Each address has its own failure. The first one, that of IPv4, is enough.
     const reason: unknown = error instanceof AggregateError ? error.errors[0] : error
     throw new StepError(shortenMessage(messageOf(reason)), { exitStatus: EXIT.TEMPFAIL, cause: error })
   } finally {
@@ -28,39 +28,30 @@ export async function readLocalGreeting(limits: Limits): Promise<string> {
   }
 }
 
-const facts = {
-  exitStatus: EXIT.TEMPFAIL,
-  hint: 'what is asked for would come there: is it started, and does it greet with 220?',
-}
-
-/** Waits until it greets. Throws StepError: 75 when the time is over. `onPause` is told why it has to wait. */
+/** Waits until the local mail server greets. Throws StepError: 75 when the time is over. */
 export async function waitForLocalServer(
   waitMs: number,
   limits: Limits,
   onPause: (pause: Pause) => void,
 ): Promise<void> {
-  const until = performance.now() + waitMs
-  for (;;) {
-    const leftMs = until - performance.now()
+  const end = performance.now() + waitMs
+  const leftMs = (): number => end - performance.now()
+  const step = async (): Promise<void> => {
     try {
-      await readLocalGreeting({ ...limits, timeoutMs: Math.max(1, Math.min(limits.timeoutMs, leftMs)) })
-      return
+      await readLocalGreeting({ ...limits, timeoutMs: Math.max(1, Math.min(limits.timeoutMs, leftMs())) })
     } catch (error) {
-      const isOver = performance.now() + POLL_INTERVAL_MS > until
       if (limits.signal.aborted || !(error instanceof StepError)) throw error
+      const hint = 'what is asked for would come there: is it started, and does it greet with 220?'
       const message = `this host's own mail server: ${error.message}`
-      if (isOver) throw new StepError(message, { ...facts, cause: error })
-      const left = until - performance.now()
-      const pause = describePause(message, POLL_INTERVAL_MS, left)
-      onPause(pause)
-      await sleep(pause, limits.signal)
+      throw new StepError(message, { exitStatus: EXIT.TEMPFAIL, hint, cause: error })
     }
   }
+  await retryStep(step, { pauseMs: () => POLL_INTERVAL_MS, leftMs, onPause, signal: limits.signal })
 }
 
 async function readGreetingAt(address: string, limits: Limits): Promise<string> {
-  const found = { first: [address], late: Promise.resolve([]) }
-  const { socket } = await connect(found, SMTP_PORT, { ...limits, local: undefined, onAttempt: () => undefined })
+  const addresses = { first: [address], late: Promise.resolve([]) }
+  const { socket } = await connect(addresses, SMTP_PORT, { ...limits, local: undefined, onAttempt: () => undefined })
   const smtp = new Connection(socket, { ...limits, trace: () => undefined })
   try {
     const greeting = await smtp.readReply()

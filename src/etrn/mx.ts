@@ -1,99 +1,112 @@
 import { EXIT, StepError } from '../errors.js'
 import type { Limits } from '../net/deadline.js'
-import { lookUpAddresses, lookUpMx } from '../net/dns.js'
+import { lookUpAddresses, lookUpMx, type MxRecord } from '../net/dns.js'
 import { isHostName } from '../net/domain.js'
 import { isThisHost } from '../net/this-host.js'
 import { printable } from '../printable.js'
 
-/** Those of a domain's mail exchangers that may hold mail for this site, and those that don't, with the reason. */
+/** Which mail exchangers of a domain may hold mail for this host, and which don't. */
 export type ExchangerChoice = {
   readonly requested: readonly string[]
   readonly excluded: readonly Exclusion[]
-  /** This site is one of them itself. */
+  /** True if this host is one of the domain's mail exchangers. */
   readonly includesSelf: boolean
 }
 
 export type Exclusion = { readonly host: string; readonly reason: string }
 
-/** `mx1.example.com (this site)` */
+/** Returns `mx1.example.com (this site)`. */
 export function formatExclusion({ host, reason }: Exclusion): string {
   return `${host} (${reason})`
 }
 
-/** Why a domain's mail exchangers can't be asked: each of them was left out. */
-export function noExchangerError(leftOut: readonly Exclusion[]): StepError {
-  return new StepError(`nobody is left to ask: ${leftOut.map(formatExclusion).join(', ')}`, { exitStatus: EXIT.NOHOST })
+/** Returns the failure of a domain whose mail exchangers are all excluded. */
+export function noExchangerError(excluded: readonly Exclusion[]): StepError {
+  return new StepError(`nobody is left to ask: ${excluded.map(formatExclusion).join(', ')}`, {
+    exitStatus: EXIT.NOHOST,
+    hint: 'this site is known by its addresses, its name, --helo and --self; etrn --check --mx shows what the DNS has',
+  })
 }
 
-/** What is said where none of them is known for this site; `self` is what it is known as. */
+/** Returns the warning for a domain that doesn't list this host, which is known by the names in `self`. */
 export function notListedWarning(domain: string, self: readonly string[]): string {
-  const known = self.length === 0 ? '' : ` (it is known as ${self.join(', ')})`
-  return `no MX of ${domain} is this host; behind NAT say --self${known}`
+  const names = self.length === 0 ? '' : ` (it is known as ${self.join(', ')})`
+  return `no MX of ${domain} is this host; behind NAT say --self${names}`
 }
 
 /**
- * The mail exchangers of a domain that would relay to this site (RFC 5321, 5.1): not itself, known by an address of this machine or
- * a name in `self`, and only those behind it in preference where it is one of them. Throws StepError: 68 where the DNS is certain
- * that there is no such domain, else 75.
+ * Returns the mail exchangers of a domain that would relay to this host (RFC 5321, 5.1). This host, known by its addresses and by
+ * `self`, is excluded; if it is listed, so is every exchanger whose preference number isn't larger. Throws StepError: 68 if the domain
+ * doesn't exist, 75 if DNS gave no definite answer.
  */
 export async function chooseExchangers(
   domain: string,
   self: readonly string[],
   limits: Limits,
 ): Promise<ExchangerChoice> {
-  const found = await lookUpMx(domain, limits)
-  // Without MX the domain itself is its mail exchanger.
-  if (found.length === 0) return chooseFrom([{ host: domain, preference: 0 }], self, limits)
-  const named = found.filter(({ host }) => host !== '')
+  const records = await lookUpMx(domain, limits)
+  // A domain without MX is its own mail exchanger.
+  if (records.length === 0) return chooseFrom([{ host: domain, preference: 0 }], self, limits)
+  const named = records.filter(({ host }) => host !== '')
   if (named.length > 0) return chooseFrom(named, self, limits)
-  return {
-    requested: [],
-    excluded: [{ host: domain, reason: 'it takes no mail: null MX, RFC 7505' }],
-    includesSelf: false,
-  }
+  const reason = 'it takes no mail: null MX, RFC 7505'
+  return { requested: [], excluded: [{ host: domain, reason }], includesSelf: false }
 }
 
-/** Of mail exchangers; the DNS says who they are, and anybody can answer for it. */
+/** The most exchangers of one domain: anybody can put any number into DNS. */
 const MAX_EXCHANGERS = 100
 const CONCURRENT_LOOKUPS = 8
 
-type Exchanger = { readonly host: string; readonly preference: number }
+type Exchanger = MxRecord & { readonly isSelf: boolean }
 
 async function chooseFrom(
-  found: readonly Exchanger[],
+  records: readonly MxRecord[],
   self: readonly string[],
   limits: Limits,
 ): Promise<ExchangerChoice> {
-  const known = [...found]
+  const sorted = [...records]
     .sort((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
-    .filter(({ host }, at, all) => all.findIndex((other) => other.host === host) === at)
-  const marked: (Exchanger & { readonly isSelf: boolean })[] = []
-  while (marked.length < Math.min(known.length, MAX_EXCHANGERS)) {
-    const some = known.slice(marked.length, Math.min(marked.length + CONCURRENT_LOOKUPS, MAX_EXCHANGERS))
-    marked.push(
-      ...(await Promise.all(
-        some.map(async (mx) => ({ ...mx, isSelf: await isThisHostExchanger(mx.host, self, limits) })),
-      )),
-    )
-  }
-  const own = marked.find((mx) => mx.isSelf)
-  const reasonFor = ({ host, preference, isSelf }: (typeof marked)[number]): string | undefined => {
-    if (isSelf) return 'this site'
-    if (!isHostName(host)) return 'no name of a host'
-    if (own === undefined || preference > own.preference) return undefined
-    return `its preference, ${preference}, is not behind this site's ${own.preference}`
-  }
-  const judged = marked.map((mx) => ({ host: printable(mx.host), reason: reasonFor(mx) }))
-  if (known.length > MAX_EXCHANGERS)
-    judged.push({ host: `${known.length - MAX_EXCHANGERS} more`, reason: `beyond the first ${MAX_EXCHANGERS}` })
+    .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
+  const exchangers = await identifySelf(sorted.slice(0, MAX_EXCHANGERS), self, limits)
+  const ownPreference = exchangers.find(({ isSelf }) => isSelf)?.preference
+  const judged = exchangers.map((exchanger) => ({
+    host: printable(exchanger.host),
+    reason: exclusionReason(exchanger, ownPreference),
+  }))
+  const excluded = judged.flatMap(({ host, reason }) => (reason === undefined ? [] : [{ host, reason }]))
+  const more = sorted.length - exchangers.length
+  if (more > 0) excluded.push({ host: `${more} more`, reason: `beyond the first ${MAX_EXCHANGERS}` })
   return {
     requested: judged.filter(({ reason }) => reason === undefined).map(({ host }) => host),
-    excluded: judged.flatMap(({ host, reason }) => (reason === undefined ? [] : [{ host, reason }])),
-    includesSelf: own !== undefined,
+    excluded,
+    includesSelf: ownPreference !== undefined,
   }
 }
 
-/** By name, or by any address; `self` may have both. What can't be looked up now is taken for another: its session will tell. */
+async function identifySelf(
+  records: readonly MxRecord[],
+  self: readonly string[],
+  limits: Limits,
+): Promise<Exchanger[]> {
+  const exchangers: Exchanger[] = []
+  while (exchangers.length < records.length) {
+    const next = records.slice(exchangers.length, exchangers.length + CONCURRENT_LOOKUPS)
+    const identify = async (record: MxRecord): Promise<Exchanger> => {
+      return { ...record, isSelf: await isThisHostExchanger(record.host, self, limits) }
+    }
+    exchangers.push(...(await Promise.all(next.map(identify))))
+  }
+  return exchangers
+}
+
+function exclusionReason({ host, preference, isSelf }: Exchanger, ownPreference?: number): string | undefined {
+  if (isSelf) return 'this site'
+  if (!isHostName(host)) return 'no name of a host'
+  if (ownPreference === undefined || preference > ownPreference) return undefined
+  return `its preference, ${preference}, is not behind this site's ${ownPreference}`
+}
+
+/** A host that can't be looked up now counts as another one: its session will show why. */
 async function isThisHostExchanger(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
   if (self.includes(host)) return true
   if (!isHostName(host)) return false

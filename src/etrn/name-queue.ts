@@ -1,19 +1,19 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
-import { SessionError } from '../smtp/errors.js'
+import type { SessionError } from '../smtp/errors.js'
 import { type Outcome, outcomeOfError, type Result, unansweredResult } from './outcome.js'
 
-/** The names of one server, in one queue, and what becomes of each. */
+/** The names to request from one server, and their results. */
 export class NameQueue {
   readonly #names: readonly NodeName[]
-  /** Names that nobody has asked for yet, the next one last */
+  /** Names that have not been requested, the next one last */
   readonly #waiting: NodeName[]
-  /** Names that took their sessions with them: for new sessions alone */
+  /** Names whose sessions were lost: only a new session may request them. */
   readonly #requeued: NodeName[] = []
   readonly #results = new Map<NodeName, Result>()
-  /** Names that have gone out without a reply, and what took it */
+  /** Names that were sent and got no reply, with the reason */
   readonly #unanswered = new Map<NodeName, SessionError>()
-  /** How it ended for those that were not asked for */
+  /** Why no further name is sent, and the outcome of the names that were not sent */
   #end: { readonly error: SessionError | null; readonly rest: Outcome } | undefined
 
   constructor(names: readonly NodeName[]) {
@@ -21,12 +21,12 @@ export class NameQueue {
     this.#waiting = names.toReversed()
   }
 
-  /** Names to ask for still */
+  /** How many names are still to be sent */
   get remaining(): number {
     return this.#end === undefined ? this.#waiting.length + this.#requeued.length : 0
   }
 
-  /** No session more is of use. */
+  /** True if another session would have nothing to send. */
   get isOver(): boolean {
     return this.#end !== undefined || this.#results.size === this.#names.length
   }
@@ -35,40 +35,39 @@ export class NameQueue {
     return this.#results.size > 0
   }
 
-  /** What ended it before every name had its answer */
+  /** What ended the request before every name had a reply */
   get error(): SessionError | null {
     return this.#end?.error ?? [...this.#unanswered.values()][0] ?? null
   }
 
-  /** One for each name, in the order asked */
+  /** One result for each name, in the order of the request */
   get results(): Result[] {
     return this.#names.map((name) => {
-      const owed = this.#unanswered.get(name)
-      const outcome = owed === undefined ? (this.#end?.rest ?? 'skipped') : outcomeOfError(owed)
+      const error = this.#unanswered.get(name)
+      const outcome = error === undefined ? (this.#end?.rest ?? 'skipped') : outcomeOfError(error)
       return this.#results.get(name) ?? unansweredResult(name, outcome)
     })
   }
 
-  /** The next name, for a session that is new or not; undefined: there is none. */
-  take(isNew: boolean): NodeName | undefined {
+  /** Takes the next name for a session, or returns undefined if there is none. */
+  take(isNewSession: boolean): NodeName | undefined {
     if (this.#end !== undefined) return undefined
-    return (isNew ? this.#requeued.shift() : undefined) ?? this.#waiting.pop()
+    return (isNewSession ? this.#requeued.shift() : undefined) ?? this.#waiting.pop()
   }
 
-  /** A whole reply is there. */
   setResult(name: NodeName, result: Result): void {
     this.#unanswered.delete(name)
     this.#results.set(name, result)
   }
 
-  /** A name went out, and this came in place of its reply. */
-  setUnanswered(name: NodeName | undefined, error: SessionError, isAskedAgain: boolean): void {
+  /** Records why a name that was sent got no reply. */
+  setUnanswered(name: NodeName | undefined, error: SessionError, isRequeued: boolean): void {
     if (name === undefined) return
     this.#unanswered.set(name, error)
-    if (isAskedAgain) this.#requeued.push(name)
+    if (isRequeued) this.#requeued.push(name)
   }
 
-  /** No further name is sent. The first end counts, but for one that shows that it isn't SMTP. */
+  /** Sends no further name. The first end counts, unless a later one shows that the server doesn't speak SMTP. */
   end(error: SessionError | null, rest: Outcome): void {
     if (this.#end === undefined || error?.exitStatus === EXIT.PROTOCOL) this.#end = { error, rest }
   }

@@ -1,30 +1,39 @@
 import type { NameEntry } from '../input/names-file.js'
-import { SessionError } from '../smtp/errors.js'
-import type { Server, SessionOptions } from '../smtp/session.js'
+import type { ServerAddress } from '../input/server-address.js'
+import type { SessionError } from '../smtp/errors.js'
+import type { Server, SessionSettings } from '../smtp/server.js'
 
-/** What is asked of one server, or of the mail exchangers of one domain. */
+/** The names to request from one server, or from the mail exchangers of one domain. */
 export type Request = {
-  /** With `isMx` the domain stands in the place of the host. */
+  /** If isMx is true, its host is the domain. */
   readonly server: Server
   readonly isMx: boolean
-  /** The lines that are no names have their place among the results, and are not sent. */
+  /** Bad lines keep their place among the results; they are not sent. */
   readonly entries: readonly NameEntry[]
   readonly settings: RequestSettings
-  /** What keeps it from being asked, though others are */
-  readonly failure?: SessionError
   readonly retryPolicy: RetryPolicy
 }
-/** What holds for a server, in each session with it. */
-export type RequestSettings = Omit<SessionOptions, 'signal' | 'trace'> & {
-  /** Goes on after a 5xx, and after a session without an accepted name. */
+
+/** A request that can't be sent, because its server lacks something of its own, for example a password file. */
+export type FailedRequest = {
+  readonly server: ServerAddress
+  readonly entries: readonly NameEntry[]
+  readonly settings: RequestSettings
+  readonly error: SessionError
+}
+
+/** What holds for every session of a request. */
+export type RequestSettings = SessionSettings & {
+  /** Continue after a 5xx, and after a session in which no name was accepted. */
   readonly keepGoing: boolean
 }
-/** How long a server is asked again; 0: not at all. All in milliseconds */
+
+/** How long a request is repeated, in milliseconds; 0 means not at all. */
 export type RetryPolicy = {
-  /** For what failed temporarily */
+  /** Retry temporary failures for this long. */
   readonly retryForMs: number
-  /** Until nothing is left (RFC 1985, 5.1: 251) */
+  /** Repeat the request for this long until no mail is waiting (RFC 1985, 5.1: 251). */
   readonly waitMs: number
-  /** From one round of waiting to the next */
+  /** The time from one round of --wait to the next */
   readonly intervalMs: number
 }

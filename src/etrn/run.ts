@@ -1,47 +1,44 @@
 import pLimit, { type LimitFunction } from 'p-limit'
 import { StepError } from '../errors.js'
 import { type BadLine, type NameEntry, validNames } from '../input/names-file.js'
-import { SessionError, sessionErrorOf } from '../smtp/errors.js'
-import type { Server } from '../smtp/session.js'
-import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
-import { sleep, type Pause, describePause, backoffMs } from './backoff.js'
-import type { ExchangerChoice } from './mx.js'
+import type { ServerAddress } from '../input/server-address.js'
+import { type SessionError, sessionErrorOf } from '../smtp/errors.js'
+import type { Server } from '../smtp/server.js'
+import type { TraceEvent } from '../smtp/trace.js'
+import { backoffMs, type Pause, retryStep } from './backoff.js'
+import type { Exclusion, ExchangerChoice } from './mx.js'
 import { mergeExitStatuses, outcomeOfError, type Result, unansweredResult } from './outcome.js'
-import type { Request } from './request.js'
+import type { FailedRequest, Request } from './request.js'
 import { requestWithRetries } from './retry.js'
-import { exitStatusesOf, type ServerReport } from './server-report.js'
+import { exitStatusesOf, type ServerReport, unreachedReport } from './server-report.js'
 import { SESSIONS_PER_SERVER } from './session-limits.js'
 import type { Limiter } from './session-pool.js'
 
-export const DEFAULT_JOBS = 8
-
 export type RunOptions = {
-  /** Sessions at once */
+  /** The most sessions at once, over all servers */
   readonly jobs: number
-  /** How long this host's own mail server is waited for, before anything else; 0: not at all */
+  /** How long to wait for the local mail server before anything else; 0 means not at all */
   readonly waitLocalMs: number
   readonly signal: AbortSignal
-  /** null: what happens concerns all. The sessions of a server are counted from 1. */
-  readonly trace: (server: Server | null, event: TraceEvent | Pause, session?: number) => void
-  /** Told of each name whose last reply is there, at once. */
-  readonly onResult: (server: Server, result: Result) => void
-  /** Told of each server, when all about it is known. */
+  /** Receives what happens in each session; sessions of a server are counted from 1. The server is null for the whole run. */
+  readonly trace: (server: ServerAddress | null, event: TraceEvent | Pause, session?: number) => void
+  /** Receives the result of each name as soon as it is final. */
+  readonly onResult: (server: ServerAddress, result: Result) => void
+  /** Receives the report of each server as soon as it is complete. */
   readonly onReport: (report: ServerReport) => void
   readonly warn: (message: string) => void
 }
 
 export type Run = { readonly servers: readonly ServerReport[]; readonly exitStatus: number }
 
-/** Asks all servers. Never throws for what the network or a server does. */
-export async function run(requests: readonly Request[], o: RunOptions): Promise<Run> {
-  const failure = await waitForLocal(requests, o)
-  const limit = pLimit(o.jobs)
-  const turn: Limiter = (work) => limit(work)
-  const context: RunContext = { ...o, began: performance.now(), turn, turnAt: serverLimiters(turn) }
+/** Sends all requests. Never throws because of the network or a server. */
+export async function run(requests: readonly (Request | FailedRequest)[], options: RunOptions): Promise<Run> {
+  const localFailure = await waitForLocal(requests, options)
+  const limit = pLimit(options.jobs)
+  const context = { ...options, startedAt: performance.now(), ...createLimiters((work) => limit(work)) }
   const reports = await Promise.all(
     requests.map(async (request) => {
-      const error = failure ?? request.failure
-      const found = error === undefined ? await requestFrom(request, context) : [failureReport(request, error, context)]
+      const found = await reportsFor(request, localFailure, context)
       return found.map((report) => ({ ...report, names: orderResults(request.entries, report.names) }))
     }),
   )
@@ -49,30 +46,32 @@ export async function run(requests: readonly Request[], o: RunOptions): Promise<
   return { servers, exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)) }
 }
 
-type RunContext = RunOptions & {
-  readonly began: number
-  readonly turn: Limiter
-  readonly turnAt: (server: Server) => Limiter
-}
+type Limiters = { readonly limiter: Limiter; readonly limiterFor: (server: ServerAddress) => Limiter }
+/** startedAt is by performance.now(). */
+type RunContext = RunOptions & Limiters & { readonly startedAt: number }
 
-/** Turns among all, and among those at one server, which may be that of several profiles. */
-function serverLimiters(among: Limiter): RunContext['turnAt'] {
+/** Returns limiters for all sessions, and for those with one server, which several profiles may name. */
+function createLimiters(limiter: Limiter): Limiters {
   const limits = new Map<string, LimitFunction>()
-  return ({ host, port }) => {
+  const limiterFor = ({ host, port }: ServerAddress): Limiter => {
     const key = `${host} ${port}`
     const limit = limits.get(key) ?? pLimit(SESSIONS_PER_SERVER)
     limits.set(key, limit)
-    return async (work) => limit(async () => among(work))
+    return async (work) => limit(async () => limiter(work))
   }
+  return { limiter, limiterFor }
 }
 
-/** Waits for this host's own mail server, if that is wanted; what went wrong. */
-async function waitForLocal(requests: readonly Request[], o: RunOptions): Promise<SessionError | undefined> {
-  if (o.waitLocalMs === 0) return undefined
-  const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
-  const { waitForLocalServer: waitForOwn } = await import('./local-server.js')
+/** Waits for the local mail server if --wait-local is given. Returns its failure. */
+async function waitForLocal(
+  requests: readonly (Request | FailedRequest)[],
+  { waitLocalMs, signal, trace }: RunOptions,
+): Promise<SessionError | undefined> {
+  if (waitLocalMs === 0) return undefined
+  const { waitForLocalServer } = await import('./local-server.js')
   try {
-    await waitForOwn(o.waitLocalMs, { timeoutMs, signal: o.signal }, (pause) => o.trace(null, pause))
+    const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
+    await waitForLocalServer(waitLocalMs, { timeoutMs, signal }, (pause) => trace(null, pause))
     return undefined
   } catch (error) {
     if (error instanceof StepError) return sessionErrorOf('connect', error)
@@ -80,89 +79,84 @@ async function waitForLocal(requests: readonly Request[], o: RunOptions): Promis
   }
 }
 
-async function requestFrom(request: Request, o: RunContext): Promise<ServerReport[]> {
-  const { server, settings, retryPolicy: patience } = request
-  const names = validNames(request.entries)
-  const ask = async (host: Server): Promise<ServerReport> => {
-    const { signal, began, trace, onResult } = o
-    const turn = o.turnAt(host)
-    const report = await requestWithRetries(host, names, {
-      ...settings,
-      retryPolicy: patience,
-      signal,
-      began,
-      limiter: turn,
-      trace,
-      onResult,
-    })
-    if (!isSelfReport(report)) o.onReport(report)
-    return report
+async function reportsFor(
+  request: Request | FailedRequest,
+  localFailure: SessionError | undefined,
+  context: RunContext,
+): Promise<ServerReport[]> {
+  if (localFailure !== undefined) return [reportFailure(request, localFailure, context)]
+  if ('error' in request) return [reportFailure(request, request.error, context)]
+  return request.isMx ? requestFromExchangers(request, context) : [await requestFrom(request, request.server, context)]
+}
+
+async function requestFrom(
+  { entries, settings, retryPolicy }: Request,
+  server: Server,
+  { signal, startedAt, trace, onResult, onReport, limiterFor }: RunContext,
+): Promise<ServerReport> {
+  const onPause = (pause: Pause): void => trace(server, pause)
+  const context = { signal, startedAt, trace, onResult, onPause, limiter: limiterFor(server) }
+  const report = await requestWithRetries(server, validNames(entries), { settings, retryPolicy }, context)
+  if (!isSelfReport(report)) onReport(report)
+  return report
+}
+
+async function requestFromExchangers(request: Request, context: RunContext): Promise<ServerReport[]> {
+  const { server, settings } = request
+  const { formatExclusion, noExchangerError, notListedWarning } = await import('./mx.js')
+  const warnOf = (excluded: readonly Exclusion[]): void => {
+    for (const exclusion of excluded) context.warn(`left out: ${formatExclusion(exclusion)}`)
   }
-  if (!request.isMx) return [await ask(server)]
-  const {
-    formatExclusion: inWords,
-    noExchangerError: nobodyLeft,
-    notListedWarning: unknownHere,
-  } = await import('./mx.js')
   try {
-    const found = await lookUpExchangers(request, o)
-    for (const one of found.excluded) o.warn(`left out: ${inWords(one)}`)
-    const reports = await Promise.all(found.requested.map(async (host) => ask({ ...server, word: host, host })))
-    const ourselves = reports.filter(isSelfReport).map((report) => ({ host: report.server.host, reason: 'this site' }))
-    for (const one of ourselves) o.warn(`left out: ${inWords(one)}`)
-    if (!found.includesSelf && ourselves.length === 0 && reports.length > 0)
-      o.warn(unknownHere(server.word, settings.self))
-    if (reports.length > ourselves.length) return reports.filter((report) => !isSelfReport(report))
-    throw nobodyLeft([...found.excluded, ...ourselves])
+    const { requested, excluded, includesSelf } = await lookUpExchangers(request, context)
+    warnOf(excluded)
+    const hosts = requested.map((host) => ({ ...server, word: host, host }))
+    const reports = await Promise.all(hosts.map(async (host) => requestFrom(request, host, context)))
+    const self = reports.filter(isSelfReport).map((report) => ({ host: report.server.host, reason: 'this site' }))
+    warnOf(self)
+    if (!includesSelf && self.length === 0 && reports.length > 0)
+      context.warn(notListedWarning(server.word, settings.self))
+    if (reports.length > self.length) return reports.filter((report) => !isSelfReport(report))
+    throw noExchangerError([...excluded, ...self])
   } catch (error) {
-    if (error instanceof StepError) return [failureReport(request, sessionErrorOf('dns', error), o)]
+    if (error instanceof StepError) return [reportFailure(request, sessionErrorOf('dns', error), context)]
     throw error
   }
 }
 
-/** The mail exchangers; within --retry-for every failure of the DNS is tried again. */
+/** Looks up the mail exchangers. Within --retry-for every DNS failure is retried. */
 async function lookUpExchangers(
-  { server, settings, retryPolicy: patience }: Request,
-  o: RunContext,
+  { server, settings, retryPolicy: { retryForMs } }: Request,
+  { limiter, signal, startedAt, trace }: RunContext,
 ): Promise<ExchangerChoice> {
-  const { chooseExchangers: exchangersOf } = await import('./mx.js')
-  for (let failures = 1; ; failures++) {
-    try {
-      return await o.turn(() => exchangersOf(server.host, settings.self, { ...settings, signal: o.signal }))
-    } catch (error) {
-      if (!(error instanceof StepError) || o.signal.aborted) throw error
-      const leftMs = patience.retryForMs - (performance.now() - o.began)
-      const pauseMs = backoffMs(failures, false, Math.random())
-      if (pauseMs > leftMs) throw error
-      const pause = describePause(error.message, pauseMs, leftMs)
-      o.trace(server, pause)
-      await sleep(pause, o.signal)
-      o.signal.throwIfAborted()
-    }
-  }
+  const { chooseExchangers } = await import('./mx.js')
+  const limits = { timeoutMs: settings.timeoutMs, signal }
+  return retryStep(async () => limiter(async () => chooseExchangers(server.host, settings.self, limits)), {
+    pauseMs: (failures) => backoffMs(failures, false, Math.random()),
+    leftMs: () => retryForMs - (performance.now() - startedAt),
+    onPause: (pause) => trace(server, pause),
+    signal,
+  })
 }
 
 function isSelfReport({ error }: ServerReport): boolean {
   return error?.kind === 'self'
 }
 
-/** The report where no session could be had. */
-function failureReport(request: Request, error: SessionError, o: RunContext): ServerReport {
+/** Reports a server that was not reached. */
+function reportFailure(
+  { server, entries }: Request | FailedRequest,
+  error: SessionError,
+  { startedAt, onReport }: RunContext,
+): ServerReport {
   const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeOfError(error)
-  const report = {
-    server: request.server,
-    ...NO_FACTS,
-    attempts: 0,
-    elapsedMs: Math.round(performance.now() - o.began),
-    error,
-    isQueueUnknown: false,
-    names: validNames(request.entries).map((name) => unansweredResult(name, outcome)),
-  }
-  o.onReport(report)
+  const names = validNames(entries).map((name) => unansweredResult(name, outcome))
+  const report = unreachedReport(server, error, names, Math.round(performance.now() - startedAt))
+  onReport(report)
   return report
 }
 
-/** What a line of --names-from that is no name comes to. */
+/** Returns the result of a bad line of a names file. */
 export function resultOfBadLine({ word, line, reason }: BadLine): Result {
   return unansweredResult(word, 'rejected', `line ${line}: ${reason}`)
 }

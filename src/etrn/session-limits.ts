@@ -1,36 +1,35 @@
-/** Sendmail slows down from the 8th name of a session, Exim closes at the 11th, Postfix at the 121st. */
+/** Sendmail delays the 8th name of a session and later ones, Exim closes at the 11th, Postfix at the 121st. */
 export const NAMES_PER_SESSION = 7
+/** The most sessions at once with one server */
 export const SESSIONS_PER_SERVER = 4
 
-/** How far one session of a server has come, in round trips. */
+/** The state of a session, in round trips. */
 export type SessionProgress = {
-  /** Until it can ask for a name */
+  /** Round trips until it can send a name */
   readonly delay: number
-  /** Names that it may still ask for, one a round trip */
+  /** Names that it may still request, one a round trip */
   readonly namesLeft: number
 }
 
-/** Whether the last answer for so many names comes sooner where another session is opened beside these. */
+/** Returns true if the last reply for so many names would arrive sooner with another session beside these. */
 export function wouldFinishSooner(
   names: number,
   sessions: readonly SessionProgress[],
   another: SessionProgress,
 ): boolean {
   const more = [...sessions, another]
-  // What is beyond these is for sessions that follow.
-  const asked = Math.min(
-    names,
-    more.reduce((sum, { namesLeft: left }) => sum + left, 0),
-  )
-  return roundTripsFor(asked, more) < roundTripsFor(asked, sessions)
+  // Names beyond the capacity of these sessions are left to later ones.
+  const capacity = more.reduce((sum, { namesLeft }) => sum + namesLeft, 0)
+  const requested = Math.min(names, capacity)
+  return roundTripsFor(requested, more) < roundTripsFor(requested, sessions)
 }
 
-/** Until so many names have their answers; without end where the sessions don't ask for as many. */
+/** Returns the round trips until so many names have their replies; Infinity if the sessions can't request as many. */
 function roundTripsFor(names: number, sessions: readonly SessionProgress[]): number {
-  const most = Math.max(0, ...sessions.map(({ delay: delay, namesLeft: left }) => delay + left))
+  const most = Math.max(0, ...sessions.map(({ delay, namesLeft }) => delay + namesLeft))
   for (let trips = 0; trips <= most; trips++) {
-    const answered = sessions.map(({ delay: delay, namesLeft: left }) => Math.max(0, Math.min(trips - delay, left)))
-    if (answered.reduce((sum, count) => sum + count, 0) >= names) return trips
+    const replies = sessions.map(({ delay, namesLeft }) => Math.max(0, Math.min(trips - delay, namesLeft)))
+    if (replies.reduce((sum, count) => sum + count, 0) >= names) return trips
   }
   return Infinity
 }

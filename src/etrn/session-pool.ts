@@ -1,266 +1,258 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
-import { formatReply, type Reply } from '../smtp/reply.js'
-import { openSession, type Server, type Session } from '../smtp/session.js'
+import { formatReply, isPermanent, type Reply } from '../smtp/reply.js'
+import type { Server } from '../smtp/server.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { NameQueue } from './name-queue.js'
 import { isAccepted, isSecurityFailure, outcomeOfError, type Result, resultOf } from './outcome.js'
 import { PooledSession } from './pooled-session.js'
 import type { RequestSettings } from './request.js'
 import type { ServerReport } from './server-report.js'
-import { wouldFinishSooner, NAMES_PER_SESSION, type SessionProgress, SESSIONS_PER_SERVER } from './session-limits.js'
+import { NAMES_PER_SESSION, type SessionProgress, SESSIONS_PER_SERVER, wouldFinishSooner } from './session-limits.js'
 
-/** Does the work of one session when it is its turn among all. */
+/** Runs a session as soon as the limit on sessions allows it. */
 export type Limiter = <T>(work: () => Promise<T>) => Promise<T>
 
-export type PoolOptions = RequestSettings & {
+/** What a run gives to each of its requests. */
+export type PoolContext = {
   readonly signal: AbortSignal
   readonly limiter: Limiter
-  /** The sessions of a server are counted from 1. */
+  /** Receives what happens in each session; sessions of a server are counted from 1. */
   readonly trace: (server: Server, event: TraceEvent, session: number) => void
-  /** Told of each name whose reply is there, at once. */
+  /** Receives each result as soon as the reply has arrived. */
   readonly onResult: (server: Server, result: Result) => void
 }
 
-/** How a server has shown that it wants to be asked, from one exchange with it to the next. */
+/** What earlier rounds learned about a server. */
 export class ServerState {
-  /** It accepted a name: it knows this site. */
+  /** True once it has accepted a name: it knows this host. */
   hasAccepted = false
-  /** A session beside others failed: from then on there is one at a time. */
+  /** True once an additional session has failed: from then on there is one session at a time. */
   isOneAtATime = false
 }
 
-/** Asks one server for all names. Never throws for what a server does: every name gets a result. */
+/** Requests all names from one server. Never throws because of the server: every name gets a result. */
 export async function requestNames(
   server: Server,
   names: readonly NodeName[],
-  o: PoolOptions,
-  acquaintance = new ServerState(),
+  settings: RequestSettings,
+  context: PoolContext,
+  state = new ServerState(),
 ): Promise<ServerReport> {
-  const began = performance.now()
-  const exchange = new SessionPool(server, names, o, acquaintance)
-  await exchange.run()
-  const elapsedMs = Math.round(performance.now() - began)
+  const startedAt = performance.now()
+  const pool = new SessionPool(server, names, settings, context, state)
+  await pool.run()
+  const elapsedMs = Math.round(performance.now() - startedAt)
   return {
     server,
-    ...exchange.facts,
+    ...pool.facts,
     attempts: names.length === 0 ? 0 : 1,
     elapsedMs,
-    error: exchange.queue.error,
+    error: pool.queue.error,
     isQueueUnknown: false,
-    names: exchange.queue.results,
+    names: pool.queue.results,
   }
 }
 
-/** The sessions of one server, which take its names one by one. */
+/** The sessions with one server, which take its names from one queue. */
 class SessionPool {
   readonly queue: NameQueue
-  /** Of the newest session that got as far as ETRN, or of the one that ended it */
+  /** Of the last session that reached ETRN, or of the one that ended the request */
   facts = NO_FACTS
   readonly #server: Server
-  /** As it could be reached */
-  #reached: Server
-  readonly #o: PoolOptions
+  /** The server as it was reached: what has failed once is not tried again by every session. */
+  #reachedServer: Server
+  readonly #settings: RequestSettings
+  readonly #context: PoolContext
+  readonly #state: ServerState
   readonly #sessions = new Set<PooledSession>()
-  /** Sessions that wait for their turn */
+  /** Sessions that wait for the limiter */
   #waiting = 0
   #started = 0
-  /** Round trips before the first ETRN, as the newest session has shown */
+  /** Round trips before the first ETRN, in the last session that reached it */
   #setupTrips = 0
-  readonly #state: ServerState
-  /** Where one beside others failed, the one that begins after so many is the last that may fail, until it has an answer. */
+  /** Once an additional session has failed, a session with a higher number must succeed, or the request ends. */
   #failedAfter = Infinity
-  /** What a callback threw, or a bug of ours */
+  /** What callbacks have thrown, and bugs of our own */
   readonly #thrown: unknown[] = []
-  #finished = (): void => undefined
+  #finish = (): void => undefined
 
-  constructor(server: Server, names: readonly NodeName[], o: PoolOptions, acquaintance: ServerState) {
-    this.#server = this.#reached = server
+  constructor(
+    server: Server,
+    names: readonly NodeName[],
+    settings: RequestSettings,
+    context: PoolContext,
+    state: ServerState,
+  ) {
+    this.#server = this.#reachedServer = server
     this.queue = new NameQueue(names)
-    this.#o = o
-    this.#state = acquaintance
+    this.#settings = settings
+    this.#context = context
+    this.#state = state
   }
 
-  /** Session after session, and beside each other, until nothing waits or nothing can be had. Throws what a callback throws. */
+  /** Runs sessions until no name remains or no session is possible. Throws what a callback has thrown. */
   async run(): Promise<void> {
     await new Promise<void>((resolve) => {
-      this.#finished = resolve
+      this.#finish = resolve
       this.#continue()
     })
     if (this.#thrown.length > 0) throw this.#thrown[0]
   }
 
-  /** A server must not be asked for 5,000 names that it doesn't serve. */
+  /** A server that accepts nothing must not be asked for 5,000 names. */
   get #mayContinue(): boolean {
-    return this.#state.hasAccepted || this.#o.keepGoing
+    return this.#state.hasAccepted || this.#settings.keepGoing
   }
 
-  /** Whether a session more is of use, beside those under way and so many that wait for their turn. */
-  #isWanted(queued: number): boolean {
+  /** Returns true if another session would finish sooner, beside those that run and those that wait for the limiter. */
+  #needsSession(waiting: number): boolean {
     const another = { delay: this.#setupTrips, namesLeft: NAMES_PER_SESSION }
-    const sessions = [...this.#sessions, ...Array<SessionProgress>(queued).fill(another)]
+    const sessions = [...this.#sessions, ...Array<SessionProgress>(waiting).fill(another)]
     if (this.queue.remaining === 0 || sessions.length === 0) return this.queue.remaining > 0
-    const { hasAccepted: isAccepted, isOneAtATime: isCareful } = this.#state
-    if (sessions.length >= (isAccepted && !isCareful ? SESSIONS_PER_SERVER : 1)) return false
-    // One that is still on its way may never arrive.
-    const isSomeOpen =
-      queued > 0 || [...this.#sessions].some(({ session: opened, namesLeft: left }) => opened !== undefined && left > 0)
+    const { hasAccepted, isOneAtATime } = this.#state
+    if (sessions.length >= (hasAccepted && !isOneAtATime ? SESSIONS_PER_SERVER : 1)) return false
+    // A session that is not open yet may fail.
+    const isSomeOpen = waiting > 0 || [...this.#sessions].some(({ isOpen, namesLeft }) => isOpen && namesLeft > 0)
     return !isSomeOpen || wouldFinishSooner(this.queue.remaining, sessions, another)
   }
 
   #continue(): void {
-    if (this.#isWanted(this.#waiting)) this.#startSession()
-    if (this.#sessions.size === 0 && this.queue.remaining === 0) this.#finished()
+    if (this.#needsSession(this.#waiting)) this.#startSession()
+    if (this.#sessions.size === 0 && this.queue.remaining === 0) this.#finish()
   }
 
   #startSession(): void {
     this.#waiting++
-    void this.#o.limiter(async () => {
+    void this.#context.limiter(async () => {
       this.#waiting--
-      // When its turn comes, others may have asked for all.
-      if (this.#isWanted(0)) await this.#runSession()
+      // Meanwhile other sessions may have taken all names.
+      if (this.#needsSession(0)) await this.#runSession()
     })
   }
 
   async #runSession(): Promise<void> {
-    const session = new PooledSession(
-      ++this.#started,
-      this.#sessions.size > 0,
-      this.#setupTrips,
-      this.#server.credentials?.password,
-    )
+    const options = { number: ++this.#started, isAdditional: this.#sessions.size > 0, delay: this.#setupTrips }
+    const session = new PooledSession(options, this.#server.credentials?.password)
     this.#sessions.add(session)
     try {
-      await this.#requestAll(session)
-    } catch (thrown) {
-      this.#abort(thrown)
+      await this.#requestFrom(session)
+    } catch (error) {
+      this.#abort(error)
     }
-    session.namesLeft = 0
+    session.retire()
     if (this.queue.isOver) this.#cancelUnopened()
-    await session.session?.quit()
+    await session.quit()
     this.#sessions.delete(session)
     this.#continue()
   }
 
-  async #requestAll(session: PooledSession): Promise<void> {
+  async #requestFrom(session: PooledSession): Promise<void> {
     try {
-      const opened = await this.#open(session)
+      await this.#open(session)
       while (this.queue.remaining > 0 && session.namesLeft > 0) {
-        const reply = await opened.etrn(() => this.#takeName(session))
+        const reply = await session.request(() => this.queue.take(session.replies === 0))
         if (reply === undefined) break
         this.#handleReply(session, reply)
       }
       if (!this.#mayContinue) this.queue.end(null, 'skipped')
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
-      this.#handleFailure(session, session.redactor.redactError(error))
+      this.#handleFailure(session, session.redactError(error))
     }
   }
 
-  async #open(session: PooledSession): Promise<Session> {
-    const signal = AbortSignal.any([this.#o.signal, session.cancellation.signal])
-    const trace = session.redactor.redactTrace((event) => {
-      session.addEvent(event)
-      this.#notify(() => this.#o.trace(this.#server, event, session.number))
-    })
-    const opened = await openSession(this.#reached, { ...this.#o, signal, trace })
-    session.session = opened
-    session.delay = 0
+  async #open(session: PooledSession): Promise<void> {
+    const trace = (event: TraceEvent): void =>
+      this.#notify(() => this.#context.trace(this.#server, event, session.number))
+    this.#reachedServer = await session.open(this.#reachedServer, this.#settings, this.#context.signal, trace)
     this.#setupTrips = session.roundTrips
     this.facts = session.facts
-    // What failed once isn't tried in each session anew.
-    this.#reached = opened.server
-    return opened
-  }
-
-  /** The next name, if this session may ask for one. */
-  #takeName(session: PooledSession): NodeName | undefined {
-    session.pendingName = this.queue.take(session.replies === 0)
-    if (session.pendingName !== undefined) session.namesLeft--
-    return session.pendingName
   }
 
   #handleReply(session: PooledSession, reply: Reply): void {
     if (reply.code === 421) {
-      throw new SessionError('etrn', formatReply(reply), { exitStatus: EXIT.TEMPFAIL, reply, kind: 'connection-lost' })
+      const failure = { exitStatus: EXIT.TEMPFAIL, reply, kind: 'connection-lost' } as const
+      throw new SessionError('etrn', formatReply(reply), failure)
     }
-    session.replies++
+    session.countReply()
     if (session.number > this.#failedAfter) this.#failedAfter = Infinity
     this.#setResult(session, reply)
-    // Only an answer shows that the server has time for more at once.
-    while (this.#isWanted(this.#waiting)) this.#startSession()
+    // Only a reply shows that the server has time for several sessions.
+    while (this.#needsSession(this.#waiting)) this.#startSession()
   }
 
   #setResult(session: PooledSession, reply: Reply): void {
-    const { pendingName: name, redactor: secrets } = session
+    const name = session.takePendingName()
     if (name === undefined) return
-    session.pendingName = undefined
-    const result = { ...resultOf(name, reply), text: secrets.redact(reply.text) }
+    const result = { ...resultOf(name, reply), text: session.redact(reply.text) }
     this.queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)
-    if (result.outcome === 'failed' || (reply.code >= 500 && !this.#o.keepGoing)) this.queue.end(null, 'skipped')
-    this.#notify(() => this.#o.onResult(this.#server, result))
+    const isEnd = result.outcome === 'failed' || (isPermanent(reply) && !this.#settings.keepGoing)
+    if (isEnd) this.queue.end(null, 'skipped')
+    this.#notify(() => this.#context.onResult(this.#server, result))
   }
 
-  /** Calls back. What that throws must not come up in a connection that is about to end, or in a timer. */
+  /** Calls back. An error must not surface in a connection that is about to end, or in a timer. */
   #notify(callback: () => void): void {
     try {
       callback()
-    } catch (thrown) {
-      this.#abort(thrown)
+    } catch (error) {
+      this.#abort(error)
     }
   }
 
-  #abort(thrown: unknown): void {
-    this.#thrown.push(thrown)
+  #abort(error: unknown): void {
+    this.#thrown.push(error)
     this.queue.end(null, 'skipped')
     this.#cancelUnopened()
   }
 
-  /** Nobody has to wait for a session that has nothing to do any more. */
+  /** Cancels the sessions that have not reached ETRN. */
   #cancelUnopened(): void {
-    for (const { session: opened, cancellation: calledOff } of this.#sessions)
-      if (opened === undefined) calledOff.abort()
+    for (const session of this.#sessions) session.cancel()
   }
 
-  /** What follows from a session that ended before its time: others go on where it ended, or nobody does. */
+  /** Lets other sessions continue after a failed one, or ends the request. */
   #handleFailure(session: PooledSession, error: SessionError): void {
-    const { pendingName: name, replies, number } = session
-    const isFurther = replies === 0 && this.#isHarmless(session, error)
+    const { pendingName, replies, number } = session
+    const isHarmless = replies === 0 && this.#isHarmless(session, error)
     const isLost = replies > 0 && error.kind === 'connection-lost' && this.#mayContinue
-    if (!isFurther && !isLost) return this.#endWith(session, error)
-    this.queue.setUnanswered(name, error, true)
+    if (!isHarmless && !isLost) return this.#endWith(session, error)
+    this.queue.setUnanswered(pendingName, error, true)
     if (isLost) return
     this.#state.isOneAtATime = true
     if (number > this.#failedAfter) this.queue.end(asTemporary(error), 'deferred')
     else this.#failedAfter = Math.min(this.#failedAfter, this.#started)
   }
 
-  /** Whether it failed only as one session more, and takes nothing from what the others do. */
-  #isHarmless({ pendingName: name, isAdditional: isBeside }: PooledSession, error: SessionError): boolean {
-    const isUnheard = name === undefined || (isBeside && error.kind === 'connection-lost')
-    const isGrave = error.kind === 'unencrypted-data' || (isSecurityFailure(error) && !isBeside)
-    return isUnheard && this.queue.hasReplies && !this.#o.signal.aborted && !isGrave
+  /** Returns true if only an additional session has failed, which takes nothing from the others. */
+  #isHarmless({ pendingName, isAdditional }: PooledSession, error: SessionError): boolean {
+    const isUnsent = pendingName === undefined || (isAdditional && error.kind === 'connection-lost')
+    const isGrave = error.kind === 'unencrypted-data' || (isSecurityFailure(error) && !isAdditional)
+    return isUnsent && this.queue.hasReplies && !this.#context.signal.aborted && !isGrave
   }
 
-  /** It ends the exchange. */
   #endWith(session: PooledSession, error: SessionError): void {
-    const { pendingName: name, replies } = session
-    const isBroken = error.exitStatus === EXIT.PROTOCOL && (name !== undefined || replies > 0)
-    if (error.reply !== null && name !== undefined) {
-      // Where it isn't asked for again, a 421 is a name's reply like another.
+    const { pendingName, replies } = session
+    const isViolation = error.exitStatus === EXIT.PROTOCOL && (pendingName !== undefined || replies > 0)
+    if (error.reply !== null && pendingName !== undefined) {
+      // If the name is not requested again, its 421 is a reply like any other.
       this.#setResult(session, error.reply)
       if (this.queue.remaining === 0) return
-    } else this.queue.setUnanswered(name ?? (isBroken ? this.queue.take(true) : undefined), error, false)
-    const isStopped = isBroken || error.kind === 'interrupted' || (error.kind === 'connection-lost' && replies > 0)
+    } else {
+      const name = pendingName ?? (isViolation ? this.queue.take(true) : undefined)
+      this.queue.setUnanswered(name, error, false)
+    }
+    const isStopped = isViolation || error.kind === 'interrupted' || (error.kind === 'connection-lost' && replies > 0)
     this.queue.end(error, isStopped ? 'skipped' : outcomeOfError(error))
-    const hasFound = session.facts.greeting !== null || this.facts.greeting === null
-    if (this.queue.error === error && hasFound) this.facts = session.facts
+    const hasFacts = session.facts.greeting !== null || this.facts.greeting === null
+    if (this.queue.error === error && hasFacts) this.facts = session.facts
   }
 }
 
-/** What names that were served before come to when no session can be had any more. */
+/** Returns the failure as a temporary one: the server has accepted names before. */
 function asTemporary({ stage, message, reply, cause }: SessionError): SessionError {
   return new SessionError(stage, message, { exitStatus: EXIT.TEMPFAIL, reply, cause })
 }

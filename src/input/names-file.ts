@@ -1,26 +1,24 @@
-/** A line of --names-from that is no name. It holds up nobody else's mail. */
-
 import { EXIT, UsageError } from '../errors.js'
 import { printable } from '../printable.js'
-import { type NameOptions, type NodeName, checkName } from './node-name.js'
+import { checkName, type NameOptions, type NodeName } from './node-name.js'
 
-/** A line of --names-from that is no name. It holds up nobody else's mail. */
+/** A line of a names file that is no name. It doesn't stop the other lines. */
 export type BadLine = { readonly line: number; readonly word: string; readonly reason: string }
-/** A name of the run, in the order asked. */
+
+/** A name of the run, in its order, or the line that stands in its place. */
 export type NameEntry = NodeName | BadLine
+
 /**
- * The names of a file, one a line: CR, a BOM and outer blanks dropped, blank lines skipped, no comments. Throws UsageError (66)
- * where there is no name at all.
+ * Returns the names in a file, one a line, without CR, BOM and outer blanks. Blank lines are skipped; there are no comments. Throws
+ * UsageError (66) if the file has no name.
  */
-export async function parseNamesFile(text: string, source: string, o: NameOptions): Promise<NameEntry[]> {
+export async function parseNamesFile(text: string, source: string, options: NameOptions): Promise<NameEntry[]> {
   const entries: NameEntry[] = []
-  for (const [index, raw] of text
-    .replace(/^\ufeff/, '')
-    .split('\n')
-    .entries()) {
-    const word = raw.replace(/^[ \t\r]+|[ \t\r]+$/g, '')
+  const lines = text.replace(/^\ufeff/, '').split('\n')
+  for (const [index, line] of lines.entries()) {
+    const word = line.replace(/^[ \t\r]+|[ \t\r]+$/g, '')
     if (word === '') continue
-    const checked = await checkName(word, o)
+    const checked = await checkName(word, options)
     const isName = typeof checked === 'string'
     entries.push(isName ? checked : { line: index + 1, word: printable(word), reason: checked.message })
   }
@@ -28,11 +26,13 @@ export async function parseNamesFile(text: string, source: string, o: NameOption
     throw new UsageError(`${source}: there is no name in it; give one name a line`, EXIT.NOINPUT)
   return entries
 }
-/** Those that are names. */
+
+/** Returns the entries that are names. */
 export function validNames(entries: readonly NameEntry[]): NodeName[] {
   return entries.filter((entry) => typeof entry === 'string')
 }
-/** Each name once, the first time that it stands: nodes in any case of letters, queues letter by letter. */
+
+/** Returns each name once, at its first place. Nodes are compared without case, queues with it. */
 export function removeDuplicates<T extends NameEntry>(entries: readonly T[]): T[] {
   const seen = new Set<string>()
   return entries.filter((entry) => {

@@ -1,47 +1,49 @@
 import { UsageError } from '../errors.js'
 import { DOMAIN_CHARACTERS, endsInNumber, isAscii, isLabel, toALabels, trimDot } from '../net/domain.js'
-import { truncate, printable } from '../printable.js'
+import { printable, truncate } from '../printable.js'
 import { brokenSendableRule } from './values.js'
 
 declare const checked: unique symbol
-/** What follows ETRN on the wire, checked: nothing else can be sent. `node`, `@node` or `#queue` (RFC 1985, 5 and 5.3). */
+
+/** A checked argument of ETRN: `node`, `@node` or `#queue` (RFC 1985, 5 and 5.3). Only checkName makes one. */
 export type NodeName = string & { readonly [checked]: true }
 
 export type NameOptions = {
-  /** Lets `@com` and single labels through. */
+  /** Accept `@com`, and names with a single label. */
   readonly allowWide: boolean
 }
 
-/** Octets of a command line, CRLF included (RFC 5321, 4.5.3.1.4). */
-const COMMAND_OCTETS = 512
-const QUEUE_OCTETS = COMMAND_OCTETS - 'ETRN #\r\n'.length
-/** Checks one NAME. Throws UsageError, with the word and the rule that it breaks. */
-export async function parseNodeName(word: string, o: NameOptions): Promise<NodeName> {
-  const checked = await checkName(word, o)
+/** The longest command line, CRLF included (RFC 5321, 4.5.3.1.4). */
+const COMMAND_LINE_OCTETS = 512
+const QUEUE_OCTETS = COMMAND_LINE_OCTETS - 'ETRN #\r\n'.length
+
+/** Returns a NAME argument as a NodeName. Throws UsageError, which quotes the word and names the rule that it breaks. */
+export async function parseNodeName(word: string, options: NameOptions): Promise<NodeName> {
+  const checked = await checkName(word, options)
   if (typeof checked === 'string') return checked
   throw new UsageError(`name ${quoteName(word)}: ${checked.message}`)
 }
 
-/** The rule that a word breaks, without the word. */
+/** The message is the rule that a word breaks, without the word. */
 class NameRuleError extends Error {}
 
-/** The one maker of NodeNames. */
-export async function checkName(word: string, o: NameOptions): Promise<NodeName | NameRuleError> {
+/** Returns the name, or the rule that the word breaks. */
+export async function checkName(word: string, options: NameOptions): Promise<NodeName | NameRuleError> {
   try {
-    return (await parseArgument(word, o)) as NodeName
+    return (await parseArgument(word, options)) as NodeName
   } catch (error) {
     if (error instanceof NameRuleError) return error
     throw error
   }
 }
 
-async function parseArgument(word: string, o: NameOptions): Promise<string> {
-  const bad = brokenSendableRule(word)
-  if (bad !== undefined) throw new NameRuleError(bad)
+async function parseArgument(word: string, options: NameOptions): Promise<string> {
+  const rule = brokenSendableRule(word)
+  if (rule !== undefined) throw new NameRuleError(rule)
   if (word.startsWith('#')) return `#${parseQueue(word.slice(1))}`
-  if (!word.startsWith('@')) return parseNode(word, o)
-  const domain = parseNode(word.slice(1), o)
-  if (!o.allowWide) {
+  if (!word.startsWith('@')) return parseNode(word, options)
+  const domain = parseNode(word.slice(1), options)
+  if (!options.allowWide) {
     const { isPublicSuffix } = await import('./public-suffix.js')
     if (isPublicSuffix(domain)) {
       throw new NameRuleError(
@@ -79,7 +81,7 @@ function parseNode(word: string, { allowWide }: NameOptions): string {
   return domain
 }
 
-/** What a word was meant for that is no name; undefined: nothing known. */
+/** Returns what the user probably meant by a word that is no name; undefined if that is unknown. */
 function likelySlip(word: string): string | undefined {
   if (word.includes(',')) return 'names are separated by blanks'
   if (word.includes(':')) return 'no domain name; the server comes first, several of them joined by commas'

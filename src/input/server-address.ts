@@ -2,7 +2,7 @@ import { UsageError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { isHostName, toALabels } from '../net/domain.js'
 import { printable } from '../printable.js'
-import { portOfDigits } from './values.js'
+import { parsePortDigits } from './values.js'
 
 /** Where a server is. */
 export type ServerAddress = {
@@ -24,16 +24,16 @@ export type ServerArgument = ServerAddress & {
 const DEFAULT_PORTS = { smtp: 25, smtps: 465 } as const
 
 /**
- * The server of a word: `host`, `host:port`, `192.0.2.1`, `[2001:db8::1]:port`, `smtp://host[:port]`, `smtps://host`; `port` is for
- * one that names none. Throws UsageError.
+ * Parses a SERVER argument: `host`, `host:port`, `192.0.2.1`, `[2001:db8::1]:port`, `smtp://host[:port]`, `smtps://host`. `port` is the
+ * default for one that has none. Throws UsageError.
  */
 export function parseServer(word: string, port?: number): ServerArgument {
   try {
-    const { scheme, user, host, port: own } = splitServer(word)
+    const { scheme, user, host, port: typedPort } = splitServer(word)
     return {
       word: printable(word),
       host,
-      port: portOfDigits(own ?? String(port ?? DEFAULT_PORTS[scheme])),
+      port: parsePortDigits(typedPort ?? String(port ?? DEFAULT_PORTS[scheme])),
       isImplicitTls: scheme === 'smtps',
       user,
     }
@@ -51,16 +51,16 @@ type ServerParts = {
   port: string | undefined
 }
 
-/** Host, without brackets, as it is looked up, and the port's digits if there are any. Throws a plain Error with the rule. */
+/** Splits a SERVER argument; the host has no brackets. Throws a plain Error with the rule that the word breaks. */
 function splitServer(word: string): ServerParts {
   if (word === '') throw new Error('nothing there; write SERVER or SERVER,SERVER without blanks')
   if (/^[@#]/.test(word)) throw new Error('a name; the server comes first: etrn SERVER NAME')
-  const [, given, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
-  const scheme = (given ?? 'smtp').toLowerCase()
+  const [, typedScheme, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
+  const scheme = (typedScheme ?? 'smtp').toLowerCase()
   if (scheme !== 'smtp' && scheme !== 'smtps')
     throw new Error(`${scheme}:// is not supported; write smtp://host or smtps://host`)
   const [, login, place = ''] = /^(?:(.*)@)?(.*)$/s.exec(rest) ?? []
-  if (login !== undefined && given === undefined)
+  if (login !== undefined && typedScheme === undefined)
     throw new Error('a user stands in a URL only; write smtp://user@host, or --user')
   if (login?.includes(':'))
     throw new Error('a password may not stand here, where everybody can read it; use --password-file')
@@ -72,7 +72,7 @@ function splitServer(word: string): ServerParts {
   return { scheme, user, host: familyOf(host) === 0 ? parseHostName(host) : host, port }
 }
 
-/** A URL's user may be written with %40 for @. */
+/** Decodes the user name in a URL, where %40 stands for @. */
 function decodeUser(user: string): string {
   try {
     return decodeURIComponent(user)
@@ -81,7 +81,7 @@ function decodeUser(user: string): string {
   }
 }
 
-/** A name that can be looked up. Underscores are found inside some networks. */
+/** Returns a host name in A-labels. */
 function parseHostName(host: string): string {
   const domain = toALabels(host.replace(/\.$/, ''))
   if (domain === undefined || !isHostName(domain)) {

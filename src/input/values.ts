@@ -2,9 +2,9 @@ import { familyOf } from '../net/address.js'
 import { MAX_TIMER_MS } from '../net/deadline.js'
 import { DOMAIN_CHARACTERS, isAscii, isQualifiedDomain, toALabels } from '../net/domain.js'
 
-// The values that options take, from the words of the command line. All throw a plain Error with the rule that a word breaks.
+// Parsers for the values of options. Each throws a plain Error whose message is the rule that the value breaks.
 
-/** `90`, `90s`, `2m`, `1h30m` in milliseconds. */
+/** Returns `90`, `90s`, `2m` or `1h30m` in milliseconds. */
 export function parseDuration(word: unknown): number {
   const [, bare, hours = 0, minutes = 0, seconds = 0] =
     /^(?:(\d{1,7})|(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?)$/.exec(parseText(word)) ?? []
@@ -13,19 +13,25 @@ export function parseDuration(word: unknown): number {
   return ms
 }
 
-/** A TCP port. */
 export function parsePort(word: unknown): number {
-  return portOfDigits(parseText(word))
+  return parsePortDigits(parseText(word))
 }
 
-/** How many of something. */
+/** Returns a TCP port. */
+export function parsePortDigits(digits: string): number {
+  const port = /^\d{1,5}$/.test(digits) ? Number(digits) : 0
+  if (port < 1 || port > 65_535) throw new Error('a port is a number from 1 to 65535')
+  return port
+}
+
+/** Returns a number from 1 to 9999. */
 export function parseCount(word: unknown): number {
   const number = /^\d{1,4}$/.test(parseText(word)) ? Number(word) : 0
   if (number < 1) throw new Error('a number from 1 to 9999')
   return number
 }
 
-/** SHA-256 in hex, as OpenSSL and our own messages print it; in capitals without colons. */
+/** Returns a SHA-256 in capitals without colons. OpenSSL prints it with a prefix and colons. */
 export function parseFingerprint(word: unknown): string {
   const digits = parseText(word)
     .replace(/^sha256(?: fingerprint)?[:=]/i, '')
@@ -35,44 +41,45 @@ export function parseFingerprint(word: unknown): string {
   return digits
 }
 
-/** Any text but none. */
+/** Returns a text that is not empty. */
 export function parseText(word: unknown): string {
   if (typeof word !== 'string') throw new Error('it has to be a text')
   if (word === '') throw new Error('the value is empty')
   return word
 }
 
-/** What can stand in a command of SMTP: ASCII, of a domain's length. */
+/** Returns an argument of an SMTP command: ASCII, at most as long as a domain. */
 export function parseCommandArgument(word: unknown): string {
-  return checkRule(parseText(word), brokenArgumentRule)
+  const argument = parseText(word)
+  return checkRule(argument, brokenArgumentRule(argument))
 }
 
-/** Text without what could end a line or hide in it. */
+/** Returns a text that has no character which could end a line or hide in it. */
 export function parseSendable(word: unknown): string {
-  return checkRule(parseText(word), brokenSendableRule)
+  const text = parseText(word)
+  return checkRule(text, brokenSendableRule(text))
 }
 
-/** A domain's name in A-labels and small letters. */
+/** Returns a domain name in A-labels and lower case. */
 export function parseDomain(word: unknown): string {
   const name = toALabels(parseText(word).replace(/\.$/, ''))
   if (name === undefined || !isQualifiedDomain(name)) throw new Error('no name of a domain')
   return name.toLowerCase()
 }
 
-/** A host's name, without the dot at its end, or an address. */
+/** Returns a host name without a final dot, or an address. */
 export function parseHost(word: unknown): string {
   const name = parseCommandArgument(word).replace(/\.$/, '')
   if (familyOf(name) === 0 && !isQualifiedDomain(name) && name !== 'localhost') throw new Error('no name of a host')
   return name
 }
 
-function checkRule(word: string, ruleOf: (word: string) => string | undefined): string {
-  const broken = ruleOf(word)
-  if (broken !== undefined) throw new Error(broken)
+function checkRule(word: string, brokenRule: string | undefined): string {
+  if (brokenRule !== undefined) throw new Error(brokenRule)
   return word
 }
 
-/** One of these words. */
+/** Returns a parser that accepts these words only. */
 export function oneOf<T extends string>(...choices: readonly T[]): (word: unknown) => T {
   return (word) => {
     const choice = choices.find((c) => c === word)
@@ -80,14 +87,16 @@ export function oneOf<T extends string>(...choices: readonly T[]): (word: unknow
     return choice
   }
 }
-/** The rule that an argument of a command breaks: it is ASCII, and no longer than a domain; undefined: none. */
+
+/** Returns the rule that an argument of an SMTP command breaks, or undefined. */
 export function brokenArgumentRule(word: string): string | undefined {
-  const broken = brokenSendableRule(word)
-  if (broken !== undefined) return broken
+  const rule = brokenSendableRule(word)
+  if (rule !== undefined) return rule
   if (!isAscii(word)) return 'only ASCII can be sent; write a domain as A-labels (xn--...)'
   return word === '' || word.length > DOMAIN_CHARACTERS ? `1 to ${DOMAIN_CHARACTERS} characters` : undefined
 }
-/** Why a word can't stand in a command line at all: it could end the line, or hide in it; undefined: it can. */
+
+/** Returns why a text must not be sent, or undefined: it could end the line, or hide in it. */
 export function brokenSendableRule(word: string): string | undefined {
   const found = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.exec(word)?.[0]
   if (found === undefined) return undefined
@@ -97,10 +106,4 @@ export function brokenSendableRule(word: string): string | undefined {
       ? "a space in it; # begins a queue's name, not a comment"
       : 'a space in it; one name is one word'
   return `a control or invisible character in it (U+${code})`
-}
-/** A TCP port in digits. Throws a plain Error with the rule. */
-export function portOfDigits(digits: string): number {
-  const port = /^\d{1,5}$/.test(digits) ? Number(digits) : 0
-  if (port < 1 || port > 65_535) throw new Error('a port is a number from 1 to 65535')
-  return port
 }

@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { familyOf } from './address.js'
-import { startDeadline, type Limits, formatSeconds } from './deadline.js'
+import { formatSeconds, type Limits, startDeadline, timeoutError } from './deadline.js'
 import type { Addresses } from './dns.js'
 
 export type Connected = { readonly socket: Socket; readonly address: string }
@@ -15,83 +15,80 @@ export type ConnectOptions = Limits & {
   readonly onAttempt: (address: string) => void
 }
 
-/** How long one attempt runs alone before the next address is tried beside it (RFC 8305, section 5). */
+type FailedAttempt = { readonly address: string; readonly error: unknown }
+
+/** How long an attempt runs alone before the next address is tried beside it (RFC 8305, section 5). */
 const ATTEMPT_DELAY_MS = 250
 
 /**
- * Connects to the first address that accepts (RFC 8305). No attempt is dropped before the deadline, as Node's own race does
- * after 250 ms: a satellite link needs 600. Throws StepError (75).
+ * Connects to the first address that accepts (RFC 8305). Each attempt runs until the deadline: a satellite link takes 600 ms, and
+ * Node's own race ends attempts after 250. Throws StepError (75).
  */
 export async function connect(
-  { first: addresses, late: more }: Omit<Addresses, 'cancel'>,
+  { first: addresses, late }: Omit<Addresses, 'cancel'>,
   port: number,
-  o: ConnectOptions,
+  options: ConnectOptions,
 ): Promise<Connected> {
   const race = new AbortController()
-  // One listener an address, however many there are.
+  // There is one listener for each address.
   setMaxListeners(0, race.signal)
   const sockets: Socket[] = []
-  const failures: { readonly address: string; readonly error: unknown }[] = []
+  const failed: FailedAttempt[] = []
   let over: StepError | undefined
-  const callOff = startDeadline(o, `no connection within ${formatSeconds(o.timeoutMs)}`, (reason) => {
+  const overdue = (): StepError => timeoutError(`no connection within ${formatSeconds(options.timeoutMs)}`)
+  const cancel = startDeadline(options, overdue, (reason) => {
     over = reason
     race.abort()
   })
-
   const dial = async (address: string): Promise<Connected> => {
-    o.onAttempt(address)
+    options.onAttempt(address)
     try {
-      const socket = createConnection({ host: address, port, noDelay: true, ...localEndFor(o.local, address) })
+      const socket = createConnection({ host: address, port, noDelay: true, ...localEndFor(options.local, address) })
       sockets.push(socket)
       await waitForConnect(socket, race.signal)
       return { socket, address }
     } catch (error) {
-      if (!race.signal.aborted) failures.push({ address, error })
+      if (!race.signal.aborted) failed.push({ address, error })
       throw error
     }
   }
-  /** The first of these, and beside it the others: after the delay, or at once where it fails. */
-  const attempt = async (list: readonly string[], late: Promise<readonly string[]>): Promise<Connected> => {
-    const [address, ...others] = list
-    race.signal.throwIfAborted()
-    if (address === undefined) {
-      const left = await late
-      return left.length > 0 ? attempt(left, Promise.resolve([])) : Promise.reject(new Error('no address is left'))
-    }
-    const first = dial(address)
-    const failed = new Promise<void>((resolve) => void first.catch(resolve))
-    const pause = Promise.race([failed, sleep(ATTEMPT_DELAY_MS, undefined, { signal: race.signal })])
-    return Promise.any([first, pause.then(() => attempt(others, late))])
-  }
-
   let winner: Connected | undefined
   try {
-    winner = await attempt(addresses, more)
+    winner = await raceAddresses(addresses, late, dial, race.signal)
     return winner
   } catch {
-    const tried = failures
-      .slice(0, FAILURES_SHOWN)
-      .map(({ address, error }) => `${address} port ${port}: ${describeConnectError(error)}`)
-    const message = [over?.message ?? [], tried].flat().join('; ')
-    throw new StepError(message, {
-      exitStatus: over?.exitStatus ?? EXIT.TEMPFAIL,
-      kind: over?.kind,
-      cause: failures[0]?.error ?? over?.cause,
-    })
+    throw connectError(failed, port, over)
   } finally {
-    callOff()
+    cancel()
     race.abort()
     for (const socket of sockets) if (socket !== winner?.socket) socket.destroy()
   }
 }
 
-/** Failed addresses that one message names */
-const FAILURES_SHOWN = 4
+/** Dials the first address, and the others beside it: after the delay, or at once if the first one fails. */
+async function raceAddresses(
+  addresses: readonly string[],
+  late: Promise<readonly string[]>,
+  dial: (address: string) => Promise<Connected>,
+  signal: AbortSignal,
+): Promise<Connected> {
+  const [address, ...others] = addresses
+  signal.throwIfAborted()
+  if (address === undefined) {
+    const more = await late
+    if (more.length === 0) throw new Error('no address is left')
+    return raceAddresses(more, Promise.resolve([]), dial, signal)
+  }
+  const first = dial(address)
+  const failure = new Promise<void>((resolve) => void first.catch(resolve))
+  const pause = Promise.race([failure, sleep(ATTEMPT_DELAY_MS, undefined, { signal })])
+  return Promise.any([first, pause.then(async () => raceAddresses(others, late, dial, signal))])
+}
 
 async function waitForConnect(socket: Socket, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('connect', resolve)
-    // This one stays: a socket without a listener would end the process.
+    // Stays on the socket: an error without a listener would end the process.
     socket.on('error', reject)
     signal.addEventListener('abort', () => reject(new Error('the race is over')), { once: true })
   })
@@ -101,16 +98,19 @@ function localEndFor(local: string | undefined, remote: string): { localAddress?
   if (local === undefined) return {}
   const family = familyOf(remote)
   if (familyOf(local) !== 0) {
-    if (familyOf(local) !== family) throw new Error(`no IPv${family} address to connect from`)
+    if (familyOf(local) !== family) throw new LocalEndError(`no IPv${family} address to connect from`)
     return { localAddress: local }
   }
   const ends = networkInterfaces()[local]
-  if (ends === undefined) throw new Error(`there is no interface ${local} with an address, or not yet`)
+  if (ends === undefined) throw new LocalEndError(`there is no interface ${local} with an address, or not yet`)
   const isLinkLocal = (address: string): boolean => /^fe[89ab]/i.test(address)
   const end = ends.find(({ address }) => familyOf(address) === family && isLinkLocal(address) === isLinkLocal(remote))
-  if (end === undefined) throw new Error(`the interface ${local} has no IPv${family} address`)
+  if (end === undefined) throw new LocalEndError(`the interface ${local} has no IPv${family} address`)
   return { localAddress: end.address }
 }
+
+/** This host lacks the local end that --interface names. */
+class LocalEndError extends Error {}
 
 const CONNECT_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
@@ -121,6 +121,26 @@ const CONNECT_ERRORS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'the address to connect from is not there, or not yet',
 }
 
-function describeConnectError(error: unknown): string {
-  return CONNECT_ERRORS[codeOf(error)] ?? messageOf(error)
+/** The most failed addresses that one message names */
+const FAILURES_SHOWN = 4
+
+function connectError(failed: readonly FailedAttempt[], port: number, over: StepError | undefined): StepError {
+  const shown = failed.slice(0, FAILURES_SHOWN)
+  const attempts = shown.map(({ address, error }) => {
+    return `${address} port ${port}: ${CONNECT_ERRORS[codeOf(error)] ?? messageOf(error)}`
+  })
+  return new StepError([over?.message ?? [], attempts].flat().join('; '), {
+    exitStatus: over?.exitStatus ?? EXIT.TEMPFAIL,
+    kind: over?.kind,
+    hint: connectHint(shown.map(({ error }) => error)),
+    cause: failed[0]?.error ?? over?.cause,
+  })
+}
+
+function connectHint(errors: readonly unknown[]): string {
+  if (errors.some((error) => codeOf(error) === 'ECONNREFUSED'))
+    return 'no mail server listens there: is it another port (--port)?'
+  if (errors.some((error) => error instanceof LocalEndError || codeOf(error) === 'EADDRNOTAVAIL'))
+    return 'ip addr shows the interfaces and addresses that are there'
+  return 'is the link up? Port 25 is often blocked on the way: ask the provider for another'
 }

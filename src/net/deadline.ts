@@ -1,47 +1,51 @@
 import { EXIT, StepError } from '../errors.js'
 
-export const DEFAULT_TIMEOUT_MS = 60_000
-
-/** A timer of the platform holds 31 bits of milliseconds; this is 24 days. */
+/** The longest timer, 24 days: the platform counts milliseconds in 31 bits. */
 export const MAX_TIMER_MS = 24 * 24 * 3_600_000
 
+/** What limits one step. */
 export type Limits = {
-  /** Longest wait for one step, in milliseconds */
+  /** The longest wait, in milliseconds */
   readonly timeoutMs: number
-  /** Ends everything; its reason is best a StepError, which then tells the exit status. */
+  /** Aborts the step. If its reason is a StepError, the step fails with that one. */
   readonly signal: AbortSignal
 }
 
+/** Returns the failure of a step that took too long. */
+export function timeoutError(message: string, hint?: string): StepError {
+  return new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint })
+}
+
 /**
- * Calls `end` once, when the time is over (75, with this message) or the signal aborts, at once if it has. Returns what calls
- * the deadline off; that may be called again.
+ * Calls `end` once, when the timeout is over (with `overdue`) or when the signal aborts; at once if it has already aborted. Returns a
+ * function that cancels the deadline and may be called again.
  */
 export function startDeadline(
   { timeoutMs, signal }: Limits,
-  message: string,
+  overdue: () => StepError,
   end: (reason: StepError) => void,
 ): () => void {
-  const timer = setTimeout(() => finish(new StepError(message, { exitStatus: EXIT.TEMPFAIL })), timeoutMs)
-  const aborted = (): void => finish(abortReason(signal))
-  const callOff = (): void => {
+  const timer = setTimeout(() => finish(overdue()), timeoutMs)
+  const onAbort = (): void => finish(abortReason(signal))
+  const cancel = (): void => {
     clearTimeout(timer)
-    signal.removeEventListener('abort', aborted)
+    signal.removeEventListener('abort', onAbort)
   }
   const finish = (reason: StepError): void => {
-    callOff()
+    cancel()
     end(reason)
   }
-  signal.addEventListener('abort', aborted)
-  if (signal.aborted) aborted()
-  return callOff
+  signal.addEventListener('abort', onAbort)
+  if (signal.aborted) onAbort()
+  return cancel
 }
 
-/** `60s`, `1.5s`: milliseconds as messages have them. */
+/** Returns a duration in seconds as messages show it: `60s`, `1.5s`. */
 export function formatSeconds(ms: number): string {
   return `${ms / 1000}s`
 }
 
-/** Why a signal aborted, as a failure of a step. */
+/** Returns why a signal aborted. */
 export function abortReason(signal: AbortSignal): StepError {
   const reason: unknown = signal.reason
   return reason instanceof StepError ? reason : new StepError('aborted', { exitStatus: EXIT.TEMPFAIL, cause: reason })

@@ -1,26 +1,28 @@
 import { Resolver } from 'node:dns/promises'
-import { execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { type Family, familyOf } from './address.js'
-import { startDeadline, type Limits, formatSeconds } from './deadline.js'
+import { formatSeconds, type Limits, startDeadline, timeoutError } from './deadline.js'
 import { hostsEntries } from './hosts-file.js'
 
-/** Addresses to try, best first. */
+/** The addresses of a host, best first. */
 export type Addresses = {
   readonly first: readonly string[]
-  /** Those whose answer came later. Never rejects. */
+  /** Addresses that DNS returned later. Never rejects. */
   readonly late: Promise<readonly string[]>
-  /** Ends a query that is still under way; to be called when nobody waits for `late` any more. */
+  /** Cancels a query that is still running; to be called when `late` is no longer needed. */
   readonly cancel: () => void
 }
 
-/** How long a found A waits for AAAA (RFC 8305, section 3). */
+export type MxRecord = { readonly host: string; readonly preference: number }
+
+/** How long a known A record waits for AAAA (RFC 8305, section 3). */
 const RESOLUTION_DELAY_MS = 50
 
 /**
- * The addresses of a host: a literal, those of /etc/hosts, else A and AAAA; getaddrinfo, which can't be cancelled, only where
- * its search list or mDNS may be meant, so not for a name that is absolute. Throws StepError: 68 where it is certain that there is none, else 75.
+ * Returns the addresses of a host: an address as it is, those in /etc/hosts, else A and AAAA records. getaddrinfo is asked only for a
+ * name that its search list or mDNS may complete, unless the name is absolute. Throws StepError: 68 if the host has no address, 75 if
+ * DNS gave no definite answer.
  */
 export async function lookUpAddresses(
   host: string,
@@ -32,23 +34,54 @@ export async function lookUpAddresses(
   const listed = hostsEntries(host.toLowerCase()).map(({ address }) => address)
   if (listed.some((address) => isOfFamily(family, address))) return knownAddresses(host, listed, family)
   if (!isAbsolute && (!host.includes('.') || /\.local$/i.test(host)))
-    return knownAddresses(host, await callGetaddrinfo(host, limits), family)
+    return knownAddresses(host, await askSystem(host, limits), family)
   return queryAddresses(host, family, limits)
 }
 
-/** The MX records of a domain, names in small letters; `''` is a null MX (RFC 7505), an empty list: there is none. Throws StepError. */
-export async function lookUpMx(domain: string, limits: Limits): Promise<{ host: string; preference: number }[]> {
-  const { resolver, unlessEnded, cancel: callOff } = createResolver(limits)
+/**
+ * Returns the MX records of a domain, names in lower case: none if it has none, one with an empty name for a null MX (RFC 7505).
+ * Throws StepError as lookUpAddresses does.
+ */
+export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord[]> {
+  const { resolver, throwIfOver, cancel } = createResolver(limits)
   try {
-    const found = await resolver.resolveMx(domain)
-    return found.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
+    const records = await resolver.resolveMx(domain)
+    return records.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
   } catch (error) {
-    unlessEnded()
+    throwIfOver()
     if (codeOf(error) === 'ENODATA') return []
     throw resolutionError(domain, [error])
   } finally {
-    callOff()
+    cancel()
   }
+}
+
+/** Returns the A and AAAA records of a host, whatever /etc/hosts says. Throws StepError as lookUpAddresses does. */
+export async function queryAddresses(host: string, family: Family, limits: Limits): Promise<Addresses> {
+  const { resolver, throwIfOver, cancel } = createResolver(limits)
+  const found: string[] = []
+  const failures: unknown[] = []
+  const keep = async (records: Promise<string[]>): Promise<boolean> => {
+    try {
+      return found.push(...(await records)) > 0
+    } catch (error) {
+      failures.push(error)
+      return false
+    }
+  }
+  const ipv6 = family === 4 ? Promise.resolve(false) : keep(resolver.resolve6(host))
+  const ipv4 = family === 6 ? Promise.resolve(false) : keep(resolver.resolve4(host))
+  const both = Promise.all([ipv6, ipv4]).finally(cancel)
+  await Promise.race([
+    both,
+    ipv6.then((isFound) => (isFound ? undefined : both)),
+    ipv4.then((isFound) => (isFound ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
+  ])
+  throwIfOver()
+  const first = interleaveFamilies(found)
+  if (first.length === 0) throw resolutionError(host, failures, family)
+  const late = both.then(() => found.filter((address) => !first.includes(address)))
+  return { first, late, cancel: () => resolver.cancel() }
 }
 
 function isOfFamily(family: Family, address: string): boolean {
@@ -57,108 +90,49 @@ function isOfFamily(family: Family, address: string): boolean {
 
 function knownAddresses(host: string, addresses: readonly string[], family: Family): Addresses {
   const first = interleaveFamilies(addresses.filter((address) => isOfFamily(family, address)))
-  if (first.length === 0) throw new StepError(noAddressMessage(host, family), { exitStatus: EXIT.NOHOST })
+  if (first.length === 0) throw noAddressError(host, family)
   return { first, late: Promise.resolve([]), cancel: () => undefined }
 }
 
-function noAddressMessage(host: string, family: Family): string {
-  return family === undefined ? `${host} has no address` : `${host} has no IPv${family} address`
+async function askSystem(host: string, limits: Limits): Promise<readonly string[]> {
+  const { callGetaddrinfo } = await import('./getaddrinfo.js')
+  const result = await callGetaddrinfo(host, limits, () => silenceError(limits))
+  if ('addresses' in result) return result.addresses
+  throw resolutionError(host, [Object.assign(new Error(`getaddrinfo ${result.code}`), { code: result.code })])
 }
 
-/** Ran by a process of its own: getaddrinfo can't be cancelled, and holds up even the end of the process that waits for it. */
-const GETADDRINFO_PROGRAM = `require('node:dns').lookup(process.argv[1], { all: true }, (error, found) =>
-  console.log(JSON.stringify(error ? { code: error.code } : { found: found.map(({ address }) => address) })))`
-
-async function callGetaddrinfo(host: string, limits: Limits): Promise<string[]> {
-  const { execFile } = await import('node:child_process')
-  return new Promise((resolve, reject) => {
-    const child = execFile(execPath, ['-e', GETADDRINFO_PROGRAM, host], { env: {} }, (error, output) => {
-      callOff()
-      // What LOOK_UP prints; nothing where the deadline ended it.
-      const { code, found } = (error === null ? JSON.parse(output) : { code: 'unknown' }) as {
-        code?: string
-        found?: string[]
-      }
-      if (found === undefined)
-        reject(resolutionError(host, [Object.assign(new Error(`getaddrinfo ${code ?? ''}`), { code })]))
-      else resolve(found)
-    })
-    const callOff = startDeadline(limits, noAnswerMessage(limits), (reason) => {
-      child.kill('SIGKILL')
-      reject(reason)
-    })
-  })
+type LimitedResolver = {
+  readonly resolver: Resolver
+  /** Throws the reason if the limits have ended the look-up. */
+  readonly throwIfOver: () => void
+  readonly cancel: () => void
 }
 
-/** What the DNS alone says, A and AAAA side by side, whatever is in /etc/hosts. Throws StepError, as above. */
-export async function queryAddresses(host: string, family: Family, limits: Limits): Promise<Addresses> {
-  const { resolver, unlessEnded, cancel: callOff } = createResolver(limits)
-  const found: string[] = []
-  const failures: unknown[] = []
-  const keep = async (answer: Promise<string[]>): Promise<boolean> => {
-    try {
-      return found.push(...(await answer)) > 0
-    } catch (error) {
-      failures.push(error)
-      return false
-    }
-  }
-  const six = family === 4 ? Promise.resolve(false) : keep(resolver.resolve6(host))
-  const four = family === 6 ? Promise.resolve(false) : keep(resolver.resolve4(host))
-  const both = Promise.all([six, four]).finally(callOff)
-  await Promise.race([
-    both,
-    six.then((any) => (any ? undefined : both)),
-    four.then((any) => (any ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
-  ])
-  unlessEnded()
-  const first = interleaveFamilies(found)
-  if (first.length === 0) throw resolutionError(host, failures, family)
-  const late = both.then(() => found.filter((address) => !first.includes(address)))
-  return { first, late, cancel: () => resolver.cancel() }
-}
-
-type LimitedResolver = { readonly resolver: Resolver; readonly unlessEnded: () => void; readonly cancel: () => void }
-
-/** A resolver that the limits end; throws where they are over already. `unlessEnded` throws why they did. */
+/** Returns a resolver that the limits end. Throws their reason if they are over already. */
 function createResolver(limits: Limits): LimitedResolver {
-  // A new one each time: it reads resolv.conf once, and in a hook that file may not have been there before.
+  // A resolver reads resolv.conf once. In a hook that file may appear later, so each look-up has a new one.
   const resolver = new Resolver()
-  let ended: StepError | undefined
-  const callOff = startDeadline(limits, noAnswerMessage(limits), (reason) => {
-    ended = reason
+  let reason: StepError | undefined
+  const overdue = (): StepError => silenceError(limits)
+  const cancel = startDeadline(limits, overdue, (error) => {
+    reason = error
     resolver.cancel()
   })
-  const unlessEnded = (): void => {
-    if (ended !== undefined) throw ended
+  const throwIfOver = (): void => {
+    if (reason !== undefined) throw reason
   }
-  unlessEnded()
-  return { resolver, unlessEnded, cancel: callOff }
+  throwIfOver()
+  return { resolver, throwIfOver, cancel }
 }
 
-/** By turns, IPv6 first (RFC 8305, section 4). */
+/** Returns the addresses with the families alternating, IPv6 first (RFC 8305, section 4). */
 function interleaveFamilies(addresses: readonly string[]): string[] {
-  const six = addresses.filter((address) => familyOf(address) === 6)
-  const four = addresses.filter((address) => familyOf(address) === 4)
-  const turns = Math.max(six.length, four.length)
-  return Array.from({ length: turns }, (_, turn) =>
-    [six.slice(turn, turn + 1), four.slice(turn, turn + 1)].flat(),
+  const ipv6 = addresses.filter((address) => familyOf(address) === 6)
+  const ipv4 = addresses.filter((address) => familyOf(address) === 4)
+  const pairs = Math.max(ipv6.length, ipv4.length)
+  return Array.from({ length: pairs }, (_, index) =>
+    [ipv6.slice(index, index + 1), ipv4.slice(index, index + 1)].flat(),
   ).flat()
-}
-
-/** Certain only where every answer says so; a server that fails or is silent may know better later. */
-function resolutionError(host: string, failures: readonly unknown[], family?: Family): StepError {
-  const codes = failures.map(codeOf)
-  const cause = failures[0]
-  if (codes.every((code) => code === 'ENOTFOUND' || code === 'ENODATA')) {
-    const what = codes.includes('ENOTFOUND') ? `no such host: ${host}` : noAddressMessage(host, family)
-    return new StepError(what, { exitStatus: EXIT.NOHOST, cause })
-  }
-  const code = codes.find((c) => c !== 'ENOTFOUND' && c !== 'ENODATA') ?? ''
-  return new StepError(`${host}: ${DNS_ERRORS[code] ?? 'the DNS gives no answer'} (${code || 'unknown'})`, {
-    exitStatus: EXIT.TEMPFAIL,
-    cause,
-  })
 }
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
@@ -169,6 +143,31 @@ const DNS_ERRORS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the resolver fails for now',
 }
 
-function noAnswerMessage({ timeoutMs }: Limits): string {
-  return `no answer from the DNS within ${formatSeconds(timeoutMs)}`
+/** Returns the failure of a look-up. It is definite only if every answer says that there is no record; otherwise it is temporary. */
+function resolutionError(host: string, failures: readonly unknown[], family?: Family): StepError {
+  const codes = failures.map(codeOf)
+  const cause = failures[0]
+  const code = codes.find((found) => found !== 'ENOTFOUND' && found !== 'ENODATA')
+  if (code !== undefined) {
+    const message = `${host}: ${DNS_ERRORS[code] ?? 'the DNS gives no answer'} (${code || 'unknown'})`
+    return new StepError(message, { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT, cause })
+  }
+  if (!codes.includes('ENOTFOUND')) return noAddressError(host, family, cause)
+  const hint = host.includes('.') ? SPELLING_HINT : PROFILE_HINT
+  return new StepError(`no such host: ${host}`, { exitStatus: EXIT.NOHOST, hint, cause })
+}
+
+const SPELLING_HINT = 'check the spelling of the server'
+const PROFILE_HINT = `${SPELLING_HINT}; if it is a profile: root reads /etc/etrn/config.toml alone, or --config`
+const RESOLVER_HINT = 'is the link up? In a hook the resolver may come a moment later: --retry-for 5m waits for it'
+
+function noAddressError(host: string, family: Family, cause?: unknown): StepError {
+  if (family === undefined)
+    return new StepError(`${host} has no address`, { exitStatus: EXIT.NOHOST, hint: SPELLING_HINT, cause })
+  const hint = 'without -4 and -6 it is asked at whatever address it has'
+  return new StepError(`${host} has no IPv${family} address`, { exitStatus: EXIT.NOHOST, hint, cause })
+}
+
+function silenceError({ timeoutMs }: Limits): StepError {
+  return timeoutError(`no answer from the DNS within ${formatSeconds(timeoutMs)}`, RESOLVER_HINT)
 }

@@ -1,34 +1,36 @@
-import { hostname, networkInterfaces } from 'node:os'
 import { createSocket } from 'node:dgram'
-import { familyOf } from './address.js'
+import { hostname, networkInterfaces } from 'node:os'
+import { familyOf, isLoopback } from './address.js'
 import { isQualifiedDomain } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
 
 /**
- * This host's own name, as others may know it: the host name if it has a dot, else the first dotted name that /etc/hosts gives
- * for it. Never from the DNS: a dynamic address's PTR is the provider's. undefined: it has none.
+ * Returns this host's own name as other hosts may know it: the host name if it has a dot, else the first such name that /etc/hosts
+ * gives for it; undefined if there is none. DNS is not asked: the PTR of a dynamic address names the provider.
  */
 export function ownHostName(): string | undefined {
-  const own = hostname().toLowerCase()
-  if (own.includes('.')) return isPublicName(own) ? own : undefined
-  return hostsEntries(own)
+  const name = hostname().toLowerCase()
+  if (name.includes('.')) return isPublicName(name) ? name : undefined
+  return hostsEntries(name)
     .flatMap(({ names }) => names)
     .find(isPublicName)
 }
-/** Not a name that means something inside one network only (RFC 6762, 8375, and habit). */
-export function isPublicName(name: string): boolean {
+
+/** Returns false for names that only their own network knows (RFC 6762 and 8375; `.lan` and `.localdomain` by habit). */
+function isPublicName(name: string): boolean {
   return isQualifiedDomain(name) && !/\.(?:local|lan|localdomain|home\.arpa)$/.test(name)
 }
+
 /** Any port will do: nothing is sent to it. */
 const PROBE_PORT = 25
 
 /**
- * Whether a connection to this address comes back to this machine. Where the list of interfaces lacks it, as it does one that has
- * just come up, the kernel is asked from which end the connection would be made; nothing is sent.
+ * Returns true if a connection to this address ends at this host. The list of interfaces lacks an address that has just been added, so
+ * the kernel is asked which local end a connection would have; nothing is sent.
  */
 export async function isThisHost(address: string): Promise<boolean> {
-  const listed = Object.values(networkInterfaces()).flatMap((ends) => ends ?? [])
-  if (listed.some((end) => end.address === address)) return true
+  const interfaces = Object.values(networkInterfaces()).flatMap((ends) => ends ?? [])
+  if (interfaces.some((end) => end.address === address)) return true
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
     await new Promise<void>((resolve, reject) => {
@@ -36,9 +38,9 @@ export async function isThisHost(address: string): Promise<boolean> {
       socket.connect(PROBE_PORT, address, resolve)
     })
     const { address: end } = socket.address()
-    return end === address || end.startsWith('127.') || end === '::1'
+    return end === address || isLoopback(end)
   } catch {
-    // There is no way to it.
+    // There is no route to the address.
     return false
   } finally {
     socket.close()

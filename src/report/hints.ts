@@ -1,55 +1,40 @@
-import { EXIT } from '../errors.js'
-import type { Stage } from '../smtp/errors.js'
+import { EXIT, type FailureKind } from '../errors.js'
+import type { SessionError, Stage } from '../smtp/errors.js'
 
-/** What is known where something didn't go as it was meant. */
+// Hints for servers' replies. A failure of our own code carries its hint, or has a kind that this table knows.
+
+/** What a hint can depend on. */
 export type Failure = {
   readonly stage: Stage
-  /** The reply's code; null: there was none */
+  readonly kind?: FailureKind | undefined
+  /** The reply's code; null if there was none */
   readonly code: number | null
-  /** The server's own words, or what failed */
+  /** The server's words */
   readonly text: string
-  /** The name asked for; '' where the session failed as a whole */
+  /** The requested name; '' if the session failed as a whole */
   readonly name: string
-  /** '' where there was none */
+  /** '' if there was none */
   readonly greeting: string
 }
 
 type HintRow = { readonly [K in 'text' | 'name' | 'greeting']?: RegExp } & {
+  readonly kind?: FailureKind
   readonly codes?: readonly number[]
   readonly hint: string
 }
 
-/** To the greeting and to EHLO alike */
 const GREETING_OR_EHLO_HINTS: readonly HintRow[] = [
-  { text: /not an SMTP reply/, hint: 'what listens there is no mail server: is it the right port?' },
+  { kind: 'malformed-reply', hint: 'what listens there is no mail server: is it the right port?' },
   {
     codes: [550, 554, 503],
     hint: 'the server takes nothing from this address or name; a dynamic one is often refused: ask the provider (or --helo)',
   },
 ]
 
-/** What experience with these servers says to try next: the first row that fits. */
+/** The first row of a stage that matches counts, so special rows come first. */
 const HINTS: Readonly<Partial<Record<Stage, readonly HintRow[]>>> = {
-  dns: [
-    {
-      text: /nobody is left/,
-      hint: 'this site is known by its addresses, its name, --helo and --self; etrn --check --mx shows what the DNS has',
-    },
-    {
-      text: /no such host: [^.]+$/,
-      hint: 'check the spelling of the server; if it is a profile: root reads /etc/etrn/config.toml alone, or --config',
-    },
-    { text: /has no IPv/, hint: 'without -4 and -6 it is asked at whatever address it has' },
-    { text: /no such host|has no/, hint: 'check the spelling of the server' },
-    { hint: 'is the link up? In a hook the resolver may come a moment later: --retry-for 5m waits for it' },
-  ],
-  connect: [
-    { text: /refused/, hint: 'no mail server listens there: is it another port (--port)?' },
-    { text: /interface|connect from/, hint: 'ip addr shows the interfaces and addresses that are there' },
-    { hint: 'is the link up? Port 25 is often blocked on the way: ask the provider for another' },
-  ],
   greeting: [
-    { text: /no whole reply/, hint: 'is it the right port? One for TLS alone is silent too: smtps://' },
+    { kind: 'timeout', hint: 'is it the right port? One for TLS alone is silent too: smtps://' },
     ...GREETING_OR_EHLO_HINTS,
   ],
   ehlo: [
@@ -57,7 +42,6 @@ const HINTS: Readonly<Partial<Record<Stage, readonly HintRow[]>>> = {
     { codes: [500, 502], hint: 'a server without EHLO has no ETRN' },
     { codes: [501, 504, 553], hint: '--helo gives another name' },
   ],
-  starttls: [{ text: /doesn't offer/, hint: 'another port may have it: 587, or smtps:// for TLS at once' }],
   etrn: [
     {
       codes: [250],
@@ -111,20 +95,14 @@ const HINTS: Readonly<Partial<Record<Stage, readonly HintRow[]>>> = {
       codes: [550, 554],
       hint: 'your address is not allowed: ask the provider to allow it (in Postfix: smtpd_etrn_restrictions), or for a login (--user)',
     },
-    {
-      text: /doesn't offer/,
-      greeting: /Exim/,
-      hint: "Exim's ETRN is off unless acl_smtp_etrn is set: ask the provider",
-    },
-    { text: /EHLO lists .*\bAUTH\b/, hint: 'it may come after a login (--user); else --assume-etrn asks all the same' },
-    { text: /doesn't offer/, hint: 'it may be hidden, or off: --assume-etrn asks all the same' },
   ],
 }
 
-/** The next thing to try; undefined: nothing that is known. */
-export function hintFor({ stage, code, text, name, greeting }: Failure): string | undefined {
+/** Returns the next step for a failure, or undefined if none is known. */
+export function hintFor({ stage, kind, code, text, name, greeting }: Failure): string | undefined {
   return HINTS[stage]?.find(
     (row) =>
+      (row.kind === undefined || row.kind === kind) &&
       (row.codes?.includes(code ?? 0) ?? true) &&
       (row.text?.test(text) ?? true) &&
       (row.name?.test(name) ?? true) &&
@@ -132,7 +110,15 @@ export function hintFor({ stage, code, text, name, greeting }: Failure): string 
   )?.hint
 }
 
-/** What can always be tried; undefined: nothing failed. */
+/** Returns the next step for a failed session: its own hint, else one for the server's reply. */
+export function hintForError(
+  { stage, kind, message, reply, hint }: SessionError,
+  greeting: string,
+): string | undefined {
+  return hint ?? hintFor({ stage, kind, code: reply?.code ?? null, text: message, name: '', greeting })
+}
+
+/** Returns what can be tried after any failure; undefined if nothing failed. */
 export function generalHint(exitStatus: number): string | undefined {
   if (exitStatus === EXIT.OK) return undefined
   return exitStatus === EXIT.TEMPFAIL

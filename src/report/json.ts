@@ -1,18 +1,18 @@
 import type { Run } from '../etrn/run.js'
 import type { ServerReport } from '../etrn/server-report.js'
-import { SessionError } from '../smtp/errors.js'
+import type { SessionError } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
 import type { TlsInfo } from '../smtp/tls.js'
 import type { Output, Reporter } from './reporter.js'
 
-/** Changes when a script that reads the document would have to. */
+/** Changes if a script that reads the document must change. */
 const DOCUMENT_VERSION = 1
 
-/** One JSON document on `out`, at the end. Warnings and the dialogue are `others`' business. */
-export function jsonReporter(out: Output, others: Reporter): Reporter {
+/** Prints one JSON document to `out` at the end. Warnings and the dialogue are left to the other reporter. */
+export function jsonReporter(out: Output, other: Reporter): Reporter {
   return {
-    warn: (message) => others.warn(message),
-    trace: (...event) => others.trace(...event),
+    warn: (message) => other.warn(message),
+    trace: (...progress) => other.trace(...progress),
     result: () => undefined,
     report: () => undefined,
     end: (run) => out.line(JSON.stringify(runDocument(run), undefined, 2)),
@@ -23,12 +23,12 @@ function runDocument({ exitStatus, servers }: Run): object {
   return { ...documentHead(exitStatus), servers: servers.map(serverDocument) }
 }
 
-/** How each document begins. */
+/** Returns the beginning of each document. */
 export function documentHead(exitStatus: number): object {
   return { version: DOCUMENT_VERSION, exitStatus }
 }
 
-/** What isn't known is null, never left out. */
+/** Returns a server's part of the document. What is unknown is null, and never left out. */
 export function serverDocument(report: ServerReport): object {
   const { server, address, tls, greeting, extensions, attempts, elapsedMs, error, names } = report
   return {
@@ -46,12 +46,11 @@ export function serverDocument(report: ServerReport): object {
   }
 }
 
-/** What a handshake came to, without the certificate. */
+/** Returns the result of a handshake, without the certificate. */
 export function tlsDocument({ protocol, cipher, verified }: TlsInfo): object {
   return { protocol, cipher, verified }
 }
 
-/** What a session failed by. */
 function errorDocument(error: SessionError | null): object | null {
   if (error === null) return null
   return { stage: error.stage, message: error.message, code: error.reply?.code ?? null, exitStatus: error.exitStatus }

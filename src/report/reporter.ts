@@ -3,11 +3,11 @@ import type { Pause } from '../etrn/backoff.js'
 import type { Result } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerReport } from '../etrn/server-report.js'
-import type { Server } from '../smtp/session.js'
+import type { ServerAddress } from '../input/server-address.js'
 import type { TraceEvent } from '../smtp/trace.js'
 
 /** An event of a run; the server is null if the event concerns the whole run. */
-export type Progress = readonly [server: Server | null, event: TraceEvent | Pause, session?: number]
+export type Progress = readonly [server: ServerAddress | null, event: TraceEvent | Pause, session?: number]
 
 /** One form of output. Each method is called as soon as its fact is known; `end` comes last. */
 export interface Reporter {
@@ -15,7 +15,7 @@ export interface Reporter {
   warn(message: string): void
   trace(...progress: Progress): void
   /** Reports the reply for one name. A bad line of a names file has no server. */
-  result(server: Server | null, result: Result): void
+  result(server: ServerAddress | null, result: Result): void
   /** Reports one server, when everything about it is known. */
   report(report: ServerReport): void
   end(run: Run): void

@@ -1,5 +1,5 @@
 import ora from 'ora'
-import type { Server } from '../smtp/session.js'
+import type { ServerAddress } from '../input/server-address.js'
 import type { TraceEvent } from '../smtp/trace.js'
 import type { Progress } from './reporter.js'
 
@@ -25,7 +25,7 @@ export class Spinner {
   }
 }
 
-function describeEvent(server: Server, event: TraceEvent): string | undefined {
+function describeEvent(server: ServerAddress, event: TraceEvent): string | undefined {
   if (event.type === 'connecting') return `connecting to ${event.address} port ${server.port}`
   if (event.type === 'sent') return event.line
   if (event.type !== 'step') return undefined

@@ -1,6 +1,6 @@
 import { codeOf } from '../errors.js'
 import { createOutput, type Output, type Progress } from './reporter.js'
-import type { Spinner } from './spinner.js'
+import { Spinner } from './spinner.js'
 
 /** A stream that the command writes to; a terminal has columns. */
 export type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }

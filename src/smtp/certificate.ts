@@ -2,22 +2,21 @@ import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { EXIT, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
-import { truncate, printable } from '../printable.js'
+import { printable, truncate } from '../printable.js'
 import type { TlsPolicy } from './tls-policy.js'
 
-/** Whom a server says that it is. Printable already. */
+/** What a certificate says. All texts are printable. */
 export type CertificateInfo = {
-  /** Names of hosts, and addresses */
+  /** Host names and addresses */
   readonly names: readonly string[]
   readonly issuer: string
-  /** The last day, as 2026-11-24 */
+  /** The last day on which it is valid, as 2026-11-24 */
   readonly validTo: string
   readonly fingerprint: string
-  /** Why it doesn't hold; null: it does, or nobody looked. */
+  /** Why it fails verification; null if it passes, or was not checked */
   readonly problem: string | null
 }
 
-/** What a certificate says, with what is wrong with it. */
 export function certificateInfoOf(certificate: X509Certificate, problem: StepError | undefined): CertificateInfo {
   return {
     names: hostNamesOf(certificate),
@@ -28,7 +27,7 @@ export function certificateInfoOf(certificate: X509Certificate, problem: StepErr
   }
 }
 
-/** Why the certificate does not hold: its pin, its chain or its name; undefined: it does. */
+/** Returns why a certificate fails verification (its pin, its chain or its name), or undefined if it passes. */
 export function verificationError(
   socket: TLSSocket,
   certificate: X509Certificate | undefined,
@@ -44,62 +43,66 @@ export function verificationError(
       'if the provider has renewed it, pin that one',
     )
   }
-  // A code of OpenSSL's, though the types say that it is an error.
-  const problem = socket.authorized ? undefined : String(socket.authorizationError)
-  if (problem !== undefined) return chainError(problem, certificate, pin)
-  const fits =
+  // The types say that it is an Error, but it is a code of OpenSSL's.
+  const code = socket.authorized ? undefined : String(socket.authorizationError)
+  return code === undefined ? nameError(certificate, name, pin) : chainError(code, certificate, pin)
+}
+
+function nameError(certificate: X509Certificate, name: string, pin: string): StepError | undefined {
+  const matched =
     familyOf(name) === 0 ? certificate.checkHost(name, { partialWildcards: false }) : certificate.checkIP(name)
-  if (fits !== undefined) return undefined
+  if (matched !== undefined) return undefined
   const names = hostNamesOf(certificate)
-  const fitting = names.find((candidate) => !candidate.includes('*') && candidate !== name)
-  const advice = fitting === undefined ? pin : `--tls-name ${fitting}`
+  const other = names.find((candidate) => !candidate.includes('*') && candidate !== name)
+  const option = other === undefined ? pin : `--tls-name ${other}`
   return tlsPolicyError(
     `the certificate is for ${listNames(names)}, not ${name}`,
-    `try ${advice}, if that is your provider, or ask it`,
+    `try ${option}, if that is your provider, or ask it`,
   )
 }
 
-/** Of an issuer's name, in a message */
-const ISSUER_CHARACTERS = 120
-
 function chainError(code: string, certificate: X509Certificate, pin: string): StepError {
   const issuer = issuerOf(certificate)
-  const pinIt = `${pin} takes this one, if you know that it is right`
+  const pinHint = `${pin} takes this one, if you know that it is right`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
-      return tlsPolicyError(expiryMessage(certificate), `ask the provider to renew it; ${pinIt}`)
+      return tlsPolicyError(expiryMessage(certificate), `ask the provider to renew it; ${pinHint}`)
     case 'CERT_NOT_YET_VALID':
       return tlsPolicyError(
         `the certificate is valid from ${formatDay(certificate.validFrom)} only`,
         "is this host's clock right?",
       )
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
-      return tlsPolicyError('the certificate is signed by itself alone', pinIt)
+      return tlsPolicyError('the certificate is signed by itself alone', pinHint)
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'UNABLE_TO_GET_ISSUER_CERT':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
       return tlsPolicyError(
         `the certificate's issuer is not known here: ${issuer}`,
-        `--tls-ca FILE names your provider's authority; ${pinIt}`,
+        `--tls-ca FILE names your provider's authority; ${pinHint}`,
       )
     default:
-      return tlsPolicyError(`the certificate does not hold: ${code}`, pinIt)
+      return tlsPolicyError(`the certificate does not hold: ${code}`, pinHint)
   }
 }
+
+/** The longest issuer's name in a message */
+const ISSUER_CHARACTERS = 120
 
 function issuerOf({ issuer }: X509Certificate): string {
   return truncate(printable(issuer.replaceAll('\n', ', ')), ISSUER_CHARACTERS)
 }
 
-/** What a certificate is for, without what is no name of a host. */
+/** Returns the host names and addresses in a certificate, and leaves out what can't be one. */
 function hostNamesOf(certificate: X509Certificate): string[] {
   const alternatives = (certificate.subjectAltName ?? '').split(', ')
   const names = alternatives.flatMap((name) => /^(?:DNS|IP Address):(.*)$/.exec(name)?.[1] ?? [])
-  const common = /^CN=(.*)$/m.exec(certificate.subject)?.[1]
-  return (names.length > 0 ? names : [common ?? '']).filter((name) => /^[\w.*:-]{1,253}$/.test(name))
+  const commonName = /^CN=(.*)$/m.exec(certificate.subject)?.[1]
+  return (names.length > 0 ? names : [commonName ?? '']).filter((name) => /^[\w.*:-]{1,253}$/.test(name))
 }
 
+/** The most names in a message */
 const NAMES_SHOWN = 4
 
 function listNames(names: readonly string[]): string {
@@ -107,20 +110,20 @@ function listNames(names: readonly string[]): string {
   return names.slice(0, NAMES_SHOWN).join(', ') + (names.length > NAMES_SHOWN ? ', ...' : '')
 }
 
-/** The certificate may hold still, and its issuer's not. */
+/** The certificate can be valid although its issuer's has expired. */
 function expiryMessage({ validTo }: X509Certificate): string {
   return new Date(validTo) < new Date()
     ? `the certificate expired: it was valid to ${formatDay(validTo)}`
     : 'the certificate of its issuer expired'
 }
 
-/** `2026-11-24` of OpenSSL's `Nov 24 12:00:00 2026 GMT` */
+/** Returns OpenSSL's `Nov 24 12:00:00 2026 GMT` as `2026-11-24`. */
 function formatDay(date: string): string {
   const time = new Date(date)
   return Number.isNaN(time.valueOf()) ? printable(date) : time.toISOString().slice(0, 10)
 }
 
-/** What is demanded of TLS doesn't hold: 76. */
+/** Returns the failure of a connection that doesn't meet the TLS policy (76). */
 export function tlsPolicyError(message: string, hint: string, cause?: unknown): StepError {
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, hint, cause })
 }

@@ -1,49 +1,48 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
-import { startDeadline, type Limits, formatSeconds } from '../net/deadline.js'
+import { formatSeconds, type Limits, startDeadline, timeoutError } from '../net/deadline.js'
 import { RejectedError, tlsErrorOf } from './errors.js'
-import { formatReply, type Reply, MalformedReplyError, ReplyParser } from './reply.js'
+import { formatReply, MalformedReplyError, type Reply, ReplyParser } from './reply.js'
 import type { DialogueEvent } from './trace.js'
 
-export type ConnectionOptions = Limits & { readonly trace: (line: DialogueEvent) => void }
+export type ConnectionOptions = Limits & { readonly trace: (event: DialogueEvent) => void }
 
-/** Octets of a line, CRLF included: a response within AUTH is the longest (RFC 4954, section 4). */
+/** The longest line that is sent, CRLF included: a SASL response (RFC 4954, section 4). */
 const COMMAND_LINE_OCTETS = 12_288
 const QUIT_TIMEOUT_MS = 5000
 
 /**
- * One SMTP connection: a command, its whole reply, the next command. Every reply has the deadline as a whole, so that a server
- * which drips octets holds nobody. All throw StepError.
+ * One SMTP connection: a command, its whole reply, the next command. The timeout covers the whole reply, so that a server that sends
+ * one octet at a time can't delay the client for ever. All methods but quit throw StepError.
  */
 export class Connection {
   #socket: Socket
   #octets: AsyncIterator<Buffer, undefined>
   readonly #parser = new ReplyParser()
-  readonly #o: ConnectionOptions
+  readonly #options: ConnectionOptions
   #isQuitSent = false
 
-  /** Takes the socket over; it must be connected and have an error listener. */
-  constructor(socket: Socket, o: ConnectionOptions) {
+  /** Takes over a socket, which must be connected and have an error listener. */
+  constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket
-    this.#o = o
+    this.#options = options
     this.#octets = readOctets(socket)
   }
 
-  /** The local end's address */
   get localAddress(): string {
     return this.#socket.localAddress ?? ''
   }
 
-  /** The next reply, for which no command is needed: the greeting. */
+  /** Reads a reply that needs no command: the greeting. */
   async readReply(): Promise<Reply> {
-    return this.#awaitReply(this.#o)
+    return this.#awaitReply(this.#options)
   }
 
   /**
-   * Sends one command and reads its reply. Where it holds a secret, `shown` is what a transcript may have of it. Throws, with
-   * nothing sent, where the server spoke before its turn.
+   * Sends one command and reads its reply. If the line holds a secret, the trace gets `shown` in its place. If the server sent
+   * something before its turn, it throws and sends nothing.
    */
   async command(line: string, shown = line): Promise<Reply> {
     await this.#requireSilence()
@@ -51,7 +50,7 @@ export class Connection {
     return this.readReply()
   }
 
-  /** The same with the line that is chosen when nothing can come before it any more; undefined: none. */
+  /** Does the same with a line that is chosen at the last moment. Returns undefined, with nothing sent, if there is no line. */
   async commandIfAny(choose: () => string | undefined): Promise<Reply | undefined> {
     await this.#requireSilence()
     const line = choose()
@@ -61,11 +60,11 @@ export class Connection {
   }
 
   /**
-   * Goes on within TLS, which `wrap` begins on the bare socket, at once after the reply that allows it (RFC 3207). What the server
-   * said beyond that reply came in clear: it would be taken for what TLS protects, so it ends the session.
+   * Continues in TLS, which `wrap` starts on the socket directly after the reply that allows it (RFC 3207). Octets beyond that reply
+   * came unencrypted and would count as protected, so they end the session.
    */
   async startTls<T extends { readonly socket: Socket }>(wrap: (socket: Socket) => Promise<T>): Promise<T> {
-    if (this.#parser.buffered + this.#socket.readableLength > 0) {
+    if (this.#hasOctets()) {
       throw new StepError('the server, or somebody on the way, spoke in clear where TLS has to begin', {
         exitStatus: EXIT.PROTOCOL,
         kind: 'unencrypted-data',
@@ -80,33 +79,37 @@ export class Connection {
   }
 
   /**
-   * QUIT, if the connection stands, and the end of it. Its reply is awaited 5 s at most and changes nothing, nor do octets that
-   * came before it. Never throws.
+   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most and changes nothing; nor do octets that
+   * arrived before it. Never throws.
    */
   async quit(): Promise<void> {
     try {
       if (!this.#socket.writable) return
       this.#sendQuit()
-      await this.#awaitReply({ ...this.#o, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#o.timeoutMs) })
+      await this.#awaitReply({ ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) })
     } catch {
-      // The session is over either way.
+      // The session is over in any case.
     } finally {
       this.#socket.destroySoon()
-      // Whoever connects next must not find this one still counted.
+      // A server that limits connections must not count this one when the next one arrives.
       if (!this.#socket.closed) await once(this.#socket, 'close').catch(() => undefined)
     }
   }
 
+  #hasOctets(): boolean {
+    return this.#parser.buffered + this.#socket.readableLength > 0
+  }
+
   /**
-   * Octets before a command are an attack, or a server that answers twice; but for 421, its goodbye, which may come at any time
-   * (RFC 5321, 3.8).
+   * Throws if the server has sent something before a command: an attack, or a server that replies twice. A 421, which a server may
+   * send at any time (RFC 5321, 3.8), means that the connection is lost.
    */
   async #requireSilence(): Promise<void> {
-    // One turn of the event loop, for octets that are there but not read yet.
-    await turn()
-    if (this.#parser.buffered + this.#socket.readableLength === 0) {
-      // Which throws: whoever is interrupted sends nothing more.
-      if (this.#o.signal.aborted) await this.readReply()
+    // Octets that have arrived but not been read appear after one turn of the event loop.
+    await nextTurn()
+    if (!this.#hasOctets()) {
+      // Throws the reason: after an interruption nothing more is sent.
+      if (this.#options.signal.aborted) await this.readReply()
       return
     }
     let reply: Reply
@@ -114,7 +117,7 @@ export class Connection {
       reply = await this.readReply()
     } catch (error) {
       const isGoodbye = this.#parser.firstThree === '421'
-      if (isGoodbye || this.#o.signal.aborted || !(error instanceof StepError)) throw error
+      if (isGoodbye || this.#options.signal.aborted || !(error instanceof StepError)) throw error
       const message = `the server spoke before its turn: ${error.message}`
       throw new StepError(message, { exitStatus: EXIT.PROTOCOL, cause: error.cause })
     }
@@ -124,7 +127,7 @@ export class Connection {
 
   #send(line: string, shown = line): void {
     if (/[\r\n\0]/.test(line) || line.length + 2 > COMMAND_LINE_OCTETS) throw new Error('not a command line')
-    this.#o.trace({ type: 'sent', line: shown })
+    this.#options.trace({ type: 'sent', line: shown })
     this.#socket.write(`${line}\r\n`)
   }
 
@@ -134,8 +137,9 @@ export class Connection {
   }
 
   async #awaitReply(limits: Limits): Promise<Reply> {
-    const callOff = startDeadline(limits, `no whole reply within ${formatSeconds(limits.timeoutMs)}`, (reason) => {
-      // Whoever is interrupted still says goodbye, but waits for no answer; a server that is overdue hears nothing more.
+    const overdue = (): StepError => timeoutError(`no whole reply within ${formatSeconds(limits.timeoutMs)}`)
+    const cancel = startDeadline(limits, overdue, (reason) => {
+      // An interrupted client still sends QUIT, and waits for nothing. A server whose reply is overdue gets no QUIT.
       if (limits.signal.aborted) this.#sendQuit()
       this.#socket.destroy(reason)
     })
@@ -143,7 +147,7 @@ export class Connection {
       for (;;) {
         const reply = this.#parser.next()
         if (reply !== undefined) {
-          this.#o.trace({ type: 'received', reply })
+          this.#options.trace({ type: 'received', reply })
           return reply
         }
         const { value } = await this.#octets.next()
@@ -152,24 +156,22 @@ export class Connection {
       }
     } catch (error) {
       if (error instanceof StepError) throw error
-      if (error instanceof MalformedReplyError) throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL })
+      if (error instanceof MalformedReplyError)
+        throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL, kind: 'malformed-reply' })
       throw tlsErrorOf(error) ?? this.#connectionLost(error)
     } finally {
-      callOff()
+      cancel()
     }
   }
 
   #connectionLost(cause?: unknown): StepError {
     const where = this.#parser.buffered > 0 ? ' in the middle of a reply' : ''
-    return new StepError(`the server closed the connection${where}`, {
-      exitStatus: EXIT.TEMPFAIL,
-      kind: 'connection-lost',
-      cause,
-    })
+    const message = `the server closed the connection${where}`
+    return new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause })
   }
 }
 
-/** Octets are taken only while a reply is awaited: a flood stays in the server's own buffers. */
+/** Returns the octets of a socket. They are read only while a reply is awaited: a flood stays in the server's own buffers. */
 function readOctets(socket: Socket): AsyncIterator<Buffer, undefined> {
   return socket.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]()
 }

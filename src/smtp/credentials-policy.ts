@@ -1,19 +1,65 @@
-import { EXIT, StepError } from '../errors.js'
+import { EXIT, StepError, UsageError } from '../errors.js'
+import type { ServerAddress } from '../input/server-address.js'
+import { isLoopback } from '../net/address.js'
 import type { MechanismName } from './mechanisms.js'
-import type { TlsPolicy } from './tls-policy.js'
+import type { TlsLevel, TlsPolicy } from './tls-policy.js'
 
-/** What a server may be told to let us in. */
+// The rules for credentials: which servers may receive them, and which TLS level follows from that.
+
+/** What a server may receive to let this host log in. */
 export type Credentials = {
   readonly user: string
-  /** A password, or the token of XOAUTH2 and OAUTHBEARER; undefined: there is none, as for EXTERNAL */
+  /** A password, or the token of XOAUTH2 and OAUTHBEARER; undefined for EXTERNAL, which needs none */
   readonly password: string | undefined
-  /** The mechanism that --auth names; undefined: the strongest that both know */
+  /** The mechanism that --auth names; undefined: the strongest that both sides know */
   readonly mechanism: MechanismName | undefined
 }
-/** What is said of TLS for one server. */
+
+/** What the user asks of TLS for one server. */
 export type TlsRequest = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
-export function untrustedServerError(isTls: boolean): StepError {
-  const how = isTls ? 'over TLS that is not verified' : 'in clear'
+
+/**
+ * Returns the TLS level for a server. The user's own choice counts; otherwise the certificate is verified for smtps://, if there is
+ * something to verify it against, and if there are credentials, except to this host. Throws UsageError if the level contradicts a pin.
+ */
+export function tlsLevelFor(
+  { host, isImplicitTls }: Pick<ServerAddress, 'host' | 'isImplicitTls'>,
+  { level, fingerprint, ca, name }: TlsRequest,
+  hasCredentials: boolean,
+): TlsLevel {
+  if (fingerprint !== undefined && (level === 'none' || level === 'may')) {
+    throw new UsageError(`--tls ${level} contradicts --tls-fingerprint: type --tls verify, or leave it out`)
+  }
+  if (isImplicitTls) return 'verify'
+  if (level !== undefined) return level
+  const hasIdentity = fingerprint !== undefined || ca !== undefined || name !== undefined
+  const isThisHost = host === 'localhost' || isLoopback(host)
+  return hasIdentity || (hasCredentials && !isThisHost) ? 'verify' : 'may'
+}
+
+/** Throws UsageError if credentials would go to several servers, or to a server that only DNS identifies: DNS can be spoofed. */
+export function checkRecipients(servers: number, isFromDns: boolean, { name, fingerprint }: TlsRequest): void {
+  if (servers > 1) throw new UsageError('a login belongs to one server: ask the others in a run of their own')
+  if (isFromDns && name === undefined && fingerprint === undefined) {
+    throw new UsageError(
+      'with --mx a login needs --tls-name or --tls-fingerprint too: anybody could answer for the DNS',
+    )
+  }
+}
+
+/** Throws StepError (77) unless the connection has verified or pinned TLS, or ends at this host. */
+export function checkConnection(address: string, tls: { readonly verified: boolean } | undefined): void {
+  if (tls?.verified === true || isLoopback(address)) return
+  const how = tls === undefined ? 'in clear' : 'over TLS that is not verified'
   const hint = '--tls verify checks the certificate, --tls-fingerprint pins it'
-  return new StepError(`user and password are not sent ${how}`, { exitStatus: EXIT.NOPERM, hint })
+  throw new StepError(`user and password are not sent ${how}`, { exitStatus: EXIT.NOPERM, hint })
+}
+
+/** Returns true if a session may continue without TLS after a failed handshake. */
+export function mayContinueUnencrypted(server: {
+  readonly tls: TlsPolicy
+  readonly isImplicitTls: boolean
+  readonly credentials: Credentials | undefined
+}): boolean {
+  return server.tls.level === 'may' && !server.isImplicitTls && server.credentials === undefined
 }

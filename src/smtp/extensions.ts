@@ -3,24 +3,24 @@ import type { Reply } from './reply.js'
 /** Keywords in capitals and their parameters, as EHLO lists them (RFC 5321, 4.1.1.1). */
 export type Extensions = ReadonlyMap<string, string>
 
-/** The list of an EHLO reply; its first line is the server's name, whatever it looks like. */
+/** Returns the extensions in an EHLO reply. Its first line is the server's name, whatever it looks like. */
 export function parseExtensions({ lines }: Reply): Extensions {
   const extensions = new Map<string, string>()
   for (const line of lines.slice(1).filter(Boolean)) {
-    const [, said = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []
-    // What is no keyword stays as it was said; a keyword said twice has the parameters of both.
-    const keyword = /^[\w=.-]+$/.test(said) ? said.toUpperCase() : said
+    const [, word = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []
+    // A word that is no keyword stays as it is. A keyword that is listed twice has the parameters of both.
+    const keyword = /^[\w=.-]+$/.test(word) ? word.toUpperCase() : word
     extensions.set(keyword, [extensions.get(keyword) ?? [], parameters].flat().join(' ').trim())
   }
   return extensions
 }
 
-/** The lines of such a list. */
+/** Returns the extensions as lines: `SIZE 1000`. */
 export function formatExtensions(extensions: Extensions): string[] {
   return [...extensions].map(([keyword, parameters]) => `${keyword} ${parameters}`.trimEnd())
 }
 
-/** `AUTH PLAIN LOGIN`, or, as servers once had it for one client, `AUTH=PLAIN LOGIN` */
+/** Returns the mechanisms of `AUTH PLAIN LOGIN`, and of `AUTH=PLAIN LOGIN`, which servers once listed for one client. */
 export function offeredMechanisms(extensions: Extensions): string[] {
   const lists = formatExtensions(extensions).flatMap((line) => /^AUTH[= ](.*)$/.exec(line)?.[1] ?? [])
   return lists.flatMap((list) => list.toUpperCase().split(' ')).filter(Boolean)

@@ -1,4 +1,4 @@
-/** SASL mechanisms that can be used, the strongest first; their steps are in auth.ts, which only a login loads. */
+/** SASL mechanisms, strongest first. sasl.ts has their steps: a run without credentials doesn't load it. */
 export const MECHANISMS = [
   'EXTERNAL',
   'SCRAM-SHA-256-PLUS',
@@ -13,5 +13,5 @@ export const MECHANISMS = [
 
 export type MechanismName = (typeof MECHANISMS)[number]
 
-/** Used only where --auth names them */
+/** Mechanisms whose password is a token: they are used only if --auth names them. */
 export const ONLY_IF_NAMED: ReadonlySet<MechanismName> = new Set(['XOAUTH2', 'OAUTHBEARER'])

@@ -3,19 +3,22 @@ import { SessionError } from './errors.js'
 import type { Reply } from './reply.js'
 import type { RawTraceEvent, TraceEvent } from './trace.js'
 
-/** Shorter ones are found in any text. */
+/** The shortest secret that is masked: a shorter one occurs in any text. */
 const SECRET_CHARACTERS = 4
+const MASK = '****'
+/** The end of a text that was cut */
+const ELLIPSIS = '...'
 
-/** Hides secrets, and what is made of them, in what is shown; nothing is decided by what is hidden. */
+/** Masks passwords, and what sessions make from them, in output. No decision depends on a masked text. */
 export class Redactor {
-  /** Longest first, since one may be a part of another */
+  /** Secrets and their patterns, longest first: one secret can contain another. */
   #forms: (readonly [string, RegExp])[] = []
 
   constructor(password = '') {
     this.#addSecret(password)
   }
 
-  /** A trace that gets no secret, and learns those that a session makes. */
+  /** Returns a trace function that masks every event before it passes it on. */
   redactTrace(trace: (event: TraceEvent) => void): (event: RawTraceEvent) => void {
     return (event) => {
       if (event.type === 'secret') this.#addSecret(event.text)
@@ -24,12 +27,22 @@ export class Redactor {
   }
 
   redactError(error: SessionError): SessionError {
-    const { stage, message, exitStatus, reply, kind, hint, cause } = error
-    const told = shortenMessage(this.redact(message))
-    return new SessionError(stage, told, { exitStatus, reply: reply && this.#redactReply(reply), kind, hint, cause })
+    const { stage, exitStatus, reply, kind, hint, cause } = error
+    const message = shortenMessage(this.redact(error.message))
+    return new SessionError(stage, message, { exitStatus, reply: reply && this.#redactReply(reply), kind, hint, cause })
   }
 
-  /** A secret, in each form in which a server could say it back */
+  /** Returns the text with secrets masked, in upper and lower case: keywords are shown in capitals. */
+  redact(text: string): string {
+    let shown = text
+    for (const [secret, pattern] of this.#forms) {
+      shown = shown.replace(pattern, MASK)
+      if (shown.endsWith(ELLIPSIS)) shown = redactCutSecret(shown, secret)
+    }
+    return shown
+  }
+
+  /** Adds a secret in each form in which a server could repeat it. */
   #addSecret(secret: string): void {
     const base64 = Buffer.from(secret).toString('base64')
     const forms = [secret, printable(secret), base64, base64.replace(/=+$/, '')]
@@ -39,24 +52,12 @@ export class Redactor {
     this.#forms.sort(([a], [b]) => b.length - a.length)
   }
 
-  /** The text without secrets, in any case of letters, since keywords are put into capitals. */
-  redact(text: string): string {
-    let shown = text
-    for (const [secret, pattern] of this.#forms) {
-      shown = shown.replace(pattern, '****')
-      if (shown.endsWith(ELLIPSIS)) shown = redactCutSecret(shown, secret)
-    }
-    return shown
-  }
-
   #redactEvent(event: TraceEvent): TraceEvent {
-    const hide = (text: string): string => this.redact(text)
-    if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: hide(event.text) }
+    if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: this.redact(event.text) }
     if (event.type === 'extensions') {
-      const extensions = [...event.extensions].map(
-        ([keyword, parameters]) => [hide(keyword), hide(parameters)] as const,
-      )
-      return { ...event, extensions: new Map(extensions) }
+      const extensions = [...event.extensions].map((entry) => entry.map((text) => this.redact(text)))
+      // map keeps the two parts of each entry.
+      return { ...event, extensions: new Map(extensions as [string, string][]) }
     }
     return event.type === 'received' ? { ...event, reply: this.#redactReply(event.reply) } : event
   }
@@ -66,15 +67,12 @@ export class Redactor {
   }
 }
 
-/** How a text ends that was too long */
-const ELLIPSIS = '...'
-
-/** A text may have been cut within a secret. */
+/** Masks the beginning of a secret at the end of a text that was cut inside it. */
 function redactCutSecret(text: string, secret: string): string {
   const end = text.slice(0, -ELLIPSIS.length).toLowerCase()
   for (let length = secret.length - 1; length >= SECRET_CHARACTERS; length--) {
     if (end.endsWith(secret.slice(0, length).toLowerCase()))
-      return `${text.slice(0, -ELLIPSIS.length - length)}****${ELLIPSIS}`
+      return `${text.slice(0, -ELLIPSIS.length - length)}${MASK}${ELLIPSIS}`
   }
   return text
 }

@@ -1,28 +1,28 @@
-import { truncate, printable } from '../printable.js'
+import { printable, truncate } from '../printable.js'
 
-/** One whole reply (RFC 5321, 4.2). Its text is printable already: nothing raw gets past the parser. */
+/** One whole reply (RFC 5321, 4.2). Its text is printable: the parser lets nothing raw through. */
 export type Reply = {
   /** 100 to 599 */
   readonly code: number
-  /** `2.0.0`, where the text begins with one of the code's class (RFC 2034, 3463) */
+  /** `2.0.0`, if the text begins with an enhanced status code of the code's class (RFC 2034, 3463); else null */
   readonly enhancedCode: string | null
-  /** What stands behind the code in each line, the enhanced status code with it; at least one line, perhaps empty */
+  /** The text of each line, with its enhanced status code; at least one line, which may be empty */
   readonly lines: readonly string[]
-  /** The lines as one, without the enhanced status codes; cut where it grows too long to be read */
+  /** The lines joined, without enhanced status codes; cut if it is too long to be read */
   readonly text: string
 }
 
-/** Octets of a line, its end included (RFC 5321, 4.5.3.1.5, has 512: real servers say more). */
+/** The longest line, its end included. RFC 5321 (4.5.3.1.5) has 512, but real servers send more. */
 export const REPLY_LINE_OCTETS = 2048
-/** A SASL challenge may be longer (RFC 4954, section 4). */
+/** The longest line of a 334, which holds a SASL challenge (RFC 4954, section 4). */
 export const CHALLENGE_LINE_OCTETS = 12_288
 export const REPLY_LINES = 128
-/** Characters of a text that is kept for each name, however much a server says */
+/** The text that is kept for each name, however much a server sends. */
 const REPLY_TEXT_CHARACTERS = 2048
 
-/** What was sent is no reply, or one over the limits (SPEC: not SMTP). The message quotes it, printable. */
+/** What the server sent is no reply, or is beyond a limit. The message quotes it, printable. */
 export class MalformedReplyError extends Error {
-  override readonly name = 'ReplyError'
+  override readonly name = 'MalformedReplyError'
 }
 
 const LF = 0x0a
@@ -31,23 +31,24 @@ const REPLY_LINE = /^([1-5][0-9]{2})(?:([ -])(.*))?$/s
 const ENHANCED_CODE = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)/
 
 /**
- * Octets in, replies out, without I/O: any cut of the octets gives the same replies.
+ * Turns octets into replies, without I/O: any cut of the octets gives the same replies.
  *
- *     250-mx.example        a line that another follows
- *     250 ETRN              the last one; a bare `250` is one too
+ *     250-mx.example        a line that is followed by another
+ *     250 ETRN              the last line; a bare `250` is one, too
  */
 export class ReplyParser {
   #octets: Buffer = Buffer.alloc(0)
   #lines: string[] = []
   #code = 0
+  /** Octets of the lines that are read, but not yet a whole reply */
   #lineOctets = 0
 
-  /** Adds what came from the wire; the parser keeps no reference to it. */
+  /** Adds octets from the wire; keeps no reference to them. */
   push(octets: Uint8Array): void {
     this.#octets = Buffer.concat([this.#octets, octets])
   }
 
-  /** The next whole reply; undefined: more octets are needed. Throws ReplyError at a malformed line or a limit. */
+  /** Returns the next whole reply, or undefined if more octets are needed. Throws MalformedReplyError. */
   next(): Reply | undefined {
     for (let line = this.#takeLine(); line !== undefined; line = this.#takeLine()) {
       const [, digits, mark, text = ''] = REPLY_LINE.exec(line.toString('latin1')) ?? []
@@ -64,12 +65,12 @@ export class ReplyParser {
     return undefined
   }
 
-  /** Octets that no reply has been made of yet. Must be 0 before a command goes out and before TLS begins. */
+  /** Octets that are not yet part of a whole reply. Must be 0 before a command is sent and before TLS begins. */
   get buffered(): number {
     return this.#lineOctets + this.#octets.length
   }
 
-  /** The first three of those octets, as text: the code of the reply that they may become. */
+  /** The first three of those octets: the code of the reply that they may become. */
   get firstThree(): string {
     return this.#lines.length > 0 ? String(this.#code) : this.#octets.toString('latin1', 0, 3)
   }
@@ -77,23 +78,20 @@ export class ReplyParser {
   #takeReply(): Reply {
     const code = this.#code
     const lines = this.#lines
-    const [found, itsClass] = ENHANCED_CODE.exec(lines[0] ?? '') ?? []
-    const enhancedCode = found !== undefined && Number(itsClass) === Math.floor(code / 100) ? found : null
+    const [found, codeClass] = ENHANCED_CODE.exec(lines[0] ?? '') ?? []
+    const enhancedCode = found !== undefined && Number(codeClass) === Math.floor(code / 100) ? found : null
     this.#lines = []
     this.#lineOctets = 0
-    return {
-      code,
-      enhancedCode,
-      lines,
-      text: truncateReplyText(lines.map((line) => trimEnhancedCode(line, enhancedCode)).join(' / ')),
-    }
+    const text = truncateReplyText(lines.map((line) => trimEnhancedCode(line, enhancedCode)).join(' / '))
+    return { code, enhancedCode, lines, text }
   }
 
   /** Takes one line off the octets, without its end: CRLF, or the bare LF that some servers send. */
   #takeLine(): Buffer | undefined {
     const end = this.#octets.indexOf(LF)
     const octets = end === -1 ? this.#octets.length : end + 1
-    const limit = this.#octets.subarray(0, 3).toString('latin1') === '334' ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS
+    const isChallenge = this.#octets.subarray(0, 3).toString('latin1') === '334'
+    const limit = isChallenge ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS
     if (octets > limit) {
       throw new MalformedReplyError(`a line of more than ${limit} octets: ${quoteLine(this.#octets)}`)
     }
@@ -107,7 +105,7 @@ export class ReplyParser {
 
 function truncateReplyText(text: string): string {
   if (text.length <= REPLY_TEXT_CHARACTERS) return text
-  // A copy: a slice would keep the whole of it in memory.
+  // A copy: a slice would keep the whole text in memory.
   return `${Buffer.from(truncate(text, REPLY_TEXT_CHARACTERS)).toString()}...`
 }
 
@@ -115,10 +113,11 @@ function trimEnhancedCode(line: string, enhancedCode: string | null): string {
   return enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
 }
 
-/** The whole of it: it is cut only after secrets have been looked for. */
+/** Returns the whole line: it must not be cut before the redactor has seen it. */
 function quoteLine(line: Uint8Array): string {
   return `"${printable(line.subarray(0, REPLY_LINE_OCTETS))}"`
 }
+
 /** Returns true for a 4xx reply: the same command can succeed later (RFC 5321, 4.2.1). */
 export function isTransient({ code }: Pick<Reply, 'code'>): boolean {
   return code >= 400 && code <= 499

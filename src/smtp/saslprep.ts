@@ -1,2 +1,2 @@
-/** The preparation of names and passwords that are not ASCII; a file of its own, since few are. */
+// A file of its own: the package is loaded only for user names and passwords that are not ASCII.
 export { saslprep } from '@mongodb-js/saslprep'

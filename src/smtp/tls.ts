@@ -1,19 +1,19 @@
-import { X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
-import { startDeadline, type Limits, formatSeconds } from '../net/deadline.js'
-import { type CertificateInfo, certificateInfoOf, verificationError, tlsPolicyError } from './certificate.js'
+import { formatSeconds, type Limits, startDeadline, timeoutError } from '../net/deadline.js'
+import { type CertificateInfo, certificateInfoOf, tlsPolicyError, verificationError } from './certificate.js'
 import { tlsErrorOf } from './errors.js'
 import type { TlsPolicy } from './tls-policy.js'
 
-/** What a handshake came to. */
+/** The result of a handshake. */
 export type TlsInfo = {
   readonly protocol: string
   readonly cipher: string
-  /** The chain and the name hold, or the certificate is the pinned one. */
+  /** True if chain and name were verified, or if the certificate is the pinned one. */
   readonly verified: boolean
   readonly certificate: CertificateInfo | null
 }
@@ -21,16 +21,21 @@ export type TlsInfo = {
 export type SecureConnection = {
   readonly socket: TLSSocket
   readonly tls: TlsInfo
-  /** Octets that this very connection has in common with the server alone (RFC 9266); undefined before TLS 1.3 */
+  /** Octets that only this client and this server share (RFC 9266); undefined before TLS 1.3 */
   readonly exporter: Uint8Array | undefined
 }
 
-/** Where systems keep their authorities; Node has a list of its own, which knows no local one. */
+export type HandshakeOptions = Limits & {
+  /** Receives the result before the policy is applied to it. */
+  readonly onTls: (tls: TlsInfo) => void
+}
+
+/** The systems' certificate authorities. Node has its own list, which lacks local ones. */
 const SYSTEM_CA_FILES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem']
 
 const contexts = new WeakMap<TlsPolicy, SecureContext>()
 
-/** What can be made ready before the server is asked for TLS. Throws what OpenSSL says of a bad certificate or key. */
+/** Prepares TLS, so that nothing has to be read once the server has agreed. Throws OpenSSL's error for a bad certificate or key. */
 export function prepareTls(policy: TlsPolicy): SecureContext {
   const context =
     contexts.get(policy) ??
@@ -38,7 +43,7 @@ export function prepareTls(policy: TlsPolicy): SecureContext {
       ca: isCertificateChecked(policy) && policy.fingerprint === undefined ? (policy.ca ?? readSystemCa()) : [],
       ...(policy.cert === undefined ? {} : { cert: policy.cert, key: policy.key ?? policy.cert }),
       minVersion: policy.minVersion,
-      // OpenSSL takes versions before 1.2 at this level only.
+      // OpenSSL accepts versions before 1.2 at this security level only.
       ...(policy.minVersion < 'TLSv1.2' ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
     })
   contexts.set(policy, context)
@@ -46,56 +51,61 @@ export function prepareTls(policy: TlsPolicy): SecureContext {
 }
 
 /**
- * The handshake on a connected socket, and the check of what the policy demands, after `onTls` was told what it came to. The wrapped socket must not be used any more.
- * Throws StepError: 75 where the connection or the time ended, else 76.
+ * Runs the handshake on a connected socket and applies the policy to its result. The bare socket must not be used any more. Throws
+ * StepError: 75 if the connection is lost or the time is over, else 76.
  */
 export async function handshake(
   socket: Socket,
   host: string,
   policy: TlsPolicy,
-  { onTls, ...limits }: Limits & { readonly onTls: (tls: TlsInfo) => void },
+  { onTls, ...limits }: HandshakeOptions,
 ): Promise<SecureConnection> {
-  // A scope is this host's own business.
+  // A scope is a name of this host's only.
   const name = policy.name ?? host.replace(/%.*/, '')
-  const before = socket.bytesRead
+  const octetsBefore = socket.bytesRead
   const secured = connect({
     socket,
     secureContext: prepareTls(policy),
     host: name,
     ...(familyOf(name) === 0 ? { servername: name } : {}),
-    // Checked below, where the certificate is still there to tell what is wrong with it.
+    // verificationError checks both, because a rejected certificate can't be described.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
   })
   let over: StepError | undefined
-  const callOff = startDeadline(limits, `no TLS handshake within ${formatSeconds(limits.timeoutMs)}`, (reason) => {
+  const overdue = (): StepError => timeoutError(`no TLS handshake within ${formatSeconds(limits.timeoutMs)}`)
+  const cancel = startDeadline(limits, overdue, (reason) => {
     over = reason
     secured.destroy(reason)
   })
   try {
-    await new Promise<void>((resolve, reject) => {
-      secured.once('secureConnect', resolve)
-      // It stays: a socket without a listener would end the process.
-      secured.on('error', reject)
-      secured.once('close', () => reject(new Error('closed')))
-    })
-    // Node gives it once, and nothing the second time.
+    await waitForHandshake(secured)
+    // Node returns the certificate once, and nothing the second time.
     const certificate = secured.getPeerX509Certificate()
     const problem = isCertificateChecked(policy) ? verificationError(secured, certificate, name, policy) : undefined
-    const info = tlsInfoOf(secured, policy, certificate, problem)
-    onTls(info)
+    const tls = tlsInfoOf(secured, policy, certificate, problem)
+    onTls(tls)
     if (problem !== undefined && isVerificationRequired(policy)) throw problem
-    return secureConnectionOf(secured, info)
+    return { socket: secured, tls, exporter: exporterOf(secured) }
   } catch (error) {
     secured.destroy()
     if (error instanceof StepError) throw error
-    // Less than a record's head: whatever it was, it was no TLS.
-    const octets = socket.bytesRead - before
+    // Fewer octets than the head of a record can't be TLS.
+    const octets = socket.bytesRead - octetsBefore
     if (octets > 0 && octets < TLS_RECORD_HEAD_OCTETS) throw notTlsError(error)
     throw over ?? handshakeError(error, policy)
   } finally {
-    callOff()
+    cancel()
   }
+}
+
+async function waitForHandshake(socket: TLSSocket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('secureConnect', resolve)
+    // Stays on the socket: an error without a listener would end the process.
+    socket.on('error', reject)
+    socket.once('close', () => reject(new Error('closed')))
+  })
 }
 
 function tlsInfoOf(
@@ -112,16 +122,15 @@ function tlsInfoOf(
   }
 }
 
-function secureConnectionOf(socket: TLSSocket, tls: TlsInfo): SecureConnection {
-  if (tls.protocol !== 'TLSv1.3') return { socket, tls, exporter: undefined }
-  return { socket, tls, exporter: socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) }
+function exporterOf(socket: TLSSocket): Uint8Array | undefined {
+  if (socket.getProtocol() !== 'TLSv1.3') return undefined
+  return socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0))
 }
 
 function isCertificateChecked(policy: TlsPolicy): boolean {
   return isVerificationRequired(policy) || policy.isInspected === true
 }
 
-/** Whether a handshake that went well under this policy proves who the server is. */
 function isVerificationRequired({ level, fingerprint }: TlsPolicy): boolean {
   return level === 'verify' || fingerprint !== undefined
 }
@@ -140,7 +149,7 @@ function notTlsError(cause: unknown): StepError {
   return new StepError('what answers is not TLS', { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
 }
 
-/** What broke the handshake off, in words. */
+/** Returns why a handshake failed. */
 function handshakeError(error: unknown, { minVersion }: TlsPolicy): StepError {
   const code = codeOf(error)
   if (isUnencrypted(code)) return notTlsError(error)
@@ -151,17 +160,11 @@ function handshakeError(error: unknown, { minVersion }: TlsPolicy): StepError {
       error,
     )
   }
-  return (
-    tlsErrorOf(error) ??
-    new StepError('the server closed the connection within the handshake', {
-      exitStatus: EXIT.TEMPFAIL,
-      kind: 'connection-lost',
-      cause: error,
-    })
-  )
+  const lost = { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause: error } as const
+  return tlsErrorOf(error) ?? new StepError('the server closed the connection within the handshake', lost)
 }
 
-/** A server that goes on in clear where TLS has to begin is no TLS server, or somebody on the way speaks for it. */
+/** Returns true for the error codes of OpenSSL that mean plain text in place of TLS: the server's, or a forgery. */
 function isUnencrypted(code: string): boolean {
   return /WRONG_VERSION_NUMBER|HTTPS?_(?:PROXY_)?REQUEST|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|UNKNOWN_PROTOCOL/.test(
     code,

@@ -3,13 +3,13 @@ import type { Extensions } from './extensions.js'
 import type { Reply } from './reply.js'
 import type { TlsInfo } from './tls.js'
 
-/** What went over the wire, as a transcript shows it: no secret is in it. */
+/** A line of the dialogue as a transcript shows it, without secrets. */
 export type DialogueEvent =
   { readonly type: 'sent'; readonly line: string } | { readonly type: 'received'; readonly reply: Reply }
-/** What happens, when it happens. */
+
+/** What happens in a session, reported at once. `done` means that the step succeeded. */
 export type TraceEvent =
   | { readonly type: 'step'; readonly stage: Stage }
-  /** The step went well. */
   | { readonly type: 'done'; readonly stage: Stage; readonly elapsedMs: number }
   | { readonly type: 'resolved'; readonly addresses: readonly string[] }
   | { readonly type: 'connecting'; readonly address: string }
@@ -19,18 +19,22 @@ export type TraceEvent =
   | { readonly type: 'warning'; readonly text: string }
   | { readonly type: 'extensions'; readonly extensions: Extensions }
   | DialogueEvent
-/** The same, and what may not be shown from now on */
+
+/** A trace event before the redactor has seen it; `secret` tells the redactor what to mask from now on. */
 export type RawTraceEvent = TraceEvent | { readonly type: 'secret'; readonly text: string }
-/** What is known of a server; null: not known. */
+
+/** What a session has shown about its server; null if it is unknown. */
 export type ServerFacts = {
   readonly address: string | null
   readonly tls: TlsInfo | null
   readonly greeting: string | null
   readonly extensions: Extensions | null
 }
+
 export const NO_FACTS: ServerFacts = { address: null, tls: null, greeting: null, extensions: null }
-/** What is known after this has happened, too. */
-export function addEvent<F extends ServerFacts>(facts: F, event: TraceEvent): F {
+
+/** Returns the facts with those that an event adds. */
+export function updateFacts<F extends ServerFacts>(facts: F, event: TraceEvent): F {
   if (event.type === 'connected') return { ...facts, address: event.address, tls: null }
   if (event.type === 'tls') return { ...facts, tls: event.tls }
   if (event.type === 'greeting') return { ...facts, greeting: event.text }

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
+import { BIN, ROOT } from '../helpers/files.js'
 import { type Form, FORMS, HELO, WITHOUT_ETRN } from './clients.js'
 import { BenchServer, type Command, type Cost, costOf, run, type Spread, spreadOf, versionOf } from './measure.js'
 import type { Plan, Tally } from './server.js'
 import { type Costs, type Figures, page, type Sent, type Sizes, type Trips } from './table.js'
-import { BIN, ROOT } from '../helpers/files.js'
 
 // What etrn costs, beside other clients: in round trips that are counted, and in ratios within this run. Nothing is
 // asserted; Markdown is printed. `npm run bench -- --quick` for a first look.

@@ -1,5 +1,5 @@
-import type { Command } from './measure.js'
 import { BIN } from '../helpers/files.js'
+import type { Command } from './measure.js'
 
 /** One way to ask for names. Ports are those of 127.0.0.1. */
 export type Form = {

@@ -1,8 +1,8 @@
-import { fixturePath } from '../helpers/files.js'
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
 import { etrn, leap, LEAPING, spawnEtrn } from '../helpers/command.js'
+import { fixturePath } from '../helpers/files.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import {

@@ -206,6 +206,25 @@ queue = ["b"]
   assert.match(alone.stderr, /^etrn: .*profile locked: --password-command: it ended with status 3\n$/)
 })
 
+for (const args of [['--all'], ['--all', '--timeout', '5s']]) {
+  test(`a missing tls-ca of one profile is its own failure, and the other server gets its request: ${args.join(' ')}`, async (t) => {
+    const server = await scripted(t, asked('b.example'))
+    const profiles = `[servers.bad]
+server = "127.0.0.1:1"
+names = ["a.example"]
+tls-ca = "/nowhere/ca.pem"
+[servers.good]
+server = "127.0.0.1:${server.port}"
+names = ["b.example"]
+`
+    const run = await withConfig(t, TOP + profiles, args)
+    await server.verify()
+    assert.equal(run.status, 66)
+    assert.match(run.stdout, /^good: b\.example: .*\(250 OK\)$/m)
+    assert.match(run.stderr, /^bad: TLS: \S+\/config\.toml:5: profile bad: --tls-ca \/nowhere\/ca\.pem: /m)
+  })
+}
+
 suite('what is wrong', { concurrency: true }, () => {
   const refused = (toml: string, message: RegExp, status = 78, args: readonly string[] = ['isp', 'a.example']): void =>
     void test(toml.replace(/\n/g, ' / '), async (t) => {
@@ -260,18 +279,21 @@ suite('what is wrong', { concurrency: true }, () => {
   refused('secret = "hunter2\n', /^(?!.*hunter2)/)
   refused('__proto__ = 1', /:1: __proto__: unknown key/)
   refused('a = 1\na = 2', /:2: this is not TOML: /)
-  refused(`[servers.isp]\n${SERVER}names = ["a..b"]`, /config\.toml: profile isp: name "a\.\.b": /, 78, ['isp'])
+  refused(`[servers.isp]\n${SERVER}names = ["a..b"]`, /config\.toml:3: profile isp: name "a\.\.b": /, 78, ['isp'])
   refused(`[servers.isp]\n${SERVER}`, /^etrn: name "a\.\.b": /, 64, ['isp', '--queue', 'q', 'a..b'])
-  refused(`[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`, /profile isp: -4 and -6 exclude each other/)
-  refused('ipv4 = true\nipv6 = true', /config\.toml: -4 and -6 exclude each other/)
+  refused(
+    `[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`,
+    /config\.toml:4: profile isp: -4 and -6 exclude each other/,
+  )
+  refused('ipv4 = true\nipv6 = true', /config\.toml:2: -4 and -6 exclude each other/)
   refused('ipv4 = true', /^etrn: -4 and -6 exclude each other/, 64, ['-4', '-6', '127.0.0.1', 'a.example'])
-  refused('tls-key = "k.pem"', /config\.toml: --tls-key belongs to --tls-cert/)
-  refused('tls-ca = "/nowhere.pem"', /config\.toml: --tls-ca \/nowhere\.pem: there is no such file/, 66)
-  refused('names = ["a..b"]', /config\.toml: name "a\.\.b": /, 78, ['127.0.0.1'])
+  refused('tls-key = "k.pem"', /config\.toml:1: --tls-key belongs to --tls-cert/)
+  refused('tls-ca = "/nowhere.pem"', /config\.toml:1: --tls-ca \/nowhere\.pem: there is no such file/, 66)
+  refused('names = ["a..b"]', /config\.toml:1: name "a\.\.b": /, 78, ['127.0.0.1'])
   refused('timeout = "5s"', /^etrn: a login needs a password/, 64, ['smtp://u@127.0.0.1', 'a.example'])
   refused(
     `[servers.isp]\n${SERVER}tls-ca = "/nowhere.pem"`,
-    /profile isp: --tls-ca \/nowhere\.pem: there is no such file/,
+    /config\.toml:3: profile isp: --tls-ca \/nowhere\.pem: there is no such file/,
     66,
   )
   refused('', /^etrn: --all: no profile is there/, 64, ['--all'])

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { type CommandLine, parseArguments } from '../../src/command/arguments.js'
-import { type HookInput, hookText, type HookKind } from '../../src/command/hook.js'
+import { type HookInput, type HookKind, hookText } from '../../src/command/hook.js'
 import { resolveTargets } from '../../src/command/targets.js'
 import { EXIT } from '../../src/errors.js'
 import { etrn } from '../helpers/command.js'
@@ -37,8 +37,8 @@ function commandIn(kind: HookKind, text: string): string {
 
 /** A line without a configuration. */
 function givenOf(line: CommandLine): HookInput {
-  const places = resolveTargets(line, { source: '', top: {}, profiles: new Map(), paths: new Map() }, () => undefined)
-  return { line, targets: places, files: [], written: new Map(), program: ['/node', '/etrn'] }
+  const places = resolveTargets(line, { tops: [], profiles: new Map(), paths: new Map() }, () => undefined)
+  return { line, targets: places, files: [], paths: new Map(), program: ['/node', '/etrn'] }
 }
 
 suite('what a hook runs', { concurrency: true }, () => {

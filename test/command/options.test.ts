@@ -3,13 +3,14 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { parseArguments, splitWords } from '../../src/command/arguments.js'
 import { completeWords } from '../../src/command/completion.js'
-import { helpText, createParser } from '../../src/command/help.js'
-import { optionNames, type Options, settle } from '../../src/command/options.js'
+import { createParser, helpText } from '../../src/command/help.js'
+import { settleOptions } from '../../src/command/option-sources.js'
+import { optionNames, type Options } from '../../src/command/options.js'
 import { UsageError } from '../../src/errors.js'
 import { parseDuration } from '../../src/input/values.js'
 
 const words = async (...argv: string[]): Promise<readonly string[]> => (await parseArguments(argv)).words
-const options = async (...argv: string[]): Promise<Options> => settle((await parseArguments(argv)).options)
+const options = async (...argv: string[]): Promise<Options> => settleOptions([await parseArguments(argv)]).options
 const fails = (argv: readonly string[], message: RegExp): void =>
   void test(`${argv.join(' ')} is refused`, async () => {
     await assert.rejects(parseArguments(argv), (error) => {
@@ -63,7 +64,7 @@ suite("yargs' traps", () => {
   })
   test('what is not said is undefined, and nothing is invented', async () => {
     const o = await options('mx')
-    assert.equal(o.timeout, undefined)
+    assert.deepEqual([o.timeout, o.port, o['retry-for']], [60_000, undefined, undefined])
     assert.deepEqual([o.queue, o.quiet, o.json], [[], 0, false])
     assert.deepEqual(
       Object.keys(o).filter((key) => key !== 'names' && !optionNames().includes(`--${key}`)),

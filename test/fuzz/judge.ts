@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
-import { mergeExitStatuses, EXIT_STATUS_OF, type Result } from '../../src/etrn/outcome.js'
+import { EXIT_STATUS_OF, mergeExitStatuses, type Result } from '../../src/etrn/outcome.js'
 import type { ServerReport } from '../../src/etrn/server-report.js'
-import type { PoolOptions } from '../../src/etrn/session-pool.js'
+import type { PoolContext } from '../../src/etrn/session-pool.js'
 import { jsonReporter } from '../../src/report/json.js'
 import { createOutput } from '../../src/report/reporter.js'
 import { TextReporter } from '../../src/report/text.js'
@@ -20,8 +20,8 @@ const SENT = /^(?:EHLO \S+|STARTTLS|AUTH [A-Z0-9-]+(?: \*{4})?|\*|\*{4}|ETRN \S+
 
 /** The other half of what the client shows: its trace and its results as they came, and both reports of them. */
 export type Audience = {
-  readonly trace: PoolOptions['trace']
-  readonly onResult: PoolOptions['onResult']
+  readonly trace: PoolContext['trace']
+  readonly onResult: PoolContext['onResult']
   readonly end: (report: ServerReport) => void
 }
 

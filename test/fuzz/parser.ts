@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
-import { type Reply, MalformedReplyError, ReplyParser } from '../../src/smtp/reply.js'
+import { MalformedReplyError, type Reply, ReplyParser } from '../../src/smtp/reply.js'
 import { cut, octetsAndCuts } from './grammar.js'
 import { isWithin, repliesIn, say, shownOf, stream, tidied } from './reference.js'
 import { type Played, shortened } from './scene.js'

@@ -1,4 +1,3 @@
-import { fixture } from '../helpers/files.js'
 import { subscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
 import fc from 'fast-check'
@@ -7,8 +6,9 @@ import type { ServerReport } from '../../src/etrn/server-report.js'
 import { requestNames } from '../../src/etrn/session-pool.js'
 import { parseNodeName } from '../../src/input/node-name.js'
 import type { MechanismName } from '../../src/smtp/mechanisms.js'
-import type { Server } from '../../src/smtp/session.js'
+import type { Server } from '../../src/smtp/server.js'
 import type { TlsLevel, TlsPolicy } from '../../src/smtp/tls-policy.js'
+import { fixture } from '../helpers/files.js'
 import { isSlow, PASSWORD, type Script, scripts, USER } from './grammar.js'
 import { type Audience, audience, judgeEnd, judgeSockets } from './judge.js'
 import { mostConnections } from './rules.js'
@@ -94,11 +94,13 @@ async function asked(scene: Scene, tellings: Tellings, { port, ...limits }: Arou
   const tls = POLICIES.get(isImplicitTls ? 'verify' : level) as TlsPolicy
   const credentials = mechanism === null ? undefined : { user: USER, password: PASSWORD, mechanism: named }
   const server: Server = { word: `127.0.0.1:${port}`, host: '127.0.0.1', port, isImplicitTls, tls, credentials }
-  const settings = { helo: 'gw.site.example', family: undefined, local: undefined, self: [], keepGoing, assumeEtrn }
+  const { timeoutMs, signal } = limits
+  const hello = { helo: 'gw.site.example', family: undefined, local: undefined, self: [] }
+  const settings = { ...hello, keepGoing, assumeEtrn, timeoutMs }
   const turn = async <T>(work: () => Promise<T>): Promise<T> => work()
   try {
     const names = await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide: false })))
-    const report = await requestNames(server, names, { ...settings, ...limits, ...tellings, limiter: turn })
+    const report = await requestNames(server, names, settings, { ...tellings, signal, limiter: turn })
     const outcomes = report.names.map(({ outcome, code }) => `${outcome} ${code ?? ''}`.trim())
     note(scene, 'ask()', `${report.error?.message ?? 'no error'}; ${outcomes.join(', ')}`)
     return report

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { PassThrough, type Readable, type Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { main } from '../../src/main.js'
-import { BIN } from './files.js'
 import type { Result } from '../../src/etrn/outcome.js'
+import { main } from '../../src/main.js'
 import type { Stage } from '../../src/smtp/errors.js'
+import { BIN } from './files.js'
 
 export type Finished = {
   readonly stdout: string

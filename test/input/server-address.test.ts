@@ -7,7 +7,7 @@ import type { ServerArgument } from '../../src/input/server-address.js'
 /** The servers of a SERVER word, without a configuration. */
 const serversOf = (word: string, port?: number): ServerArgument[] => {
   const line = { options: port === undefined ? {} : { port }, words: [word], typed: {} }
-  const config = { source: '', top: {}, profiles: new Map(), paths: new Map() }
+  const config = { tops: [], profiles: new Map(), paths: new Map() }
   return resolveTargets(line, config, () => undefined).map(({ server: target }) => target)
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
-import { type Document, etrnJson, spawnEtrn } from '../helpers/command.js'
 import { send } from '../demo/provider.js'
+import { type Document, etrnJson, spawnEtrn } from '../helpers/command.js'
 import { online } from './mta.js'
 
 // What is asked of every server alike: which mail moves for a name, and which stays.

@@ -1,6 +1,6 @@
-import { ROOT } from '../helpers/files.js'
 import { fileURLToPath } from 'node:url'
 import { CoverageReport } from 'monocart-coverage-reports'
+import { ROOT } from '../helpers/files.js'
 
 // What the tests ran of src: in their own process, by tsx, and in the commands that they started, by the bundle's source maps. Run
 // after them by `npm run coverage`, which has node write down what ran.

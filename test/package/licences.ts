@@ -1,6 +1,6 @@
-import { ROOT } from '../helpers/files.js'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { ROOT } from '../helpers/files.js'
 
 // LICENSE holds our own licence and those of the packages that are bundled. `tsx test/licences.ts` writes the second part anew.
 

@@ -3,10 +3,10 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import {
   CHALLENGE_LINE_OCTETS,
-  REPLY_LINE_OCTETS,
-  type Reply,
-  REPLY_LINES,
   MalformedReplyError,
+  type Reply,
+  REPLY_LINE_OCTETS,
+  REPLY_LINES,
   ReplyParser,
 } from '../../src/smtp/reply.js'
 

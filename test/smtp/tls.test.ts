@@ -1,4 +1,3 @@
-import { fixturePath } from '../helpers/files.js'
 import assert from 'node:assert/strict'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -8,6 +7,7 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import type { TlsOptions } from 'node:tls'
 import { type CommandOptions, etrn, etrnJson, leap, LEAPING } from '../helpers/command.js'
+import { fixturePath } from '../helpers/files.js'
 import {
   BYE,
   close,

@@ -1,0 +1,135 @@
+import { canonicalAddress, familyOf, isPrivate } from '../net/address.js'
+import type { CertificateInfo } from '../smtp/certificate.js'
+import { type SessionError, STAGE_LABELS, type Stage } from '../smtp/errors.js'
+import { formatExtensions } from '../smtp/extensions.js'
+import type { Server } from '../smtp/server.js'
+import type { TlsInfo } from '../smtp/tls.js'
+import { NO_FACTS, type ServerFacts, type TraceEvent, updateFacts } from '../smtp/trace.js'
+import type { StepLog } from './steps.js'
+
+/** What a session has shown; null if it is unknown. */
+export type CheckFacts = ServerFacts & {
+  /** This host's address as the server sees it */
+  readonly seenAs: string | null
+}
+
+export const NO_CHECK_FACTS: CheckFacts = { ...NO_FACTS, seenAs: null }
+
+/** Turns the events of a session into steps and facts. */
+export class SessionChecker {
+  readonly #server: Server
+  readonly #steps: StepLog
+  #facts = NO_CHECK_FACTS
+  #localAddress = ''
+  /** When each stage started, by performance.now() */
+  readonly #startedAt = new Map<Stage, number>()
+
+  constructor(server: Server, steps: StepLog) {
+    this.#server = server
+    this.#steps = steps
+  }
+
+  get facts(): CheckFacts {
+    return this.#facts
+  }
+
+  addEvent(event: TraceEvent): void {
+    const steps = this.#steps
+    this.#facts = updateFacts(this.#facts, event)
+    switch (event.type) {
+      case 'step':
+        this.#startedAt.set(event.stage, performance.now())
+        return steps.start()
+      case 'done':
+        if (event.stage === 'greeting') steps.add('greeting', true, this.#facts.greeting ?? '')
+        if (event.stage === 'auth') steps.add('AUTH', true, `logged in as ${this.#server.credentials?.user ?? ''}`)
+        return
+      case 'resolved':
+        return steps.add('resolve', true, event.addresses.join(', '))
+      case 'connected':
+        this.#localAddress = canonicalAddress(event.localAddress)
+        return steps.add('connect', true, `${event.address}, from ${event.localAddress}`)
+      case 'received':
+        if (event.reply.code === 250) this.#addHello(event.reply.lines[0] ?? '')
+        return
+      case 'tls':
+        return this.#addTls(event.tls)
+      case 'warning':
+        return steps.note('TLS', null, event.text)
+      case 'extensions':
+        return steps.add('EHLO', true, formatExtensions(event.extensions).join(', ') || 'nothing listed')
+      default:
+        return
+    }
+  }
+
+  /** Adds the failure that ended the session. `ok` is null if the failure is no problem. */
+  addFailure({ stage, message }: SessionError, ok: false | null, hint: string): void {
+    this.#steps.start(this.#startedAt.get(stage))
+    const certificate = stage === 'tls' ? this.#facts.tls?.certificate : undefined
+    if (certificate) this.#steps.add('certificate', ok, describeCertificate(certificate), hint)
+    else this.#steps.add(stage === 'dns' ? 'resolve' : STAGE_LABELS[stage], ok, message, hint)
+  }
+
+  /** Adds what a session shows that has reached ETRN. */
+  addConclusions(): void {
+    const steps = this.#steps
+    this.#addAddress()
+    if (!steps.all.some(({ step }) => step === 'TLS')) {
+      const reason = this.#server.tls.level === 'none' ? '--tls none' : 'not offered'
+      steps.note('TLS', null, `${reason}: everything goes in clear`)
+    }
+    const offered = this.#facts.extensions?.get('AUTH')
+    const mechanisms = offered === undefined ? 'none is offered' : `offered: ${offered}`
+    if (this.#server.credentials === undefined) steps.note('AUTH', null, `no login is given; ${mechanisms}`)
+    if (this.#facts.extensions?.has('ETRN')) steps.note('ETRN', true, 'listed')
+    else steps.note('ETRN', null, 'not listed; --assume-etrn sends it all the same')
+  }
+
+  #addHello(line: string): void {
+    this.#facts = { ...this.#facts, seenAs: this.#facts.seenAs ?? addressInHello(line) }
+  }
+
+  #addTls(tls: TlsInfo): void {
+    this.#steps.add('TLS', true, `${tls.protocol} ${tls.cipher}`)
+    if (tls.certificate === null) return
+    const { problem } = tls.certificate
+    const { level, fingerprint } = this.#server.tls
+    // Such a problem ends the session, and addFailure reports it.
+    if (problem !== null && (level === 'verify' || fingerprint !== undefined)) return
+    const hint = problem === null ? null : 'with --tls verify this is a failure'
+    this.#steps.note('certificate', problem === null ? true : null, describeCertificate(tls.certificate), hint)
+  }
+
+  #addAddress(): void {
+    const { seenAs, address } = this.#facts
+    const steps = this.#steps
+    const local = this.#localAddress
+    const forward = 'port 25 has to be forwarded to this host'
+    if (seenAs === local) return steps.note('address', true, `the server sees ${seenAs}, which is this host's own`)
+    if (seenAs !== null) return steps.note('address', null, `the server sees ${seenAs}, not ${local}: NAT`, forward)
+    if (!isPrivate(local)) return steps.note('address', true, `${local} is a public address`)
+    const isNat = address !== null && !isPrivate(address)
+    steps.note('address', null, `${local} is a private address`, isNat ? `NAT: ${forward}` : null)
+  }
+}
+
+const DAY_MS = 86_400_000
+/** The most names of a certificate in a step */
+const CERTIFICATE_NAMES_SHOWN = 8
+
+/** Returns the names in a certificate, its issuer, until when it is valid, and its problem. */
+function describeCertificate({ names, issuer, validTo, problem }: CertificateInfo): string {
+  const days = Math.floor((new Date(validTo).valueOf() - Date.now()) / DAY_MS) + 1
+  const remaining = Number.isNaN(days) || days < 0 ? '' : ` (${days} days left)`
+  const shown = names.slice(0, CERTIFICATE_NAMES_SHOWN).join(', ') || 'no host'
+  const text = `for ${shown}; by ${issuer}; valid to ${validTo}${remaining}`
+  return problem === null ? text : `${text}; ${problem}`
+}
+
+/** Returns the last address in the first line of an EHLO reply: `mx Hello gw [192.0.2.7]` (Exim, Sendmail). The EHLO argument can come first. */
+function addressInHello(line: string): string | null {
+  const found = [...line.matchAll(/[[(](?:IPv6:)?([0-9a-f.:]+)[\])]/gi)].map(([, address = '']) => address)
+  const last = found.filter((address) => familyOf(address) !== 0).at(-1)
+  return last === undefined ? null : canonicalAddress(last)
+}

@@ -1,0 +1,102 @@
+import { UsageError } from '../errors.js'
+import type { HookParts } from './hook.js'
+import { quoteForShell } from './hook-quoting.js'
+
+export function pppdText(parts: HookParts): string {
+  return scriptText(parts, {
+    file: '/etc/ppp/ip-up.d/etrn',
+    notes: [
+      'No dot in its name: run-parts passes such files over.',
+      'pppd waits for it, and gives it an empty environment; $1 is the interface.',
+    ],
+    interfaceVariable: '1',
+  })
+}
+
+export function ifupdownText(parts: HookParts): string {
+  return scriptText(parts, {
+    file: '/etc/network/if-up.d/etrn',
+    notes: ['ifup gives IFACE, waits, and comes once for each address family; also for lo, and for --all.'],
+    guard: 'case ${IFACE-} in lo | --all) exit 0 ;; *) ;; esac',
+    interfaceVariable: 'IFACE',
+  })
+}
+
+export function networkManagerText(parts: HookParts): string {
+  return scriptText(parts, {
+    file: '/etc/NetworkManager/dispatcher.d/50-etrn',
+    notes: [
+      'NetworkManager gives interface and action, and waits; the file has to be of root, and nobody else may write it.',
+    ],
+    guard: '[ "${2-}" = up ] || exit 0',
+    interfaceVariable: '1',
+  })
+}
+
+/** How a mechanism runs its scripts. */
+type ScriptMechanism = {
+  /** Where the script belongs */
+  readonly file: string
+  readonly notes: readonly string[]
+  /** A line that ends the script if there is nothing to do */
+  readonly guard?: string
+  /** The shell variable that names the interface */
+  readonly interfaceVariable: string
+}
+
+function scriptText(
+  { name, program, command, targets }: HookParts,
+  { file, notes, guard, interfaceVariable }: ScriptMechanism,
+): string {
+  const words = [...program, ...command.map(({ text }) => text)].map(quoteForShell)
+  const local = commonValue(targets.map(({ options }) => options.interface)) ?? ''
+  const isInterface = local !== '' && !/[.:]/.test(local)
+  const only = `[ "\${${interfaceVariable}-}" = ${quoteForShell(isInterface ? local : 'ppp0')} ] || exit 0`
+  return `#!/bin/sh
+# Asks for the mail that is held for this site, when a link comes up (etrn(1)).
+# Save it as ${file}, and make it executable: chmod 755 ${file}
+${notes.map((note) => `# ${note}\n`).join('')}${guard === undefined ? '' : `\n${guard}\n`}
+# On one interface only:
+${isInterface ? '' : '# '}${only}
+
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
+# In the background, since the hook is waited for, and one run at a time. What it says goes to the system's log.
+{
+  flock -n ${quoteForShell(`/run/etrn-${name}.lock`)} \\
+    ${words.join(' ')} 2>&1 |
+    logger -t etrn -p mail.info
+} </dev/null >/dev/null 2>&1 &
+`
+}
+
+/** Returns the value that all of them have, or undefined. */
+function commonValue<T>([first, ...others]: readonly T[]): T | undefined {
+  return others.every((other) => other === first) ? first : undefined
+}
+
+/** The longest line of a crontab: more is cut, or refused. */
+const CRON_LINE_OCTETS = 990
+
+export function cronText({ name, program, command, targets }: HookParts): string {
+  const quiet = targets.some(({ options }) => options.quiet > 0) ? [] : ['--quiet']
+  const words = [...program, ...quiet, ...command.map(({ text }) => text)].map(quoteForShell)
+  // cron takes an unescaped % for a new line, and a backslash before its escape undoes it: closing and opening the quote separates them.
+  const escaped = words.map((word) => word.replaceAll('\\%', `\\''%`).replaceAll('%', '\\%'))
+  const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...escaped].join(' ')
+  if (Buffer.byteLength(line) > CRON_LINE_OCTETS) {
+    throw new UsageError(
+      `a crontab's line has at most ${CRON_LINE_OCTETS} octets: put the names into a file, --names-from`,
+    )
+  }
+  const isPrinted = targets.some(({ options }) => options.json || options.verbose > 0)
+  const mailed = isPrinted
+    ? '--json and --verbose print something each time, and cron mails it.'
+    : 'cron mails what is printed, so only failures are: with --quiet twice, none that pass by themselves either.'
+  return `# Asks for the mail that is held for this site (etrn(1)). Put these lines into your crontab: crontab -e
+# ${mailed}
+# One run at a time, by the lock.
+3-59/10 * * * * ${line}
+`
+}

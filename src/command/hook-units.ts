@@ -1,0 +1,112 @@
+import { isAbsolute, resolve } from 'node:path'
+import { UsageError } from '../errors.js'
+import type { HookParts } from './hook.js'
+import { quoteForUnit } from './hook-quoting.js'
+import { OPTION_ROWS, type Options } from './options.js'
+
+/** Returns a script that writes a systemd service and its timer. */
+export function systemdText(parts: HookParts): string {
+  const { name } = parts
+  return `#!/bin/sh
+# Makes a service that asks for the mail that is held for this site (etrn(1)), and a timer that starts it.
+# Read it, then run it as root; as its argument it takes another folder than /etc/systemd/system.
+set -eu
+folder=\${1:-/etc/systemd/system}
+
+cat >"$folder/etrn-${name}.service" <<'END'
+${serviceText(parts)}END
+
+cat >"$folder/etrn-${name}.timer" <<'END'
+${TIMER}END
+
+echo "now: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
+`
+}
+
+function serviceText(parts: HookParts): string {
+  const { program } = parts
+  const { words, loaded, unread } = unitFilesOf(parts)
+  const start = [...program.map(quoteForUnit), ...words].join(' ')
+  const isAtHome = program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
+  return `[Unit]
+Description=Ask for the mail that is held for this site
+Documentation=man:etrn(1)
+Wants=network-online.target
+After=network-online.target nss-lookup.target
+
+[Service]
+Type=oneshot
+ExecStart=${start}
+# Nobody's rights, and nothing to write. Files that only root can read are handed over.
+DynamicUser=yes
+${[...loaded, ...unread].join('')}CapabilityBoundingSet=
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectControlGroups=yes
+${isAtHome ? "# node or etrn is in somebody's home: this user has to be able to read it.\nProtectHome=read-only\n" : 'ProtectHome=yes\n'}ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectSystem=strict
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
+RestrictNamespaces=yes
+# Node compiles while it runs, so memory has to be both writable and executable.
+MemoryDenyWriteExecute=no
+`
+}
+
+const TIMER = `[Unit]
+Description=Ask for held mail every ten minutes
+
+[Timer]
+OnBootSec=1min
+OnUnitInactiveSec=10min
+RandomizedDelaySec=1min
+
+[Install]
+WantedBy=timers.target
+`
+
+type UnitFiles = {
+  /** The command line, with the files' new names */
+  readonly words: string[]
+  /** LoadCredential= lines */
+  readonly loaded: string[]
+  /** Comments on files that are not passed */
+  readonly unread: string[]
+}
+
+/** Returns how systemd passes files that only root may read: those on the command line, the configuration, and files beside it. */
+function unitFilesOf({ command, targets, files, paths }: HookParts): UnitFiles {
+  const ids = new Map<string, string>()
+  for (const [index, { text, isPath }] of command.entries()) if (isPath) ids.set(text, `file-${index}`)
+  const config = files.length === 1 ? resolve(files[0] ?? '') : undefined
+  const unread: string[] = []
+  if (config !== undefined) ids.set(config, 'config.toml')
+  for (const path of new Set(targets.flatMap(({ options }) => pathsOfOptions(options)))) {
+    if (ids.has(path)) continue
+    const name = paths.get(path) ?? path
+    // A file is found beside the passed configuration only if it is written as a bare name.
+    if (isAbsolute(name) || config === undefined)
+      unread.push(`# The user of this service has to be able to read ${path}\n`)
+    else if (/^[\w.-]+$/.test(name)) ids.set(path, name)
+    else throw new UsageError(`systemd would not find ${name} beside the configuration: write it as ${path}`)
+  }
+  for (const path of ids.keys()) {
+    if (path.endsWith('\\'))
+      throw new UsageError(`systemd would take the backslash at its end for another line: ${path}`)
+  }
+  const words = command.map(({ text, isPath }) =>
+    isPath ? `\${CREDENTIALS_DIRECTORY}/${ids.get(text) ?? ''}` : quoteForUnit(text),
+  )
+  const isNamed = command.some(({ text }) => text === '--config')
+  if (config !== undefined && !isNamed) words.unshift('--config', '${CREDENTIALS_DIRECTORY}/config.toml')
+  const loaded = [...ids].map(([path, id]) => `LoadCredential=${id}:${path.replaceAll('%', '%%')}\n`)
+  return { words, loaded, unread }
+}
+
+function pathsOfOptions(options: Options): string[] {
+  const values = [...OPTION_ROWS].flatMap(([name, { isPath }]) =>
+    isPath ? [Reflect.get(options, name) as unknown].flat() : [],
+  )
+  return values.filter((path): path is string => typeof path === 'string' && path !== '-').map((path) => resolve(path))
+}
