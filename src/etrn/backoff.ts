@@ -57,10 +57,9 @@ export async function retryStep<T>(
       success = { result: await step() }
       return undefined
     } catch (error) {
-      if (!(error instanceof StepError) || signal.aborted) throw error
       const next = pauseMs(++failures)
       const left = leftMs()
-      if (next > left) throw error
+      if (!(error instanceof StepError) || signal.aborted || next > left) throw error
       return createPause(error.message, next, left)
     }
   }
@@ -70,12 +69,7 @@ export async function retryStep<T>(
 }
 
 /** Sleeps for a time, or until the signal aborts. Never throws. */
-async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    startDeadline(
-      { timeoutMs: ms, signal },
-      () => timeoutError(''),
-      () => resolve(),
-    )
-  })
+async function sleep(timeoutMs: number, signal: AbortSignal): Promise<void> {
+  const overdue = (): StepError => timeoutError('')
+  await new Promise<void>((resolve) => startDeadline({ timeoutMs, signal }, overdue, () => resolve()))
 }

@@ -67,36 +67,23 @@ async function chooseFrom(
   const sorted = [...records]
     .sort((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
-  const exchangers = await identifySelf(sorted.slice(0, MAX_EXCHANGERS), self, limits)
-  const ownPreference = exchangers.find(({ isSelf }) => isSelf)?.preference
-  const judged = exchangers.map((exchanger) => ({
-    host: printable(exchanger.host),
-    reason: exclusionReason(exchanger, ownPreference),
-  }))
+  const identify = async (record: MxRecord): Promise<Exchanger> => {
+    return { ...record, isSelf: await isThisHostExchanger(record.host, self, limits) }
+  }
+  const exchangers: Exchanger[] = []
+  while (exchangers.length < Math.min(sorted.length, MAX_EXCHANGERS)) {
+    const end = Math.min(exchangers.length + CONCURRENT_LOOKUPS, MAX_EXCHANGERS)
+    exchangers.push(...(await Promise.all(sorted.slice(exchangers.length, end).map(identify))))
+  }
+  const own = exchangers.find(({ isSelf }) => isSelf)
+  const judged = exchangers.map((exchanger) => {
+    return { host: printable(exchanger.host), reason: exclusionReason(exchanger, own?.preference) }
+  })
   const excluded = judged.flatMap(({ host, reason }) => (reason === undefined ? [] : [{ host, reason }]))
   const more = sorted.length - exchangers.length
   if (more > 0) excluded.push({ host: `${more} more`, reason: `beyond the first ${MAX_EXCHANGERS}` })
-  return {
-    requested: judged.filter(({ reason }) => reason === undefined).map(({ host }) => host),
-    excluded,
-    includesSelf: ownPreference !== undefined,
-  }
-}
-
-async function identifySelf(
-  records: readonly MxRecord[],
-  self: readonly string[],
-  limits: Limits,
-): Promise<Exchanger[]> {
-  const exchangers: Exchanger[] = []
-  while (exchangers.length < records.length) {
-    const next = records.slice(exchangers.length, exchangers.length + CONCURRENT_LOOKUPS)
-    const identify = async (record: MxRecord): Promise<Exchanger> => {
-      return { ...record, isSelf: await isThisHostExchanger(record.host, self, limits) }
-    }
-    exchangers.push(...(await Promise.all(next.map(identify))))
-  }
-  return exchangers
+  const requested = judged.filter(({ reason }) => reason === undefined).map(({ host }) => host)
+  return { requested, excluded, includesSelf: own !== undefined }
 }
 
 function exclusionReason({ host, preference, isSelf }: Exchanger, ownPreference?: number): string | undefined {

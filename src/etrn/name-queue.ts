@@ -1,6 +1,6 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
-import type { SessionError } from '../smtp/errors.js'
+import { SessionError } from '../smtp/errors.js'
 import { type Outcome, outcomeOfError, type Result, unansweredResult } from './outcome.js'
 
 /** The names to request from one server, and their results. */

@@ -7,61 +7,30 @@ import { openSession, type Session } from '../smtp/session.js'
 import { NO_FACTS, type TraceEvent, updateFacts } from '../smtp/trace.js'
 import { NAMES_PER_SESSION, type SessionProgress } from './session-limits.js'
 
-export type PooledSessionOptions = {
+/** One session of a pool, and how far it has come. The pool holds it as Readonly: only the session changes its fields. */
+export class PooledSession implements SessionProgress {
   /** Sessions of a server are counted from 1. */
   readonly number: number
   /** True if other sessions were running when it started. */
   readonly isAdditional: boolean
-  /** Round trips until it can send its first name, by experience */
-  readonly delay: number
-}
-
-/** One session of a pool, and how far it has come. */
-export class PooledSession implements SessionProgress {
-  readonly number: number
-  readonly isAdditional: boolean
   readonly #redactor: Redactor
   readonly #cancellation = new AbortController()
   #session: Session | undefined
-  #facts = NO_FACTS
-  #delay: number
-  #namesLeft = NAMES_PER_SESSION
-  #roundTrips = 0
-  #replies = 0
-  #pendingName: NodeName | undefined
+  facts = NO_FACTS
+  delay: number
+  namesLeft = NAMES_PER_SESSION
+  /** Round trips of its connection so far */
+  roundTrips = 0
+  /** Replies to ETRN */
+  replies = 0
+  /** The name that was sent and has no reply yet */
+  pendingName: NodeName | undefined
 
-  constructor({ number, isAdditional, delay }: PooledSessionOptions, password: string | undefined) {
+  constructor(number: number, isAdditional: boolean, delay: number, password: string | undefined) {
     this.number = number
     this.isAdditional = isAdditional
-    this.#delay = delay
+    this.delay = delay
     this.#redactor = new Redactor(password)
-  }
-
-  get facts(): typeof NO_FACTS {
-    return this.#facts
-  }
-
-  get delay(): number {
-    return this.#delay
-  }
-
-  get namesLeft(): number {
-    return this.#namesLeft
-  }
-
-  /** Round trips of its connection so far */
-  get roundTrips(): number {
-    return this.#roundTrips
-  }
-
-  /** Replies to ETRN */
-  get replies(): number {
-    return this.#replies
-  }
-
-  /** The name that was sent and has no reply yet */
-  get pendingName(): NodeName | undefined {
-    return this.#pendingName
   }
 
   /** True from the moment when it can send ETRN. */
@@ -82,33 +51,28 @@ export class PooledSession implements SessionProgress {
       trace(event)
     })
     this.#session = await openSession(server, { ...settings, signal, trace: onEvent })
-    this.#delay = 0
+    this.delay = 0
     return this.#session.server
   }
 
   /** Sends ETRN for the next name and returns the reply; undefined if there is no name. Throws SessionError. */
   async request(take: () => NodeName | undefined): Promise<Reply | undefined> {
     return this.#session?.etrn(() => {
-      this.#pendingName = take()
-      if (this.#pendingName !== undefined) this.#namesLeft--
-      return this.#pendingName
+      this.pendingName = take()
+      if (this.pendingName !== undefined) this.namesLeft--
+      return this.pendingName
     })
   }
 
   countReply(): void {
-    this.#replies++
+    this.replies++
   }
 
   /** Returns the name that the latest reply belongs to. */
   takePendingName(): NodeName | undefined {
-    const name = this.#pendingName
-    this.#pendingName = undefined
+    const name = this.pendingName
+    this.pendingName = undefined
     return name
-  }
-
-  /** Takes no further name. */
-  retire(): void {
-    this.#namesLeft = 0
   }
 
   /** Ends a session that has not reached ETRN. */
@@ -116,7 +80,9 @@ export class PooledSession implements SessionProgress {
     if (!this.isOpen) this.#cancellation.abort()
   }
 
+  /** Sends QUIT if the session is open. It takes no further name. */
   async quit(): Promise<void> {
+    this.namesLeft = 0
     await this.#session?.quit()
   }
 
@@ -129,13 +95,13 @@ export class PooledSession implements SessionProgress {
   }
 
   #countEvent(event: TraceEvent): void {
-    this.#facts = updateFacts(this.#facts, event)
+    this.facts = updateFacts(this.facts, event)
     if (event.type === 'connected') {
-      this.#delay += this.#roundTrips
-      this.#roundTrips = 0
+      this.delay += this.roundTrips
+      this.roundTrips = 0
     }
     if (event.type !== 'connected' && event.type !== 'tls' && event.type !== 'received') return
-    this.#roundTrips++
-    this.#delay = Math.max(0, this.#delay - 1)
+    this.roundTrips++
+    this.delay = Math.max(0, this.delay - 1)
   }
 }

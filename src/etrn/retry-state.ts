@@ -1,9 +1,8 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { isPermanent } from '../smtp/reply.js'
-import { isAccepted, type Result } from './outcome.js'
+import { isAccepted, type Result, type ServerReport } from './outcome.js'
 import type { RetryPolicy } from './request.js'
-import type { ServerReport } from './server-report.js'
 import { NAMES_PER_SESSION } from './session-limits.js'
 
 /** What all rounds so far have shown about one name. */

@@ -5,13 +5,10 @@ import { SessionError } from '../smtp/errors.js'
 import { formatReply } from '../smtp/reply.js'
 import type { Server } from '../smtp/server.js'
 import { backoffMs, createPause, type Pause, repeat } from './backoff.js'
-import type { Result } from './outcome.js'
+import type { Result, ServerReport } from './outcome.js'
 import type { RequestSettings, RetryPolicy } from './request.js'
 import { RetryState } from './retry-state.js'
-import type { ServerReport } from './server-report.js'
 import { type PoolContext, requestNames, ServerState } from './session-pool.js'
-
-export type RetryOptions = { readonly settings: RequestSettings; readonly retryPolicy: RetryPolicy }
 
 export type RetryContext = PoolContext & {
   /** When the retry policy began to count, by performance.now() */
@@ -26,63 +23,40 @@ export type RetryContext = PoolContext & {
 export async function requestWithRetries(
   server: Server,
   names: readonly NodeName[],
-  { settings, retryPolicy }: RetryOptions,
+  settings: RequestSettings,
+  policy: RetryPolicy,
   context: RetryContext,
 ): Promise<ServerReport> {
-  const state = new RetryState(retryPolicy, settings.keepGoing, context.startedAt)
+  const state = new RetryState(policy, settings.keepGoing, context.startedAt)
   const serverState = new ServerState()
   const backoff = new Backoff()
-  const reporter = createResultReporter(server, context)
-  const clock = createClock(context)
+  const reported = new Set<string>()
+  const reportOnce = (result: Result): void => {
+    if (!reported.has(result.name)) context.onResult(server, result)
+    reported.add(result.name)
+  }
   const onResult = (_: Server, result: Result): void => {
-    if (state.isFinalResult(result)) reporter(result)
+    if (state.isFinalResult(result)) reportOnce(result)
   }
   let remaining = names
   let attempts = 0
+  let isOver = false
   // repeat runs one round at least.
   let report!: ServerReport
-  let isOver = false
   const round = async (): Promise<Pause | undefined> => {
-    const roundContext = { ...context, limiter: clock.limiter, onResult }
-    report = await requestNames(server, remaining, settings, roundContext, serverState)
+    report = await requestNames(server, remaining, settings, { ...context, onResult }, serverState)
     attempts += report.attempts
     state.addRound(report)
     isOver = isPermanentFailure(report, state.isRetrying)
-    if (isOver || context.signal.aborted) return undefined
-    const next = nextRound(report, state, backoff, retryPolicy)
-    remaining = next === undefined ? [] : state.orderNames(names.filter((name) => next.names.has(name)))
+    const next = isOver || context.signal.aborted ? undefined : nextRound(report, state, backoff, policy)
+    remaining = state.orderNames(names.filter((name) => next?.names.has(name)))
     return next?.pause
   }
   await repeat(round, context.onPause, context.signal)
+  for (const result of state.results) if (result.code !== null) reportOnce(result)
+  const error = report.error ?? endError(state, isOver, policy, context.signal)
   const { results, isQueueUnknown } = state
-  for (const result of results) if (result.code !== null) reporter(result)
-  const error = report.error ?? endError(state, isOver, retryPolicy, context.signal)
-  return { ...report, attempts, elapsedMs: clock.elapsedMs(), error, isQueueUnknown, names: results }
-}
-
-/** Returns a function that reports the result of each name once. */
-function createResultReporter(server: Server, { onResult }: RetryContext): (result: Result) => void {
-  const reported = new Set<string>()
-  return (result) => {
-    if (!reported.has(result.name)) onResult(server, result)
-    reported.add(result.name)
-  }
-}
-
-/** Returns a clock that the limiter starts with the first session. */
-function createClock({ limiter }: RetryContext): Pick<PoolContext, 'limiter'> & { readonly elapsedMs: () => number } {
-  let startedAt: number | undefined
-  return {
-    limiter: async (work) =>
-      limiter(async () => {
-        startedAt ??= performance.now()
-        return work()
-      }),
-    elapsedMs: () => {
-      const now = performance.now()
-      return Math.round(now - (startedAt ?? now))
-    },
-  }
+  return { ...report, attempts, elapsedMs: serverState.elapsedMs, error, isQueueUnknown, names: results }
 }
 
 /** Returns true if a round ended the request for good: the server doesn't speak SMTP, or will never accept this host. */
@@ -92,16 +66,14 @@ function isPermanentFailure({ error, names }: ServerReport, isRetrying: boolean)
   return !isTemporary
 }
 
-type Round = { readonly pause: Pause; readonly names: ReadonlySet<string> }
-
 /** Returns the next round; undefined if nothing remains to be requested, or if it would begin too late. */
 function nextRound(
   report: ServerReport,
   { failed, waiting, elapsedMs }: RetryState,
   backoff: Backoff,
   { retryForMs, waitMs, intervalMs }: RetryPolicy,
-): Round | undefined {
-  const after = (reason: string, pauseMs: number, limitMs: number, results: readonly Result[]): Round => ({
+): { readonly pause: Pause; readonly names: ReadonlySet<string> } | undefined {
+  const after = (reason: string, pauseMs: number, limitMs: number, results: readonly Result[]) => ({
     pause: createPause(reason, pauseMs, limitMs - elapsedMs),
     names: new Set(results.map(({ name }) => name)),
   })
@@ -145,12 +117,9 @@ class Backoff {
 }
 
 function describeFailure({ error }: ServerReport, [first]: readonly Result[]): string {
-  if (error !== null) return error.message
-  return first === undefined ? '' : `${first.name}: ${describeReply(first)}`
-}
-
-function describeReply({ code, enhancedCode, text }: Result): string {
-  return code === null ? 'no answer' : formatReply({ code, enhancedCode, text: text ?? '' })
+  if (error !== null || first === undefined) return error?.message ?? ''
+  const { name, code, enhancedCode, text } = first
+  return `${name}: ${code === null ? 'no answer' : formatReply({ code, enhancedCode, text: text ?? '' })}`
 }
 
 /** Returns how many messages are waiting, as far as the server counts them. */

@@ -2,15 +2,21 @@ import pLimit, { type LimitFunction } from 'p-limit'
 import { StepError } from '../errors.js'
 import { type BadLine, type NameEntry, validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { type SessionError, sessionErrorOf } from '../smtp/errors.js'
+import { SessionError, sessionErrorOf } from '../smtp/errors.js'
 import type { Server } from '../smtp/server.js'
-import type { TraceEvent } from '../smtp/trace.js'
+import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { backoffMs, type Pause, retryStep } from './backoff.js'
-import type { Exclusion, ExchangerChoice } from './mx.js'
-import { mergeExitStatuses, outcomeOfError, type Result, unansweredResult } from './outcome.js'
+import type { ExchangerChoice, Exclusion } from './mx.js'
+import {
+  exitStatusesOf,
+  mergeExitStatuses,
+  outcomeOfError,
+  type Result,
+  type ServerReport,
+  unansweredResult,
+} from './outcome.js'
 import type { FailedRequest, Request } from './request.js'
 import { requestWithRetries } from './retry.js'
-import { exitStatusesOf, type ServerReport, unreachedReport } from './server-report.js'
 import { SESSIONS_PER_SERVER } from './session-limits.js'
 import type { Limiter } from './session-pool.js'
 
@@ -35,31 +41,36 @@ export type Run = { readonly servers: readonly ServerReport[]; readonly exitStat
 export async function run(requests: readonly (Request | FailedRequest)[], options: RunOptions): Promise<Run> {
   const localFailure = await waitForLocal(requests, options)
   const limit = pLimit(options.jobs)
-  const context = { ...options, startedAt: performance.now(), ...createLimiters((work) => limit(work)) }
-  const reports = await Promise.all(
-    requests.map(async (request) => {
-      const found = await reportsFor(request, localFailure, context)
-      return found.map((report) => ({ ...report, names: orderResults(request.entries, report.names) }))
-    }),
-  )
-  const servers = reports.flat()
+  const limiter: Limiter = (work) => limit(work)
+  const context = { ...options, startedAt: performance.now(), limiter, limiterFor: createServerLimiters(limiter) }
+  const reportsFor = async (request: Request | FailedRequest): Promise<ServerReport[]> => {
+    if (localFailure !== undefined) return [reportFailure(request, localFailure, context)]
+    if ('error' in request) return [reportFailure(request, request.error, context)]
+    return request.isMx
+      ? requestFromExchangers(request, context)
+      : [await requestFrom(request, request.server, context)]
+  }
+  const reports = requests.map(async (request) => orderResults(request.entries, await reportsFor(request)))
+  const servers = (await Promise.all(reports)).flat()
   return { servers, exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)) }
 }
 
-type Limiters = { readonly limiter: Limiter; readonly limiterFor: (server: ServerAddress) => Limiter }
 /** startedAt is by performance.now(). */
-type RunContext = RunOptions & Limiters & { readonly startedAt: number }
+type RunContext = RunOptions & {
+  readonly startedAt: number
+  readonly limiter: Limiter
+  readonly limiterFor: (server: ServerAddress) => Limiter
+}
 
-/** Returns limiters for all sessions, and for those with one server, which several profiles may name. */
-function createLimiters(limiter: Limiter): Limiters {
+/** Returns limiters for the sessions with one server, which several profiles may name. */
+function createServerLimiters(limiter: Limiter): RunContext['limiterFor'] {
   const limits = new Map<string, LimitFunction>()
-  const limiterFor = ({ host, port }: ServerAddress): Limiter => {
+  return ({ host, port }) => {
     const key = `${host} ${port}`
     const limit = limits.get(key) ?? pLimit(SESSIONS_PER_SERVER)
     limits.set(key, limit)
     return async (work) => limit(async () => limiter(work))
   }
-  return { limiter, limiterFor }
 }
 
 /** Waits for the local mail server if --wait-local is given. Returns its failure. */
@@ -79,16 +90,6 @@ async function waitForLocal(
   }
 }
 
-async function reportsFor(
-  request: Request | FailedRequest,
-  localFailure: SessionError | undefined,
-  context: RunContext,
-): Promise<ServerReport[]> {
-  if (localFailure !== undefined) return [reportFailure(request, localFailure, context)]
-  if ('error' in request) return [reportFailure(request, request.error, context)]
-  return request.isMx ? requestFromExchangers(request, context) : [await requestFrom(request, request.server, context)]
-}
-
 async function requestFrom(
   { entries, settings, retryPolicy }: Request,
   server: Server,
@@ -96,7 +97,7 @@ async function requestFrom(
 ): Promise<ServerReport> {
   const onPause = (pause: Pause): void => trace(server, pause)
   const context = { signal, startedAt, trace, onResult, onPause, limiter: limiterFor(server) }
-  const report = await requestWithRetries(server, validNames(entries), { settings, retryPolicy }, context)
+  const report = await requestWithRetries(server, validNames(entries), settings, retryPolicy, context)
   if (!isSelfReport(report)) onReport(report)
   return report
 }
@@ -131,7 +132,8 @@ async function lookUpExchangers(
 ): Promise<ExchangerChoice> {
   const { chooseExchangers } = await import('./mx.js')
   const limits = { timeoutMs: settings.timeoutMs, signal }
-  return retryStep(async () => limiter(async () => chooseExchangers(server.host, settings.self, limits)), {
+  const step = async (): Promise<ExchangerChoice> => chooseExchangers(server.host, settings.self, limits)
+  return retryStep(async () => limiter(step), {
     pauseMs: (failures) => backoffMs(failures, false, Math.random()),
     leftMs: () => retryForMs - (performance.now() - startedAt),
     onPause: (pause) => trace(server, pause),
@@ -151,7 +153,8 @@ function reportFailure(
 ): ServerReport {
   const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeOfError(error)
   const names = validNames(entries).map((name) => unansweredResult(name, outcome))
-  const report = unreachedReport(server, error, names, Math.round(performance.now() - startedAt))
+  const elapsedMs = Math.round(performance.now() - startedAt)
+  const report = { server, ...NO_FACTS, attempts: 0, elapsedMs, error, isQueueUnknown: false, names }
   onReport(report)
   return report
 }
@@ -161,9 +164,12 @@ export function resultOfBadLine({ word, line, reason }: BadLine): Result {
   return unansweredResult(word, 'rejected', `line ${line}: ${reason}`)
 }
 
-function orderResults(entries: readonly NameEntry[], results: readonly Result[]): Result[] {
-  const known = new Map(results.map((result) => [result.name, result]))
-  return entries.map((entry) => {
-    return typeof entry === 'string' ? (known.get(entry) ?? unansweredResult(entry, 'skipped')) : resultOfBadLine(entry)
+/** Returns the reports with the results in the order of the entries, bad lines included. */
+function orderResults(entries: readonly NameEntry[], reports: readonly ServerReport[]): ServerReport[] {
+  return reports.map((report) => {
+    const known = new Map(report.names.map((result) => [result.name, result]))
+    const resultFor = (name: string): Result => known.get(name) ?? unansweredResult(name, 'skipped')
+    const names = entries.map((entry) => (typeof entry === 'string' ? resultFor(entry) : resultOfBadLine(entry)))
+    return { ...report, names }
   })
 }

@@ -5,10 +5,9 @@ import { formatReply, isPermanent, type Reply } from '../smtp/reply.js'
 import type { Server } from '../smtp/server.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { NameQueue } from './name-queue.js'
-import { isAccepted, isSecurityFailure, outcomeOfError, type Result, resultOf } from './outcome.js'
+import { isAccepted, isSecurityFailure, outcomeOfError, type Result, resultOf, type ServerReport } from './outcome.js'
 import { PooledSession } from './pooled-session.js'
 import type { RequestSettings } from './request.js'
-import type { ServerReport } from './server-report.js'
 import { NAMES_PER_SESSION, type SessionProgress, SESSIONS_PER_SERVER, wouldFinishSooner } from './session-limits.js'
 
 /** Runs a session as soon as the limit on sessions allows it. */
@@ -30,6 +29,14 @@ export class ServerState {
   hasAccepted = false
   /** True once an additional session has failed: from then on there is one session at a time. */
   isOneAtATime = false
+  /** When the first session started, by performance.now() */
+  startedAt: number | undefined
+
+  /** The time since the first session started, in milliseconds */
+  get elapsedMs(): number {
+    const now = performance.now()
+    return Math.round(now - (this.startedAt ?? now))
+  }
 }
 
 /** Requests all names from one server. Never throws because of the server: every name gets a result. */
@@ -40,33 +47,25 @@ export async function requestNames(
   context: PoolContext,
   state = new ServerState(),
 ): Promise<ServerReport> {
-  const startedAt = performance.now()
-  const pool = new SessionPool(server, names, settings, context, state)
-  await pool.run()
-  const elapsedMs = Math.round(performance.now() - startedAt)
-  return {
-    server,
-    ...pool.facts,
-    attempts: names.length === 0 ? 0 : 1,
-    elapsedMs,
-    error: pool.queue.error,
-    isQueueUnknown: false,
-    names: pool.queue.results,
-  }
+  const pool = new SessionPool(server, new NameQueue(names), settings, context, state)
+  const { results, error } = await pool.run()
+  const attempts = names.length === 0 ? 0 : 1
+  const { elapsedMs } = state
+  return { server, ...pool.facts, attempts, elapsedMs, error, isQueueUnknown: false, names: results }
 }
 
 /** The sessions with one server, which take its names from one queue. */
 class SessionPool {
-  readonly queue: NameQueue
   /** Of the last session that reached ETRN, or of the one that ended the request */
   facts = NO_FACTS
   readonly #server: Server
-  /** The server as it was reached: what has failed once is not tried again by every session. */
-  #reachedServer: Server
+  readonly #queue: NameQueue
   readonly #settings: RequestSettings
   readonly #context: PoolContext
   readonly #state: ServerState
-  readonly #sessions = new Set<PooledSession>()
+  readonly #sessions = new Set<Readonly<PooledSession>>()
+  /** The server as it was reached: what has failed once is not tried again by every session. */
+  #reachedServer: Server
   /** Sessions that wait for the limiter */
   #waiting = 0
   #started = 0
@@ -78,27 +77,22 @@ class SessionPool {
   readonly #thrown: unknown[] = []
   #finish = (): void => undefined
 
-  constructor(
-    server: Server,
-    names: readonly NodeName[],
-    settings: RequestSettings,
-    context: PoolContext,
-    state: ServerState,
-  ) {
+  constructor(server: Server, queue: NameQueue, settings: RequestSettings, context: PoolContext, state: ServerState) {
     this.#server = this.#reachedServer = server
-    this.queue = new NameQueue(names)
+    this.#queue = queue
     this.#settings = settings
     this.#context = context
     this.#state = state
   }
 
   /** Runs sessions until no name remains or no session is possible. Throws what a callback has thrown. */
-  async run(): Promise<void> {
+  async run(): Promise<NameQueue> {
     await new Promise<void>((resolve) => {
       this.#finish = resolve
       this.#continue()
     })
     if (this.#thrown.length > 0) throw this.#thrown[0]
+    return this.#queue
   }
 
   /** A server that accepts nothing must not be asked for 5,000 names. */
@@ -110,17 +104,17 @@ class SessionPool {
   #needsSession(waiting: number): boolean {
     const another = { delay: this.#setupTrips, namesLeft: NAMES_PER_SESSION }
     const sessions = [...this.#sessions, ...Array<SessionProgress>(waiting).fill(another)]
-    if (this.queue.remaining === 0 || sessions.length === 0) return this.queue.remaining > 0
+    if (this.#queue.remaining === 0 || sessions.length === 0) return this.#queue.remaining > 0
     const { hasAccepted, isOneAtATime } = this.#state
     if (sessions.length >= (hasAccepted && !isOneAtATime ? SESSIONS_PER_SERVER : 1)) return false
     // A session that is not open yet may fail.
     const isSomeOpen = waiting > 0 || [...this.#sessions].some(({ isOpen, namesLeft }) => isOpen && namesLeft > 0)
-    return !isSomeOpen || wouldFinishSooner(this.queue.remaining, sessions, another)
+    return !isSomeOpen || wouldFinishSooner(this.#queue.remaining, sessions, another)
   }
 
   #continue(): void {
     if (this.#needsSession(this.#waiting)) this.#startSession()
-    if (this.#sessions.size === 0 && this.queue.remaining === 0) this.#finish()
+    if (this.#sessions.size === 0 && this.#queue.remaining === 0) this.#finish()
   }
 
   #startSession(): void {
@@ -133,37 +127,38 @@ class SessionPool {
   }
 
   async #runSession(): Promise<void> {
-    const options = { number: ++this.#started, isAdditional: this.#sessions.size > 0, delay: this.#setupTrips }
-    const session = new PooledSession(options, this.#server.credentials?.password)
+    this.#state.startedAt ??= performance.now()
+    const isAdditional = this.#sessions.size > 0
+    const password = this.#server.credentials?.password
+    const session = new PooledSession(++this.#started, isAdditional, this.#setupTrips, password)
     this.#sessions.add(session)
     try {
       await this.#requestFrom(session)
     } catch (error) {
       this.#abort(error)
     }
-    session.retire()
-    if (this.queue.isOver) this.#cancelUnopened()
+    if (this.#queue.isOver) this.#cancelUnopened()
     await session.quit()
     this.#sessions.delete(session)
     this.#continue()
   }
 
-  async #requestFrom(session: PooledSession): Promise<void> {
+  async #requestFrom(session: Readonly<PooledSession>): Promise<void> {
     try {
       await this.#open(session)
-      while (this.queue.remaining > 0 && session.namesLeft > 0) {
-        const reply = await session.request(() => this.queue.take(session.replies === 0))
+      while (this.#queue.remaining > 0 && session.namesLeft > 0) {
+        const reply = await session.request(() => this.#queue.take(session.replies === 0))
         if (reply === undefined) break
         this.#handleReply(session, reply)
       }
-      if (!this.#mayContinue) this.queue.end(null, 'skipped')
+      if (!this.#mayContinue) this.#queue.end(null, 'skipped')
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
       this.#handleFailure(session, session.redactError(error))
     }
   }
 
-  async #open(session: PooledSession): Promise<void> {
+  async #open(session: Readonly<PooledSession>): Promise<void> {
     const trace = (event: TraceEvent): void =>
       this.#notify(() => this.#context.trace(this.#server, event, session.number))
     this.#reachedServer = await session.open(this.#reachedServer, this.#settings, this.#context.signal, trace)
@@ -171,7 +166,7 @@ class SessionPool {
     this.facts = session.facts
   }
 
-  #handleReply(session: PooledSession, reply: Reply): void {
+  #handleReply(session: Readonly<PooledSession>, reply: Reply): void {
     if (reply.code === 421) {
       const failure = { exitStatus: EXIT.TEMPFAIL, reply, kind: 'connection-lost' } as const
       throw new SessionError('etrn', formatReply(reply), failure)
@@ -183,14 +178,14 @@ class SessionPool {
     while (this.#needsSession(this.#waiting)) this.#startSession()
   }
 
-  #setResult(session: PooledSession, reply: Reply): void {
+  #setResult(session: Readonly<PooledSession>, reply: Reply): void {
     const name = session.takePendingName()
     if (name === undefined) return
     const result = { ...resultOf(name, reply), text: session.redact(reply.text) }
-    this.queue.setResult(name, result)
+    this.#queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)
     const isEnd = result.outcome === 'failed' || (isPermanent(reply) && !this.#settings.keepGoing)
-    if (isEnd) this.queue.end(null, 'skipped')
+    if (isEnd) this.#queue.end(null, 'skipped')
     this.#notify(() => this.#context.onResult(this.#server, result))
   }
 
@@ -205,7 +200,7 @@ class SessionPool {
 
   #abort(error: unknown): void {
     this.#thrown.push(error)
-    this.queue.end(null, 'skipped')
+    this.#queue.end(null, 'skipped')
     this.#cancelUnopened()
   }
 
@@ -215,40 +210,40 @@ class SessionPool {
   }
 
   /** Lets other sessions continue after a failed one, or ends the request. */
-  #handleFailure(session: PooledSession, error: SessionError): void {
+  #handleFailure(session: Readonly<PooledSession>, error: SessionError): void {
     const { pendingName, replies, number } = session
     const isHarmless = replies === 0 && this.#isHarmless(session, error)
     const isLost = replies > 0 && error.kind === 'connection-lost' && this.#mayContinue
     if (!isHarmless && !isLost) return this.#endWith(session, error)
-    this.queue.setUnanswered(pendingName, error, true)
+    this.#queue.setUnanswered(pendingName, error, true)
     if (isLost) return
     this.#state.isOneAtATime = true
-    if (number > this.#failedAfter) this.queue.end(asTemporary(error), 'deferred')
+    if (number > this.#failedAfter) this.#queue.end(asTemporary(error), 'deferred')
     else this.#failedAfter = Math.min(this.#failedAfter, this.#started)
   }
 
   /** Returns true if only an additional session has failed, which takes nothing from the others. */
-  #isHarmless({ pendingName, isAdditional }: PooledSession, error: SessionError): boolean {
+  #isHarmless({ pendingName, isAdditional }: Readonly<PooledSession>, error: SessionError): boolean {
     const isUnsent = pendingName === undefined || (isAdditional && error.kind === 'connection-lost')
     const isGrave = error.kind === 'unencrypted-data' || (isSecurityFailure(error) && !isAdditional)
-    return isUnsent && this.queue.hasReplies && !this.#context.signal.aborted && !isGrave
+    return isUnsent && this.#queue.hasReplies && !this.#context.signal.aborted && !isGrave
   }
 
-  #endWith(session: PooledSession, error: SessionError): void {
+  #endWith(session: Readonly<PooledSession>, error: SessionError): void {
     const { pendingName, replies } = session
     const isViolation = error.exitStatus === EXIT.PROTOCOL && (pendingName !== undefined || replies > 0)
     if (error.reply !== null && pendingName !== undefined) {
       // If the name is not requested again, its 421 is a reply like any other.
       this.#setResult(session, error.reply)
-      if (this.queue.remaining === 0) return
+      if (this.#queue.remaining === 0) return
     } else {
-      const name = pendingName ?? (isViolation ? this.queue.take(true) : undefined)
-      this.queue.setUnanswered(name, error, false)
+      const name = pendingName ?? (isViolation ? this.#queue.take(true) : undefined)
+      this.#queue.setUnanswered(name, error, false)
     }
     const isStopped = isViolation || error.kind === 'interrupted' || (error.kind === 'connection-lost' && replies > 0)
-    this.queue.end(error, isStopped ? 'skipped' : outcomeOfError(error))
+    this.#queue.end(error, isStopped ? 'skipped' : outcomeOfError(error))
     const hasFacts = session.facts.greeting !== null || this.facts.greeting === null
-    if (this.queue.error === error && hasFacts) this.facts = session.facts
+    if (this.#queue.error === error && hasFacts) this.facts = session.facts
   }
 }
 

@@ -1,6 +1,6 @@
+import type { ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
-import type { ServerReport } from '../etrn/server-report.js'
-import type { SessionError } from '../smtp/errors.js'
+import { SessionError } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
 import type { TlsInfo } from '../smtp/tls.js'
 import type { Output, Reporter } from './reporter.js'

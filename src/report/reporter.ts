@@ -1,8 +1,7 @@
 import { Chalk, type ChalkInstance } from 'chalk'
 import type { Pause } from '../etrn/backoff.js'
-import type { Result } from '../etrn/outcome.js'
+import type { Result, ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
-import type { ServerReport } from '../etrn/server-report.js'
 import type { ServerAddress } from '../input/server-address.js'
 import type { TraceEvent } from '../smtp/trace.js'
 

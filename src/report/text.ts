@@ -1,14 +1,12 @@
 import type { ChalkInstance } from 'chalk'
 import { EXIT } from '../errors.js'
-import { EXIT_STATUS_OF, type Outcome, type Result } from '../etrn/outcome.js'
-import type { ServerReport } from '../etrn/server-report.js'
+import { EXIT_STATUS_OF, type Outcome, type Result, type ServerReport } from '../etrn/outcome.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { printable } from '../printable.js'
-import { type SessionError, STAGE_LABELS } from '../smtp/errors.js'
+import { SessionError, STAGE_LABELS } from '../smtp/errors.js'
 import { formatReply } from '../smtp/reply.js'
 import { generalHint, hintFor, hintForError } from './hints.js'
 import type { Output, Progress, Reporter } from './reporter.js'
-import { transcriptLines } from './transcript.js'
 
 export type TextOptions = {
   readonly out: Output
@@ -149,4 +147,28 @@ function listNames(results: readonly Result[]): string {
   const names = results.map(({ name }) => name)
   const first = names.slice(0, NAMES_LISTED).join(', ')
   return names.length <= NAMES_LISTED ? first : `${names.length} names (${first}, ...)`
+}
+
+/** Returns the lines that -v prints for an event: the dialogue with `C:` and `S:`, connections, TLS and pauses. */
+function transcriptLines(server: ServerAddress | null, event: Progress[1]): string[] {
+  switch (event.type) {
+    case 'pause':
+      return [event.text]
+    case 'connecting':
+      return [`connecting to ${event.address} port ${server?.port ?? ''}`]
+    case 'connected':
+      return [`connected to ${event.address}`]
+    case 'tls': {
+      const { protocol, cipher, verified } = event.tls
+      return [`${protocol} ${cipher}, the server ${verified ? 'is' : 'is not'} verified`]
+    }
+    case 'sent':
+      return [`C: ${event.line}`]
+    case 'received': {
+      const { code, lines } = event.reply
+      return lines.map((line, index) => `S: ${code}${index < lines.length - 1 ? '-' : ' '}${line}`.trimEnd())
+    }
+    default:
+      return []
+  }
 }

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net'
-import { EXIT_STATUS_OF, mergeExitStatuses, type Result } from '../../src/etrn/outcome.js'
-import type { ServerReport } from '../../src/etrn/server-report.js'
+import { EXIT_STATUS_OF, mergeExitStatuses, type Result, type ServerReport } from '../../src/etrn/outcome.js'
 import type { PoolContext } from '../../src/etrn/session-pool.js'
 import { jsonReporter } from '../../src/report/json.js'
 import { createOutput } from '../../src/report/reporter.js'
