@@ -36,10 +36,11 @@ export type Host = TerminalOptions & {
   readonly raise: (signal: NodeJS.Signals) => void
 }
 
-export type Ending = { readonly exitStatus: number; readonly signal: NodeJS.Signals | undefined }
-
-/** Runs the command. Prints every failure; never throws. The signal, if one ended the run, is left for the caller to raise. */
-export async function main(host: Host): Promise<Ending> {
+/**
+ * Runs the command. Prints every failure; never throws. Returns the exit status, and the signal that ended the run, if one did: the
+ * caller raises it.
+ */
+export async function main(host: Host): Promise<{ exitStatus: number; signal: NodeJS.Signals | undefined }> {
   const command = new Command(host)
   const exitStatus = await command.run()
   return { exitStatus, signal: command.signal }
@@ -157,9 +158,7 @@ class Command {
       onReport: (report) => reporter.report(report),
       warn: (message) => reporter.warn(message),
     })
-    const exitStatus = this.#exitStatus(done.exitStatus)
-    reporter.end({ ...done, exitStatus })
-    return exitStatus
+    return this.#end(reporter, done)
   }
 
   async #check(requests: readonly (Request | FailedRequest)[], options: Options, reporter: Reporter): Promise<number> {
@@ -169,20 +168,16 @@ class Command {
     const { LC_ALL, LC_CTYPE, LANG } = this.#host.environment
     const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
     const report = options.json ? jsonCheckReporter(out) : textCheckReporter(out, { quiet: options.quiet, isUtf8 })
-    const done = await check(requests, {
-      ...report,
-      waitsForLocal: options['wait-local'] !== undefined,
-      signal: this.#abort.signal,
-      trace: (...progress) => this.#trace(reporter, ...progress),
-    })
-    const exitStatus = this.#exitStatus(done.exitStatus)
-    report.end({ ...done, exitStatus })
-    return exitStatus
+    const trace = (...progress: Progress): void => this.#trace(reporter, ...progress)
+    const waitsForLocal = options['wait-local'] !== undefined
+    return this.#end(report, await check(requests, { ...report, waitsForLocal, signal: this.#abort.signal, trace }))
   }
 
-  /** Returns the signal's exit status if a signal ended the run. */
-  #exitStatus(exitStatus: number): number {
-    return this.signal === undefined ? exitStatus : 128 + constants.signals[this.signal]
+  /** Completes a report, and returns the exit status: the signal's if a signal ended the run. */
+  #end<T extends { readonly exitStatus: number }>(reporter: { end: (done: T) => void }, done: T): number {
+    const exitStatus = this.signal === undefined ? done.exitStatus : 128 + constants.signals[this.signal]
+    reporter.end({ ...done, exitStatus })
+    return exitStatus
   }
 
   #trace(reporter: Reporter, ...progress: Progress): void {
