@@ -40,37 +40,13 @@ export type Run = { readonly servers: readonly ServerReport[]; readonly exitStat
 /** Sends all requests. Never throws because of the network or a server. */
 export async function run(requests: readonly (Request | FailedRequest)[], options: RunOptions): Promise<Run> {
   const localFailure = await waitForLocal(requests, options)
-  const limit = pLimit(options.jobs)
-  const limiter: Limiter = (work) => limit(work)
-  const context = { ...options, startedAt: performance.now(), limiter, limiterFor: createServerLimiters(limiter) }
-  const reportsFor = async (request: Request | FailedRequest): Promise<ServerReport[]> => {
-    if (localFailure !== undefined) return [reportFailure(request, localFailure, context)]
-    if ('error' in request) return [reportFailure(request, request.error, context)]
-    return request.isMx
-      ? requestFromExchangers(request, context)
-      : [await requestFrom(request, request.server, context)]
-  }
-  const reports = requests.map(async (request) => orderResults(request.entries, await reportsFor(request)))
+  const runner = new Runner(options)
+  const reports = requests.map(async (request) => {
+    const found = await runner.send(request, localFailure)
+    return found.map((report) => ({ ...report, names: orderResults(request.entries, report.names) }))
+  })
   const servers = (await Promise.all(reports)).flat()
   return { servers, exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)) }
-}
-
-/** startedAt is by performance.now(). */
-type RunContext = RunOptions & {
-  readonly startedAt: number
-  readonly limiter: Limiter
-  readonly limiterFor: (server: ServerAddress) => Limiter
-}
-
-/** Returns limiters for the sessions with one server, which several profiles may name. */
-function createServerLimiters(limiter: Limiter): RunContext['limiterFor'] {
-  const limits = new Map<string, LimitFunction>()
-  return ({ host, port }) => {
-    const key = `${host} ${port}`
-    const limit = limits.get(key) ?? pLimit(SESSIONS_PER_SERVER)
-    limits.set(key, limit)
-    return async (work) => limit(async () => limiter(work))
-  }
 }
 
 /** Waits for the local mail server if --wait-local is given. Returns its failure. */
@@ -90,73 +66,89 @@ async function waitForLocal(
   }
 }
 
-async function requestFrom(
-  { entries, settings, retryPolicy }: Request,
-  server: Server,
-  { signal, startedAt, trace, onResult, onReport, limiterFor }: RunContext,
-): Promise<ServerReport> {
-  const onPause = (pause: Pause): void => trace(server, pause)
-  const context = { signal, startedAt, trace, onResult, onPause, limiter: limiterFor(server) }
-  const report = await requestWithRetries(server, validNames(entries), settings, retryPolicy, context)
-  if (!isSelfReport(report)) onReport(report)
-  return report
-}
+/** Sends requests within the limits of one run. */
+class Runner {
+  readonly #options: RunOptions
+  readonly #startedAt = performance.now()
+  readonly #limit: LimitFunction
+  /** Limits by host and port: several profiles may name one server. */
+  readonly #serverLimits = new Map<string, LimitFunction>()
 
-async function requestFromExchangers(request: Request, context: RunContext): Promise<ServerReport[]> {
-  const { server, settings } = request
-  const { formatExclusion, noExchangerError, notListedWarning } = await import('./mx.js')
-  const warnOf = (excluded: readonly Exclusion[]): void => {
-    for (const exclusion of excluded) context.warn(`left out: ${formatExclusion(exclusion)}`)
+  constructor(options: RunOptions) {
+    this.#options = options
+    this.#limit = pLimit(options.jobs)
   }
-  try {
-    const { requested, excluded, includesSelf } = await lookUpExchangers(request, context)
-    warnOf(excluded)
-    const hosts = requested.map((host) => ({ ...server, word: host, host }))
-    const reports = await Promise.all(hosts.map(async (host) => requestFrom(request, host, context)))
-    const self = reports.filter(isSelfReport).map((report) => ({ host: report.server.host, reason: 'this site' }))
-    warnOf(self)
-    if (!includesSelf && self.length === 0 && reports.length > 0)
-      context.warn(notListedWarning(server.word, settings.self))
-    if (reports.length > self.length) return reports.filter((report) => !isSelfReport(report))
-    throw noExchangerError([...excluded, ...self])
-  } catch (error) {
-    if (error instanceof StepError) return [reportFailure(request, sessionErrorOf('dns', error), context)]
-    throw error
-  }
-}
 
-/** Looks up the mail exchangers. Within --retry-for every DNS failure is retried. */
-async function lookUpExchangers(
-  { server, settings, retryPolicy: { retryForMs } }: Request,
-  { limiter, signal, startedAt, trace }: RunContext,
-): Promise<ExchangerChoice> {
-  const { chooseExchangers } = await import('./mx.js')
-  const limits = { timeoutMs: settings.timeoutMs, signal }
-  const step = async (): Promise<ExchangerChoice> => chooseExchangers(server.host, settings.self, limits)
-  return retryStep(async () => limiter(step), {
-    pauseMs: (failures) => backoffMs(failures, false, Math.random()),
-    leftMs: () => retryForMs - (performance.now() - startedAt),
-    onPause: (pause) => trace(server, pause),
-    signal,
-  })
+  async send(request: Request | FailedRequest, localFailure: SessionError | undefined): Promise<ServerReport[]> {
+    if (localFailure !== undefined) return [this.#reportFailure(request, localFailure)]
+    if ('error' in request) return [this.#reportFailure(request, request.error)]
+    return request.isMx ? this.#sendToExchangers(request) : [await this.#sendTo(request.server, request)]
+  }
+
+  async #sendTo(server: Server, { entries, settings, retryPolicy }: Request): Promise<ServerReport> {
+    const onPause = (pause: Pause): void => this.#options.trace(server, pause)
+    const context = { ...this.#options, startedAt: this.#startedAt, onPause, limiter: this.#limiterFor(server) }
+    const report = await requestWithRetries(server, validNames(entries), settings, retryPolicy, context)
+    if (!isSelfReport(report)) this.#options.onReport(report)
+    return report
+  }
+
+  async #sendToExchangers(request: Request): Promise<ServerReport[]> {
+    const { server, settings } = request
+    const { formatExclusion, noExchangerError, notListedWarning } = await import('./mx.js')
+    const warnOf = (excluded: readonly Exclusion[]): void => {
+      for (const exclusion of excluded) this.#options.warn(`left out: ${formatExclusion(exclusion)}`)
+    }
+    try {
+      const { requested, excluded, includesSelf } = await this.#lookUpExchangers(request)
+      warnOf(excluded)
+      const sending = requested.map(async (host) => this.#sendTo({ ...server, word: host, host }, request))
+      const reports = await Promise.all(sending)
+      const self = reports.filter(isSelfReport).map((report) => ({ host: report.server.host, reason: 'this site' }))
+      warnOf(self)
+      if (!includesSelf && self.length === 0 && reports.length > 0)
+        this.#options.warn(notListedWarning(server.word, settings.self))
+      if (reports.length > self.length) return reports.filter((report) => !isSelfReport(report))
+      throw noExchangerError([...excluded, ...self])
+    } catch (error) {
+      if (error instanceof StepError) return [this.#reportFailure(request, sessionErrorOf('dns', error))]
+      throw error
+    }
+  }
+
+  /** Looks up the mail exchangers. Within --retry-for every DNS failure is retried. */
+  async #lookUpExchangers({ server, settings, retryPolicy }: Request): Promise<ExchangerChoice> {
+    const { chooseExchangers } = await import('./mx.js')
+    const { signal, trace } = this.#options
+    const limits = { timeoutMs: settings.timeoutMs, signal }
+    return retryStep(async () => this.#limit(async () => chooseExchangers(server.host, settings.self, limits)), {
+      pauseMs: (failures) => backoffMs(failures, false, Math.random()),
+      leftMs: () => retryPolicy.retryForMs - (performance.now() - this.#startedAt),
+      onPause: (pause) => trace(server, pause),
+      signal,
+    })
+  }
+
+  #limiterFor({ host, port }: Server): Limiter {
+    const key = `${host} ${port}`
+    const limit = this.#serverLimits.get(key) ?? pLimit(SESSIONS_PER_SERVER)
+    this.#serverLimits.set(key, limit)
+    return async (work) => limit(async () => this.#limit(work))
+  }
+
+  /** Reports a server that was not reached. */
+  #reportFailure({ server, entries }: Request | FailedRequest, error: SessionError): ServerReport {
+    const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeOfError(error)
+    const names = validNames(entries).map((name) => unansweredResult(name, outcome))
+    const elapsedMs = Math.round(performance.now() - this.#startedAt)
+    const report = { server, ...NO_FACTS, attempts: 0, elapsedMs, error, isQueueUnknown: false, names }
+    this.#options.onReport(report)
+    return report
+  }
 }
 
 function isSelfReport({ error }: ServerReport): boolean {
   return error?.kind === 'self'
-}
-
-/** Reports a server that was not reached. */
-function reportFailure(
-  { server, entries }: Request | FailedRequest,
-  error: SessionError,
-  { startedAt, onReport }: RunContext,
-): ServerReport {
-  const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeOfError(error)
-  const names = validNames(entries).map((name) => unansweredResult(name, outcome))
-  const elapsedMs = Math.round(performance.now() - startedAt)
-  const report = { server, ...NO_FACTS, attempts: 0, elapsedMs, error, isQueueUnknown: false, names }
-  onReport(report)
-  return report
 }
 
 /** Returns the result of a bad line of a names file. */
@@ -164,12 +156,9 @@ export function resultOfBadLine({ word, line, reason }: BadLine): Result {
   return unansweredResult(word, 'rejected', `line ${line}: ${reason}`)
 }
 
-/** Returns the reports with the results in the order of the entries, bad lines included. */
-function orderResults(entries: readonly NameEntry[], reports: readonly ServerReport[]): ServerReport[] {
-  return reports.map((report) => {
-    const known = new Map(report.names.map((result) => [result.name, result]))
-    const resultFor = (name: string): Result => known.get(name) ?? unansweredResult(name, 'skipped')
-    const names = entries.map((entry) => (typeof entry === 'string' ? resultFor(entry) : resultOfBadLine(entry)))
-    return { ...report, names }
-  })
+/** Returns the results in the order of the entries, bad lines included. */
+function orderResults(entries: readonly NameEntry[], results: readonly Result[]): Result[] {
+  const known = new Map(results.map((result) => [result.name, result]))
+  const resultOf = (name: string): Result => known.get(name) ?? unansweredResult(name, 'skipped')
+  return entries.map((entry) => (typeof entry === 'string' ? resultOf(entry) : resultOfBadLine(entry)))
 }
