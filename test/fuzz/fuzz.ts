@@ -3,136 +3,146 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
-import { parseSeed } from './parser.js'
-import { playSeed } from './run.js'
-import type { Counts, Played } from './scene.js'
+import { checkParser } from './check-parser.js'
+import type { Counts, RunResult } from './fuzz-run.js'
+import { runSeed } from './run-client.js'
 
-// Random servers against ask() over loopback, and random octets against the parser, until so many replies have been given:
+// Runs the client against random servers on loopback, and the parser on random octets, until the servers have sent enough replies:
 //
 //     npm run fuzz -- --replies 1000000 --seed 1
 //
-// Each run comes from a seed of its own, which is told where something is found: with it, --replies 1 does the same again.
+// Each run has a seed of its own. A failure prints it: `--replies 1 --seed SEED` repeats the run.
 
 const { values } = parseArgs({ options: { replies: { type: 'string', default: '1000000' }, seed: { type: 'string' } } })
 const replies = Number(values.replies)
-const seed = Number(values.seed ?? randomInt(1_000_000_000))
-if (!Number.isInteger(replies) || !Number.isInteger(seed)) throw new Error('--replies and --seed are whole numbers')
+const firstSeed = Number(values.seed ?? randomInt(1_000_000_000))
+if (!Number.isInteger(replies) || !Number.isInteger(firstSeed)) throw new Error('--replies and --seed take integers')
 
-/** One reply of so many goes over a socket. */
-const OVER_SOCKETS = 4
-/** Most of a run is waiting for a silent server. */
-const RUNS_AT_ONCE = 16
-/** What the process may have grown by after the first tenth */
-const MOST_MIB = { heap: 24, rss: 160 }
-const STANDSTILL_MS = 60_000
+/** One in so many replies is sent over a socket, the others go to the parser. */
+const REPLIES_PER_SOCKET_REPLY = 4
+/** Many runs go on at once, because most of their time is waiting for silent servers. */
+const CONCURRENT_RUNS = 16
+/** The most that the process may grow after the first tenth of the replies */
+const MAX_GROWTH_MIB = { heapUsed: 24, rss: 160 }
+const STALL_TIMEOUT_MS = 60_000
 
-type Total = { -readonly [K in keyof Counts]: number } & { runs: number; found: boolean }
-const total = (): Total => ({ replies: 0, whole: 0, sessions: 0, excused: 0, runs: 0, found: false })
-const sockets = total()
-const parser = total()
+type Total = { -readonly [K in keyof Counts]: number } & { runs: number; hasFailed: boolean }
+const createTotal = (): Total => ({
+  ...{ replies: 0, complete: 0, connections: 0, unchecked: 0 },
+  ...{ runs: 0, hasFailed: false },
+})
+const overSockets = createTotal()
+const toParser = createTotal()
 const outcomes = new Map<string, number>()
-let started = 0
-const playing = new Set<number>()
+let startedRuns = 0
+const activeSeeds = new Set<number>()
 
-const say = (text: string): void => void process.stdout.write(`${text}\n`)
-const number = (count: number): string => count.toLocaleString('en')
-const mebibytes = (octets: number): string => `${(octets / 1_048_576).toFixed(1)} MiB`
+const print = (text: string): void => void process.stdout.write(`${text}\n`)
+const formatCount = (count: number): string => count.toLocaleString('en')
+const formatMiB = (octets: number): string => `${(octets / 1_048_576).toFixed(1)} MiB`
 
-function add(to: Total, played: Played, its: number): void {
-  to.runs++
-  to.replies += played.replies
-  to.whole += played.whole
-  to.sessions += played.sessions
-  to.excused += played.excused
-  for (const outcome of played.outcomes) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
-  if (played.findings.length === 0) return
-  to.found = true
-  say(
-    `\nfound after ${number(to.replies)} replies; again: npm run fuzz -- --replies 1 --seed ${its}\n\n${played.told()}\n`,
-  )
+function addResult(total: Total, result: RunResult, seed: number): void {
+  total.runs++
+  total.replies += result.replies
+  total.complete += result.complete
+  total.connections += result.connections
+  total.unchecked += result.unchecked
+  for (const outcome of result.outcomes) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+  if (result.failures.length === 0) return
+  total.hasFailed = true
+  const command = `npm run fuzz -- --replies 1 --seed ${seed}`
+  print(`\nfailed after ${formatCount(total.replies)} replies; to repeat: ${command}\n\n${result.describe()}\n`)
 }
 
-/** Where a bug ends the process, or makes it stand still, nobody else can say which runs it was. */
-function tellWhereItEnds(): void {
-  process.on('uncaughtExceptionMonitor', () => say(`\nit ended in one of the runs ${[...playing].join(', ')}`))
-  const beats = new Int32Array(new SharedArrayBuffer(8))
+/** Prints the seeds of the active runs if a bug ends or blocks the process, because no other code can do so then. */
+function watchProcess(): void {
+  process.on('uncaughtExceptionMonitor', () =>
+    print(`\nthe process ended in one of the runs ${[...activeSeeds].join(', ')}`),
+  )
+  const heartbeats = new Int32Array(new SharedArrayBuffer(8))
   setInterval(() => {
-    beats[0] = (beats[0] ?? 0) + 1
-    beats[1] = Math.min(...playing)
+    heartbeats[0] = (heartbeats[0] ?? 0) + 1
+    heartbeats[1] = Math.min(...activeSeeds)
   }, 1000).unref()
-  const watch = `
-    const beats = require('node:worker_threads').workerData
+  const watchdog = `
+    const heartbeats = require('node:worker_threads').workerData
     let last = -1
     setInterval(() => {
-      if (last === beats[0]) {
-        require('node:fs').writeSync(1, 'nothing moves; the oldest run is ' + beats[1] + '\\n')
+      if (last === heartbeats[0]) {
+        require('node:fs').writeSync(1, 'the event loop is blocked; the oldest run is ' + heartbeats[1] + '\\n')
         process.kill(process.pid, 'SIGKILL')
       }
-      last = beats[0]
-    }, ${STANDSTILL_MS})`
-  new Worker(watch, { eval: true, workerData: beats }).unref()
+      last = heartbeats[0]
+    }, ${STALL_TIMEOUT_MS})`
+  new Worker(watchdog, { eval: true, workerData: heartbeats }).unref()
 }
 
-async function playUntil(most: number): Promise<void> {
-  const one = async (): Promise<void> => {
-    while (sockets.replies < most && !sockets.found) {
-      const its = seed + started++
-      playing.add(its)
-      add(sockets, await playSeed(its), its)
-      playing.delete(its)
+/** Runs the client until the total has that many replies, or a run fails. */
+async function fuzzClient(maxReplies: number): Promise<void> {
+  const work = async (): Promise<void> => {
+    while (overSockets.replies < maxReplies && !overSockets.hasFailed) {
+      const seed = firstSeed + startedRuns++
+      activeSeeds.add(seed)
+      addResult(overSockets, await runSeed(seed), seed)
+      activeSeeds.delete(seed)
     }
   }
-  await Promise.all(Array.from({ length: Math.min(RUNS_AT_ONCE, Math.ceil(most)) }, one))
+  await Promise.all(Array.from({ length: Math.min(CONCURRENT_RUNS, Math.ceil(maxReplies)) }, work))
 }
 
-async function parseUntil(most: number): Promise<void> {
+/** Runs the parser until the total has that many replies, or a run fails. */
+async function fuzzParser(maxReplies: number): Promise<void> {
   do {
-    const its = seed + parser.runs
-    playing.add(its)
-    add(parser, parseSeed(its), its)
-    playing.delete(its)
-    // What watches has its turn.
-    if (parser.runs % 1000 === 0) await new Promise((resolve) => setImmediate(resolve))
-  } while (parser.replies < most && !parser.found)
+    const seed = firstSeed + toParser.runs
+    activeSeeds.add(seed)
+    addResult(toParser, checkParser(seed), seed)
+    activeSeeds.delete(seed)
+    // The heartbeat needs a turn of the event loop.
+    if (toParser.runs % 1000 === 0) await new Promise((resolve) => setImmediate(resolve))
+  } while (toParser.replies < maxReplies && !toParser.hasFailed)
 }
 
 setFlagsFromString('--expose-gc')
-// The name that the flag has just made
-const collect = runInNewContext('gc') as () => void
-const memory = (): NodeJS.MemoryUsage => {
-  collect()
+// The flag defines this function.
+const collectGarbage = runInNewContext('gc') as () => void
+const measureMemory = (): NodeJS.MemoryUsage => {
+  collectGarbage()
   return process.memoryUsage()
 }
 
-async function part(fraction: number): Promise<NodeJS.MemoryUsage> {
-  await playUntil((replies / OVER_SOCKETS) * fraction)
-  await parseUntil(replies * fraction - sockets.replies)
-  return memory()
+/** Goes on to this fraction of the replies; returns the memory in use then. */
+async function fuzzUpTo(fraction: number): Promise<NodeJS.MemoryUsage> {
+  await fuzzClient((replies / REPLIES_PER_SOCKET_REPLY) * fraction)
+  await fuzzParser(replies * fraction - overSockets.replies)
+  return measureMemory()
 }
 
-/** What there was, and what became of it; whether the memory kept its bounds. */
-function tell(warm: NodeJS.MemoryUsage, end: NodeJS.MemoryUsage): boolean {
-  const grewBy = (key: 'heapUsed' | 'rss'): number => (end[key] - warm[key]) / 1_048_576
-  const grew = grewBy('heapUsed') > MOST_MIB.heap || grewBy('rss') > MOST_MIB.rss
-  const { replies: given, whole, sessions, runs, excused } = sockets
-  const over = `${number(given)} over sockets (${number(whole)} whole) in ${number(sessions)} sessions of ${number(runs)} runs`
-  const toParser = `${number(parser.replies)} to the parser (${number(parser.whole)} whole)`
-  const what = sockets.found || parser.found ? 'something found' : 'nothing found'
-  say(`${number(given + parser.replies)} replies: ${toParser}, ${over}, seed ${seed}; ${what}`)
-  say(`outcomes: ${[...outcomes].map(([outcome, count]) => `${number(count)} ${outcome}`).join(', ')}`)
-  if (excused > 0) say(`${number(excused)} sessions without QUIT were not judged, since the machine stood still`)
-  const most = mebibytes(process.resourceUsage().maxRSS * 1024)
-  say(`heap ${mebibytes(warm.heapUsed)} after a tenth, ${mebibytes(end.heapUsed)} at the end`)
-  say(`rss ${mebibytes(warm.rss)} after a tenth, ${mebibytes(end.rss)} at the end, ${most} at most`)
-  if (grew) say('memory grew')
-  return !grew
+/** Prints the totals; returns whether the memory stayed within its bounds. */
+function printSummary(warm: NodeJS.MemoryUsage, end: NodeJS.MemoryUsage): boolean {
+  const growthMiB = (key: 'heapUsed' | 'rss'): number => (end[key] - warm[key]) / 1_048_576
+  const hasGrown = growthMiB('heapUsed') > MAX_GROWTH_MIB.heapUsed || growthMiB('rss') > MAX_GROWTH_MIB.rss
+  const { connections, runs, unchecked } = overSockets
+  const parserPart = `${formatCount(toParser.replies)} to the parser (${formatCount(toParser.complete)} complete)`
+  const socketPart = `${formatCount(overSockets.replies)} over sockets (${formatCount(overSockets.complete)} complete)`
+  const size = `${formatCount(connections)} sessions of ${formatCount(runs)} runs`
+  const verdict = overSockets.hasFailed || toParser.hasFailed ? 'a check failed' : 'no check failed'
+  const total = formatCount(overSockets.replies + toParser.replies)
+  print(`${total} replies: ${parserPart}, ${socketPart} in ${size}, seed ${firstSeed}; ${verdict}`)
+  print(`outcomes: ${[...outcomes].map(([outcome, count]) => `${formatCount(count)} ${outcome}`).join(', ')}`)
+  if (unchecked > 0)
+    print(`${formatCount(unchecked)} sessions without QUIT were not checked, because the event loop stalled`)
+  const maxRss = formatMiB(process.resourceUsage().maxRSS * 1024)
+  print(`heap ${formatMiB(warm.heapUsed)} after a tenth, ${formatMiB(end.heapUsed)} at the end`)
+  print(`rss ${formatMiB(warm.rss)} after a tenth, ${formatMiB(end.rss)} at the end, ${maxRss} at most`)
+  if (hasGrown) print('the memory grew')
+  return !hasGrown
 }
 
-say(`seed ${seed}`)
-tellWhereItEnds()
-const began = performance.now()
-const warm = await part(0.1)
-const end = sockets.found || parser.found ? warm : await part(1)
-const isBounded = tell(warm, end)
-say(`${Math.round((performance.now() - began) / 1000)} s`)
-process.exitCode = isBounded && !sockets.found && !parser.found ? 0 : 1
+print(`seed ${firstSeed}`)
+watchProcess()
+const startedMs = performance.now()
+const warm = await fuzzUpTo(0.1)
+const end = overSockets.hasFailed || toParser.hasFailed ? warm : await fuzzUpTo(1)
+const isBounded = printSummary(warm, end)
+print(`${Math.round((performance.now() - startedMs) / 1000)} s`)
+process.exitCode = isBounded && !overSockets.hasFailed && !toParser.hasFailed ? 0 : 1

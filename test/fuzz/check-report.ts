@@ -1,0 +1,102 @@
+import { EXIT_STATUS_OF, mergeExitStatuses, type Result, type ServerReport } from '../../src/etrn/outcome.js'
+import { hasStalledSince } from './event-loop.js'
+import { fail, type FuzzRun, type ObservedConnection, type SentRequest } from './fuzz-run.js'
+import { expectedOutcomeOf, shownReplyOf, trimHalfCharacter } from './reference.js'
+
+// Checks the client's report against the replies that the server sent.
+
+/** One server can cause these exit statuses; another one would be a bug. */
+const SERVER_EXIT_STATUSES = [0, 65, 69, 75, 76, 77]
+const UNANSWERED_OUTCOMES = ['deferred', 'refused', 'unsupported', 'failed', 'skipped']
+
+export function exitStatusOf({ names, error }: ServerReport): number {
+  return mergeExitStatuses([...names.map(({ outcome }) => EXIT_STATUS_OF[outcome]), error?.exitStatus ?? 0])
+}
+
+/** Checks the report; `announced` are the results that came before it, one by one. */
+export function checkReport(run: FuzzRun, report: ServerReport, announced: readonly Result[]): void {
+  const { names, error } = report
+  const { testCase } = run
+  if (JSON.stringify(names.map(({ name }) => name)) !== JSON.stringify(testCase.names))
+    fail(run, 'the names in the report are not those that were given')
+  const statuses = [
+    exitStatusOf(report),
+    error?.exitStatus ?? 0,
+    ...names.map(({ outcome }) => EXIT_STATUS_OF[outcome]),
+  ]
+  for (const status of statuses) if (!SERVER_EXIT_STATUSES.includes(status)) fail(run, `exit status ${status}`)
+  for (const result of names) checkResult(run, result, error !== null)
+  const answered = names.filter(({ code }) => code !== null)
+  if (announced.length !== answered.length || !answered.every((result) => announced.includes(result)))
+    fail(run, `${announced.length} results were announced, but the report has ${answered.length}`)
+  // If the whole run ended, no name is requested again.
+  const isFinalError = error !== null && error.reply?.code !== 421
+  const isOver =
+    isFinalError || run.isStopped || names.some((one) => one.outcome === 'failed' || (one.code ?? 0) >= 500)
+  for (const request of run.connections.flatMap(({ requests }) => requests)) {
+    checkReplyIsReported(run, request, names)
+    if (!isOver) checkRequestAfter421(run, request, names)
+  }
+}
+
+/** Checks that an outcome comes from a whole reply to that very ETRN, or from an error of the session. */
+function checkResult(run: FuzzRun, result: Result, hasError: boolean): void {
+  const { name, outcome, code, text } = result
+  if (code === null) {
+    if (!UNANSWERED_OUTCOMES.includes(outcome)) fail(run, `${name}: ${outcome} without a reply`)
+    if (outcome !== 'skipped' && !hasError) fail(run, `${name}: ${outcome} without a reply and without an error`)
+    if (text !== null) fail(run, `${name}: a text without a code`)
+    return
+  }
+  if (outcome !== expectedOutcomeOf(code, text ?? '')) fail(run, `${name}: ${outcome} from ${code} ${text}`)
+  const requests = run.connections.flatMap((connection) => connection.requests).filter((one) => one.name === name)
+  if (!requests.some((request) => isReplyTo(request, result))) fail(run, `${name}: no reply was ${code} ${text}`)
+}
+
+function isReplyTo({ connection, index }: SentRequest, { code, enhancedCode, text }: Result): boolean {
+  const reply = connection.stream.replies[index]
+  if (reply?.code !== code || connection.stream.forbiddenFrom <= index) return false
+  const shown = shownReplyOf(reply)
+  // The client masks secrets; check-output.ts checks that.
+  const isMasked = text?.includes('****') === true
+  return isMasked || (shown.text === trimHalfCharacter(text ?? '') && shown.enhancedCode === enhancedCode)
+}
+
+/** Checks that the report has a reply that the client must have read, whatever followed it. */
+function checkReplyIsReported(run: FuzzRun, { connection, name, index }: SentRequest, names: readonly Result[]): void {
+  const reply = connection.stream.replies[index]
+  const wasRead =
+    connection.commands > index ||
+    (connection.hasQuit && run.interruptedMs === Infinity) ||
+    isReadBeforeClose(run, connection)
+  if (reply === undefined || !wasRead || reply.code === 421 || connection.stream.forbiddenFrom <= index) return
+  const result = names.find((one) => one.name === name)
+  if (result?.code !== reply.code)
+    fail(run, `${name}: the server replied ${reply.code}, but the report has ${result?.code}`)
+}
+
+/** Tells whether the server closed after it had replied in time, so that the client must have read the reply. */
+function isReadBeforeClose(
+  run: FuzzRun,
+  { endedBy, wasReset, isDamaged, sentMs, receivedMs }: ObservedConnection,
+): boolean {
+  const isInTime =
+    sentMs - receivedMs < run.timeoutMs / 2 && !hasStalledSince(run.startedMs) && run.interruptedMs === Infinity
+  return endedBy === 'server' && !wasReset && !isDamaged && isInTime
+}
+
+/** Checks that a name with the reply 421 was requested again, if its session had answered a name and the server had accepted one. */
+function checkRequestAfter421(run: FuzzRun, request: SentRequest, names: readonly Result[]): void {
+  const { connection, name, index } = request
+  const is421 = connection.stream.replies[index]?.code === 421 && connection.commands === index && connection.hasQuit
+  const hasProgress =
+    connection.requests.length > 1 &&
+    names.some(({ outcome }) => EXIT_STATUS_OF[outcome] === 0 && outcome !== 'skipped')
+  if (!is421 || !hasProgress || run.interruptedMs < Infinity) return
+  const isLast = run.connections.every(
+    (other) =>
+      other.number <= connection.number &&
+      !other.requests.some((one) => one.name === name && one.connection !== connection),
+  )
+  if (isLast) fail(run, `${name}: not requested again after 421`)
+}
