@@ -3,7 +3,7 @@ import type { PoolContext } from '../../src/etrn/session-pool.js'
 import { jsonReporter } from '../../src/report/json.js'
 import { createOutput } from '../../src/report/reporter.js'
 import { TextReporter } from '../../src/report/text.js'
-import { checkReport, exitStatusOf } from './check-report.js'
+import { checkReport, checkUnsentNames, exitStatusOf } from './check-report.js'
 import { runAfterTurns } from './event-loop.js'
 import { fail, type FuzzRun } from './fuzz-run.js'
 import { PASSWORD } from './test-case.js'
@@ -47,6 +47,7 @@ export function createOutputChecks(run: FuzzRun): OutputChecks {
       const { names, error, greeting } = report
       run.outcomes.push(...names.map(({ outcome }) => outcome))
       checkReport(run, report, shown.results)
+      checkUnsentNames(run, report, shown.names)
       checkTracedNames(run, shown.names)
       for (const word of stringsIn([names, error?.message, error?.hint, greeting])) output.line(word)
       text.report(report)

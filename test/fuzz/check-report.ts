@@ -53,6 +53,13 @@ function checkResult(run: FuzzRun, result: Result, hasError: boolean): void {
   if (!requests.some((request) => isReplyTo(request, result))) fail(run, `${name}: no reply was ${code} ${text}`)
 }
 
+/** Checks that an interrupted run skips every name that the client had not sent; `sent` are the names in its trace. */
+export function checkUnsentNames(run: FuzzRun, { names, error }: ServerReport, sent: readonly string[]): void {
+  if (error?.kind !== 'interrupted') return
+  for (const { name, outcome } of names)
+    if (outcome !== 'skipped' && !sent.includes(name)) fail(run, `${name}: ${outcome}, although it was not sent`)
+}
+
 function isReplyTo({ connection, index }: SentRequest, { code, enhancedCode, text }: Result): boolean {
   const reply = connection.stream.replies[index]
   if (reply?.code !== code || connection.stream.forbiddenFrom <= index) return false
