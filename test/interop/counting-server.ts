@@ -4,63 +4,68 @@ import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 
 /** A session, as the server saw it */
-export type Session = {
-  /** All that came */
+export type CountedSession = {
+  /** All octets from the client */
   octets: string
-  /** The names that were asked for */
   readonly names: string[]
-  /** By QUIT, or with the connection. How long a lost FIN takes is no matter of the client's. */
+  /** The session ended, by QUIT or with its connection. A lost FIN may delay the end of the connection. */
   isOver: boolean
   hasQuit: boolean
 }
 
 export type CountingServer = {
-  /** As the command line has it */
-  readonly word: string
-  readonly sessions: readonly Readonly<Session>[]
-  /** Most sessions at once, so far */
-  readonly atOnce: () => number
-  /** All names that were asked for, each as often as it was */
-  readonly asked: () => string[]
-  /** Waits for the end of all connections. */
-  readonly closed: () => Promise<unknown>
+  /** The argument for the command line */
+  readonly argument: string
+  readonly sessions: readonly Readonly<CountedSession>[]
+  /** Returns the greatest number of sessions that were open at the same time. */
+  readonly maxConcurrentSessions: () => number
+  /** Returns every name as often as it was requested. */
+  readonly requestedNames: () => string[]
+  /** Waits until all connections are closed. */
+  readonly waitForClose: () => Promise<unknown>
 }
 
 export type CountingOptions = {
-  /** The reply to ETRN for a name that is asked for the nth time, from 1 */
+  /** Returns the reply to the nth request for the name, counted from 1. */
   readonly reply: (name: string, nth: number) => string
-  /** Called with each line before its reply, and with `''` before the greeting; awaited. */
-  readonly before?: (line: string) => unknown
+  /** Called before each reply with the client's line, and with '' before the greeting; awaited. */
+  readonly beforeReply?: (line: string) => unknown
 }
 
-/** A server that answers what it is asked in any session, in any order, and keeps count; it goes when the test ends. */
-export async function countingServer(t: TestContext, host: string, o: CountingOptions): Promise<CountingServer> {
+const REPLIES: Readonly<Record<string, string>> = {
+  '': '220 mx.example ESMTP',
+  EHLO: '250-mx.example\r\n250 ETRN',
+  QUIT: '221 bye',
+}
+
+/** Starts a server that takes any commands in any number of sessions, and counts them. It closes when the test ends. */
+export async function countingServer(t: TestContext, host: string, options: CountingOptions): Promise<CountingServer> {
   const sockets: Socket[] = []
-  const ends: Promise<unknown>[] = []
-  const sessions: Session[] = []
-  let most = 0
-  const asked = (): string[] => sessions.flatMap(({ names }) => names)
-  const answer = async (line: string, session: Session): Promise<string> => {
+  const closes: Promise<unknown>[] = []
+  const sessions: CountedSession[] = []
+  let maxConcurrent = 0
+  const requestedNames = (): string[] => sessions.flatMap(({ names }) => names)
+  const replyTo = async (line: string, session: CountedSession): Promise<string> => {
     session.hasQuit ||= line === 'QUIT'
     session.isOver ||= session.hasQuit
     const [verb = '', name = ''] = line.split(' ')
     if (verb === 'ETRN') session.names.push(name)
-    const nth = asked().filter((one) => one === name).length
-    await o.before?.(line)
-    if (verb === 'ETRN') return o.reply(name, nth)
-    return { '': '220 mx.example ESMTP', EHLO: '250-mx.example\r\n250 ETRN', QUIT: '221 bye' }[verb] ?? '500 what?'
+    const nth = requestedNames().filter((one) => one === name).length
+    await options.beforeReply?.(line)
+    if (verb === 'ETRN') return options.reply(name, nth)
+    return REPLIES[verb] ?? '500 unknown command'
   }
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.push(socket)
-    ends.push(new Promise((resolve) => socket.on('close', resolve)))
-    const session: Session = { octets: '', names: [], isOver: false, hasQuit: false }
+    closes.push(new Promise((resolve) => socket.on('close', resolve)))
+    const session: CountedSession = { octets: '', names: [], isOver: false, hasQuit: false }
     sessions.push(session)
-    most = Math.max(most, sessions.filter(({ isOver }) => !isOver).length)
+    maxConcurrent = Math.max(maxConcurrent, sessions.filter(({ isOver }) => !isOver).length)
     socket.on('error', () => undefined)
     socket.on('close', () => (session.isOver = true))
     socket.on('data', (octets: Buffer) => (session.octets += octets.toString('latin1')))
-    converse(socket, (line) => answer(line, session)).catch((error: unknown) => {
-      // A client that reset its connection did nothing wrong.
+    converse(socket, (line) => replyTo(line, session)).catch((error: unknown) => {
+      // The client may reset its connection.
       if (socket.errored === null) throw error
     })
   })
@@ -72,15 +77,21 @@ export async function countingServer(t: TestContext, host: string, o: CountingOp
   })
   // listen on TCP gives an AddressInfo
   const { port } = server.address() as AddressInfo
-  return { word: `${host}:${port}`, sessions, atOnce: () => most, asked, closed: async () => Promise.all(ends) }
+  return {
+    argument: `${host}:${port}`,
+    sessions,
+    maxConcurrentSessions: () => maxConcurrent,
+    requestedNames,
+    waitForClose: async () => Promise.all(closes),
+  }
 }
 
-/** Each reply goes out as one segment, the last one with its FIN, as far as the kernel lets it. */
-async function converse(socket: Socket, answer: (line: string) => Promise<string>): Promise<void> {
+/** Answers each line. A reply is one TCP segment, and the last one carries the FIN, if the kernel allows. */
+async function converse(socket: Socket, replyTo: (line: string) => Promise<string>): Promise<void> {
   const lines = createInterface({ input: socket, crlfDelay: Infinity })
-  socket.write(`${await answer('')}\r\n`)
+  socket.write(`${await replyTo('')}\r\n`)
   for await (const line of lines) {
-    const reply = `${await answer(line)}\r\n`
+    const reply = `${await replyTo(line)}\r\n`
     if (line !== 'QUIT') socket.write(reply)
     else socket.end(reply)
   }

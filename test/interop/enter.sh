@@ -1,6 +1,6 @@
 #!/bin/sh
-# enter.sh TREE COMMAND...: runs COMMAND in network, mount, process and host name namespaces of its own, in which the unpacked
-# packages of TREE lie over /usr, /etc and /var. All that it starts ends with it, and nothing that it writes there stays. Needs root.
+# enter.sh TREE COMMAND...: runs COMMAND in new network, mount, process and host name namespaces. The unpacked packages of TREE are
+# mounted over /usr, /etc and /var; changes there are discarded. When COMMAND ends, its processes end, too. Needs root.
 set -eu
 if [ "$1" != inside ]; then
   exec unshare --net --mount --pid --fork --uts --mount-proc --propagation private "$0" inside "$@"
@@ -17,7 +17,7 @@ hostname gw.site.example
 echo '127.0.0.1 localhost gw.site.example' >/etc/hosts
 echo 'nameserver 127.0.0.1' >/etc/resolv.conf
 printf 'passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n' >/etc/nsswitch.conf
-# Not exec: the first process of the namespace has to collect those that lost their parents, which node does not.
+# Without exec, the shell stays the first process of the namespace and reaps orphans; node would not.
 status=0
 "$@" || status=$?
 exit $status

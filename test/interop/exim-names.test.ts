@@ -1,100 +1,110 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { fixturePath } from '../helpers/files.js'
 import { etrnJson, spawnEtrn } from '../helpers/command.js'
 import { isInside } from '../helpers/namespace.js'
-import { BY_TABLE, exim, install } from './exim.js'
-import { entering, fixture, hesitant, online, until } from './mta.js'
-import { ASKED, asksFor, asksForAll, type Form, HELD, NAMES } from './queue.js'
+import { ETRN_COMMAND_BY_TABLE, startExim, install } from './exim.js'
+import { enterCommand, startHeldSiteServer, startSiteServer, waitUntil } from './mta.js'
+import { ACCEPTED_TEXT, checkName, checkManyNames, type NameForm, HELD, NAMES, titleOf } from './request-checks.js'
 
-const NOTHING_BUT_QUEUES = { status: 65, hint: /takes '#' only: try --queue/ }
-const SYNTAX = 'the server takes no such name (501 argument must begin with #)'
+const TAKES_ONLY_QUEUES = { status: 65, hint: /takes '#' only: try --queue/ }
+const SYNTAX_ERROR = 'the server takes no such name (501 argument must begin with #)'
 
-/** With acl_smtp_etrn alone: what follows # is any part of a recipient's address. */
-const BY_ACL: readonly Form[] = [
-  { word: 'site.example', line: `site.example: ${SYNTAX}`, ...NOTHING_BUT_QUEUES },
-  { word: 'site.example.', line: `site.example: ${SYNTAX}`, ...NOTHING_BUT_QUEUES },
-  { word: '@site.example', line: `@site.example: ${SYNTAX}`, ...NOTHING_BUT_QUEUES },
-  { word: 'bücher.site.example', line: `xn--bcher-kva.site.example: ${SYNTAX}`, ...NOTHING_BUT_QUEUES },
-  { word: '#site.example', line: `#site.example: ${ASKED} (250 OK)`, moved: HELD },
-  { word: '#@site.example', line: `#@site.example: ${ASKED} (250 OK)`, moved: ['a@site.example'] },
-  { word: '#ship', line: `#ship: ${ASKED} (250 OK)`, moved: ['c@ship.site.example'] },
-  { word: '#nobody', line: `#nobody: ${ASKED} (250 OK)` },
+/** With acl_smtp_etrn alone, Exim delivers to the recipients whose address contains the text after #. */
+const FORMS_BY_ACL: readonly NameForm[] = [
+  { argument: 'site.example', line: `site.example: ${SYNTAX_ERROR}`, ...TAKES_ONLY_QUEUES },
+  { argument: 'site.example.', line: `site.example: ${SYNTAX_ERROR}`, ...TAKES_ONLY_QUEUES },
+  { argument: '@site.example', line: `@site.example: ${SYNTAX_ERROR}`, ...TAKES_ONLY_QUEUES },
+  { argument: 'bücher.site.example', line: `xn--bcher-kva.site.example: ${SYNTAX_ERROR}`, ...TAKES_ONLY_QUEUES },
+  { argument: '#site.example', line: `#site.example: ${ACCEPTED_TEXT} (250 OK)`, moved: HELD },
+  { argument: '#@site.example', line: `#@site.example: ${ACCEPTED_TEXT} (250 OK)`, moved: ['a@site.example'] },
+  { argument: '#ship', line: `#ship: ${ACCEPTED_TEXT} (250 OK)`, moved: ['c@ship.site.example'] },
+  { argument: '#nobody', line: `#nobody: ${ACCEPTED_TEXT} (250 OK)` },
 ]
 
-/** With smtp_etrn_command as well: what its table says. */
-const BY_COMMAND: readonly Form[] = [
-  { word: 'site.example', line: `site.example: ${ASKED} (250 OK)`, moved: ['a@site.example'] },
-  { word: 'site.example.', line: `site.example: ${ASKED} (250 OK)`, moved: ['a@site.example'] },
-  { word: '@site.example', line: `@site.example: ${ASKED} (250 OK)`, moved: HELD },
+/** With smtp_etrn_command, too, Exim delivers to the recipients that the table has for the name. */
+const FORMS_BY_COMMAND: readonly NameForm[] = [
+  { argument: 'site.example', line: `site.example: ${ACCEPTED_TEXT} (250 OK)`, moved: ['a@site.example'] },
+  { argument: 'site.example.', line: `site.example: ${ACCEPTED_TEXT} (250 OK)`, moved: ['a@site.example'] },
+  { argument: '@site.example', line: `@site.example: ${ACCEPTED_TEXT} (250 OK)`, moved: HELD },
   {
-    word: 'bücher.site.example',
-    line: `xn--bcher-kva.site.example: ${ASKED} (250 OK)`,
+    argument: 'bücher.site.example',
+    line: `xn--bcher-kva.site.example: ${ACCEPTED_TEXT} (250 OK)`,
     moved: ['d@xn--bcher-kva.site.example'],
   },
-  { word: '#ships', line: `#ships: ${ASKED} (250 OK)`, moved: ['c@ship.site.example'] },
-  { word: 'other.example', line: `other.example: ${ASKED} (250 OK)` },
+  { argument: '#ships', line: `#ships: ${ACCEPTED_TEXT} (250 OK)`, moved: ['c@ship.site.example'] },
+  { argument: 'other.example', line: `other.example: ${ACCEPTED_TEXT} (250 OK)` },
 ]
 
-const TLS_FIRST = `accept encrypted = *
+const REQUIRE_TLS_ACL = `accept encrypted = *
   deny message = Must issue a STARTTLS command first`
 
-const HANGS_UP = `drop condition = \${if eq{$smtp_command_argument}{other.example}}
+const DROP_ACL = `drop condition = \${if eq{$smtp_command_argument}{other.example}}
   accept`
 
-const OTHERS = 'defer message = 459 4.7.1 not your queue'
+const OWN_CODE_ACL = 'defer message = 459 4.7.1 not your queue'
 
-if (isInside(import.meta.url, entering('exim'))) {
+if (isInside(import.meta.url, enterCommand('exim'))) {
   install()
 
   suite('Exim with acl_smtp_etrn alone', { timeout: 300_000 }, () => {
-    for (const form of BY_ACL) {
-      test(form.word, async (t) => asksFor(t, await exim(t, { messages: 1 }), form))
+    for (const form of FORMS_BY_ACL) {
+      test(titleOf(form), async (t) => checkName(t, await startExim(t, { messages: 1 }), form))
     }
-    test('what else waits for the site goes over the connection that works', async (t) => {
-      await asksFor(t, await exim(t), { word: '#ship', line: `#ship: ${ASKED} (250 OK)`, moved: HELD })
+    test('a request for #ship moves all mail for the site if Exim may send several messages over one connection', async (t) => {
+      await checkName(t, await startExim(t), {
+        argument: '#ship',
+        line: `#ship: ${ACCEPTED_TEXT} (250 OK)`,
+        moved: HELD,
+      })
     })
-    test('-k: 20 names of the wrong form, though the 4th of a session would end it', async (t) => {
-      const { sessions } = await exim(t)
+    test('with -k, 20 names of the wrong form are all rejected, although Exim closes at the 4th in a session', async (t) => {
+      const { namesBySession } = await startExim(t)
       const { status, document } = await etrnJson(['127.0.0.1', '-k', ...NAMES], {}, spawnEtrn)
       assert.equal(status, 65)
       assert.deepEqual(
         document.servers[0]?.names.map(({ name, outcome, code }) => [name, outcome, code]),
         NAMES.map((name) => [name, 'rejected', 501]),
       )
-      assert.deepEqual(sessions().flat().sort(), [...NAMES].sort())
+      assert.deepEqual(namesBySession().flat().sort(), [...NAMES].sort())
     })
-    test('without -k the first of them ends it', async (t) => {
-      const { sessions } = await exim(t)
+    test('without -k, the run stops after the first rejected name', async (t) => {
+      const { namesBySession } = await startExim(t)
       const run = await spawnEtrn(['127.0.0.1', ...NAMES])
       assert.equal(run.status, 65)
       assert.match(run.stdout, /^n0\.site\.example: the server takes .*\nnot asked: 19 names \(n1\.site\.example, /)
-      assert.deepEqual(sessions(), [['n0.site.example']])
+      assert.deepEqual(namesBySession(), [['n0.site.example']])
     })
   })
 
   suite('Exim with smtp_etrn_command', { timeout: 300_000 }, () => {
-    for (const form of BY_COMMAND) {
-      test(form.word, async (t) => asksFor(t, await exim(t, { main: BY_TABLE, messages: 1 }), form))
+    for (const form of FORMS_BY_COMMAND) {
+      test(titleOf(form), async (t) =>
+        checkName(t, await startExim(t, { main: ETRN_COMMAND_BY_TABLE, messages: 1 }), form),
+      )
     }
-    test('20 names, though Exim closes at the 11th', async (t) => {
-      await asksForAll(t, await exim(t, { main: BY_TABLE }))
+    test('20 names are accepted, although Exim closes at the 11th in a session', async (t) => {
+      await checkManyNames(t, await startExim(t, { main: ETRN_COMMAND_BY_TABLE }))
     })
-    test('20 queues, which need no command', async (t) => {
-      await asksForAll(t, await exim(t), '#')
+    test('20 queue names are accepted without smtp_etrn_command', async (t) => {
+      await checkManyNames(t, await startExim(t), '#')
     })
-    test('20 names over TLS, where Exim would say 554 in clear to the 11th', async (t) => {
-      const { tls } = await asksForAll(t, await exim(t, { main: BY_TABLE }), '', ['--tls-ca', fixture('ca.pem')])
+    test('20 names are accepted over TLS, although Exim sends an unencrypted 554 to the 11th in a session', async (t) => {
+      const { tls } = await checkManyNames(t, await startExim(t, { main: ETRN_COMMAND_BY_TABLE }), '', [
+        '--tls-ca',
+        fixturePath('ca.pem'),
+      ])
       assert.equal(tls?.verified, true)
     })
-    test('20 names without PIPECONNECT, where a group of commands is 554 and the end', async (t) => {
-      const server = await exim(t, { main: `${BY_TABLE}\npipelining_connect_advertise_hosts =` })
-      const { extensions } = await asksForAll(t, server)
+    test('20 names are accepted without PIPECONNECT, when Exim replies 554 to a group of commands and closes', async (t) => {
+      const server = await startExim(t, { main: `${ETRN_COMMAND_BY_TABLE}\npipelining_connect_advertise_hosts =` })
+      const { extensions } = await checkManyNames(t, server)
       assert.ok(extensions?.includes('PIPELINING') && !extensions.includes('PIPECONNECT'))
-      assert.doesNotMatch(server.log(), /synchronization/)
+      assert.doesNotMatch(server.readLog(), /synchronization/)
     })
-    test('a command with the bare name, which is tainted', async (t) => {
-      await asksFor(t, await exim(t, { main: 'smtp_etrn_command = /usr/sbin/exim4 -R $domain' }), {
-        word: 'site.example',
+    test('a name is deferred with a hint if smtp_etrn_command contains the tainted name', async (t) => {
+      await checkName(t, await startExim(t, { main: 'smtp_etrn_command = /usr/sbin/exim4 -R $domain' }), {
+        argument: 'site.example',
         line: 'site.example: not now (458 Internal failure)',
         status: 75,
         hint: /smtp_etrn_command fails; since Exim 4\.94 it needs a lookup/,
@@ -102,28 +112,28 @@ if (isInside(import.meta.url, entering('exim'))) {
     })
   })
 
-  suite('Exim that refuses', { timeout: 300_000 }, () => {
-    test('no acl_smtp_etrn: ETRN is off', async (t) => {
-      const { hold, waiting, sessions } = await exim(t, { etrn: '' })
+  suite('Exim that refuses or defers ETRN', { timeout: 300_000 }, () => {
+    test('without acl_smtp_etrn nothing is sent, and with --assume-etrn every name is deferred', async (t) => {
+      const { hold, waitingRecipients, namesBySession } = await startExim(t, { etrn: '' })
       await hold('a@site.example')
-      const { site } = await online(t)
+      const { server: site } = await startSiteServer(t)
       const run = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.deepEqual([run.status, run.stdout], [69, ''])
       assert.match(
         run.stderr,
         /^127\.0\.0\.1: ETRN: the server doesn't offer it; .*\n {2}Exim's .* acl_smtp_etrn is set/,
       )
-      assert.deepEqual(sessions(), [])
+      assert.deepEqual(namesBySession(), [])
       const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example', '@site.example', '#site.example'])
       assert.equal(assumed.status, 75)
       assert.match(assumed.stdout, /^(\S+: not now \(458 Administrative prohibition\)\n){3}$/)
       assert.match(assumed.stderr, /^ {2}in Exim this is no "later": acl_smtp_etrn refuses .*\n$/)
-      assert.deepEqual([waiting(), site.connections], [['a@site.example'], 0])
+      assert.deepEqual([waitingRecipients(), site.connections], [['a@site.example'], 0])
     })
-    test('TLS wanted', async (t) => {
-      await asksFor(t, await exim(t, { etrn: TLS_FIRST }), {
-        word: '#site.example',
-        line: `#site.example: ${ASKED} (250 OK)`,
+    test('an ACL that requires TLS accepts a name over STARTTLS, and defers it with --tls none', async (t) => {
+      await checkName(t, await startExim(t, { etrn: REQUIRE_TLS_ACL }), {
+        argument: '#site.example',
+        line: `#site.example: ${ACCEPTED_TEXT} (250 OK)`,
         moved: HELD,
       })
       const run = await spawnEtrn(['127.0.0.1', '--tls', 'none', '#site.example'])
@@ -131,22 +141,22 @@ if (isInside(import.meta.url, entering('exim'))) {
       assert.match(run.stderr, /^ {2}the provider wants TLS before ETRN: --tls encrypt, .*\n$/)
       assert.equal(run.status, 75)
     })
-    test('an ACL that hangs up on one name: the others are asked for all the same', async (t) => {
-      const { hold, sessions } = await exim(t, { main: BY_TABLE, etrn: HANGS_UP })
+    test('the other names are requested if an ACL drops the connection at one name', async (t) => {
+      const { hold, namesBySession } = await startExim(t, { main: ETRN_COMMAND_BY_TABLE, etrn: DROP_ACL })
       await hold('a@site.example')
-      const { arrival } = await online(t)
+      const { nextMessage } = await startSiteServer(t)
       const run = await spawnEtrn(['127.0.0.1', 'n0.site.example', 'other.example', 'site.example'])
       assert.equal(run.status, 75)
       assert.equal(
         run.stdout,
-        `n0.site.example: ${ASKED} (250 OK)\nother.example: not now (458 Administrative prohibition)\nsite.example: ${ASKED} (250 OK)\n`,
+        `n0.site.example: ${ACCEPTED_TEXT} (250 OK)\nother.example: not now (458 Administrative prohibition)\nsite.example: ${ACCEPTED_TEXT} (250 OK)\n`,
       )
-      assert.deepEqual(sessions(), [['n0.site.example', 'other.example'], ['site.example']])
-      assert.equal((await arrival()).to, 'a@site.example')
+      assert.deepEqual(namesBySession(), [['n0.site.example', 'other.example'], ['site.example']])
+      assert.equal((await nextMessage()).to, 'a@site.example')
     })
-    test("an ACL's own code for a name of somebody else", async (t) => {
-      await asksFor(t, await exim(t, { main: BY_TABLE, etrn: OTHERS }), {
-        word: 'other.example',
+    test('a name is refused if an ACL replies with its own 459', async (t) => {
+      await checkName(t, await startExim(t, { main: ETRN_COMMAND_BY_TABLE, etrn: OWN_CODE_ACL }), {
+        argument: 'other.example',
         line: 'other.example: refused (459 4.7.1 not your queue)',
         status: 77,
         hint: /the provider has to allow this name for your address/,
@@ -154,24 +164,24 @@ if (isInside(import.meta.url, entering('exim'))) {
     })
   })
 
-  suite('Exim with smtp_etrn_serialize, its default', { timeout: 300_000 }, () => {
+  suite('Exim with smtp_etrn_serialize', { timeout: 300_000 }, () => {
     for (const [name, settings, lock] of [
       ['#site.example', {}, 'site.example'],
-      ['site.example', { main: BY_TABLE }, 'site.example'],
+      ['site.example', { main: ETRN_COMMAND_BY_TABLE }, 'site.example'],
     ] as const) {
-      test(`${name}: asked again while it is under way`, async (t) => {
-        const { hold, waiting } = await exim(t, { ...settings, serialize: true })
+      test(`a repeated request for ${name} is accepted while the delivery is in progress`, async (t) => {
+        const { hold, waitingRecipients } = await startExim(t, { ...settings, serialize: true })
         await hold('a@site.example')
-        const { visited, greet, arrival } = await hesitant(t)
-        const ask = async (): Promise<string> => {
+        const { waitForConnection, release, nextMessage } = await startHeldSiteServer(t)
+        const request = async (): Promise<string> => {
           const run = await spawnEtrn(['127.0.0.1', name])
           assert.deepEqual([run.status, run.stderr], [0, ''])
           return run.stdout
         }
-        assert.equal(await ask(), `${name}: ${ASKED} (250 OK)\n`)
-        await visited()
+        assert.equal(await request(), `${name}: ${ACCEPTED_TEXT} (250 OK)\n`)
+        await waitForConnection()
         const busy = `${name}: asked before; it is under way (458 Already processing ${lock})\n`
-        assert.deepEqual([await ask(), await ask()], [busy, busy])
+        assert.deepEqual([await request(), await request()], [busy, busy])
         const { document } = await etrnJson(['127.0.0.1', name, `${name}.example`], {}, spawnEtrn)
         assert.deepEqual(
           document.servers[0]?.names.map(({ outcome, code }) => [outcome, code]),
@@ -180,25 +190,25 @@ if (isInside(import.meta.url, entering('exim'))) {
             ['started', 250],
           ],
         )
-        assert.deepEqual(waiting(), ['a@site.example'])
-        greet()
-        assert.equal((await arrival()).to, 'a@site.example')
-        await until(async () => (await ask()) === `${name}: ${ASKED} (250 OK)\n`)
-        assert.deepEqual(waiting(), [])
+        assert.deepEqual(waitingRecipients(), ['a@site.example'])
+        release()
+        assert.equal((await nextMessage()).to, 'a@site.example')
+        await waitUntil(async () => (await request()) === `${name}: ${ACCEPTED_TEXT} (250 OK)\n`)
+        assert.deepEqual(waitingRecipients(), [])
       })
     }
-    test('--wait, while it is under way: it can not tell', async (t) => {
-      const { hold } = await exim(t, { serialize: true })
+    test('--wait ends with exit status 2 while the delivery is in progress, because Exim reports no counts', async (t) => {
+      const { hold } = await startExim(t, { serialize: true })
       await hold('a@site.example')
-      const { visited, greet, arrival } = await hesitant(t)
+      const { waitForConnection, release, nextMessage } = await startHeldSiteServer(t)
       const run = spawnEtrn(['--wait', '30s', '--interval', '1s', '127.0.0.1', '#site.example'])
-      await visited()
+      await waitForConnection()
       const { status, stdout, stderr } = await run
       assert.equal(status, 2)
       assert.equal(stdout, '#site.example: asked before; it is under way (458 Already processing site.example)\n')
       assert.match(stderr, /can't tell whether anything is left\n$/)
-      greet()
-      assert.equal((await arrival()).to, 'a@site.example')
+      release()
+      assert.equal((await nextMessage()).to, 'a@site.example')
     })
   })
 }

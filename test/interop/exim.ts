@@ -11,14 +11,15 @@ import {
 } from 'node:fs'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
-import { accepting, chain, fixture, hasChildren, isRunning, until } from './mta.js'
-import { type Form, give, NAMES, type Queue } from './queue.js'
+import { fixturePath } from '../helpers/files.js'
+import { waitForPort, writeChain, hasChildren, isRunning, waitUntil } from './mta.js'
+import { type NameForm, submitMessage, NAMES, type MailQueue } from './request-checks.js'
 
-// A real Exim on 127.0.0.1:25, with GnuTLS, holds mail for site.example, whose own server is on 127.0.0.2:25.
+// A real Exim on 127.0.0.1:25, with GnuTLS. It holds mail for site.example, whose own server is on 127.0.0.2:25.
 
-const USER = 8803
+const EXIM_UID = 8803
 
-const configuration = ({
+const configurationWith = ({
   main = '',
   etrn = 'accept',
   certificate = 'mx',
@@ -39,9 +40,9 @@ acl_smtp_rcpt = check_rcpt
 ${etrn === '' ? '' : 'acl_smtp_etrn = check_etrn'}
 smtp_etrn_serialize = ${serialize}
 tls_advertise_hosts = *
-tls_certificate = ${chain(certificate)}
+tls_certificate = ${writeChain(certificate)}
 tls_try_verify_hosts = *
-tls_verify_certificates = ${fixture('ca.pem')}
+tls_verify_certificates = ${fixturePath('ca.pem')}
 ${main}
 begin acl
 check_rcpt:
@@ -90,13 +91,11 @@ login:
   server_set_id = $auth1
 `
 
-/**
- * The command that Exim runs for a name: what the client says is tainted, and only what the table has for it may stand in a command.
- */
-export const BY_TABLE = `smtp_etrn_command = /usr/sbin/exim4 -R \${lookup{$domain}lsearch{/etc/exim4/etrn}{$value}{nobody.invalid}}`
+/** Makes Exim run a command with the table's value for the name. Exim refuses a command with the name itself, which is tainted. */
+export const ETRN_COMMAND_BY_TABLE = `smtp_etrn_command = /usr/sbin/exim4 -R \${lookup{$domain}lsearch{/etc/exim4/etrn}{$value}{nobody.invalid}}`
 
-/** Names, and what is to stand in a recipient's address */
-const TABLE = `site.example: @site.example
+/** Maps a name to a part of the recipients' addresses. */
+const ETRN_TABLE = `site.example: @site.example
 @site.example: site.example
 "#ships": @ship.site.example
 xn--bcher-kva.site.example: @xn--bcher-kva.site.example
@@ -104,70 +103,73 @@ ${NAMES.map((name) => `${name}: @${name}`).join('\n')}
 `
 
 export function install(): void {
-  appendFileSync('/etc/passwd', `Debian-exim:x:${USER}:${USER}::/var/spool/exim4:/usr/sbin/nologin\n`)
-  appendFileSync('/etc/group', `Debian-exim:x:${USER}:\n`)
+  appendFileSync('/etc/passwd', `Debian-exim:x:${EXIM_UID}:${EXIM_UID}::/var/spool/exim4:/usr/sbin/nologin\n`)
+  appendFileSync('/etc/group', `Debian-exim:x:${EXIM_UID}:\n`)
   mkdirSync('/etc/exim4', { recursive: true })
-  writeFileSync('/etc/exim4/etrn', TABLE)
+  writeFileSync('/etc/exim4/etrn', ETRN_TABLE)
 }
 
-/** Starts Exim with an empty queue; it goes when the test ends. */
-export async function exim(t: TestContext, settings: Settings = {}): Promise<Queue & { log: () => string }> {
+/** Starts Exim with an empty queue. It stops when the test ends. */
+export async function startExim(
+  t: TestContext,
+  settings: EximSettings = {},
+): Promise<MailQueue & { readLog: () => string }> {
   for (const folder of ['/var/spool/exim4', '/var/log/exim4']) {
     rmSync(folder, { recursive: true, force: true })
     mkdirSync(folder, { recursive: true })
-    chownSync(folder, USER, USER)
+    chownSync(folder, EXIM_UID, EXIM_UID)
   }
-  writeFileSync('/etc/exim4/exim4.conf', configuration(settings))
-  const file = chain(settings.certificate ?? 'mx')
-  chownSync(file, 0, USER)
+  writeFileSync('/etc/exim4/exim4.conf', configurationWith(settings))
+  const file = writeChain(settings.certificate ?? 'mx')
+  chownSync(file, 0, EXIM_UID)
   chmodSync(file, 0o640)
   const daemon = spawn('exim4', ['-bdf'], { stdio: 'inherit' })
   t.after(async () => {
     daemon.kill()
     await once(daemon, 'exit')
-    // A queue run that came late would go on in the next test's queue.
-    await until(() => !isRunning('exim4'))
+    // Otherwise a late queue run would go on in the next test's queue.
+    await waitUntil(() => !isRunning('exim4'))
   })
-  await accepting(25)
-  const idle = async (): Promise<void> => until(() => !hasChildren(daemon.pid))
-  const hold: Queue['hold'] = async (...recipients) => {
+  await waitForPort(25)
+  const waitForIdle = async (): Promise<void> => waitUntil(() => !hasChildren(daemon.pid))
+  const hold: MailQueue['hold'] = async (...recipients) => {
     for (const to of recipients) {
-      await idle()
-      await give(to)
-      await deferral(to)
+      await waitForIdle()
+      await submitMessage(to)
+      await waitForDeferral(to)
     }
-    await idle()
+    await waitForIdle()
   }
-  return { hold, waiting, settled, sessions, idle, log }
+  return { hold, waitingRecipients, waitForDelivery, namesBySession, waitForIdle, readLog }
 }
 
-type Settings = Partial<Parameters<typeof configuration>[0]>
+type EximSettings = Partial<Parameters<typeof configurationWith>[0]>
 
-/** What Exim wrote down since it was started: a line an event, each with its process. */
-function log(): string {
+/** Returns Exim's log since its start; each line has the id of a process. */
+function readLog(): string {
   return readFileSync('/var/log/exim4/mainlog', 'utf8')
 }
 
-/** Until the first try is over; it holds the message until the end of its process. */
-async function deferral(to: string): Promise<void> {
+/** Waits until the first delivery attempt has failed and its process, which locks the message, has ended. */
+async function waitForDeferral(to: string): Promise<void> {
   const line = new RegExp(`\\[(\\d+)\\] \\S+ == ${to} `)
-  await until(() => line.test(log()))
-  await until(() => !existsSync(`/proc/${line.exec(log())?.[1]}`))
+  await waitUntil(() => line.test(readLog()))
+  await waitUntil(() => !existsSync(`/proc/${line.exec(readLog())?.[1]}`))
 }
 
-/** Until the queue run is over that an accepted name starts. */
-async function settled({ status = 0 }: Partial<Form>): Promise<void> {
-  await until(() => status !== 0 || log().includes('] End queue run: '))
+/** Waits for the end of the queue run that an accepted name starts. */
+async function waitForDelivery({ status = 0 }: Partial<NameForm>): Promise<void> {
+  await waitUntil(() => status !== 0 || readLog().includes('] End queue run: '))
 }
 
-function waiting(): string[] {
+function waitingRecipients(): string[] {
   const listing = execFileSync('exim4', ['-bp'], { encoding: 'utf8' })
   return [...listing.matchAll(/^ {10}(\S+@\S+)$/gm)].map(([, to = '']) => to).sort()
 }
 
-function sessions(): string[][] {
+function namesBySession(): string[][] {
   const names = new Map<string, string[]>()
-  for (const [, pid = '', name = ''] of log().matchAll(/\[(\d+)\] ETRN (\S+) received from /g)) {
+  for (const [, pid = '', name = ''] of readLog().matchAll(/\[(\d+)\] ETRN (\S+) received from /g)) {
     names.set(pid, [...(names.get(pid) ?? []), name])
   }
   return [...names.values()]

@@ -7,67 +7,65 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { MailServer, type Message } from '../demo/provider.js'
+import { fixture } from '../helpers/files.js'
 
-const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+// What the tests of every MTA need: its packages, its port and processes, and the site that its mail is for.
 
-/** The command that enters namespaces in which the packages of an MTA, or of `hooks`, lie over the system. */
-export function entering(mta: string): string[] {
+const pathOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+
+/** Returns the command that enters namespaces with the packages of an MTA, or of `hooks`, mounted over the system. */
+export function enterCommand(packages: string): string[] {
   if (process.env['ETRN_TEST_INSIDE'] !== undefined) return []
-  return [here('enter.sh'), execFileSync(here('packages.sh'), [mta], { encoding: 'utf8' }).trim()]
+  return [pathOf('enter.sh'), execFileSync(pathOf('packages.sh'), [packages], { encoding: 'utf8' }).trim()]
 }
 
-/** A file of test/fixtures */
-export function fixture(name: string): string {
-  return here(`../fixtures/${name}`)
-}
-
-/** A fixture's key and certificate in one file, where an MTA can read them. */
-export function chain(name: string): string {
+/** Writes a fixture's key and certificate into one file that an MTA can read; returns its path. */
+export function writeChain(name: string): string {
   const file = `/etc/${name}-chain.pem`
-  writeFileSync(file, readFileSync(fixture(`${name}.key`), 'utf8') + readFileSync(fixture(`${name}.pem`), 'utf8'))
+  writeFileSync(file, fixture(`${name}.key`) + fixture(`${name}.pem`))
   return file
 }
 
-/** Until the port accepts; the server has seen the connection end, too. */
-export async function accepting(port: number): Promise<void> {
-  await until(
+/** Waits until the port accepts connections, and the server has seen the end of one. */
+export async function waitForPort(port: number): Promise<void> {
+  await waitUntil(
     () =>
       new Promise((resolve) => {
-        let isThere = false
+        let isConnected = false
         const socket = createConnection(port, '127.0.0.1', () => {
-          isThere = true
+          isConnected = true
           socket.end().resume()
         })
-        // Refused; or a greeting that nobody awaits any more was answered with a reset.
-        socket.on('error', () => undefined).on('close', () => resolve(isThere))
+        // The port refused the connection, or the greeting came after the end and caused a reset.
+        socket.on('error', () => undefined).on('close', () => resolve(isConnected))
       }),
   )
 }
 
-const PATIENCE_MS = 20_000
+const WAIT_MS = 20_000
 
-/** Waits for what an MTA tells nobody of. */
-export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const signal = AbortSignal.timeout(PATIENCE_MS)
-  while (!(await isSo())) {
-    if (signal.aborted) assert.fail(`still not so: ${isSo.toString()}`)
+/** Polls for a state that an MTA doesn't announce. */
+export async function waitUntil(isReached: () => boolean | Promise<boolean>): Promise<void> {
+  const signal = AbortSignal.timeout(WAIT_MS)
+  while (!(await isReached())) {
+    if (signal.aborted) assert.fail(`not reached in ${WAIT_MS} ms: ${isReached.toString()}`)
     await sleep(50)
   }
 }
 
-/** Whether a process has children. */
+/** Tells whether the process has live children. */
 export function hasChildren(pid: number | undefined): boolean {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-  return children.split(' ').some((child) => statusOf(child) !== '')
+  return children.split(' ').some((child) => readStatus(child) !== '')
 }
 
-/** Whether any process runs this program. */
+/** Tells whether a process runs this program. */
 export function isRunning(program: string): boolean {
-  return readdirSync('/proc').some((pid) => statusOf(pid).startsWith(`Name:\t${program}\n`))
+  return readdirSync('/proc').some((pid) => readStatus(pid).startsWith(`Name:\t${program}\n`))
 }
 
-/** What proc(5) has of a process; '' where it is gone, or dead: Exim's daemon may leave its children lie until somebody comes. */
-function statusOf(pid: string): string {
+/** Returns the status from proc(5), or '' for a zombie or a missing process. Exim's daemon reaps its zombies only now and then. */
+function readStatus(pid: string): string {
   if (!/^\d+$/.test(pid)) return ''
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
@@ -77,68 +75,71 @@ function statusOf(pid: string): string {
   }
 }
 
-async function happens(emitter: EventEmitter, event: string): Promise<void> {
-  const signal = AbortSignal.timeout(PATIENCE_MS)
-  await once(emitter, event, { signal }).catch(() => assert.fail(`no ${event} comes`))
+async function waitForEvent(emitter: EventEmitter, event: string): Promise<void> {
+  const signal = AbortSignal.timeout(WAIT_MS)
+  await once(emitter, event, { signal }).catch(() => assert.fail(`no ${event} in ${WAIT_MS} ms`))
 }
 
-/** The site's own server comes online; gives what arrives, waiting for it. */
-export async function online(t: TestContext, port = 25): Promise<Site> {
-  const arrived = new EventEmitter()
+/** The site's own mail server, which receives the mail that a request moves */
+export type SiteServer = {
+  readonly server: MailServer
+  readonly nextMessage: () => Promise<Message>
+  /** Waits for this many messages; returns their recipients, sorted. */
+  readonly nextRecipients: (count: number) => Promise<string[]>
+}
+
+export async function startSiteServer(t: TestContext, port = 25): Promise<SiteServer> {
+  const emitter = new EventEmitter()
   const messages: Message[] = []
-  const site = new MailServer('gw.site.example', (message) => {
+  const server = new MailServer('gw.site.example', (message) => {
     messages.push(message)
-    arrived.emit('message')
+    emitter.emit('message')
   })
-  await site.listen(port, '127.0.0.2')
-  t.after(() => site.close())
-  const arrival = async (): Promise<Message> => {
-    if (messages.length === 0) await happens(arrived, 'message')
+  await server.listen(port, '127.0.0.2')
+  t.after(() => server.close())
+  const nextMessage = async (): Promise<Message> => {
+    if (messages.length === 0) await waitForEvent(emitter, 'message')
     return messages.shift() ?? assert.fail()
   }
-  const arrivals = async (count: number): Promise<string[]> => {
+  const nextRecipients = async (count: number): Promise<string[]> => {
     const recipients: string[] = []
-    while (recipients.length < count) recipients.push((await arrival()).to)
+    while (recipients.length < count) recipients.push((await nextMessage()).to)
     return recipients.sort()
   }
-  return { site, arrival, arrivals }
+  return { server, nextMessage, nextRecipients }
 }
 
-export type Site = {
-  readonly site: MailServer
-  readonly arrival: () => Promise<Message>
-  /** The recipients of the next so many messages, in order */
-  readonly arrivals: (count: number) => Promise<string[]>
+export type HeldSiteServer = SiteServer & {
+  readonly waitForConnection: () => Promise<void>
+  readonly release: () => void
 }
 
-/** The same, but whoever comes is let in and greeted only when it is time: mail that has set out is under way until then. */
-export async function hesitant(
-  t: TestContext,
-): Promise<Site & { readonly visited: () => Promise<void>; readonly greet: () => void }> {
-  const inner = 2525
-  const site = await online(t, inner)
-  const visits = new EventEmitter()
-  const visitors: Socket[] = []
-  const letIn = (visitor: Socket): void => {
-    const way = createConnection(inner, '127.0.0.2')
-    for (const end of [visitor, way]) end.on('error', () => undefined)
-    visitor.pipe(way).pipe(visitor)
+/** Starts a site server that doesn't greet before `release` is called, so that a delivery stays in progress until then. */
+export async function startHeldSiteServer(t: TestContext): Promise<HeldSiteServer> {
+  const innerPort = 2525
+  const siteServer = await startSiteServer(t, innerPort)
+  const emitter = new EventEmitter()
+  const heldSockets: Socket[] = []
+  const forward = (outer: Socket): void => {
+    const inner = createConnection(innerPort, '127.0.0.2')
+    for (const socket of [outer, inner]) socket.on('error', () => undefined)
+    outer.pipe(inner).pipe(outer)
   }
-  let isOpen = false
-  const door = createServer((visitor) => {
-    if (isOpen) letIn(visitor)
-    else visitors.push(visitor)
-    visits.emit('visit')
+  let isReleased = false
+  const listener = createServer((socket) => {
+    if (isReleased) forward(socket)
+    else heldSockets.push(socket)
+    emitter.emit('connection')
   })
-  door.listen(25, '127.0.0.2')
-  await once(door, 'listening')
-  t.after(() => door.close())
-  const visited = async (): Promise<void> => {
-    if (visitors.length === 0) await happens(visits, 'visit')
+  listener.listen(25, '127.0.0.2')
+  await once(listener, 'listening')
+  t.after(() => listener.close())
+  const waitForConnection = async (): Promise<void> => {
+    if (heldSockets.length === 0) await waitForEvent(emitter, 'connection')
   }
-  const greet = (): void => {
-    isOpen = true
-    for (const visitor of visitors.splice(0)) letIn(visitor)
+  const release = (): void => {
+    isReleased = true
+    for (const socket of heldSockets.splice(0)) forward(socket)
   }
-  return { ...site, visited, greet }
+  return { ...siteServer, waitForConnection, release }
 }

@@ -5,12 +5,12 @@ import { appendFileSync, chmodSync, openSync, readFileSync, rmSync, writeFileSyn
 import { suite, test, type TestContext } from 'node:test'
 import { spawnEtrn } from '../helpers/command.js'
 import { isInside } from '../helpers/namespace.js'
-import { accepting, entering, online } from './mta.js'
-import { give, HELD, NAMES } from './queue.js'
+import { waitForPort, enterCommand, startSiteServer } from './mta.js'
+import { submitMessage, HELD, NAMES } from './request-checks.js'
 
-// A real OpenSMTPD, which has no ETRN, on 127.0.0.1:25 holds mail for site.example, whose own server is on 127.0.0.2:25.
+// A real OpenSMTPD, which has no ETRN, on 127.0.0.1:25. It holds mail for site.example, whose own server is on 127.0.0.2:25.
 
-const CONFIGURATION = `listen on 127.0.0.1 port 25 hostname mx.provider.example
+const SMTPD_CONF = `listen on 127.0.0.1 port 25 hostname mx.provider.example
 action site relay host smtp://127.0.0.2
 match from any for domain { "site.example", "*.site.example" } action site
 `
@@ -23,52 +23,57 @@ function install(): void {
     appendFileSync('/etc/passwd', `${name}:x:${id}:${id}::/var/lib/opensmtpd/empty:/usr/sbin/nologin\n`)
     appendFileSync('/etc/group', `${name}:x:${id}:\n`)
   }
-  // What the package's own installation does.
+  // The package's installation script does the same.
   execFileSync('chgrp', ['opensmtpq', '/usr/sbin/smtpctl'])
   chmodSync('/usr/sbin/smtpctl', 0o2755)
-  writeFileSync('/etc/smtpd.conf', CONFIGURATION)
+  writeFileSync('/etc/smtpd.conf', SMTPD_CONF)
 }
 
-/** Starts OpenSMTPD with an empty queue; it holds all mail, and goes when the test ends. Gives the ETRNs that it heard. */
-async function opensmtpd(t: TestContext): Promise<{ heard: () => string[] }> {
-  const trace = '/var/log/smtpd'
+type OpensmtpdProbe = {
+  /** Returns the ETRN commands that OpenSMTPD has received. */
+  readonly receivedCommands: () => string[]
+}
+
+/** Starts OpenSMTPD with an empty queue and paused deliveries. It stops when the test ends. */
+async function startOpensmtpd(t: TestContext): Promise<OpensmtpdProbe> {
+  const traceFile = '/var/log/smtpd'
   rmSync('/var/spool/smtpd', { recursive: true, force: true })
-  const daemon = spawn('smtpd', ['-d', '-T', 'smtp'], { stdio: ['ignore', 'ignore', openSync(trace, 'w')] })
+  const daemon = spawn('smtpd', ['-d', '-T', 'smtp'], { stdio: ['ignore', 'ignore', openSync(traceFile, 'w')] })
   t.after(async () => {
     daemon.kill()
     await once(daemon, 'exit')
   })
-  await accepting(25)
-  smtpctl('pause', 'mta')
-  const heard = (): string[] =>
-    [...readFileSync(trace, 'utf8').matchAll(/<<< (ETRN .*)$/gm)].map(([, line = '']) => line)
-  return { heard }
+  await waitForPort(25)
+  runSmtpctl('pause', 'mta')
+  const receivedCommands = (): string[] =>
+    [...readFileSync(traceFile, 'utf8').matchAll(/<<< (ETRN .*)$/gm)].map(([, line = '']) => line)
+  return { receivedCommands }
 }
 
-function smtpctl(...words: readonly string[]): string {
-  return execFileSync('smtpctl', words, { encoding: 'utf8' })
+function runSmtpctl(...args: readonly string[]): string {
+  return execFileSync('smtpctl', args, { encoding: 'utf8' })
 }
 
-/** Recipients whose mail waits */
-function waiting(): string[] {
-  const lines = smtpctl('show', 'queue').trim().split('\n').filter(Boolean)
+/** Returns the recipients of the messages in the queue, sorted. */
+function waitingRecipients(): string[] {
+  const lines = runSmtpctl('show', 'queue').trim().split('\n').filter(Boolean)
   return lines.map((line) => line.split('|')[6] ?? '').sort()
 }
 
-if (isInside(import.meta.url, entering('opensmtpd'))) {
+if (isInside(import.meta.url, enterCommand('opensmtpd'))) {
   install()
   suite('OpenSMTPD', { timeout: 300_000 }, () => {
-    test('EHLO lists no ETRN: nothing is sent, and --assume-etrn gets its 500', async (t) => {
-      const { heard } = await opensmtpd(t)
-      await give('a@site.example')
-      const { site, arrival } = await online(t)
+    test('nothing is sent, because EHLO does not list ETRN, and --assume-etrn gets 500', async (t) => {
+      const { receivedCommands } = await startOpensmtpd(t)
+      await submitMessage('a@site.example')
+      const { server: site, nextMessage } = await startSiteServer(t)
       const run = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.deepEqual([run.status, run.stdout], [69, ''])
       assert.match(
         run.stderr,
         /^127\.0\.0\.1: ETRN: the server doesn't offer it; EHLO lists 8BITMIME, .*\n {2}.*--assume-etrn/,
       )
-      assert.deepEqual(heard(), [])
+      assert.deepEqual(receivedCommands(), [])
       const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example'])
       assert.equal(assumed.status, 69)
       assert.equal(
@@ -76,44 +81,44 @@ if (isInside(import.meta.url, entering('opensmtpd'))) {
         'site.example: ETRN is not supported (500 5.5.1 Invalid command: Command unrecognized)\n',
       )
       assert.match(assumed.stderr, /^ {2}this server has no ETRN; only its administrator can flush the queue\n$/)
-      assert.deepEqual(heard(), ['ETRN site.example'])
-      assert.deepEqual([waiting(), site.connections], [['a@site.example'], 0])
-      smtpctl('resume', 'mta')
-      assert.equal((await arrival()).to, 'a@site.example')
+      assert.deepEqual(receivedCommands(), ['ETRN site.example'])
+      assert.deepEqual([waitingRecipients(), site.connections], [['a@site.example'], 0])
+      runSmtpctl('resume', 'mta')
+      assert.equal((await nextMessage()).to, 'a@site.example')
     })
-    for (const [word, sent] of [
+    for (const [argument, name] of [
       ['site.example', 'site.example'],
       ['site.example.', 'site.example'],
       ['@site.example', '@site.example'],
       ['#ships', '#ships'],
       ['bücher.site.example', 'xn--bcher-kva.site.example'],
     ] as const) {
-      test(`--assume-etrn ${word}: 500, and nothing moves`, async (t) => {
-        const { heard } = await opensmtpd(t)
-        for (const to of HELD) await give(to)
-        const { site } = await online(t)
-        const run = await spawnEtrn(['127.0.0.1', '--assume-etrn', word])
+      test(`--assume-etrn ${argument} gets 500 and moves no mail`, async (t) => {
+        const { receivedCommands } = await startOpensmtpd(t)
+        for (const to of HELD) await submitMessage(to)
+        const { server: site } = await startSiteServer(t)
+        const run = await spawnEtrn(['127.0.0.1', '--assume-etrn', argument])
         assert.equal(run.status, 69)
-        assert.equal(run.stdout, `${sent}: ETRN is not supported (500 5.5.1 Invalid command: Command unrecognized)\n`)
+        assert.equal(run.stdout, `${name}: ETRN is not supported (500 5.5.1 Invalid command: Command unrecognized)\n`)
         assert.match(run.stderr, /^ {2}this server has no ETRN; only its administrator can flush the queue\n$/)
-        assert.deepEqual(heard(), [`ETRN ${sent}`])
-        assert.deepEqual([waiting(), site.connections], [HELD, 0])
+        assert.deepEqual(receivedCommands(), [`ETRN ${name}`])
+        assert.deepEqual([waitingRecipients(), site.connections], [HELD, 0])
       })
     }
-    test('20 names: the first 500 ends it', async (t) => {
-      const { heard } = await opensmtpd(t)
+    test('the run stops after the first 500', async (t) => {
+      const { receivedCommands } = await startOpensmtpd(t)
       const run = await spawnEtrn(['127.0.0.1', '--assume-etrn', ...NAMES])
       assert.equal(run.status, 69)
       assert.match(run.stdout, /^n0\.site\.example: .*\nnot asked: 19 names \(n1\.site\.example, .*\n$/)
-      assert.deepEqual(heard(), ['ETRN n0.site.example'])
+      assert.deepEqual(receivedCommands(), ['ETRN n0.site.example'])
     })
-    test('--check: what it is', async (t) => {
-      const { heard } = await opensmtpd(t)
+    test('--check prints the software, exit status 69', async (t) => {
+      const { receivedCommands } = await startOpensmtpd(t)
       const { stdout, status } = await spawnEtrn(['--check', '127.0.0.1', 'site.example'])
       assert.equal(status, 69)
       assert.match(stdout, /^ {2}\S+ ETRN .* the server doesn't offer it; EHLO lists 8BITMIME, /m)
       assert.match(stdout, /^127\.0\.0\.1 is OpenSMTPD$/m)
-      assert.deepEqual(heard(), [])
+      assert.deepEqual(receivedCommands(), [])
     })
   })
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# packages.sh MTA: fetches an MTA's Debian packages and unpacks them into a folder, whose name it prints. The MTAs conflict
-# with each other, so none is installed (nor are the mechanisms that run hooks); enter.sh lays one over the system for a test. Needs apt-get, nothing of root.
+# packages.sh MTA: downloads the Debian packages of an MTA, or of the programs that run hooks (MTA `hooks`), and unpacks them into a
+# folder. Prints the folder's name. The MTAs conflict with each other, so none is installed: enter.sh mounts one over the system for
+# a test. Needs apt-get, but not root.
 set -eu
 mta=$1
 base=${ETRN_INTEROP:-${XDG_CACHE_HOME:-$HOME/.cache}/etrn-interop}
@@ -12,18 +13,18 @@ sendmail) packages='sendmail-bin sendmail-base sendmail-cf m4 libsigsegv2 libloc
   libtirpc3 libsasl2-2' ;;
 opensmtpd) packages='opensmtpd libdb5.3 libevent-2.1-7' ;;
 hooks) packages='cron cron-daemon-common ifupdown ppp shellcheck systemd libsystemd-shared' ;;
-*) echo "$0: no MTA is called $mta" >&2; exit 64 ;;
+*) echo "$0: unknown MTA $mta" >&2; exit 64 ;;
 esac
 root=$base/$mta
-# Tests of one MTA may begin at once.
+# Two test files of one MTA may start at the same time.
 mkdir -p "$base"; exec 9>"$base/$mta.lock"; flock 9
 if [ ! -e "$root/complete" ]; then
   rm -rf "$root"; mkdir -p "$root/deb" "$root/tree"; chmod 755 "$base" "$root" "$root/tree"
   cd "$root/deb"
-  # shellcheck disable=SC2086 # a list of words
+  # shellcheck disable=SC2086 # the packages are separate arguments
   apt-get -qq -o APT::Sandbox::User=root download $packages >&2
   for package in *.deb; do dpkg -x "$package" "$root/tree"; done
-  # Where /lib and /sbin are links into /usr, what a package puts there has to go there too.
+  # /bin, /lib and /sbin are links into /usr, so that the packages' files must move there, too.
   for folder in bin lib sbin; do
     if [ -d "$root/tree/$folder" ]; then
       mkdir -p "$root/tree/usr/$folder"; cp -a "$root/tree/$folder/." "$root/tree/usr/$folder/"; rm -rf "${root:?}/tree/$folder"

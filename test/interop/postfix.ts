@@ -1,21 +1,21 @@
 import { execFileSync } from 'node:child_process'
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { TestContext } from 'node:test'
-import { accepting, until } from './mta.js'
-import { give, type Queue } from './queue.js'
+import { waitForPort, waitUntil } from './mta.js'
+import { submitMessage, type MailQueue } from './request-checks.js'
 
-// A real Postfix on 127.0.0.1:25 holds mail for site.example, whose own server is on 127.0.0.2:25.
+// A real Postfix on 127.0.0.1:25. It holds mail for site.example, whose own server is on 127.0.0.2:25.
 
-const LOG = '/var/log/maillog'
+const LOG_FILE = '/var/log/maillog'
 
-const MAIN = `compatibility_level = 3.6
+const MAIN_CF = `compatibility_level = 3.6
 queue_directory = /var/spool/postfix
 data_directory = /var/lib/postfix
 command_directory = /usr/sbin
 daemon_directory = /usr/lib/postfix/sbin
 mail_owner = postfix
 setgid_group = postdrop
-maillog_file = ${LOG}
+maillog_file = ${LOG_FILE}
 debug_peer_list = 127.0.0.0/8
 myhostname = mx.provider.example
 mydestination =
@@ -32,7 +32,7 @@ smtpd_peername_lookup = no
 smtpd_recipient_restrictions = reject_unauth_destination
 `
 
-export const MASTER = `smtp inet n - n - - smtpd
+export const MASTER_CF = `smtp inet n - n - - smtpd
 postlog unix-dgram n - n - 1 postlogd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -61,56 +61,56 @@ export function install(): void {
   mkdirSync('/var/lib/postfix', { recursive: true })
   mkdirSync('/var/log', { recursive: true })
   execFileSync('chown', ['postfix', '/var/lib/postfix'])
-  // What the package's own installation does.
+  // The package's installation script does the same.
   for (const command of ['/usr/sbin/postdrop', '/usr/sbin/postqueue']) {
     execFileSync('chgrp', ['postdrop', command])
     chmodSync(command, 0o2755)
   }
 }
 
-/** Starts Postfix with these lines more and an empty queue; it goes when the test ends. */
-export async function postfix(t: TestContext, more = '', master = MASTER): Promise<Queue> {
-  rmSync(LOG, { force: true })
-  writeFileSync('/etc/postfix/main.cf', MAIN + more)
-  writeFileSync('/etc/postfix/master.cf', master)
+/** Starts Postfix with these extra lines in main.cf and an empty queue. It stops when the test ends. */
+export async function startPostfix(t: TestContext, extraLines = '', masterCf = MASTER_CF): Promise<MailQueue> {
+  rmSync(LOG_FILE, { force: true })
+  writeFileSync('/etc/postfix/main.cf', MAIN_CF + extraLines)
+  writeFileSync('/etc/postfix/master.cf', masterCf)
   try {
     execFileSync('postfix', ['start'], { stdio: 'pipe' })
   } catch (error) {
-    throw new Error(log(), { cause: error })
+    throw new Error(readLog(), { cause: error })
   }
   t.after(() => {
     execFileSync('postsuper', ['-d', 'ALL'], { stdio: 'pipe' })
     execFileSync('postfix', ['stop'], { stdio: 'pipe' })
   })
-  await accepting(25)
-  return { hold, settled, waiting, sessions, idle }
+  await waitForPort(25)
+  return { hold, waitForDelivery, waitingRecipients, namesBySession, waitForIdle }
 }
 
-/** What it has logged since it was started */
-export function log(): string {
-  return existsSync(LOG) ? readFileSync(LOG, 'utf8') : ''
+/** Returns Postfix's log since its start. */
+export function readLog(): string {
+  return existsSync(LOG_FILE) ? readFileSync(LOG_FILE, 'utf8') : ''
 }
 
 async function hold(...recipients: readonly string[]): Promise<void> {
   for (const to of recipients) {
-    await idle()
-    await give(to)
+    await waitForIdle()
+    await submitMessage(to)
   }
-  await idle()
-  await until(() => queue('deferred').length === recipients.length)
+  await waitForIdle()
+  await waitUntil(() => recipientsIn('deferred').length === recipients.length)
 }
 
-/** Until nothing is on its way: the reply comes when what was asked for has left the deferred queue (flush(8)). */
-async function settled(): Promise<void> {
-  await until(() => queue().length === queue('deferred').length)
+/** Waits until no delivery is in progress. Postfix replies after the messages have left the deferred queue (flush(8)). */
+async function waitForDelivery(): Promise<void> {
+  await waitUntil(() => recipientsIn().length === recipientsIn('deferred').length)
 }
 
-function waiting(): string[] {
-  return queue().sort()
+function waitingRecipients(): string[] {
+  return recipientsIn().sort()
 }
 
-/** Recipients of what is in the queues, or in one of them (postqueue(1), JSON OBJECT FORMAT) */
-function queue(name?: string): string[] {
+/** Returns the recipients of the messages in one queue, or in all (postqueue(1), JSON OBJECT FORMAT). */
+function recipientsIn(name?: string): string[] {
   const lines = execFileSync('postqueue', ['-j'], { encoding: 'utf8' }).trim().split('\n').filter(Boolean)
   const messages = lines.map((line) => JSON.parse(line) as { queue_name: string; recipients: { address: string }[] })
   return messages
@@ -118,23 +118,25 @@ function queue(name?: string): string[] {
     .flatMap(({ recipients }) => recipients.map(({ address }) => address))
 }
 
-function sessions(): string[][] {
+function namesBySession(): string[][] {
   const current = new Map<string, string[]>()
   const all: string[][] = []
-  for (const [, pid = '', name] of log().matchAll(/ postfix\/smtpd\[(\d+)\]: (?:connect from |< \S+: ETRN (\S+)$)/gm)) {
-    // A process serves one client after the other.
+  for (const [, pid = '', name] of readLog().matchAll(
+    / postfix\/smtpd\[(\d+)\]: (?:connect from |< \S+: ETRN (\S+)$)/gm,
+  )) {
+    // One process serves several clients, one after another.
     if (name !== undefined) current.get(pid)?.push(name)
     else all.push(current.set(pid, []).get(pid) ?? [])
   }
   return all.filter(({ length }) => length > 0)
 }
 
-let marks = 0
+let markCount = 0
 
-async function idle(): Promise<void> {
-  // What was logged before this line is written before it, too.
-  const mark = `mark ${++marks}.`
+async function waitForIdle(): Promise<void> {
+  // Lines that were logged before the mark are in the file before it.
+  const mark = `mark ${++markCount}.`
   execFileSync('postlog', [mark])
-  const count = (text: string): number => log().split(text).length
-  await until(() => log().includes(mark) && count(': connect from ') === count(': disconnect from '))
+  const countOf = (text: string): number => readLog().split(text).length
+  await waitUntil(() => readLog().includes(mark) && countOf(': connect from ') === countOf(': disconnect from '))
 }

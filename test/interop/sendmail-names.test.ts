@@ -1,95 +1,105 @@
 import assert from 'node:assert/strict'
 import { chmodSync, copyFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
+import { fixturePath } from '../helpers/files.js'
 import { etrnJson, spawnEtrn } from '../helpers/command.js'
 import { isInside } from '../helpers/namespace.js'
-import { chain, entering, fixture, online } from './mta.js'
-import { ASKED, asksFor, asksForAll, type Form, HELD, NAMES } from './queue.js'
-import { install, sendmail } from './sendmail.js'
+import { writeChain, enterCommand, startSiteServer } from './mta.js'
+import { ACCEPTED_TEXT, checkName, checkManyNames, type NameForm, HELD, NAMES, titleOf } from './request-checks.js'
+import { install, startSendmail } from './sendmail.js'
 
-const node = (name: string): string => `${name}: ${ASKED} (250 2.0.0 Queuing for node ${name} started)`
-const group = (name: string): string => `#${name}: ${ASKED} (250 2.0.0 Queuing for queue group ${name} started)`
-const NO_GROUP = { status: 77, hint: /Sendmail has no queue group of that name; ask for the domain itself/ }
+const acceptedNode = (name: string): string => `${name}: ${ACCEPTED_TEXT} (250 2.0.0 Queuing for node ${name} started)`
+const acceptedGroup = (name: string): string =>
+  `#${name}: ${ACCEPTED_TEXT} (250 2.0.0 Queuing for queue group ${name} started)`
+const UNKNOWN_GROUP = { status: 77, hint: /Sendmail has no queue group of that name; ask for the domain itself/ }
 
-const FORMS: readonly Form[] = [
-  { word: 'site.example', line: node('site.example'), moved: ['a@site.example'] },
-  // Sendmail itself would take the dot, and move nothing.
-  { word: 'site.example.', line: node('site.example'), moved: ['a@site.example'] },
-  { word: 'SITE.example', line: node('SITE.example'), moved: ['a@site.example'] },
-  { word: '@site.example', line: node('@site.example'), moved: HELD },
-  { word: '@sub.site.example', line: node('@sub.site.example'), moved: ['b@sub.site.example'] },
-  { word: 'bücher.site.example', line: node('xn--bcher-kva.site.example'), moved: ['d@xn--bcher-kva.site.example'] },
-  { word: '#ships', line: group('ships'), moved: ['c@ship.site.example'] },
-  { word: '#SHIPS', line: group('SHIPS'), moved: ['c@ship.site.example'] },
-  { word: '#mqueue', line: group('mqueue'), moved: HELD.filter((to) => to !== 'c@ship.site.example') },
-  { word: '#boats', line: '#boats: refused (459 4.5.4 Queue boats unknown)', ...NO_GROUP },
-  { word: '#site.example', line: '#site.example: refused (459 4.5.4 Queue site.example unknown)', ...NO_GROUP },
+const FORMS: readonly NameForm[] = [
+  { argument: 'site.example', line: acceptedNode('site.example'), moved: ['a@site.example'] },
+  // Sendmail accepts a name with the dot, but moves nothing; the client removes it.
+  { argument: 'site.example.', line: acceptedNode('site.example'), moved: ['a@site.example'] },
+  { argument: 'SITE.example', line: acceptedNode('SITE.example'), moved: ['a@site.example'] },
+  { argument: '@site.example', line: acceptedNode('@site.example'), moved: HELD },
+  { argument: '@sub.site.example', line: acceptedNode('@sub.site.example'), moved: ['b@sub.site.example'] },
+  {
+    argument: 'bücher.site.example',
+    line: acceptedNode('xn--bcher-kva.site.example'),
+    moved: ['d@xn--bcher-kva.site.example'],
+  },
+  { argument: '#ships', line: acceptedGroup('ships'), moved: ['c@ship.site.example'] },
+  { argument: '#SHIPS', line: acceptedGroup('SHIPS'), moved: ['c@ship.site.example'] },
+  { argument: '#mqueue', line: acceptedGroup('mqueue'), moved: HELD.filter((to) => to !== 'c@ship.site.example') },
+  { argument: '#boats', line: '#boats: refused (459 4.5.4 Queue boats unknown)', ...UNKNOWN_GROUP },
+  {
+    argument: '#site.example',
+    line: '#site.example: refused (459 4.5.4 Queue site.example unknown)',
+    ...UNKNOWN_GROUP,
+  },
 ]
 
-/** Only site.example is asked for. */
-const checked = (code: string): string => `Scheck_etrn
+/** Makes Sendmail refuse every name but site.example with this code. */
+const checkEtrnRules = (code: string): string => `Scheck_etrn
 Rsite.example\t$@ ok
 R$*\t$#error $@ ${code.replace(/^\d+ /, '')} $: "${code} not your queue"
 `
 
-if (isInside(import.meta.url, entering('sendmail'))) {
+if (isInside(import.meta.url, enterCommand('sendmail'))) {
   install()
 
   suite('Sendmail: forms of a name', { timeout: 300_000 }, () => {
-    for (const form of FORMS) test(form.word, async (t) => asksFor(t, await sendmail(t), form))
+    for (const form of FORMS) test(titleOf(form), async (t) => checkName(t, await startSendmail(t), form))
   })
 
   suite('Sendmail: many names', { timeout: 300_000 }, () => {
-    test('20 names, 7 a session at most, since Sendmail delays the 8th', async (t) => {
-      await asksForAll(t, await sendmail(t))
+    test('20 names are accepted, 7 in a session, because Sendmail delays the 8th', async (t) => {
+      await checkManyNames(t, await startSendmail(t))
     })
-    test('20 names with @', async (t) => {
-      await asksForAll(t, await sendmail(t), '@')
+    test('20 names with @ are accepted', async (t) => {
+      await checkManyNames(t, await startSendmail(t), '@')
     })
-    test('20 names over TLS, which a group of commands would break', async (t) => {
-      const file = chain('mx')
+    test('20 names are accepted over TLS, when Sendmail refuses a group of commands', async (t) => {
+      const file = writeChain('mx')
       chmodSync(file, 0o600)
-      // Sendmail takes none of a folder that others may write, as /tmp is.
-      copyFileSync(fixture('ca.pem'), '/etc/mail/ca.pem')
-      const server = await sendmail(
+      // Sendmail refuses files in folders that others may write, such as /tmp.
+      copyFileSync(fixturePath('ca.pem'), '/etc/mail/ca.pem')
+      const server = await startSendmail(
         t,
         `O CACertPath=/etc/mail\nO CACertFile=/etc/mail/ca.pem\nO ServerCertFile=${file}\nO ServerKeyFile=${file}\n`,
       )
-      const { tls } = await asksForAll(t, server, '', ['--tls-ca', fixture('ca.pem')])
+      const { tls } = await checkManyNames(t, server, '', ['--tls-ca', fixturePath('ca.pem')])
       assert.equal(tls?.verified, true)
     })
-    test('20 queue groups that it does not have: it is asked for 7, with -k for all, and never for an 8th', async (t) => {
-      const { sessions } = await sendmail(t)
+    test('of 20 unknown queue groups 7 are requested, and all with -k, never more than 7 in a session', async (t) => {
+      const { namesBySession } = await startSendmail(t)
       const queues = NAMES.map((name) => `#${name}`)
       const run = await spawnEtrn(['127.0.0.1', ...queues])
       assert.equal(run.status, 77)
       assert.match(run.stdout, /^(#n\d\.site\.example: refused .*\n){7}not asked: 13 names \(#n7\.site\.example, .*\n$/)
-      assert.deepEqual(sessions(), [queues.slice(0, 7)])
+      assert.deepEqual(namesBySession(), [queues.slice(0, 7)])
       const { status, document } = await etrnJson(['127.0.0.1', '-k', ...queues], {}, spawnEtrn)
       assert.equal(status, 77)
       assert.deepEqual(
         document.servers[0]?.names.map(({ name, outcome, code }) => [name, outcome, code]),
         queues.map((name) => [name, 'refused', 459]),
       )
-      assert.deepEqual(sessions().slice(1).flat().sort(), [...queues].sort())
-      assert.ok(sessions().every(({ length }) => length <= 7))
+      assert.deepEqual(namesBySession().slice(1).flat().sort(), [...queues].sort())
+      assert.ok(namesBySession().every(({ length }) => length <= 7))
     })
   })
 
-  suite('Sendmail that refuses', { timeout: 300_000 }, () => {
-    for (const [how, option] of [
+  suite('Sendmail that refuses ETRN', { timeout: 300_000 }, () => {
+    for (const [reason, option] of [
       ['PrivacyOptions noetrn', 'O PrivacyOptions=noetrn\n'],
-      ['a submission port', 'O DaemonPortOptions=Family=inet, Port=587, Addr=127.0.0.1, M=EA\n'],
+      ['submission port', 'O DaemonPortOptions=Family=inet, Port=587, Addr=127.0.0.1, M=EA\n'],
     ] as const) {
-      test(`${how}: ETRN is off`, async (t) => {
-        const { hold, waiting, sessions } = await sendmail(t, option)
+      test(`nothing is sent if ETRN is off (${reason}), and --assume-etrn gets 502`, async (t) => {
+        const { hold, waitingRecipients, namesBySession } = await startSendmail(t, option)
         await hold('a@site.example')
-        const { site } = await online(t)
+        const { server: site } = await startSiteServer(t)
         const port = ['--port', option.includes('587') ? '587' : '25']
         const run = await spawnEtrn([...port, '127.0.0.1', 'site.example'])
         assert.deepEqual([run.status, run.stdout], [69, ''])
         assert.match(run.stderr, /--assume-etrn/)
-        assert.deepEqual(sessions(), [])
+        assert.deepEqual(namesBySession(), [])
         for (const word of ['site.example', '@site.example', '#ships']) {
           const assumed = await spawnEtrn([...port, '127.0.0.1', '--assume-etrn', word])
           assert.equal(assumed.status, 69)
@@ -99,33 +109,36 @@ if (isInside(import.meta.url, entering('sendmail'))) {
           )
           assert.match(assumed.stderr, /^ {2}Sendmail: ETRN is off \(PrivacyOptions noetrn\), .*\n$/)
         }
-        assert.deepEqual([waiting(), site.connections], [['a@site.example'], 0])
+        assert.deepEqual([waitingRecipients(), site.connections], [['a@site.example'], 0])
       })
     }
-    test('check_etrn: 459 for the names of others, which hold up none', async (t) => {
-      const { hold, waiting, settled, sessions } = await sendmail(t, checked('459 4.7.1'))
+    test('a name that check_etrn refuses with 459 does not keep the next one from being requested', async (t) => {
+      const { hold, waitingRecipients, waitForDelivery, namesBySession } = await startSendmail(
+        t,
+        checkEtrnRules('459 4.7.1'),
+      )
       await hold(...HELD)
-      const { arrival } = await online(t)
+      const { nextMessage } = await startSiteServer(t)
       const run = await spawnEtrn(['127.0.0.1', 'ship.site.example', 'site.example', '@site.example'])
       assert.equal(run.status, 77)
       assert.deepEqual(run.stdout.split('\n').slice(0, -1), [
         'ship.site.example: refused (459 4.7.1 not your queue)',
-        node('site.example'),
+        acceptedNode('site.example'),
         '@site.example: refused (459 4.7.1 not your queue)',
       ])
       assert.match(run.stderr, /^ {2}the provider has to allow this name for your address\n$/)
-      assert.equal((await arrival()).to, 'a@site.example')
-      await settled({ moved: ['a@site.example'] })
-      assert.deepEqual(waiting(), HELD.slice(1))
-      assert.equal(sessions().length, 1)
+      assert.equal((await nextMessage()).to, 'a@site.example')
+      await waitForDelivery({ moved: ['a@site.example'] })
+      assert.deepEqual(waitingRecipients(), HELD.slice(1))
+      assert.equal(namesBySession().length, 1)
     })
-    test('check_etrn: 550, which ends it', async (t) => {
-      const { sessions } = await sendmail(t, checked('550 5.7.1'))
+    test('the run stops after check_etrn replies 550', async (t) => {
+      const { namesBySession } = await startSendmail(t, checkEtrnRules('550 5.7.1'))
       const run = await spawnEtrn(['127.0.0.1', 'ship.site.example', 'site.example'])
       assert.equal(run.status, 77)
       assert.equal(run.stdout, 'ship.site.example: refused (550 5.7.1 not your queue)\nnot asked: site.example\n')
       assert.match(run.stderr, /^ {2}your address is not allowed: /)
-      assert.deepEqual(sessions(), [['ship.site.example']])
+      assert.deepEqual(namesBySession(), [['ship.site.example']])
     })
   })
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """slow-link.py [--rate BIT/S] [--delay MS] [--loss SHARE] [--seed N] DEVICE DEVICE
 
-A slow link between two TUN devices, which it makes; one of them can be moved into another network namespace. It forwards IPv4
-packets both ways: each takes its time on the line, is lost or not, and comes out after the delay. The nth packet of a
-direction is lost, or not, by the seed alone.
+Creates two TUN devices and forwards IPv4 packets between them, both ways, as a slow line. One of the devices can be moved into
+another network namespace. A packet takes its time on the line and comes out after the delay, unless it is lost. The seed alone
+decides whether the nth packet of a direction is lost.
 
-Standard input takes `count`, `cut` (from now on, and of what is under way, nothing gets through) and `mend`. Each is obeyed and
-then answered with one line of JSON: for each direction, named by the device where it begins, what was sent. It ends with its input.
+Reads commands from standard input, until its end: `count`, `cut` (loses the packets in flight, and all later ones) and `mend`.
+After each command it prints one line of JSON with the counts of each direction, named for the device where it begins.
 """
 
 import argparse
@@ -24,113 +24,113 @@ TUNSETIFF = 0x400454CA
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
 
-# What waits for the line, in octets; beyond it packets are dropped, as by a modem.
+# A packet that finds more octets waiting for the line is dropped, as by a modem.
 QUEUE_OCTETS = 4096
 
 
-def tun(name):
+def open_tun(name):
     device = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
     return device
 
 
-def sequence(packet):
-    """Tells a TCP segment of octets, SYN or FIN from any other; it is the same when the segment is sent again."""
+def segment_key(packet):
+    """Returns a key for a TCP segment with data, SYN or FIN, else None. A retransmission has the same key."""
     if packet[9] != socket.IPPROTO_TCP:
         return None
     head = (packet[0] & 15) * 4
     offset = head + (packet[head + 12] >> 4) * 4
-    takes_room = len(packet) > offset or packet[head + 13] & 3
-    return packet[12:20] + packet[head : head + 8] if takes_room else None
+    has_sequence = len(packet) > offset or packet[head + 13] & 3
+    return packet[12:20] + packet[head : head + 8] if has_sequence else None
 
 
-class Way:
-    """One direction."""
+class Direction:
+    """The packets from one device to the other."""
 
     def __init__(self, source, target, seed, line):
         self.source, self.target, self.line = source, target, line
         self.random = random.Random(seed)
         self.is_cut = False
-        self.is_free = 0.0
-        self.under_way = collections.deque()
-        self.seen = set()
-        self.count = dict(packets=0, octets=0, segments=0, repeated=0, lost=0, dropped=0)
+        self.free_at = 0.0
+        self.in_flight = collections.deque()
+        self.known_segments = set()
+        self.count = dict(packets=0, octets=0, segments=0, retransmitted=0, lost=0, dropped=0)
 
-    def take(self):
+    def read_packet(self):
         packet = os.read(self.source, 65536)
-        # Of IPv6 there is nothing but the kernel's own looking around.
+        # The only IPv6 packets are the kernel's neighbour discovery.
         if packet[0] >> 4 != 4:
             return
         now = time.monotonic()
         self.count["packets"] += 1
         self.count["octets"] += len(packet)
-        mark = sequence(packet)
-        if mark is not None:
-            self.count["repeated" if mark in self.seen else "segments"] += 1
-            self.seen.add(mark)
+        key = segment_key(packet)
+        if key is not None:
+            self.count["retransmitted" if key in self.known_segments else "segments"] += 1
+            self.known_segments.add(key)
         is_lost = self.random.random() < self.line.loss
-        begins = max(now, self.is_free)
+        begins = max(now, self.free_at)
         if (begins - now) * self.line.rate / 8 > QUEUE_OCTETS:
             self.count["dropped"] += 1
             return
-        self.is_free = begins + len(packet) * 8 / self.line.rate
+        self.free_at = begins + len(packet) * 8 / self.line.rate
         if is_lost or self.is_cut:
             self.count["lost"] += 1
         else:
-            self.under_way.append((self.is_free + self.line.delay / 1000, packet))
+            self.in_flight.append((self.free_at + self.line.delay / 1000, packet))
 
     def cut(self):
         self.is_cut = True
-        self.count["lost"] += len(self.under_way)
-        self.under_way.clear()
+        self.count["lost"] += len(self.in_flight)
+        self.in_flight.clear()
 
     def deliver(self):
-        """Gives out what is due; returns how long the next packet still takes."""
-        while self.under_way:
-            left = self.under_way[0][0] - time.monotonic()
-            if left > 0:
-                return left
-            os.write(self.target, self.under_way.popleft()[1])
+        """Writes the packets that are due; returns the seconds until the next one, or None."""
+        while self.in_flight:
+            seconds = self.in_flight[0][0] - time.monotonic()
+            if seconds > 0:
+                return seconds
+            os.write(self.target, self.in_flight.popleft()[1])
         return None
 
 
-def obey(command, ways):
-    for way in ways.values():
+def run_command(command, directions):
+    for direction in directions.values():
         if command == "cut":
-            way.cut()
+            direction.cut()
         elif command == "mend":
-            way.is_cut = False
-    print(json.dumps({name: way.count for name, way in ways.items()}), flush=True)
+            direction.is_cut = False
+    print(json.dumps({name: direction.count for name, direction in directions.items()}), flush=True)
 
 
 def main():
-    options = argparse.ArgumentParser()
-    options.add_argument("devices", nargs=2)
-    options.add_argument("--rate", type=int, default=9600)
-    options.add_argument("--delay", type=float, default=300)
-    options.add_argument("--loss", type=float, default=0)
-    options.add_argument("--seed", type=int, default=0)
-    line = options.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("devices", nargs=2)
+    parser.add_argument("--rate", type=int, default=9600)
+    parser.add_argument("--delay", type=float, default=300)
+    parser.add_argument("--loss", type=float, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    line = parser.parse_args()
     one, other = line.devices
-    ends = {one: tun(one), other: tun(other)}
-    ways = {
-        one: Way(ends[one], ends[other], f"{line.seed} there", line),
-        other: Way(ends[other], ends[one], f"{line.seed} back", line),
+    ends = {one: open_tun(one), other: open_tun(other)}
+    directions = {
+        one: Direction(ends[one], ends[other], f"{line.seed} there", line),
+        other: Direction(ends[other], ends[one], f"{line.seed} back", line),
     }
-    obey("count", ways)
-    # Without a buffer: select would not see what waits in it.
+    run_command("count", directions)
+    # select doesn't see lines in a buffer.
     commands = open(0, "rb", buffering=0)
     while True:
-        waits = [left for left in [way.deliver() for way in ways.values()] if left is not None]
+        waits = [seconds for seconds in [direction.deliver() for direction in directions.values()] if seconds is not None]
         ready, _, _ = select.select([*ends.values(), commands], [], [], min(waits, default=None))
-        for way in ways.values():
-            if way.source in ready:
-                way.take()
+        for direction in directions.values():
+            if direction.source in ready:
+                direction.read_packet()
         if commands in ready:
             command = commands.readline()
             if command == b"":
                 return
-            obey(command.decode().strip(), ways)
+            run_command(command.decode().strip(), directions)
 
 
 main()
