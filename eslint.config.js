@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint'
 
-// Packages that one file only may use, and that file.
-const OWNERS = {
+// Each of these packages may be imported by one file only.
+const PACKAGE_USERS = {
   yargs: 'command/help',
   'yargs-parser': 'command/arguments',
   chalk: 'report/reporter',
@@ -13,16 +13,16 @@ const OWNERS = {
   '@mongodb-js/saslprep': 'smtp/saslprep',
 }
 
-// The folders of src, from the bottom up. A file imports from its own folder and from those below it, types included.
+// The folders of src, lowest first. A file may import from its own folder and from lower ones, types included.
 const FOLDERS = [['net'], ['input'], ['smtp'], ['etrn'], ['report', 'command'], ['check']]
 
-/** Forbids what stands in no folder below. */
-const importsDown = (folders, level) =>
+/** Returns the rules that forbid imports from folders that aren't lower. */
+const importRulesOf = (folders, level) =>
   folders.map((folder) => {
-    const above = FOLDERS.slice(level)
+    const forbidden = FOLDERS.slice(level)
       .flat()
       .filter((other) => other !== folder)
-    const pattern = `^(?:\\.\\./(?:${[...above, 'cli', 'index'].join('|')})\\b|\\.\\./\\.\\./)`
+    const pattern = `^(?:\\.\\./(?:${[...forbidden, 'cli', 'index'].join('|')})\\b|\\.\\./\\.\\./)`
     return {
       files: [`src/${folder}/**`],
       rules: {
@@ -31,7 +31,7 @@ const importsDown = (folders, level) =>
           ...['ImportDeclaration', 'ExportNamedDeclaration', 'ExportAllDeclaration', 'ImportExpression'].map(
             (node) => ({
               selector: `${node}[source.value=/${pattern.replaceAll('/', '\\/')}/]`,
-              message: `${folder} imports from the folders below it only`,
+              message: `src/${folder} may import from lower folders only`,
             }),
           ),
         ],
@@ -39,11 +39,11 @@ const importsDown = (folders, level) =>
     }
   })
 
-/** Keeps each package to its owner. */
-const packagesOf = (room) => ({
-  paths: Object.entries(OWNERS)
-    .filter(([, owner]) => owner !== room)
-    .map(([name, owner]) => ({ name, message: `only ${owner} uses it`, allowTypeImports: true })),
+/** Returns the packages that this file must not import. */
+const forbiddenPackagesOf = (file) => ({
+  paths: Object.entries(PACKAGE_USERS)
+    .filter(([, user]) => user !== file)
+    .map(([name, user]) => ({ name, message: `only src/${user}.ts may import it`, allowTypeImports: true })),
 })
 
 export default tseslint.config(
@@ -69,25 +69,28 @@ export default tseslint.config(
     files: ['src/**/*.ts'],
     rules: {
       'no-restricted-globals': ['error', 'process'],
-      '@typescript-eslint/no-restricted-imports': ['error', packagesOf('')],
+      '@typescript-eslint/no-restricted-imports': ['error', forbiddenPackagesOf('')],
     },
   },
   { files: ['src/cli.ts'], rules: { 'no-restricted-globals': 'off' } },
-  ...FOLDERS.flatMap(importsDown),
+  ...FOLDERS.flatMap(importRulesOf),
   {
     files: ['src/errors.ts', 'src/printable.ts'],
     rules: {
       'no-restricted-syntax': [
         'error',
-        { selector: 'ImportDeclaration[source.value=/^\\.\\/.*\\//]', message: 'these two stand below all folders' },
+        {
+          selector: 'ImportDeclaration[source.value=/^\\.\\/.*\\//]',
+          message: 'these two files are below all folders',
+        },
       ],
     },
   },
-  ...Object.values(OWNERS).map((room) => ({
-    files: [`src/${room}.ts`],
-    rules: { '@typescript-eslint/no-restricted-imports': ['error', packagesOf(room)] },
+  ...Object.values(PACKAGE_USERS).map((file) => ({
+    files: [`src/${file}.ts`],
+    rules: { '@typescript-eslint/no-restricted-imports': ['error', forbiddenPackagesOf(file)] },
   })),
-  // node:test's test() gives a promise that the runner itself awaits.
+  // The runner itself awaits the promises of node:test's functions.
   {
     files: ['test/**'],
     rules: {

@@ -2,11 +2,11 @@ import { fileURLToPath } from 'node:url'
 import { CoverageReport } from 'monocart-coverage-reports'
 import { ROOT } from '../helpers/files.js'
 
-// What the tests ran of src: in their own process, by tsx, and in the commands that they started, by the bundle's source maps. Run
-// after them by `npm run coverage`, which has node write down what ran.
+// Prints the coverage of src by the tests, as `npm run coverage` does after it ran the tests with NODE_V8_COVERAGE. The source maps
+// of tsx and of the bundle assign the code of the tests' processes and of the spawned commands to src.
 
 const root = fileURLToPath(ROOT)
-/** Those of the bundle's files that hold more of ours than of any package */
+/** Tells whether a file is our source, or a bundle of mostly our source. */
 const isOurs = (url: string): boolean => /^(?:src\/[^?]*|dist\/(?:cli|index|usage|spinner)\.c?js)$/.test(url)
 
 const report = new CoverageReport({
@@ -16,7 +16,7 @@ const report = new CoverageReport({
   cleanCache: true,
   reports: [['console-details', { metrics: ['lines', 'branches', 'functions'] }]],
   entryFilter: ({ url }: { readonly url: string }) => isOurs(url.replace(`file://${root}`, '')),
-  // A package may have been built of a src/ of its own.
+  // A package may have a src folder, too.
   sourcePath: (path: string) => (path.includes('node_modules') ? path : path.replace(/^.*?(?=src\/)/, '')),
   sourceFilter: (path: string) => /^src\/[^?]+\.ts$/.test(path),
 })
