@@ -1,12 +1,21 @@
 import { readFileSync } from 'node:fs'
 import { BIN, ROOT } from '../helpers/files.js'
-import { type Form, FORMS, HELO, WITHOUT_ETRN } from './clients.js'
-import { BenchServer, type Command, type Cost, costOf, run, type Spread, spreadOf, versionOf } from './measure.js'
+import { type Client, CLIENTS, HELO, WITHOUT_ETRN } from './clients.js'
+import {
+  BenchServer,
+  type Command,
+  type Cost,
+  measureCost,
+  measureTime,
+  type Spread,
+  spreadOf,
+  versionOf,
+} from './measure.js'
 import type { Plan, Tally } from './server.js'
-import { type Costs, type Figures, page, type Sent, type Sizes, type Trips } from './table.js'
+import { type Figures, formatPage, type SentOctets, type Sizes, type TripCounts, type UnitCost } from './table.js'
 
-// What etrn costs, beside other clients: in round trips that are counted, and in ratios within this run. Nothing is
-// asserted; Markdown is printed. `npm run bench -- --quick` for a first look.
+// Compares the cost of etrn and of other clients: in round trips, which are counted, and in ratios within this run. Prints Markdown and
+// asserts nothing. `npm run bench -- --quick` takes less time.
 
 const SIZES: Sizes = process.argv.includes('--quick')
   ? {
@@ -30,64 +39,69 @@ const SIZES: Sizes = process.argv.includes('--quick')
 
 const NODE: Command = { argv: ['node', '-e', '0'] }
 const VERSION: Command = { argv: [BIN, '--version'] }
-const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `n${index}.test`)
-const ONE = 'n0.test'
+const namesOf = (count: number): string[] => Array.from({ length: count }, (_, index) => `n${index}.test`)
+const ONE_NAME = 'n0.test'
 
-/** What went wrong: the figures of such a run mean nothing. */
-const complaints: string[] = []
+/** Reasons why the figures of this run mean nothing */
+const errors: string[] = []
 
-function check(form: Form, what: string, { answered }: Tally, expected: number): void {
-  if (answered !== expected) complaints.push(`${form.title}, ${what}: ${answered} of ${expected} names had an answer`)
+function checkReplies(client: Client, task: string, { replies }: Tally, expected: number): void {
+  if (replies !== expected) errors.push(`${client.title}, ${task}: ${replies} of ${expected} names had a reply`)
 }
 
-const progress = (text: string): void => void process.stderr.write(`${text}\n`)
+const printProgress = (text: string): void => void process.stderr.write(`${text}\n`)
 
-/** How long each takes, against `node -e 0` in the same round; every other round goes backwards. */
-async function startups(commands: readonly Command[]): Promise<{ ratios: Spread[]; nodeMs: Spread }> {
+/** Measures the times of whole processes, relative to `node -e 0` in the same round. Every other round goes backwards. */
+async function measureStartups(commands: readonly Command[]): Promise<{ ratios: Spread[]; nodeMs: Spread }> {
   const all = [NODE, ...commands].map((command) => ({ command, times: new Array<number>() }))
-  for (const { command } of all) await run(command)
+  for (const { command } of all) await measureTime(command)
   for (let round = 0; round < SIZES.rounds; round++) {
-    for (const { command, times } of round % 2 === 0 ? all : all.toReversed()) times.push(await run(command))
+    for (const { command, times } of round % 2 === 0 ? all : all.toReversed()) times.push(await measureTime(command))
   }
   const node = all[0]?.times ?? []
   const ratios = all.slice(1).map(({ times }) => spreadOf(times.map((time, round) => time / (node[round] ?? NaN))))
   return { ratios, nodeMs: spreadOf(node) }
 }
 
-/** Round trips to the last answer, and what went over the wire. */
-async function trips(server: BenchServer, form: Form, count: number, plan: Partial<Plan> = {}): Promise<Trips> {
+/** Counts the round trips to the last reply, the segments and the connections. */
+async function countTrips(
+  server: BenchServer,
+  client: Client,
+  count: number,
+  plan: Partial<Plan> = {},
+): Promise<TripCounts> {
   const tallies: Tally[] = []
-  // One session at a time gives the clock nothing to miss.
-  for (let round = 0; round < (form.isParallel ? SIZES.costRounds : 1); round++) {
-    const [port = 0] = await server.begin({ ticks: true, ...plan })
-    await run(form.several(port, names(count)))
-    const tally = await server.tally()
-    check(form, `${count} at once`, tally, count)
+  // The count can vary only for several sessions at once.
+  for (let round = 0; round < (client.isParallel ? SIZES.costRounds : 1); round++) {
+    const [port = 0] = await server.start({ hasTicks: true, ...plan })
+    await measureTime(client.requestSeveral(port, namesOf(count)))
+    const tally = await server.readTally()
+    checkReplies(client, `${count} names`, tally, count)
     tallies.push(tally)
   }
-  const spread = (of: (tally: Tally) => number): Spread => spreadOf(tallies.map(of))
+  const spread = (select: (tally: Tally) => number): Spread => spreadOf(tallies.map(select))
   return {
-    lastAnswer: spread(({ lastAnswer }) => lastAnswer),
+    lastReplyTick: spread(({ lastReplyTick }) => lastReplyTick),
     segments: spread(({ segments }) => segments),
     connections: spread(({ connections }) => connections),
   }
 }
 
-/** So many names or sessions, with ports for the command to use */
+/** A command that requests `count` names or opens `count` sessions, at so many ports */
 type Job = {
-  readonly form: Form
+  readonly client: Client
   readonly count: number
   readonly ports: number
   readonly command: (ports: readonly number[]) => Command
 }
 
-/** What each job costs by unit, in interleaved rounds; ratios are to the first job of the same round. */
-async function costs(server: BenchServer, jobs: readonly Job[]): Promise<Costs[]> {
+/** Measures the cost of one unit of each job, in interleaved rounds. The ratios are to the first job of the same round. */
+async function measureUnitCosts(server: BenchServer, jobs: readonly Job[]): Promise<UnitCost[]> {
   const all = jobs.map((job) => ({ job, costs: new Array<Cost>() }))
   for (let round = 0; round < SIZES.costRounds; round++) {
     for (const { job, costs } of all) {
-      const cost = await costOf(job.command(await server.begin({ ports: job.ports })))
-      check(job.form, `${job.count} for CPU time`, await server.tally(), job.count)
+      const cost = await measureCost(job.command(await server.start({ ports: job.ports })))
+      checkReplies(job.client, `${job.count} names for CPU time`, await server.readTally(), job.count)
       costs.push({ ...cost, cpuMs: cost.cpuMs / job.count })
     }
   }
@@ -99,73 +113,80 @@ async function costs(server: BenchServer, jobs: readonly Job[]): Promise<Costs[]
   }))
 }
 
-/** Many servers with a name each. */
-const sessionJobs = (form: Form): Job[] => {
-  const { servers } = form
-  if (servers === undefined) return []
-  const count = servers.aProcessEach ? SIZES.processes : SIZES.servers
-  return [{ form, count, ports: count, command: (ports) => servers.command(ports, ONE) }]
+/** Returns the job that requests a name from each of many servers. */
+const sessionJobsOf = (client: Client): Job[] => {
+  const { manyServers } = client
+  if (manyServers === undefined) return []
+  const count = manyServers.hasProcessPerServer ? SIZES.processes : SIZES.servers
+  return [{ client, count, ports: count, command: (ports) => manyServers.command(ports, ONE_NAME) }]
 }
 
-/** One server with many names; etrn at several sizes, the largest first. */
-const bulkJobs = (form: Form): Job[] => {
-  const { bulk } = form
-  if (bulk === undefined) return []
-  const counts = SIZES.bulk.slice(form.program === BIN ? 0 : -1).toReversed()
-  return counts.map((count) => ({ form, count, ports: 1, command: ([port = 0]) => bulk(port, names(count)) }))
+/** Returns the jobs that request many names from one server. etrn has several sizes, the largest first. */
+const bulkJobsOf = (client: Client): Job[] => {
+  const { requestMany } = client
+  if (requestMany === undefined) return []
+  const counts = SIZES.bulk.slice(client.program === BIN ? 0 : -1).toReversed()
+  return counts.map((count) => ({
+    client,
+    count,
+    ports: 1,
+    command: ([port = 0]) => requestMany(port, namesOf(count)),
+  }))
 }
 
-/** What a client sends for one name. */
-async function sent(server: BenchServer, form: Form): Promise<Sent | undefined> {
-  if (form.one === undefined) return undefined
-  const [port = 0] = await server.begin()
-  await run(form.one(port, ONE))
-  const { octets, text } = await server.tally()
+/** Records what the client sends for one name. */
+async function recordSentOctets(server: BenchServer, client: Client): Promise<SentOctets | undefined> {
+  if (client.requestOne === undefined) return undefined
+  const [port = 0] = await server.start()
+  await measureTime(client.requestOne(port, ONE_NAME))
+  const { octets, text } = await server.readTally()
   const [, helo = ''] = /^EHLO (.*)\r\n/.exec(text) ?? []
-  // The name of this host is nobody's business.
+  // table.ts doesn't print this host's name.
   return { octets, lines: text.trim().split('\r\n'), hostName: helo === HELO ? undefined : helo }
 }
 
-async function figures(
+async function measureClients(
   server: BenchServer,
-  forms: readonly Form[],
+  clients: readonly Client[],
 ): Promise<Pick<Figures, 'rows' | 'version' | 'nodeMs'>> {
-  progress('whole processes')
-  const [port = 0] = await server.begin()
-  const started = forms.flatMap((form) => (form.one === undefined ? [] : [{ form, command: form.one(port, ONE) }]))
-  const { ratios, nodeMs } = await startups([VERSION, ...started.map(({ command }) => command)])
-  const startup = new Map(started.map(({ form }, index) => [form, ratios[index + 1]]))
-  progress('CPU time')
-  const sessions = forms.flatMap(sessionJobs)
-  const sessionCosts = await costs(server, sessions)
-  const bulks = forms.flatMap(bulkJobs)
-  const bulkCosts = await costs(server, bulks)
+  printProgress('whole processes')
+  const [port = 0] = await server.start()
+  const started = clients.flatMap((client) =>
+    client.requestOne === undefined ? [] : [{ client, command: client.requestOne(port, ONE_NAME) }],
+  )
+  const { ratios, nodeMs } = await measureStartups([VERSION, ...started.map(({ command }) => command)])
+  const startup = new Map(started.map(({ client }, index) => [client, ratios[index + 1]]))
+  printProgress('CPU time')
+  const sessions = clients.flatMap(sessionJobsOf)
+  const sessionCosts = await measureUnitCosts(server, sessions)
+  const bulks = clients.flatMap(bulkJobsOf)
+  const bulkCosts = await measureUnitCosts(server, bulks)
   const rows: Figures['rows'][number][] = []
-  for (const form of forms) {
-    progress(`round trips: ${form.title}`)
-    const counted: Trips[] = []
-    for (const count of SIZES.names) counted.push(await trips(server, form, count))
+  for (const client of clients) {
+    printProgress(`round trips: ${client.title}`)
+    const tripCounts: TripCounts[] = []
+    for (const count of SIZES.names) tripCounts.push(await countTrips(server, client, count))
     rows.push({
-      form,
-      startup: startup.get(form),
-      trips: counted,
-      slow: await trips(server, form, Math.max(...SIZES.names), { slowsDown: true }),
-      session: sessionCosts[sessions.findIndex((job) => job.form === form)],
-      bulk: bulkCosts.filter((_, index) => bulks[index]?.form === form).toReversed(),
-      sent: await sent(server, form),
+      client,
+      startup: startup.get(client),
+      trips: tripCounts,
+      slow: await countTrips(server, client, Math.max(...SIZES.names), { slowsDown: true }),
+      session: sessionCosts[sessions.findIndex((job) => job.client === client)],
+      bulk: bulkCosts.filter((_, index) => bulks[index]?.client === client).toReversed(),
+      sent: await recordSentOctets(server, client),
     })
   }
   return { rows, version: ratios[0] ?? spreadOf([]), nodeMs }
 }
 
-/** Version of each program; undefined: not installed. */
-async function versionsOf(): Promise<Map<string, string | undefined>> {
-  // Ours
+/** Returns the version of each program; undefined: not installed. */
+async function readVersions(): Promise<Map<string, string | undefined>> {
+  // npm requires a version in it.
   const { version } = JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as {
     version: string
   }
   const versions = new Map<string, string | undefined>([[BIN, version]])
-  for (const { program, version: option } of [...FORMS, ...WITHOUT_ETRN]) {
+  for (const { program, version: option } of [...CLIENTS, ...WITHOUT_ETRN]) {
     if (!versions.has(program)) versions.set(program, await versionOf(program, option))
   }
   return versions
@@ -173,10 +194,10 @@ async function versionsOf(): Promise<Map<string, string | undefined>> {
 
 const server = new BenchServer()
 try {
-  const versions = await versionsOf()
-  const forms = FORMS.filter(({ program }) => versions.get(program) !== undefined)
-  const known = await figures(server, forms)
-  process.stdout.write(page({ ...known, sizes: SIZES, versions, complaints }))
+  const versions = await readVersions()
+  const installed = CLIENTS.filter(({ program }) => versions.get(program) !== undefined)
+  const figures = await measureClients(server, installed)
+  process.stdout.write(formatPage({ ...figures, sizes: SIZES, versions, errors }))
 } finally {
   server.close()
 }

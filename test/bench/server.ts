@@ -1,67 +1,67 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 
-// The server of the bench, in a process of its own, so that what it costs isn't the clients' cost. Forked by bench-measure.ts.
+// The server of the bench. measure.ts forks it, so that its CPU time isn't counted as a client's.
 
 export type Plan = {
-  /** How many ports of 127.0.0.1 it listens on */
+  /** The number of ports of 127.0.0.1 that the server listens on */
   readonly ports: number
-  /** Replies wait for the ticks of a clock that counts round trips; else each goes out at once. */
-  readonly ticks: boolean
-  /** From the 8th ETRN of a session the reply takes 1, 2, 4... ticks more. */
+  /** Replies wait for the ticks of a clock that counts round trips, instead of being sent at once. */
+  readonly hasTicks: boolean
+  /** From the 8th ETRN of a session on, the reply takes 1, 2, 4... more ticks. */
   readonly slowsDown: boolean
 }
 
-/** What was seen since a plan began. */
+/** The counts since the plan began */
 export type Tally = {
   readonly connections: number
-  /** Reads that brought octets */
+  /** Reads that returned octets */
   readonly segments: number
   readonly octets: number
-  /** Replies to ETRN that have gone out */
-  readonly answered: number
-  /** In which tick the last of these did */
-  readonly lastAnswer: number
-  /** The beginning of what clients sent */
+  /** Replies to ETRN */
+  readonly replies: number
+  /** The tick of the last of these replies */
+  readonly lastReplyTick: number
+  /** The first octets from the clients */
   readonly text: string
 }
 
-/** What the parent sends; the reply to a plan is the list of ports, to 'tally' a Tally. */
-export type Order = Plan | 'tally'
+/** A message from the parent. The answer to a plan is the list of ports, the answer to 'tally' is a Tally. */
+export type ParentMessage = Plan | 'tally'
 
-/** No client stirred for this long: all that one might do on what it has read is done. */
+/** After this time without octets from any client, every client waits for a reply. */
 const QUIET_MS = 60
-/** The same while a client has a reply that it did nothing upon yet */
-const PATIENT_MS = 400
-/** Sendmail's MAXTIMEOUT is 240 s, its MAXETRNCOMMANDS 8. A tick stands for a second here. */
-const LONGEST_TICKS = 240
-const FIRST_SLOW = 8
+/** The same while a client has a reply and hasn't reacted */
+const REACTION_MS = 400
+/** Sendmail's MAXTIMEOUT in seconds, with a tick for a second */
+const MAX_DELAY_TICKS = 240
+/** Sendmail's MAXETRNCOMMANDS */
+const FIRST_SLOW_REQUEST = 8
 
 /**
- * Counts round trips without measuring time. A reply is due in some tick; when all clients wait, the clock goes to the
- * next tick in which a reply is due, and what is due then goes out together. While no client waits for a reply, as
- * between two processes of a loop, the clock stands.
+ * Counts round trips without measuring time. Each reply is due in a tick. When all clients wait, the clock goes to the next tick with a
+ * reply, and the replies of that tick are sent together. The clock stops while no client waits for a reply.
  */
-class Clock {
+class TripClock {
   now = 0
   #due: { readonly tick: number; readonly socket: Socket; readonly send: () => void }[] = []
-  /** Have a reply, and didn't stir since */
-  readonly #thinking = new Set<Socket>()
+  /** Clients that have a reply and haven't reacted */
+  readonly #reacting = new Set<Socket>()
   #timer: NodeJS.Timeout | undefined
 
-  post(socket: Socket, ticks: number, send: () => void): void {
+  schedule(socket: Socket, ticks: number, send: () => void): void {
     this.#due.push({ tick: this.now + ticks, socket, send })
-    this.stirred(socket)
+    this.noteActivity(socket)
   }
 
-  stirred(socket: Socket): void {
-    this.#thinking.delete(socket)
-    this.#wait()
+  noteActivity(socket: Socket): void {
+    this.#reacting.delete(socket)
+    this.#restartTimer()
   }
 
-  gone(socket: Socket): void {
+  noteClose(socket: Socket): void {
     this.#due = this.#due.filter((due) => due.socket !== socket)
-    this.stirred(socket)
+    this.noteActivity(socket)
   }
 
   stop(): void {
@@ -69,10 +69,10 @@ class Clock {
     clearTimeout(this.#timer)
   }
 
-  #wait(): void {
+  #restartTimer(): void {
     clearTimeout(this.#timer)
     if (this.#due.length === 0) return
-    this.#timer = setTimeout(() => this.#tick(), this.#thinking.size > 0 ? PATIENT_MS : QUIET_MS)
+    this.#timer = setTimeout(() => this.#tick(), this.#reacting.size > 0 ? REACTION_MS : QUIET_MS)
   }
 
   #tick(): void {
@@ -80,18 +80,18 @@ class Clock {
     const ready = this.#due.filter(({ tick }) => tick <= this.now)
     this.#due = this.#due.filter(({ tick }) => tick > this.now)
     for (const { socket, send } of ready) {
-      this.#thinking.add(socket)
+      this.#reacting.add(socket)
       send()
     }
-    this.#wait()
+    this.#restartTimer()
   }
 }
 
-/** One plan, from its first connection to its last. */
-class Play {
-  readonly tally = { connections: 0, segments: 0, octets: 0, answered: 0, lastAnswer: 0, text: '' }
+/** Serves the connections of one plan. */
+class PlanServer {
+  readonly tally = { connections: 0, segments: 0, octets: 0, replies: 0, lastReplyTick: 0, text: '' }
   readonly #plan: Plan
-  readonly #clock = new Clock()
+  readonly #clock = new TripClock()
   readonly #servers: Server[] = []
   readonly #sockets = new Set<Socket>()
 
@@ -121,66 +121,67 @@ class Play {
     socket.on('error', () => undefined)
     socket.on('close', () => {
       this.#sockets.delete(socket)
-      this.#clock.gone(socket)
+      this.#clock.noteClose(socket)
     })
-    // The kernel accepts at once: of these two one is the handshake, which no server can shorten.
-    this.#say(socket, 2, '220 mail.provider.example ESMTP')
-    let rest = ''
+    // The kernel accepts the connection at once, so that the greeting's two ticks include the TCP handshake.
+    this.#reply(socket, 2, '220 mail.provider.example ESMTP')
+    let partialLine = ''
     let etrns = 0
     socket.on('data', (octets) => {
-      this.#note(octets.toString())
-      this.#clock.stirred(socket)
-      const lines = `${rest}${octets.toString()}`.split('\r\n')
-      rest = lines.pop() ?? ''
+      this.#countOctets(octets.toString())
+      this.#clock.noteActivity(socket)
+      const lines = `${partialLine}${octets.toString()}`.split('\r\n')
+      partialLine = lines.pop() ?? ''
       for (const line of lines) {
-        if (/^ETRN /i.test(line)) this.#etrn(socket, ++etrns)
-        else this.#other(socket, line)
+        if (/^ETRN /i.test(line)) this.#replyToEtrn(socket, ++etrns)
+        else this.#replyToOther(socket, line)
       }
     })
   }
 
-  #note(text: string): void {
+  #countOctets(text: string): void {
     this.tally.segments++
     this.tally.octets += text.length
     if (this.tally.text.length < 1000) this.tally.text += text
   }
 
-  /** A reply to the nth ETRN of a session. */
-  #etrn(socket: Socket, nth: number): void {
-    const late = this.#plan.slowsDown && nth >= FIRST_SLOW ? Math.min(2 ** (nth - FIRST_SLOW), LONGEST_TICKS) : 0
-    this.#say(socket, 1 + late, '250 Queuing started', () => {
-      this.tally.answered++
-      this.tally.lastAnswer = this.#clock.now
+  /** Replies to the nth ETRN of a session. */
+  #replyToEtrn(socket: Socket, nth: number): void {
+    const delay =
+      this.#plan.slowsDown && nth >= FIRST_SLOW_REQUEST ? Math.min(2 ** (nth - FIRST_SLOW_REQUEST), MAX_DELAY_TICKS) : 0
+    this.#reply(socket, 1 + delay, '250 Queuing started', () => {
+      this.tally.replies++
+      this.tally.lastReplyTick = this.#clock.now
     })
   }
 
-  #other(socket: Socket, line: string): void {
-    if (/^EHLO /i.test(line)) this.#say(socket, 1, '250-mail.provider.example\r\n250-PIPELINING\r\n250 ETRN')
-    else if (/^QUIT$/i.test(line)) this.#say(socket, 1, '221 bye', () => socket.end())
-    else this.#say(socket, 1, '500 not known')
+  #replyToOther(socket: Socket, line: string): void {
+    if (/^EHLO /i.test(line)) this.#reply(socket, 1, '250-mail.provider.example\r\n250-PIPELINING\r\n250 ETRN')
+    else if (/^QUIT$/i.test(line)) this.#reply(socket, 1, '221 bye', () => socket.end())
+    else this.#reply(socket, 1, '500 unknown command')
   }
 
-  #say(socket: Socket, ticks: number, text: string, then: () => void = () => undefined): void {
+  #reply(socket: Socket, ticks: number, text: string, afterSend: () => void = () => undefined): void {
     const send = (): void => {
       socket.write(`${text}\r\n`)
-      then()
+      afterSend()
     }
-    if (this.#plan.ticks) this.#clock.post(socket, ticks, send)
+    if (this.#plan.hasTicks) this.#clock.schedule(socket, ticks, send)
     else send()
   }
 }
 
-let play: Play | undefined
+let planServer: PlanServer | undefined
 
-async function obey(order: Order): Promise<readonly number[] | Tally | undefined> {
-  if (order === 'tally') return play?.tally
-  play?.close()
-  play = new Play(order)
-  return play.listen()
+async function answerParent(message: ParentMessage): Promise<readonly number[] | Tally | undefined> {
+  if (message === 'tally') return planServer?.tally
+  planServer?.close()
+  planServer = new PlanServer(message)
+  return planServer.listen()
 }
 
-process.on('message', (order: Order) => {
-  void obey(order).then((reply) => process.send?.(reply))
+process.on('message', (message: ParentMessage) => {
+  void answerParent(message).then((answer) => process.send?.(answer))
 })
-// The bench has ended, whatever ended it.
+// The parent has ended, perhaps by a signal.
 process.on('disconnect', () => process.exit())
