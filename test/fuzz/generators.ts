@@ -26,20 +26,13 @@ const INVALID_UTF8 = ['\x9b31m', '\xff\xfe', '\xc3', '\xed\xa0\x80', '\xf4\x90\x
 const INVISIBLES = ['\u202egolf', '\u2066', '\u0085', '\u2028', '\ufeff', '\u{e0041}', '\u00ad', '\u200b'].map(
   encodeUtf8,
 )
-const SECRETS = [
-  PASSWORD,
-  PASSWORD.toUpperCase(),
-  encodeBase64(PASSWORD),
-  encodeBase64(`\0${USER}\0${PASSWORD}`),
-] as const
+const SECRETS = [PASSWORD, PASSWORD.toUpperCase(), encodeBase64(PASSWORD), encodeBase64(`\0${USER}\0${PASSWORD}`)]
 
 const fragment = fc.constantFrom(
-  ...[...TEXTS, ...CONTROLS, ...INVALID_UTF8, ...INVISIBLES, ...SECRETS],
-  ...[' / ', '...', encodeUtf8('é😀')],
+  ...[...TEXTS, ...CONTROLS, ...INVALID_UTF8, ...INVISIBLES, ...SECRETS, ' / ', '...', encodeUtf8('é😀')],
 )
-const repeatedUnit = fc.constantFrom(
-  ...['x', '\0', '0 ', encodeUtf8('é'), encodeUtf8('😀'), encodeUtf8('\u202e'), PASSWORD],
-)
+const UNITS = ['x', '\0', '0 ', encodeUtf8('é'), encodeUtf8('😀'), encodeUtf8('\u202e'), PASSWORD]
+const repeatedUnit = fc.constantFrom(...UNITS)
 /** Lines just below and just above a limit */
 const lineNearLimit = weighted(
   [3, fc.integer({ min: -3, max: 3 }).map((surplus) => 'x'.repeat(LIMITS.line - 6 + surplus))],
@@ -59,11 +52,18 @@ const replyText = weighted(
 
 const ODD_CODES = ['000', '099', '100', '150', '199', '300', '334', '354', '399', '600', '999', '25', '2500', 'abc']
 const SYNTAX_FAULTS = [
-  ...['mixed codes', 'no last line', 'tab after code', 'space before code', 'no text', 'blank line', 'no line end'],
+  'mixed codes',
+  'no last line',
+  'tab after code',
+  'space before code',
+  'no text',
+  'blank line',
+  'no line end',
 ] as const
+type SyntaxFault = (typeof SYNTAX_FAULTS)[number]
 
 /** Returns a reply with these lines, perhaps with a fault in its syntax. */
-function formatReply(code: string, lines: readonly string[], lineEnd: string, fault: string | null): string {
+function formatReply(code: string, lines: readonly string[], lineEnd: string, fault: SyntaxFault | null): string {
   const formatted = lines.map((line, index) => `${code}${index < lines.length - 1 ? '-' : ' '}${line}${lineEnd}`)
   const [first = '', ...others] = formatted
   if (fault === 'mixed codes') return `${code}-a${lineEnd}459 b${lineEnd}`
@@ -94,7 +94,7 @@ function reply(usualCodes: readonly string[], line: Arbitrary<string> = replyTex
     ],
   )
   const lineEnd = weighted([9, fc.constant('\r\n')], [1, fc.constant('\n')])
-  const fault = weighted<string | null>([30, fc.constant(null)], [1, fc.constantFrom(...SYNTAX_FAULTS)])
+  const fault = weighted<SyntaxFault | null>([30, fc.constant(null)], [1, fc.constantFrom(...SYNTAX_FAULTS)])
   return fc.tuple(code, lines, lineEnd, fault).map((parts) => formatReply(...parts))
 }
 
