@@ -26,6 +26,7 @@ export function checkReport(run: FuzzRun, report: ServerReport, announced: reado
   ]
   for (const status of statuses) if (!SERVER_EXIT_STATUSES.includes(status)) fail(run, `exit status ${status}`)
   for (const result of names) checkResult(run, result, error !== null)
+  checkSkippedNames(run, report)
   const answered = names.filter(({ code }) => code !== null)
   if (announced.length !== answered.length || !answered.every((result) => announced.includes(result)))
     fail(run, `${announced.length} results were announced, but the report has ${answered.length}`)
@@ -58,6 +59,15 @@ export function checkUnsentNames(run: FuzzRun, { names, error }: ServerReport, s
   if (error?.kind !== 'interrupted') return
   for (const { name, outcome } of names)
     if (outcome !== 'skipped' && !sent.includes(name)) fail(run, `${name}: ${outcome}, although it was not sent`)
+}
+
+/** Checks that names are skipped only after an error, or after a reply that stops the run; with keepGoing hardly any reply does. */
+function checkSkippedNames(run: FuzzRun, { names, error }: ServerReport): void {
+  const skipped = names.filter(({ outcome }) => outcome === 'skipped')
+  if (error !== null || skipped.length === 0) return
+  const isRefusal = ({ code, outcome }: Result): boolean => code !== null && EXIT_STATUS_OF[outcome] !== 0
+  const mayStop = names.some((one) => one.outcome === 'failed' || (!run.testCase.keepGoing && isRefusal(one)))
+  if (!mayStop) fail(run, `skipped without a reason: ${skipped.map(({ name }) => name).join(', ')}`)
 }
 
 function isReplyTo({ connection, index }: SentRequest, { code, enhancedCode, text }: Result): boolean {
