@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
-import { type Reply, MalformedReplyError, ReplyParser } from '../../src/smtp/reply.js'
+import { MalformedReplyError, type Reply, ReplyParser } from '../../src/smtp/reply.js'
 import { collapseRepeats, type RunResult } from './fuzz-run.js'
 import { replyOctets, splitAt } from './generators.js'
 import {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { fixturePath } from '../helpers/files.js'
 import { etrnJson, spawnEtrn } from '../helpers/command.js'
+import { fixturePath } from '../helpers/files.js'
 import { isInside } from '../helpers/namespace.js'
-import { ETRN_COMMAND_BY_TABLE, startExim, install } from './exim.js'
+import { ETRN_COMMAND_BY_TABLE, install, startExim } from './exim.js'
 import { enterCommand, startHeldSiteServer, startSiteServer, waitUntil } from './mta.js'
-import { ACCEPTED_TEXT, checkName, checkManyNames, type NameForm, HELD, NAMES, titleOf } from './request-checks.js'
+import { ACCEPTED_TEXT, checkManyNames, checkName, HELD, type NameForm, NAMES, titleOf } from './request-checks.js'
 
 const TAKES_ONLY_QUEUES = { status: 65, hint: /takes '#' only: try --queue/ }
 const SYNTAX_ERROR = 'the server takes no such name (501 argument must begin with #)'

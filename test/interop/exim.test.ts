@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { fixturePath } from '../helpers/files.js'
 import { etrnJson, spawnEtrn } from '../helpers/command.js'
+import { fixturePath } from '../helpers/files.js'
 import { isInside } from '../helpers/namespace.js'
-import { startExim, install } from './exim.js'
+import { install, startExim } from './exim.js'
 import { enterCommand, startSiteServer } from './mta.js'
 
 if (isInside(import.meta.url, enterCommand('exim'))) {

@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   appendFileSync,
   chmodSync,
@@ -9,11 +10,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { once } from 'node:events'
 import type { TestContext } from 'node:test'
 import { fixturePath } from '../helpers/files.js'
-import { waitForPort, writeChain, hasChildren, isRunning, waitUntil } from './mta.js'
-import { type NameForm, submitMessage, NAMES, type MailQueue } from './request-checks.js'
+import { hasChildren, isRunning, waitForPort, waitUntil, writeChain } from './mta.js'
+import { type MailQueue, type NameForm, NAMES, submitMessage } from './request-checks.js'
 
 // A real Exim on 127.0.0.1:25, with GnuTLS. It holds mail for site.example, whose own server is on 127.0.0.2:25.
 

@@ -5,8 +5,8 @@ import { appendFileSync, chmodSync, openSync, readFileSync, rmSync, writeFileSyn
 import { suite, test, type TestContext } from 'node:test'
 import { spawnEtrn } from '../helpers/command.js'
 import { isInside } from '../helpers/namespace.js'
-import { waitForPort, enterCommand, startSiteServer } from './mta.js'
-import { submitMessage, HELD, NAMES } from './request-checks.js'
+import { enterCommand, startSiteServer, waitForPort } from './mta.js'
+import { HELD, NAMES, submitMessage } from './request-checks.js'
 
 // A real OpenSMTPD, which has no ETRN, on 127.0.0.1:25. It holds mail for site.example, whose own server is on 127.0.0.2:25.
 

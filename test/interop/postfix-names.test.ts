@@ -3,8 +3,8 @@ import { suite, test } from 'node:test'
 import { etrnJson, spawnEtrn } from '../helpers/command.js'
 import { isInside } from '../helpers/namespace.js'
 import { enterCommand, startSiteServer } from './mta.js'
-import { install, readLog, MASTER_CF, startPostfix } from './postfix.js'
-import { ACCEPTED_TEXT, checkName, checkManyNames, type NameForm, HELD, NAMES, titleOf } from './request-checks.js'
+import { install, MASTER_CF, readLog, startPostfix } from './postfix.js'
+import { ACCEPTED_TEXT, checkManyNames, checkName, HELD, type NameForm, NAMES, titleOf } from './request-checks.js'
 
 const STARTED_TEXT = `${ACCEPTED_TEXT} (250 Queuing started)`
 const PREFIX_HINT = /Postfix drops @ and #: no subdomain and no queue is asked for/

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { fixturePath } from '../helpers/files.js'
 import { etrnJson, spawnEtrn } from '../helpers/command.js'
+import { fixturePath } from '../helpers/files.js'
 import { nameServer } from '../helpers/name-server.js'
 import { isInside } from '../helpers/namespace.js'
-import { writeChain, enterCommand, startSiteServer } from './mta.js'
+import { enterCommand, startSiteServer, writeChain } from './mta.js'
 import { install, startPostfix } from './postfix.js'
 
 if (isInside(import.meta.url, enterCommand('postfix'))) {

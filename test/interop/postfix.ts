@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { TestContext } from 'node:test'
 import { waitForPort, waitUntil } from './mta.js'
-import { submitMessage, type MailQueue } from './request-checks.js'
+import { type MailQueue, submitMessage } from './request-checks.js'
 
 // A real Postfix on 127.0.0.1:25. It holds mail for site.example, whose own server is on 127.0.0.2:25.
 

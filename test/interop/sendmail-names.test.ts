@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { chmodSync, copyFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { fixturePath } from '../helpers/files.js'
 import { etrnJson, spawnEtrn } from '../helpers/command.js'
+import { fixturePath } from '../helpers/files.js'
 import { isInside } from '../helpers/namespace.js'
-import { writeChain, enterCommand, startSiteServer } from './mta.js'
-import { ACCEPTED_TEXT, checkName, checkManyNames, type NameForm, HELD, NAMES, titleOf } from './request-checks.js'
+import { enterCommand, startSiteServer, writeChain } from './mta.js'
+import { ACCEPTED_TEXT, checkManyNames, checkName, HELD, type NameForm, NAMES, titleOf } from './request-checks.js'
 import { install, startSendmail } from './sendmail.js'
 
 const acceptedNode = (name: string): string => `${name}: ${ACCEPTED_TEXT} (250 2.0.0 Queuing for node ${name} started)`

@@ -3,8 +3,8 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import type { TestContext } from 'node:test'
-import { waitForPort, hasChildren, waitUntil } from './mta.js'
-import { type NameForm, submitMessage, type MailQueue } from './request-checks.js'
+import { hasChildren, waitForPort, waitUntil } from './mta.js'
+import { type MailQueue, type NameForm, submitMessage } from './request-checks.js'
 
 // A real Sendmail on 127.0.0.1:25. It holds mail for site.example, whose own server is on 127.0.0.2:25.
 
