@@ -10,6 +10,7 @@ import { type MailQueue, type NameForm, submitMessage } from './request-checks.j
 
 const SENDMAIL = '/usr/libexec/sendmail/sendmail'
 
+/** confQUEUE_LA and confREFUSE_LA are above any load: by default a busy Sendmail only queues mail, or refuses connections. */
 const SENDMAIL_MC = `divert(0)dnl
 include(\`/usr/share/sendmail/cf/m4/cf.m4')dnl
 OSTYPE(\`linux')dnl
@@ -19,6 +20,8 @@ define(\`confPID_FILE', \`/run/sendmail.pid')dnl
 define(\`confSERVICE_SWITCH_FILE', \`/etc/mail/service.switch-nodns')dnl
 define(\`confDONT_PROBE_INTERFACES', \`True')dnl
 define(\`confTO_IDENT', \`0')dnl
+define(\`confQUEUE_LA', \`10000')dnl
+define(\`confREFUSE_LA', \`10000')dnl
 FEATURE(\`nocanonify')dnl
 FEATURE(\`no_default_msa')dnl
 FEATURE(\`accept_unresolvable_domains')dnl
