@@ -27,7 +27,6 @@ export async function parseNamesFile(text: string, source: string, options: Name
   return entries
 }
 
-/** Returns the entries that are names. */
 export function validNames(entries: readonly NameEntry[]): NodeName[] {
   return entries.filter((entry) => typeof entry === 'string')
 }

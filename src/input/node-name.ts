@@ -14,7 +14,7 @@ export type NameOptions = {
 }
 
 /** The longest command line, CRLF included (RFC 5321, 4.5.3.1.4). */
-const COMMAND_LINE_OCTETS = 512
+export const COMMAND_LINE_OCTETS = 512
 const QUEUE_OCTETS = COMMAND_LINE_OCTETS - 'ETRN #\r\n'.length
 
 /** Returns a NAME argument as a NodeName. Throws UsageError, which quotes the word and names the rule that it breaks. */
@@ -43,15 +43,12 @@ async function parseArgument(word: string, options: NameOptions): Promise<string
   if (word.startsWith('#')) return `#${parseQueue(word.slice(1))}`
   if (!word.startsWith('@')) return parseNode(word, options)
   const domain = parseNode(word.slice(1), options)
-  if (!options.allowWide) {
-    const { isPublicSuffix } = await import('./public-suffix.js')
-    if (isPublicSuffix(domain)) {
-      throw new NameRuleError(
-        `${domain} is a public suffix: this would ask for everybody's mail below it (--allow-wide does it anyway)`,
-      )
-    }
-  }
-  return `@${domain}`
+  if (options.allowWide) return `@${domain}`
+  const { isPublicSuffix } = await import('./public-suffix.js')
+  if (!isPublicSuffix(domain)) return `@${domain}`
+  throw new NameRuleError(
+    `${domain} is a public suffix: this would ask for everybody's mail below it (--allow-wide does it anyway)`,
+  )
 }
 
 function parseQueue(name: string): string {

@@ -4,7 +4,6 @@ import { isHostName, toALabels } from '../net/domain.js'
 import { printable } from '../printable.js'
 import { parsePortDigits } from './values.js'
 
-/** Where a server is. */
 export type ServerAddress = {
   /** The SERVER argument or the profile, as the user typed it */
   readonly word: string
@@ -15,11 +14,8 @@ export type ServerAddress = {
   readonly isImplicitTls: boolean
 }
 
-/** What a SERVER argument says. */
-export type ServerArgument = ServerAddress & {
-  /** The user name in its URL */
-  readonly user: string | undefined
-}
+/** What a SERVER argument says: where the server is, and the user name in its URL. */
+export type ServerArgument = ServerAddress & { readonly user: string | undefined }
 
 const DEFAULT_PORTS = { smtp: 25, smtps: 465 } as const
 
@@ -29,14 +25,7 @@ const DEFAULT_PORTS = { smtp: 25, smtps: 465 } as const
  */
 export function parseServer(word: string, port?: number): ServerArgument {
   try {
-    const { scheme, user, host, port: typedPort } = splitServer(word)
-    return {
-      word: printable(word),
-      host,
-      port: parsePortDigits(typedPort ?? String(port ?? DEFAULT_PORTS[scheme])),
-      isImplicitTls: scheme === 'smtps',
-      user,
-    }
+    return splitServer(word, port)
   } catch (error) {
     if (!(error instanceof Error)) throw error
     const shown = printable(word.replace(/(\/\/[^:]*):.*@/s, '$1:****@'))
@@ -44,15 +33,8 @@ export function parseServer(word: string, port?: number): ServerArgument {
   }
 }
 
-type ServerParts = {
-  scheme: keyof typeof DEFAULT_PORTS
-  user: string | undefined
-  host: string
-  port: string | undefined
-}
-
-/** Splits a SERVER argument; the host has no brackets. Throws a plain Error with the rule that the word breaks. */
-function splitServer(word: string): ServerParts {
+/** Throws a plain Error with the rule that the word breaks. */
+function splitServer(word: string, defaultPort: number | undefined): ServerArgument {
   if (word === '') throw new Error('nothing there; write SERVER or SERVER,SERVER without blanks')
   if (/^[@#]/.test(word)) throw new Error('a name; the server comes first: etrn SERVER NAME')
   const [, typedScheme, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
@@ -69,7 +51,13 @@ function splitServer(word: string): ServerParts {
   if (familyOf(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
   const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []
   const host = literal ?? name
-  return { scheme, user, host: familyOf(host) === 0 ? parseHostName(host) : host, port }
+  return {
+    word: printable(word),
+    host: familyOf(host) === 0 ? parseHostName(host) : host,
+    port: parsePortDigits(port ?? String(defaultPort ?? DEFAULT_PORTS[scheme])),
+    isImplicitTls: scheme === 'smtps',
+    user,
+  }
 }
 
 /** Decodes the user name in a URL, where %40 stands for @. */

@@ -17,7 +17,6 @@ export function parsePort(word: unknown): number {
   return parsePortDigits(parseText(word))
 }
 
-/** Returns a TCP port. */
 export function parsePortDigits(digits: string): number {
   const port = /^\d{1,5}$/.test(digits) ? Number(digits) : 0
   if (port < 1 || port > 65_535) throw new Error('a port is a number from 1 to 65535')
@@ -41,7 +40,6 @@ export function parseFingerprint(word: unknown): string {
   return digits
 }
 
-/** Returns a text that is not empty. */
 export function parseText(word: unknown): string {
   if (typeof word !== 'string') throw new Error('it has to be a text')
   if (word === '') throw new Error('the value is empty')
@@ -50,14 +48,18 @@ export function parseText(word: unknown): string {
 
 /** Returns an argument of an SMTP command: ASCII, at most as long as a domain. */
 export function parseCommandArgument(word: unknown): string {
-  const argument = parseText(word)
-  return checkRule(argument, brokenArgumentRule(argument))
+  const argument = parseSendable(word)
+  if (!isAscii(argument)) throw new Error('only ASCII can be sent; write a domain as A-labels (xn--...)')
+  if (argument.length > DOMAIN_CHARACTERS) throw new Error(`1 to ${DOMAIN_CHARACTERS} characters`)
+  return argument
 }
 
 /** Returns a text that has no character which could end a line or hide in it. */
 export function parseSendable(word: unknown): string {
   const text = parseText(word)
-  return checkRule(text, brokenSendableRule(text))
+  const rule = brokenSendableRule(text)
+  if (rule !== undefined) throw new Error(rule)
+  return text
 }
 
 /** Returns a domain name in A-labels and lower case. */
@@ -74,11 +76,6 @@ export function parseHost(word: unknown): string {
   return name
 }
 
-function checkRule(word: string, brokenRule: string | undefined): string {
-  if (brokenRule !== undefined) throw new Error(brokenRule)
-  return word
-}
-
 /** Returns a parser that accepts these words only. */
 export function oneOf<T extends string>(...choices: readonly T[]): (word: unknown) => T {
   return (word) => {
@@ -86,14 +83,6 @@ export function oneOf<T extends string>(...choices: readonly T[]): (word: unknow
     if (choice === undefined) throw new Error(`the choice is ${choices.join(', ')}`)
     return choice
   }
-}
-
-/** Returns the rule that an argument of an SMTP command breaks, or undefined. */
-export function brokenArgumentRule(word: string): string | undefined {
-  const rule = brokenSendableRule(word)
-  if (rule !== undefined) return rule
-  if (!isAscii(word)) return 'only ASCII can be sent; write a domain as A-labels (xn--...)'
-  return word === '' || word.length > DOMAIN_CHARACTERS ? `1 to ${DOMAIN_CHARACTERS} characters` : undefined
 }
 
 /** Returns why a text must not be sent, or undefined: it could end the line, or hide in it. */
