@@ -1,6 +1,9 @@
-import { createHmac } from 'node:crypto'
+import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
 import { EXIT, StepError } from '../errors.js'
+import { printable } from '../printable.js'
 import type { Credentials } from './credentials-policy.js'
+import type { MechanismName } from './mechanisms.js'
 
 /** The connection that a mechanism runs on. */
 export type AuthContext = {
@@ -18,51 +21,115 @@ export type AuthContext = {
  * A running mechanism: it yields a response and receives the challenge that follows. It yields undefined if the server begins; an empty
  * response is not the same (RFC 4954, 4). It returns when it expects no further challenge. Throws StepError.
  */
-export type MechanismSteps = SyncSteps | AsyncSteps
-export type SyncSteps = Generator<Buffer | undefined, void, Buffer>
-export type AsyncSteps = AsyncGenerator<Buffer | undefined, void, Buffer>
+export type MechanismSteps = Generator<Buffer | undefined, void, Buffer> | ScramSteps
+type ScramSteps = AsyncGenerator<Buffer, void, Buffer>
 
-const EMPTY_RESPONSE = Buffer.alloc(0)
+type Mechanism = (credentials: Credentials, context: AuthContext) => MechanismSteps
 
-/** RFC 4422, appendix A: the certificate identifies the client. */
-export function* external({ user }: Credentials): SyncSteps {
-  yield Buffer.from(user)
+export const SASL_MECHANISMS: Readonly<Record<MechanismName, Mechanism>> = {
+  /** RFC 4422, appendix A: the certificate identifies the client. */
+  *EXTERNAL({ user }) {
+    yield Buffer.from(user)
+  },
+  'SCRAM-SHA-256-PLUS': (credentials, context) => scram('sha256', credentials, context, true),
+  'SCRAM-SHA-256': (credentials, context) => scram('sha256', credentials, context),
+  'SCRAM-SHA-1': (credentials, context) => scram('sha1', credentials, context),
+  /** RFC 2195 */
+  *'CRAM-MD5'({ user, password = '' }) {
+    const challenge = yield undefined
+    yield Buffer.from(`${user} ${createHmac('md5', password).update(challenge).digest('hex')}`)
+  },
+  /** RFC 4616 */
+  *PLAIN({ user, password = '' }) {
+    yield Buffer.from(`\0${user}\0${password}`)
+  },
+  /** draft-murchison-sasl-login: the text of the prompts doesn't matter. */
+  *LOGIN({ user, password = '' }) {
+    yield undefined
+    yield Buffer.from(user)
+    yield Buffer.from(password)
+  },
+  /** Google's and Microsoft's mechanism: a challenge is an error, and the reply to it is empty. */
+  *XOAUTH2({ user, password = '' }) {
+    yield Buffer.from(`user=${user}\x01auth=Bearer ${password}\x01\x01`)
+    yield Buffer.alloc(0)
+  },
+  /** RFC 7628: a challenge is an error, and the reply to it is a separator (3.2.3). */
+  *OAUTHBEARER({ user, password = '' }, { host, port }) {
+    const name = escapeSaslName(user)
+    yield Buffer.from(`n,a=${name},\x01host=${host}\x01port=${port}\x01auth=Bearer ${password}\x01\x01`)
+    yield Buffer.from('\x01')
+  },
 }
 
-/** RFC 4616 */
-export function* plain({ user, password = '' }: Credentials): SyncSteps {
-  yield Buffer.from(`\0${user}\0${password}`)
+/** Attributes have a fixed order (RFC 5802, section 7). */
+const SERVER_FIRST = /^r=([!-+\--~]{1,1024}),s=([a-z0-9+/]+={0,2}),i=([0-9]{1,10})(?:,.*)?$/i
+const SERVER_FINAL = /^(?:v=([a-z0-9+/]+={0,2})|e=([^,]*))(?:,.*)?$/i
+/** The work that a server can impose (RFC 7677, 4 has the lower bound). */
+const SCRAM_ITERATIONS = { least: 4096, most: 1_000_000 }
+
+/**
+ * SCRAM (RFC 5802, 7677); with `isPlus` bound to the TLS connection (RFC 9266). The server's signature is checked: only a server that
+ * knows the password can make it.
+ */
+export async function* scram(
+  hash: 'sha1' | 'sha256',
+  { user, password = '' }: Credentials,
+  { exporter, offered }: Pick<AuthContext, 'exporter' | 'offered'>,
+  isPlus = false,
+  nonce = randomBytes(18).toString('base64'),
+): ScramSteps {
+  // `y`: the client supports channel binding, but the server doesn't list it. A server that does list it notices the forgery.
+  const couldBind = exporter !== undefined && !offered.some((name) => name.endsWith('-PLUS'))
+  const header = isPlus ? 'p=tls-exporter,,' : couldBind ? 'y,,' : 'n,,'
+  const bare = `n=${escapeSaslName(await prepareText(user))},r=${nonce}`
+  const first = (yield Buffer.from(header + bare)).toString()
+  const [, serverNonce = '', salt = '', i = ''] = SERVER_FIRST.exec(first) ?? []
+  if (!serverNonce.startsWith(nonce) || serverNonce === nonce) throw saslViolation("a challenge that is not SCRAM's")
+  const iterations = Number(i)
+  if (iterations < SCRAM_ITERATIONS.least || iterations > SCRAM_ITERATIONS.most) {
+    throw saslViolation(`${i} iterations wanted; ${SCRAM_ITERATIONS.least} to ${SCRAM_ITERATIONS.most} are taken`)
+  }
+  const size = createHash(hash).digest().length
+  const secret = await prepareText(password)
+  const saltedPassword = await promisify(pbkdf2)(secret, Buffer.from(salt, 'base64'), iterations, size, hash)
+  const hmac = (key: Uint8Array, text: string): Buffer => createHmac(hash, key).update(text).digest()
+  const channel = (isPlus ? exporter : undefined) ?? Buffer.alloc(0)
+  const binding = Buffer.concat([Buffer.from(header), channel]).toString('base64')
+  const withoutProof = `c=${binding},r=${serverNonce}`
+  const authMessage = `${bare},${first},${withoutProof}`
+  const clientKey = hmac(saltedPassword, 'Client Key')
+  const clientSignature = hmac(createHash(hash).update(clientKey).digest(), authMessage)
+  const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (clientSignature[index] ?? 0)))
+  const final = (yield Buffer.from(`${withoutProof},p=${proof.toString('base64')}`)).toString()
+  checkServerFinal(final, hmac(hmac(saltedPassword, 'Server Key'), authMessage))
+  yield Buffer.alloc(0)
 }
 
-/** draft-murchison-sasl-login: the text of the prompts doesn't matter. */
-export function* login({ user, password = '' }: Credentials): SyncSteps {
-  yield undefined
-  yield Buffer.from(user)
-  yield Buffer.from(password)
-}
-
-/** RFC 2195 */
-export function* cramMd5({ user, password = '' }: Credentials): SyncSteps {
-  const challenge = yield undefined
-  yield Buffer.from(`${user} ${createHmac('md5', password).update(challenge).digest('hex')}`)
-}
-
-/** Google's and Microsoft's mechanism: a challenge is an error, and the reply to it is empty. */
-export function* xoauth2({ user, password = '' }: Credentials): SyncSteps {
-  yield Buffer.from(`user=${user}\x01auth=Bearer ${password}\x01\x01`)
-  yield EMPTY_RESPONSE
-}
-
-/** RFC 7628: a challenge is an error, and the reply to it is a separator (3.2.3). */
-export function* oauthBearer({ user, password = '' }: Credentials, { host, port }: AuthContext): SyncSteps {
-  const name = escapeSaslName(user)
-  yield Buffer.from(`n,a=${name},\x01host=${host}\x01port=${port}\x01auth=Bearer ${password}\x01\x01`)
-  yield Buffer.from('\x01')
+function checkServerFinal(final: string, expected: Buffer): void {
+  const [, verifier = '', error] = SERVER_FINAL.exec(final) ?? []
+  if (error !== undefined) throw authUnavailable(`the server says ${printable(error)}`, 'check user and password')
+  const signature = Buffer.from(verifier, 'base64')
+  if (signature.length !== expected.length || !timingSafeEqual(signature, expected)) {
+    throw saslViolation("the server doesn't prove that it knows the password: it is not the one that it says")
+  }
 }
 
 /** Escapes a user name for a list of attributes (RFC 5802, 5.1). */
-export function escapeSaslName(user: string): string {
+function escapeSaslName(user: string): string {
   return user.replaceAll('=', '=3D').replaceAll(',', '=2C')
+}
+
+/** Applies SASLprep (RFC 4013), which leaves printable ASCII unchanged. */
+async function prepareText(text: string): Promise<string> {
+  if (/^[\x20-\x7e]*$/.test(text)) return text
+  const { saslprep } = await import('./saslprep.js')
+  try {
+    return saslprep(text)
+  } catch (cause) {
+    const message = 'the user or the password has characters that SCRAM does not take'
+    throw new StepError(message, { exitStatus: EXIT.NOPERM, cause })
+  }
 }
 
 /** Returns the failure of a login that can't be tried, or that the server refuses. */
@@ -70,7 +137,6 @@ export function authUnavailable(message: string, hint?: string): StepError {
   return new StepError(message, { exitStatus: EXIT.NOPERM, hint })
 }
 
-/** Returns the failure of a server that violates the mechanism. */
 export function saslViolation(message: string): StepError {
   return new StepError(message, { exitStatus: EXIT.PROTOCOL })
 }

@@ -7,8 +7,7 @@ import { authenticate } from '../../src/smtp/auth.js'
 import type { Credentials } from '../../src/smtp/credentials-policy.js'
 import { MECHANISMS } from '../../src/smtp/mechanisms.js'
 import { ReplyParser } from '../../src/smtp/reply.js'
-import type { AuthContext } from '../../src/smtp/sasl.js'
-import { scram } from '../../src/smtp/scram.js'
+import { type AuthContext, scram } from '../../src/smtp/sasl.js'
 
 const AROUND: AuthContext = { host: 'mx.example', port: 25, exporter: undefined, hasCertificate: false, offered: [] }
 const SITE: Credentials = { user: 'site', password: 'secret', mechanism: undefined }
