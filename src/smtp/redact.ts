@@ -11,8 +11,8 @@ const ELLIPSIS = '...'
 
 /** Masks passwords, and what sessions make from them, in output. No decision depends on a masked text. */
 export class Redactor {
-  /** Secrets and their patterns, longest first: one secret can contain another. */
-  #forms: (readonly [string, RegExp])[] = []
+  /** Secrets in each form in which a server could repeat them, longest first: one can contain another. */
+  #secrets: readonly string[] = []
 
   constructor(password = '') {
     this.#addSecret(password)
@@ -35,29 +35,25 @@ export class Redactor {
   /** Returns the text with secrets masked, in upper and lower case: keywords are shown in capitals. */
   redact(text: string): string {
     let shown = text
-    for (const [secret, pattern] of this.#forms) {
-      shown = shown.replace(pattern, MASK)
+    for (const secret of this.#secrets) {
+      shown = shown.replace(new RegExp(secret.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), 'gi'), MASK)
       if (shown.endsWith(ELLIPSIS)) shown = redactCutSecret(shown, secret)
     }
     return shown
   }
 
-  /** Adds a secret in each form in which a server could repeat it. */
   #addSecret(secret: string): void {
     const base64 = Buffer.from(secret).toString('base64')
     const forms = [secret, printable(secret), base64, base64.replace(/=+$/, '')]
-    const isNew = (text: string): boolean => !this.#forms.some(([known]) => known === text)
-    const added = [...new Set(forms)].filter((text) => text.length >= SECRET_CHARACTERS && isNew(text))
-    this.#forms.push(...added.map((text) => [text, new RegExp(escapeRegExp(text), 'gi')] as const))
-    this.#forms.sort(([a], [b]) => b.length - a.length)
+    const added = forms.filter((text) => text.length >= SECRET_CHARACTERS)
+    this.#secrets = [...new Set([...this.#secrets, ...added])].sort((a, b) => b.length - a.length)
   }
 
   #redactEvent(event: TraceEvent): TraceEvent {
     if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: this.redact(event.text) }
     if (event.type === 'extensions') {
-      const extensions = [...event.extensions].map((entry) => entry.map((text) => this.redact(text)))
-      // map keeps the two parts of each entry.
-      return { ...event, extensions: new Map(extensions as [string, string][]) }
+      const entries = [...event.extensions].map(([word, rest]) => [this.redact(word), this.redact(rest)] as const)
+      return { ...event, extensions: new Map(entries) }
     }
     return event.type === 'received' ? { ...event, reply: this.#redactReply(event.reply) } : event
   }
@@ -75,8 +71,4 @@ function redactCutSecret(text: string, secret: string): string {
       return `${text.slice(0, -ELLIPSIS.length - length)}${MASK}${ELLIPSIS}`
   }
   return text
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
 }
