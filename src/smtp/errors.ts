@@ -1,11 +1,8 @@
 import { codeOf, EXIT, type FailureFacts, StepError } from '../errors.js'
 import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
 
-/** The step of a session at which it failed. */
-export type Stage = 'dns' | 'connect' | 'greeting' | 'ehlo' | 'starttls' | 'tls' | 'auth' | 'etrn'
-
-/** Stages as messages show them. */
-export const STAGE_LABELS: Readonly<Record<Stage, string>> = {
+/** The steps of a session, as messages show them. */
+export const STAGE_LABELS = {
   dns: 'DNS',
   connect: 'connect',
   greeting: 'greeting',
@@ -14,11 +11,13 @@ export const STAGE_LABELS: Readonly<Record<Stage, string>> = {
   tls: 'TLS',
   auth: 'AUTH',
   etrn: 'ETRN',
-}
+} as const
+
+/** The step of a session at which it failed. */
+export type Stage = keyof typeof STAGE_LABELS
 
 /** A step that failed because of the server's reply. */
 export class RejectedError extends StepError {
-  override readonly name: string = 'RejectedError'
   readonly reply: Reply
   constructor(reply: Reply, facts: FailureFacts) {
     super(formatReply(reply), facts)

@@ -25,7 +25,6 @@ export class MalformedReplyError extends Error {
   override readonly name = 'MalformedReplyError'
 }
 
-const LF = 0x0a
 const CR = 0x0d
 const REPLY_LINE = /^([1-5][0-9]{2})(?:([ -])(.*))?$/s
 const ENHANCED_CODE = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)/
@@ -82,13 +81,15 @@ export class ReplyParser {
     const enhancedCode = found !== undefined && Number(codeClass) === Math.floor(code / 100) ? found : null
     this.#lines = []
     this.#lineOctets = 0
-    const text = truncateReplyText(lines.map((line) => trimEnhancedCode(line, enhancedCode)).join(' / '))
+    const trim = (line: string): string =>
+      enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
+    const text = truncateReplyText(lines.map(trim).join(' / '))
     return { code, enhancedCode, lines, text }
   }
 
   /** Takes one line off the octets, without its end: CRLF, or the bare LF that some servers send. */
   #takeLine(): Buffer | undefined {
-    const end = this.#octets.indexOf(LF)
+    const end = this.#octets.indexOf('\n')
     const octets = end === -1 ? this.#octets.length : end + 1
     const isChallenge = this.#octets.subarray(0, 3).toString('latin1') === '334'
     const limit = isChallenge ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS
@@ -107,10 +108,6 @@ function truncateReplyText(text: string): string {
   if (text.length <= REPLY_TEXT_CHARACTERS) return text
   // A copy: a slice would keep the whole text in memory.
   return `${Buffer.from(truncate(text, REPLY_TEXT_CHARACTERS)).toString()}...`
-}
-
-function trimEnhancedCode(line: string, enhancedCode: string | null): string {
-  return enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
 }
 
 /** Returns the whole line: it must not be cut before the redactor has seen it. */
