@@ -27,6 +27,9 @@ export function certificateInfoOf(certificate: X509Certificate, problem: StepErr
   }
 }
 
+const NAMES_SHOWN = 4
+const ISSUER_CHARACTERS = 120
+
 /** Returns why a certificate fails verification (its pin, its chain or its name), or undefined if it passes. */
 export function verificationError(
   socket: TLSSocket,
@@ -38,10 +41,8 @@ export function verificationError(
   const pin = `--tls-fingerprint ${certificate.fingerprint256}`
   if (policy.fingerprint !== undefined) {
     if (certificate.fingerprint256.replaceAll(':', '') === policy.fingerprint) return undefined
-    return tlsPolicyError(
-      `the certificate is not the pinned one, but ${certificate.fingerprint256}`,
-      'if the provider has renewed it, pin that one',
-    )
+    const message = `the certificate is not the pinned one, but ${certificate.fingerprint256}`
+    return tlsPolicyError(message, 'if the provider has renewed it, pin that one')
   }
   // The types say that it is an Error, but it is a code of OpenSSL's.
   const code = socket.authorized ? undefined : String(socket.authorizationError)
@@ -53,42 +54,34 @@ function nameError(certificate: X509Certificate, name: string, pin: string): Ste
     familyOf(name) === 0 ? certificate.checkHost(name, { partialWildcards: false }) : certificate.checkIP(name)
   if (matched !== undefined) return undefined
   const names = hostNamesOf(certificate)
+  const shown = names.slice(0, NAMES_SHOWN).join(', ') || 'no host'
+  const more = names.length > NAMES_SHOWN ? ', ...' : ''
   const other = names.find((candidate) => !candidate.includes('*') && candidate !== name)
   const option = other === undefined ? pin : `--tls-name ${other}`
-  return tlsPolicyError(
-    `the certificate is for ${listNames(names)}, not ${name}`,
-    `try ${option}, if that is your provider, or ask it`,
-  )
+  const hint = `try ${option}, if that is your provider, or ask it`
+  return tlsPolicyError(`the certificate is for ${shown}${more}, not ${name}`, hint)
 }
 
 function chainError(code: string, certificate: X509Certificate, pin: string): StepError {
-  const issuer = issuerOf(certificate)
   const pinHint = `${pin} takes this one, if you know that it is right`
+  const validFrom = formatDay(certificate.validFrom)
+  const unknownIssuer = `the certificate's issuer is not known here: ${issuerOf(certificate)}`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
       return tlsPolicyError(expiryMessage(certificate), `ask the provider to renew it; ${pinHint}`)
     case 'CERT_NOT_YET_VALID':
-      return tlsPolicyError(
-        `the certificate is valid from ${formatDay(certificate.validFrom)} only`,
-        "is this host's clock right?",
-      )
+      return tlsPolicyError(`the certificate is valid from ${validFrom} only`, "is this host's clock right?")
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
       return tlsPolicyError('the certificate is signed by itself alone', pinHint)
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'UNABLE_TO_GET_ISSUER_CERT':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
-      return tlsPolicyError(
-        `the certificate's issuer is not known here: ${issuer}`,
-        `--tls-ca FILE names your provider's authority; ${pinHint}`,
-      )
+      return tlsPolicyError(unknownIssuer, `--tls-ca FILE names your provider's authority; ${pinHint}`)
     default:
       return tlsPolicyError(`the certificate does not hold: ${code}`, pinHint)
   }
 }
-
-/** The longest issuer's name in a message */
-const ISSUER_CHARACTERS = 120
 
 function issuerOf({ issuer }: X509Certificate): string {
   return truncate(printable(issuer.replaceAll('\n', ', ')), ISSUER_CHARACTERS)
@@ -102,19 +95,10 @@ function hostNamesOf(certificate: X509Certificate): string[] {
   return (names.length > 0 ? names : [commonName ?? '']).filter((name) => /^[\w.*:-]{1,253}$/.test(name))
 }
 
-/** The most names in a message */
-const NAMES_SHOWN = 4
-
-function listNames(names: readonly string[]): string {
-  if (names.length === 0) return 'no host'
-  return names.slice(0, NAMES_SHOWN).join(', ') + (names.length > NAMES_SHOWN ? ', ...' : '')
-}
-
 /** The certificate can be valid although its issuer's has expired. */
 function expiryMessage({ validTo }: X509Certificate): string {
-  return new Date(validTo) < new Date()
-    ? `the certificate expired: it was valid to ${formatDay(validTo)}`
-    : 'the certificate of its issuer expired'
+  if (new Date(validTo) >= new Date()) return 'the certificate of its issuer expired'
+  return `the certificate expired: it was valid to ${formatDay(validTo)}`
 }
 
 /** Returns OpenSSL's `Nov 24 12:00:00 2026 GMT` as `2026-11-24`. */
@@ -123,7 +107,6 @@ function formatDay(date: string): string {
   return Number.isNaN(time.valueOf()) ? printable(date) : time.toISOString().slice(0, 10)
 }
 
-/** Returns the failure of a connection that doesn't meet the TLS policy (76). */
 export function tlsPolicyError(message: string, hint: string, cause?: unknown): StepError {
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, hint, cause })
 }
