@@ -17,21 +17,23 @@ export function addressLiteral(address: string): string {
 
 /** Returns an address in its one canonical form, to compare it. A scope, which only names an interface of this host, is removed. */
 export function canonicalAddress(address: string): string {
-  const family = familyOf(address)
-  return family === 0 ? address : new SocketAddress({ address, family: family === 6 ? 'ipv6' : 'ipv4' }).address
+  return familyOf(address) === 0 ? address : new SocketAddress({ address, family: typeOf(address) }).address
+}
+
+function typeOf(address: string): 'ipv4' | 'ipv6' {
+  return familyOf(address) === 6 ? 'ipv6' : 'ipv4'
 }
 
 export function isLoopback(address: string): boolean {
   return address === '::1' || (familyOf(address) === 4 && address.startsWith('127.'))
 }
 
-/** Networks that can't be reached from the Internet (RFC 1918, 6598, 3927, 1122, 4193, 4291). */
+/** RFC 1918, 6598, 3927, 1122, 4193, 4291 */
 const PRIVATE_NETWORKS =
   '10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 127.0.0.0/8 fc00::/7 fe80::/10 ::1/128'
 
 /** Returns true for an address that can't be reached from the Internet, as those behind a NAT. */
 export function isPrivate(address: string): boolean {
-  const typeOf = (word: string): 'ipv4' | 'ipv6' => (familyOf(word) === 6 ? 'ipv6' : 'ipv4')
   const list = new BlockList()
   for (const network of PRIVATE_NETWORKS.split(' ')) {
     const [base = '', prefix] = network.split('/')

@@ -1,21 +1,21 @@
-import { setMaxListeners } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { familyOf } from './address.js'
-import { formatSeconds, type Limits, startDeadline, timeoutError } from './deadline.js'
+import { abortReason, type Limits, startDeadline, timeoutErrorMaker } from './deadline.js'
 import type { Addresses } from './dns.js'
 
 export type Connected = { readonly socket: Socket; readonly address: string }
 
-export type ConnectOptions = Limits & {
+type ConnectOptions = Limits & {
   /** The local end: an address, or an interface that has one; undefined: the system's choice */
   readonly local: string | undefined
   readonly onAttempt: (address: string) => void
 }
 
-type FailedAttempt = { readonly address: string; readonly error: unknown }
+type FailedAttempt = { readonly text: string; readonly error: unknown }
 
 /** How long an attempt runs alone before the next address is tried beside it (RFC 8305, section 5). */
 const ATTEMPT_DELAY_MS = 250
@@ -32,36 +32,34 @@ export async function connect(
   const race = new AbortController()
   // There is one listener for each address.
   setMaxListeners(0, race.signal)
-  const sockets: Socket[] = []
+  const sockets = new Set<Socket>()
   const failed: FailedAttempt[] = []
-  let over: StepError | undefined
-  const overdue = (): StepError => timeoutError(`no connection within ${formatSeconds(options.timeoutMs)}`)
-  const cancel = startDeadline(options, overdue, (reason) => {
-    over = reason
-    race.abort()
-  })
+  const cancel = startDeadline(options, timeoutErrorMaker('no connection', options), (reason) => race.abort(reason))
   const dial = async (address: string): Promise<Connected> => {
     options.onAttempt(address)
     try {
       const socket = createConnection({ host: address, port, noDelay: true, ...localEndFor(options.local, address) })
-      sockets.push(socket)
-      await waitForConnect(socket, race.signal)
+      sockets.add(socket)
+      // Stays on the socket: an error without a listener would end the process.
+      socket.on('error', () => undefined)
+      await once(socket, 'connect', { signal: race.signal })
       return { socket, address }
     } catch (error) {
-      if (!race.signal.aborted) failed.push({ address, error })
+      const text = `${address} port ${port}: ${CONNECT_ERRORS[codeOf(error)] ?? messageOf(error)}`
+      if (!race.signal.aborted) failed.push({ text, error })
       throw error
     }
   }
-  let winner: Connected | undefined
   try {
-    winner = await raceAddresses(addresses, late, dial, race.signal)
+    const winner = await raceAddresses(addresses, late, dial, race.signal)
+    sockets.delete(winner.socket)
     return winner
   } catch {
-    throw connectError(failed, port, over)
+    throw connectError(failed, race.signal.aborted ? abortReason(race.signal) : undefined)
   } finally {
     cancel()
     race.abort()
-    for (const socket of sockets) if (socket !== winner?.socket) socket.destroy()
+    for (const socket of sockets) socket.destroy()
   }
 }
 
@@ -83,15 +81,6 @@ async function raceAddresses(
   const failure = new Promise<void>((resolve) => void first.catch(resolve))
   const pause = Promise.race([failure, sleep(ATTEMPT_DELAY_MS, undefined, { signal })])
   return Promise.any([first, pause.then(async () => raceAddresses(others, late, dial, signal))])
-}
-
-async function waitForConnect(socket: Socket, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.once('connect', resolve)
-    // Stays on the socket: an error without a listener would end the process.
-    socket.on('error', reject)
-    signal.addEventListener('abort', () => reject(new Error('the race is over')), { once: true })
-  })
 }
 
 function localEndFor(local: string | undefined, remote: string): { localAddress?: string } {
@@ -124,12 +113,9 @@ const CONNECT_ERRORS: Readonly<Record<string, string>> = {
 /** The most failed addresses that one message names */
 const FAILURES_SHOWN = 4
 
-function connectError(failed: readonly FailedAttempt[], port: number, over: StepError | undefined): StepError {
+function connectError(failed: readonly FailedAttempt[], over: StepError | undefined): StepError {
   const shown = failed.slice(0, FAILURES_SHOWN)
-  const attempts = shown.map(({ address, error }) => {
-    return `${address} port ${port}: ${CONNECT_ERRORS[codeOf(error)] ?? messageOf(error)}`
-  })
-  return new StepError([over?.message ?? [], attempts].flat().join('; '), {
+  return new StepError([over?.message ?? [], shown.map(({ text }) => text)].flat().join('; '), {
     exitStatus: over?.exitStatus ?? EXIT.TEMPFAIL,
     kind: over?.kind,
     hint: connectHint(shown.map(({ error }) => error)),

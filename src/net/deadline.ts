@@ -16,6 +16,11 @@ export function timeoutError(message: string, hint?: string): StepError {
   return new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint })
 }
 
+/** Returns a maker of such failures, whose message has the time: `no connection within 1.5s`. */
+export function timeoutErrorMaker(missing: string, { timeoutMs }: Limits, hint?: string): () => StepError {
+  return () => timeoutError(`${missing} within ${timeoutMs / 1000}s`, hint)
+}
+
 /**
  * Calls `end` once, when the timeout is over (with `overdue`) or when the signal aborts; at once if it has already aborted. Returns a
  * function that cancels the deadline and may be called again.
@@ -40,13 +45,12 @@ export function startDeadline(
   return cancel
 }
 
-/** Returns a duration in seconds as messages show it: `60s`, `1.5s`. */
-export function formatSeconds(ms: number): string {
-  return `${ms / 1000}s`
-}
-
-/** Returns why a signal aborted. */
 export function abortReason(signal: AbortSignal): StepError {
   const reason: unknown = signal.reason
   return reason instanceof StepError ? reason : new StepError('aborted', { exitStatus: EXIT.TEMPFAIL, cause: reason })
+}
+
+/** Returns a duration in seconds as messages show it: `60s`, `1.5s`. */
+export function formatSeconds(ms: number): string {
+  return `${ms / 1000}s`
 }

@@ -2,7 +2,7 @@ import { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { type Family, familyOf } from './address.js'
-import { formatSeconds, type Limits, startDeadline, timeoutError } from './deadline.js'
+import { type Limits, startDeadline, timeoutErrorMaker } from './deadline.js'
 import { hostsEntries } from './hosts-file.js'
 
 /** The addresses of a host, best first. */
@@ -32,9 +32,9 @@ export async function lookUpAddresses(
 ): Promise<Addresses> {
   if (familyOf(host) !== 0) return knownAddresses(host, [host], family)
   const listed = hostsEntries(host.toLowerCase()).map(({ address }) => address)
-  if (listed.some((address) => isOfFamily(family, address))) return knownAddresses(host, listed, family)
-  if (!isAbsolute && (!host.includes('.') || /\.local$/i.test(host)))
-    return knownAddresses(host, await askSystem(host, limits), family)
+  if (interleaveFamilies(listed, family).length > 0) return knownAddresses(host, listed, family)
+  const mayBeCompleted = !isAbsolute && (!host.includes('.') || /\.local$/i.test(host))
+  if (mayBeCompleted) return knownAddresses(host, await askSystem(host, limits), family)
   return queryAddresses(host, family, limits)
 }
 
@@ -43,12 +43,12 @@ export async function lookUpAddresses(
  * Throws StepError as lookUpAddresses does.
  */
 export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord[]> {
-  const { resolver, throwIfOver, cancel } = createResolver(limits)
+  const { resolver, over, cancel } = createResolver(limits)
   try {
     const records = await resolver.resolveMx(domain)
     return records.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
   } catch (error) {
-    throwIfOver()
+    over.throwIfAborted()
     if (codeOf(error) === 'ENODATA') return []
     throw resolutionError(domain, [error])
   } finally {
@@ -58,7 +58,7 @@ export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord
 
 /** Returns the A and AAAA records of a host, whatever /etc/hosts says. Throws StepError as lookUpAddresses does. */
 export async function queryAddresses(host: string, family: Family, limits: Limits): Promise<Addresses> {
-  const { resolver, throwIfOver, cancel } = createResolver(limits)
+  const { resolver, over, cancel } = createResolver(limits)
   const found: string[] = []
   const failures: unknown[] = []
   const keep = async (records: Promise<string[]>): Promise<boolean> => {
@@ -77,62 +77,66 @@ export async function queryAddresses(host: string, family: Family, limits: Limit
     ipv6.then((isFound) => (isFound ? undefined : both)),
     ipv4.then((isFound) => (isFound ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
   ])
-  throwIfOver()
-  const first = interleaveFamilies(found)
+  over.throwIfAborted()
+  const first = interleaveFamilies(found, family)
   if (first.length === 0) throw resolutionError(host, failures, family)
   const late = both.then(() => found.filter((address) => !first.includes(address)))
   return { first, late, cancel: () => resolver.cancel() }
 }
 
-function isOfFamily(family: Family, address: string): boolean {
-  return family === undefined || familyOf(address) === family
-}
-
 function knownAddresses(host: string, addresses: readonly string[], family: Family): Addresses {
-  const first = interleaveFamilies(addresses.filter((address) => isOfFamily(family, address)))
+  const first = interleaveFamilies(addresses, family)
   if (first.length === 0) throw noAddressError(host, family)
   return { first, late: Promise.resolve([]), cancel: () => undefined }
 }
 
+/** The child's program: it looks up its first argument and sends the addresses, or the code of the error, to its parent. */
+const GETADDRINFO = `require('node:dns').lookup(process.argv[1], { all: true }, (error, found) =>
+  process.send(error ? error.code : found.map(({ address }) => address)))`
+
+/**
+ * Returns the addresses that getaddrinfo finds. It works in a child process, because it can't be cancelled and delays even the end of a
+ * process that waits for it.
+ */
 async function askSystem(host: string, limits: Limits): Promise<readonly string[]> {
-  const { callGetaddrinfo } = await import('./getaddrinfo.js')
-  const result = await callGetaddrinfo(host, limits, () => silenceError(limits))
-  if ('addresses' in result) return result.addresses
-  throw resolutionError(host, [Object.assign(new Error(`getaddrinfo ${result.code}`), { code: result.code })])
+  const { fork } = await import('node:child_process')
+  return new Promise((resolve, reject) => {
+    // The first argument of -e stands where fork puts its module.
+    const child = fork(host, [], { execArgv: ['-e', GETADDRINFO], env: {}, stdio: 'ignore' })
+    const cancel = startDeadline(limits, silenceErrorMaker(limits), (reason) => {
+      child.kill('SIGKILL')
+      reject(reason)
+    })
+    const fail = (code: string): void =>
+      reject(resolutionError(host, [Object.assign(new Error(`getaddrinfo ${code}`), { code })]))
+    // GETADDRINFO sends nothing else.
+    child.once('message', (found) => (typeof found === 'string' ? fail(found) : resolve(found as string[])))
+    child.once('error', reject)
+    child.once('exit', () => {
+      cancel()
+      fail('unknown')
+    })
+  })
 }
 
-type LimitedResolver = {
-  readonly resolver: Resolver
-  /** Throws the reason if the limits have ended the look-up. */
-  readonly throwIfOver: () => void
-  readonly cancel: () => void
-}
-
-/** Returns a resolver that the limits end. Throws their reason if they are over already. */
-function createResolver(limits: Limits): LimitedResolver {
+/** Returns a resolver that the limits end, and the signal that then aborts. Throws if they are over already. */
+function createResolver(limits: Limits): { resolver: Resolver; over: AbortSignal; cancel: () => void } {
   // A resolver reads resolv.conf once. In a hook that file may appear later, so each look-up has a new one.
   const resolver = new Resolver()
-  let reason: StepError | undefined
-  const overdue = (): StepError => silenceError(limits)
-  const cancel = startDeadline(limits, overdue, (error) => {
-    reason = error
+  const end = new AbortController()
+  const cancel = startDeadline(limits, silenceErrorMaker(limits), (reason) => {
+    end.abort(reason)
     resolver.cancel()
   })
-  const throwIfOver = (): void => {
-    if (reason !== undefined) throw reason
-  }
-  throwIfOver()
-  return { resolver, throwIfOver, cancel }
+  end.signal.throwIfAborted()
+  return { resolver, over: end.signal, cancel }
 }
 
-/** Returns the addresses with the families alternating, IPv6 first (RFC 8305, section 4). */
-function interleaveFamilies(addresses: readonly string[]): string[] {
-  const ipv6 = addresses.filter((address) => familyOf(address) === 6)
-  const ipv4 = addresses.filter((address) => familyOf(address) === 4)
-  const pairs = Math.max(ipv6.length, ipv4.length)
-  return Array.from({ length: pairs }, (_, index) =>
-    [ipv6.slice(index, index + 1), ipv4.slice(index, index + 1)].flat(),
-  ).flat()
+/** Returns the addresses of a family; of both, they alternate, IPv6 first (RFC 8305, section 4). */
+function interleaveFamilies(addresses: readonly string[], family: Family): string[] {
+  const ipv6 = family === 4 ? [] : addresses.filter((address) => familyOf(address) === 6)
+  const ipv4 = family === 6 ? [] : addresses.filter((address) => familyOf(address) === 4)
+  return addresses.flatMap((_, index) => [...ipv6.slice(index, index + 1), ...ipv4.slice(index, index + 1)])
 }
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
@@ -162,12 +166,11 @@ const PROFILE_HINT = `${SPELLING_HINT}; if it is a profile: root reads /etc/etrn
 const RESOLVER_HINT = 'is the link up? In a hook the resolver may come a moment later: --retry-for 5m waits for it'
 
 function noAddressError(host: string, family: Family, cause?: unknown): StepError {
-  if (family === undefined)
-    return new StepError(`${host} has no address`, { exitStatus: EXIT.NOHOST, hint: SPELLING_HINT, cause })
-  const hint = 'without -4 and -6 it is asked at whatever address it has'
-  return new StepError(`${host} has no IPv${family} address`, { exitStatus: EXIT.NOHOST, hint, cause })
+  const missing = family === undefined ? 'address' : `IPv${family} address`
+  const hint = family === undefined ? SPELLING_HINT : 'without -4 and -6 it is asked at whatever address it has'
+  return new StepError(`${host} has no ${missing}`, { exitStatus: EXIT.NOHOST, hint, cause })
 }
 
-function silenceError({ timeoutMs }: Limits): StepError {
-  return timeoutError(`no answer from the DNS within ${formatSeconds(timeoutMs)}`, RESOLVER_HINT)
+function silenceErrorMaker(limits: Limits): () => StepError {
+  return timeoutErrorMaker('no answer from the DNS', limits, RESOLVER_HINT)
 }

@@ -1,13 +1,12 @@
 import { domainToASCII } from 'node:url'
 
 export const DOMAIN_CHARACTERS = 253
-const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i
 /** The full stop, and what internationalised names may have in its place (RFC 3490, section 3.1). */
 const DOT = '[.\\u3002\\uff0e\\uff61]'
 
 /** Returns true if a label has letters, digits and inner hyphens only (RFC 1123, section 2.1). */
 export function isLabel(label: string): boolean {
-  return LABEL.test(label)
+  return /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(label)
 }
 
 export function isAscii(text: string): boolean {

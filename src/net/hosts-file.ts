@@ -1,13 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { canonicalAddress, familyOf } from './address.js'
 
-const HOSTS_FILE = '/etc/hosts'
-
-/** One line of /etc/hosts: an address and its names in lower case. */
-export type HostsEntry = { readonly address: string; readonly names: readonly string[] }
-
-/** Returns the entries of /etc/hosts that have this name, which must be in lower case. Without the file there are none. */
-export function hostsEntries(name: string): HostsEntry[] {
+/** Returns the lines of /etc/hosts that have this name. All names are in lower case. Without the file there are none. */
+export function hostsEntries(name: string): { readonly address: string; readonly names: readonly string[] }[] {
   return readHostsFile().flatMap((line) => {
     const [address = '', ...words] = line.replace(/#.*/, '').trim().split(/\s+/)
     const names = words.map((word) => word.toLowerCase())
@@ -20,7 +15,7 @@ export function hostsEntries(name: string): HostsEntry[] {
 
 function readHostsFile(): string[] {
   try {
-    return readFileSync(HOSTS_FILE, 'utf8').split('\n')
+    return readFileSync('/etc/hosts', 'utf8').split('\n')
   } catch {
     return []
   }

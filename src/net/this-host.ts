@@ -1,4 +1,5 @@
 import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { hostname, networkInterfaces } from 'node:os'
 import { familyOf, isLoopback } from './address.js'
 import { isQualifiedDomain } from './domain.js'
@@ -11,18 +12,14 @@ import { hostsEntries } from './hosts-file.js'
 export function ownHostName(): string | undefined {
   const name = hostname().toLowerCase()
   if (name.includes('.')) return isPublicName(name) ? name : undefined
-  return hostsEntries(name)
-    .flatMap(({ names }) => names)
-    .find(isPublicName)
+  const names = hostsEntries(name).flatMap((entry) => entry.names)
+  return names.find(isPublicName)
 }
 
 /** Returns false for names that only their own network knows (RFC 6762 and 8375; `.lan` and `.localdomain` by habit). */
 function isPublicName(name: string): boolean {
   return isQualifiedDomain(name) && !/\.(?:local|lan|localdomain|home\.arpa)$/.test(name)
 }
-
-/** Any port will do: nothing is sent to it. */
-const PROBE_PORT = 25
 
 /**
  * Returns true if a connection to this address ends at this host. The list of interfaces lacks an address that has just been added, so
@@ -33,10 +30,9 @@ export async function isThisHost(address: string): Promise<boolean> {
   if (interfaces.some((end) => end.address === address)) return true
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject)
-      socket.connect(PROBE_PORT, address, resolve)
-    })
+    // Any port will do.
+    socket.connect(25, address)
+    await once(socket, 'connect')
     const { address: end } = socket.address()
     return end === address || isLoopback(end)
   } catch {
