@@ -7,7 +7,7 @@ import { familyOf } from './address.js'
 import { abortReason, type Limits, startDeadline, timeoutErrorMaker } from './deadline.js'
 import type { Addresses } from './dns.js'
 
-export type Connected = { readonly socket: Socket; readonly address: string }
+type Connected = { readonly socket: Socket; readonly address: string }
 
 type ConnectOptions = Limits & {
   /** The local end: an address, or an interface that has one; undefined: the system's choice */

@@ -49,8 +49,3 @@ export function abortReason(signal: AbortSignal): StepError {
   const reason: unknown = signal.reason
   return reason instanceof StepError ? reason : new StepError('aborted', { exitStatus: EXIT.TEMPFAIL, cause: reason })
 }
-
-/** Returns a duration in seconds as messages show it: `60s`, `1.5s`. */
-export function formatSeconds(ms: number): string {
-  return `${ms / 1000}s`
-}

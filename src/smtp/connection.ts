@@ -2,12 +2,12 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
-import { formatSeconds, type Limits, startDeadline, timeoutError } from '../net/deadline.js'
+import { type Limits, startDeadline, timeoutErrorMaker } from '../net/deadline.js'
 import { RejectedError, tlsErrorOf } from './errors.js'
 import { formatReply, MalformedReplyError, type Reply, ReplyParser } from './reply.js'
 import type { DialogueEvent } from './trace.js'
 
-export type ConnectionOptions = Limits & { readonly trace: (event: DialogueEvent) => void }
+type ConnectionOptions = Limits & { readonly trace: (event: DialogueEvent) => void }
 
 /** The longest line that is sent, CRLF included: a SASL response (RFC 4954, section 4). */
 const COMMAND_LINE_OCTETS = 12_288
@@ -31,114 +31,9 @@ export class Connection {
     this.#octets = readOctets(socket)
   }
 
-  get localAddress(): string {
-    return this.#socket.localAddress ?? ''
-  }
-
   /** Reads a reply that needs no command: the greeting. */
-  async readReply(): Promise<Reply> {
-    return this.#awaitReply(this.#options)
-  }
-
-  /**
-   * Sends one command and reads its reply. If the line holds a secret, the trace gets `shown` in its place. If the server sent
-   * something before its turn, it throws and sends nothing.
-   */
-  async command(line: string, shown = line): Promise<Reply> {
-    await this.#requireSilence()
-    this.#send(line, shown)
-    return this.readReply()
-  }
-
-  /** Does the same with a line that is chosen at the last moment. Returns undefined, with nothing sent, if there is no line. */
-  async commandIfAny(choose: () => string | undefined): Promise<Reply | undefined> {
-    await this.#requireSilence()
-    const line = choose()
-    if (line === undefined) return undefined
-    this.#send(line)
-    return this.readReply()
-  }
-
-  /**
-   * Continues in TLS, which `wrap` starts on the socket directly after the reply that allows it (RFC 3207). Octets beyond that reply
-   * came unencrypted and would count as protected, so they end the session.
-   */
-  async startTls<T extends { readonly socket: Socket }>(wrap: (socket: Socket) => Promise<T>): Promise<T> {
-    if (this.#hasOctets()) {
-      throw new StepError('the server, or somebody on the way, spoke in clear where TLS has to begin', {
-        exitStatus: EXIT.PROTOCOL,
-        kind: 'unencrypted-data',
-        hint: 'on smtp:// this is an attack; smtps:// is for a port that begins with TLS',
-      })
-    }
-    await this.#octets.return?.()
-    const wrapped = await wrap(this.#socket)
-    this.#socket = wrapped.socket
-    this.#octets = readOctets(this.#socket)
-    return wrapped
-  }
-
-  /**
-   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most and changes nothing; nor do octets that
-   * arrived before it. Never throws.
-   */
-  async quit(): Promise<void> {
-    try {
-      if (!this.#socket.writable) return
-      this.#sendQuit()
-      await this.#awaitReply({ ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) })
-    } catch {
-      // The session is over in any case.
-    } finally {
-      this.#socket.destroySoon()
-      // A server that limits connections must not count this one when the next one arrives.
-      if (!this.#socket.closed) await once(this.#socket, 'close').catch(() => undefined)
-    }
-  }
-
-  #hasOctets(): boolean {
-    return this.#parser.buffered + this.#socket.readableLength > 0
-  }
-
-  /**
-   * Throws if the server has sent something before a command: an attack, or a server that replies twice. A 421, which a server may
-   * send at any time (RFC 5321, 3.8), means that the connection is lost.
-   */
-  async #requireSilence(): Promise<void> {
-    // Octets that have arrived but not been read appear after one turn of the event loop.
-    await nextTurn()
-    if (!this.#hasOctets()) {
-      // Throws the reason: after an interruption nothing more is sent.
-      if (this.#options.signal.aborted) await this.readReply()
-      return
-    }
-    let reply: Reply
-    try {
-      reply = await this.readReply()
-    } catch (error) {
-      const isGoodbye = this.#parser.firstThree === '421'
-      if (isGoodbye || this.#options.signal.aborted || !(error instanceof StepError)) throw error
-      const message = `the server spoke before its turn: ${error.message}`
-      throw new StepError(message, { exitStatus: EXIT.PROTOCOL, cause: error.cause })
-    }
-    if (reply.code === 421) throw new RejectedError(reply, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost' })
-    throw new StepError(`the server spoke before its turn: ${formatReply(reply)}`, { exitStatus: EXIT.PROTOCOL })
-  }
-
-  #send(line: string, shown = line): void {
-    if (/[\r\n\0]/.test(line) || line.length + 2 > COMMAND_LINE_OCTETS) throw new Error('not a command line')
-    this.#options.trace({ type: 'sent', line: shown })
-    this.#socket.write(`${line}\r\n`)
-  }
-
-  #sendQuit(): void {
-    if (!this.#isQuitSent) this.#send('QUIT')
-    this.#isQuitSent = true
-  }
-
-  async #awaitReply(limits: Limits): Promise<Reply> {
-    const overdue = (): StepError => timeoutError(`no whole reply within ${formatSeconds(limits.timeoutMs)}`)
-    const cancel = startDeadline(limits, overdue, (reason) => {
+  async readReply(limits: Limits = this.#options): Promise<Reply> {
+    const cancel = startDeadline(limits, timeoutErrorMaker('no whole reply', limits), (reason) => {
       // An interrupted client still sends QUIT, and waits for nothing. A server whose reply is overdue gets no QUIT.
       if (limits.signal.aborted) this.#sendQuit()
       this.#socket.destroy(reason)
@@ -164,9 +59,100 @@ export class Connection {
     }
   }
 
+  /**
+   * Sends one command and reads its reply. If the line holds a secret, the trace gets `shown` in its place. If the server sent
+   * something before its turn, it throws and sends nothing.
+   */
+  async command(line: string, shown = line): Promise<Reply> {
+    await this.#requireSilence()
+    this.#send(line, shown)
+    return this.readReply()
+  }
+
+  /** Does the same with an argument that is chosen at the last moment. Returns undefined, with nothing sent, if there is none. */
+  async commandIfAny(verb: string, next: () => string | undefined): Promise<Reply | undefined> {
+    await this.#requireSilence()
+    const argument = next()
+    if (argument === undefined) return undefined
+    this.#send(`${verb} ${argument}`)
+    return this.readReply()
+  }
+
+  /**
+   * Continues in TLS, which `wrap` starts on the socket directly after the reply that allows it (RFC 3207). Octets beyond that reply
+   * came unencrypted and would count as protected, so they end the session.
+   */
+  async startTls<T extends { readonly socket: Socket }>(wrap: (socket: Socket) => Promise<T>): Promise<T> {
+    if (this.#hasOctets()) {
+      const message = 'the server, or somebody on the way, spoke in clear where TLS has to begin'
+      const hint = 'on smtp:// this is an attack; smtps:// is for a port that begins with TLS'
+      throw new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint })
+    }
+    await this.#octets.return?.()
+    const wrapped = await wrap(this.#socket)
+    this.#socket = wrapped.socket
+    this.#octets = readOctets(this.#socket)
+    return wrapped
+  }
+
+  /**
+   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most and changes nothing; nor do octets that
+   * arrived before it. Never throws.
+   */
+  async quit(): Promise<void> {
+    try {
+      if (!this.#socket.writable) return
+      this.#sendQuit()
+      await this.readReply({ ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) })
+    } catch {
+      // The session is over in any case.
+    } finally {
+      this.#socket.destroySoon()
+      // A server that limits connections must not count this one when the next one arrives.
+      if (!this.#socket.closed) await once(this.#socket, 'close').catch(() => undefined)
+    }
+  }
+
+  #hasOctets(): boolean {
+    return this.#parser.buffered + this.#socket.readableLength > 0
+  }
+
+  /**
+   * Throws if the server has sent something before a command: an attack, or a server that replies twice. A 421, which a server may
+   * send at any time (RFC 5321, 3.8), means that the connection is lost.
+   */
+  async #requireSilence(): Promise<void> {
+    // Octets that have arrived but not been read appear after one turn of the event loop.
+    await nextTurn()
+    if (!this.#hasOctets()) {
+      // Throws the reason: after an interruption nothing more is sent.
+      if (this.#options.signal.aborted) await this.readReply()
+      return
+    }
+    const turnError = (text: string, cause?: unknown): StepError =>
+      new StepError(`the server spoke before its turn: ${text}`, { exitStatus: EXIT.PROTOCOL, cause })
+    const reply = await this.readReply().catch((error: unknown) => {
+      const isGoodbye = this.#parser.firstThree === '421'
+      const hasReason = isGoodbye || this.#options.signal.aborted || !(error instanceof StepError)
+      throw hasReason ? error : turnError(error.message, error.cause)
+    })
+    if (reply.code === 421) throw new RejectedError(reply, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost' })
+    throw turnError(formatReply(reply))
+  }
+
+  #send(line: string, shown = line): void {
+    if (/[\r\n\0]/.test(line) || line.length + 2 > COMMAND_LINE_OCTETS) throw new Error('not a command line')
+    this.#options.trace({ type: 'sent', line: shown })
+    this.#socket.write(`${line}\r\n`)
+  }
+
+  #sendQuit(): void {
+    if (!this.#isQuitSent) this.#send('QUIT')
+    this.#isQuitSent = true
+  }
+
   #connectionLost(cause?: unknown): StepError {
-    const where = this.#parser.buffered > 0 ? ' in the middle of a reply' : ''
-    const message = `the server closed the connection${where}`
+    const message = `the server closed the connection${this.#parser.buffered > 0 ? ' in the middle of a reply' : ''}`
     return new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause })
   }
 }

@@ -16,7 +16,7 @@ export type Credentials = {
 }
 
 /** What the user asks of TLS for one server. */
-export type TlsRequest = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
+type TlsRequest = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
 
 /**
  * Returns the TLS level for a server. The user's own choice counts; otherwise the certificate is verified for smtps://, if there is
@@ -41,9 +41,8 @@ export function tlsLevelFor(
 export function checkRecipients(servers: number, isFromDns: boolean, { name, fingerprint }: TlsRequest): void {
   if (servers > 1) throw new UsageError('a login belongs to one server: ask the others in a run of their own')
   if (isFromDns && name === undefined && fingerprint === undefined) {
-    throw new UsageError(
-      'with --mx a login needs --tls-name or --tls-fingerprint too: anybody could answer for the DNS',
-    )
+    const need = '--tls-name or --tls-fingerprint'
+    throw new UsageError(`with --mx a login needs ${need} too: anybody could answer for the DNS`)
   }
 }
 
@@ -56,10 +55,6 @@ export function checkConnection(address: string, tls: { readonly verified: boole
 }
 
 /** Returns true if a session may continue without TLS after a failed handshake. */
-export function mayContinueUnencrypted(server: {
-  readonly tls: TlsPolicy
-  readonly isImplicitTls: boolean
-  readonly credentials: Credentials | undefined
-}): boolean {
-  return server.tls.level === 'may' && !server.isImplicitTls && server.credentials === undefined
+export function mayContinueUnencrypted(tls: TlsPolicy, isImplicitTls: boolean, hasCredentials: boolean): boolean {
+  return tls.level === 'may' && !isImplicitTls && !hasCredentials
 }

@@ -1,17 +1,25 @@
 import { EXIT, StepError } from '../errors.js'
 import { addressLiteral } from '../net/address.js'
-import { connect, type Connected } from '../net/connect.js'
-import { type Addresses, lookUpAddresses } from '../net/dns.js'
+import { connect } from '../net/connect.js'
+import { lookUpAddresses } from '../net/dns.js'
 import { Connection } from './connection.js'
 import { exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
 import { formatReply, type Reply } from './reply.js'
 import type { Server, SessionOptions } from './server.js'
-import type { SecureConnection, TlsInfo } from './tls.js'
+import type { SecureConnection } from './tls.js'
 
-/** A connection that has replied to EHLO. */
-type Greeted = {
+/** A connection to a server, and what holds for the session on it. */
+type Dialogue = {
   readonly smtp: Connection
   readonly address: string
+  /** The EHLO argument */
+  readonly helo: string
+  readonly server: Server
+  readonly options: SessionOptions
+}
+
+/** A connection that has replied to EHLO. */
+export type GreetedDialogue = Dialogue & {
   readonly secured: SecureConnection | undefined
   readonly greeting: Reply
   readonly hello: Reply
@@ -21,20 +29,27 @@ type Greeted = {
  * Connects and reads the reply to EHLO. If a session fails temporarily before that reply, the next address is tried (RFC 5321, 5.1). If
  * none is left, the last such failure is the one that is reported.
  */
-export async function reachServer(server: Server, options: SessionOptions): Promise<Greeted> {
-  const addresses = await runStep('dns', options, async () => lookUpAddresses(server.host, options.family, options))
-  options.trace({ type: 'resolved', addresses: addresses.first })
+export async function reachServer(server: Server, options: SessionOptions): Promise<GreetedDialogue> {
+  const { host, port } = server
+  const { first, late, cancel } = await runStep('dns', options, () => lookUpAddresses(host, options.family, options))
+  options.trace({ type: 'resolved', addresses: first })
+  const onAttempt = (address: string): void => options.trace({ type: 'connecting', address })
   const tried = new Set<string>()
+  const untried = (list: readonly string[]): string[] => list.filter((address) => !tried.has(address))
   let failure: unknown
   try {
     for (;;) {
-      const { socket, address } = await connectToNext(server, addresses, tried, options).catch((error: unknown) => {
+      const left = { first: untried(first), late: late.then(untried) }
+      const connecting = runStep('connect', options, () => connect(left, port, { ...options, onAttempt }))
+      const { socket, address } = await connecting.catch((error: unknown) => {
         throw options.signal.aborted ? error : (failure ?? error)
       })
       tried.add(address)
-      options.trace({ type: 'connected', address, localAddress: socket.localAddress ?? '' })
+      const { localAddress = '' } = socket
+      options.trace({ type: 'connected', address, localAddress })
+      const helo = options.helo ?? addressLiteral(localAddress)
       try {
-        return await greetServer(new Connection(socket, options), address, server, options)
+        return await greetServer({ smtp: new Connection(socket, options), address, helo, server, options })
       } catch (error) {
         const isTemporary = error instanceof SessionError && error.exitStatus === EXIT.TEMPFAIL
         if (!isTemporary || options.signal.aborted) throw error
@@ -42,65 +57,40 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
       }
     }
   } finally {
-    addresses.cancel()
+    cancel()
   }
 }
 
-async function connectToNext(
-  { port }: Server,
-  { first, late }: Addresses,
-  tried: ReadonlySet<string>,
-  options: SessionOptions,
-): Promise<Connected> {
-  const untried = (list: readonly string[]): string[] => list.filter((address) => !tried.has(address))
-  const onAttempt = (address: string): void => options.trace({ type: 'connecting', address })
-  return runStep('connect', options, async () =>
-    connect({ first: untried(first), late: late.then(untried) }, port, { ...options, onAttempt }),
-  )
-}
-
 /** Reads the greeting and sends EHLO. */
-async function greetServer(
-  smtp: Connection,
-  address: string,
-  server: Server,
-  options: SessionOptions,
-): Promise<Greeted> {
+async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
+  const { smtp, server, options } = dialogue
   try {
-    const secured = server.isImplicitTls
-      ? await runHandshake(smtp, server, await import('./tls.js'), options)
-      : undefined
+    const secured = server.isImplicitTls ? await runHandshake(dialogue, await import('./tls.js')) : undefined
     const greeting = await runStep('greeting', options, async () => {
       const reply = await smtp.readReply()
       options.trace({ type: 'greeting', text: reply.text })
       return expectCode('greeting', 220, reply)
     })
     rejectOwnServer('greeting', greeting, options)
-    const hello = await sendEhlo(smtp, options)
+    const hello = await sendEhlo(dialogue)
     rejectOwnServer('ehlo', hello, options)
-    return { smtp, address, secured, greeting, hello }
+    return { ...dialogue, secured, greeting, hello }
   } catch (error) {
     await smtp.quit()
     throw error
   }
 }
 
-export async function sendEhlo(smtp: Connection, options: SessionOptions): Promise<Reply> {
-  const name = options.helo ?? addressLiteral(smtp.localAddress)
-  return runStep('ehlo', options, async () => smtp.command(`EHLO ${name}`))
+export async function sendEhlo({ smtp, helo, options }: Dialogue): Promise<Reply> {
+  return runStep('ehlo', options, () => smtp.command(`EHLO ${helo}`))
 }
 
 export async function runHandshake(
-  smtp: Connection,
-  { host, isImplicitTls, tls: policy }: Server,
+  { smtp, server: { host, isImplicitTls, tls: policy }, options }: Dialogue,
   { handshake }: typeof import('./tls.js'),
-  options: SessionOptions,
 ): Promise<SecureConnection> {
-  const onTls = (tls: TlsInfo): void => options.trace({ type: 'tls', tls })
-  return runStep(isImplicitTls ? 'tls' : 'starttls', options, async () =>
-    smtp.startTls(async (socket) =>
-      runStep('tls', options, async () => handshake(socket, host, policy, { ...options, onTls })),
-    ),
+  return runStep(isImplicitTls ? 'tls' : 'starttls', options, () =>
+    smtp.startTls((socket) => runStep('tls', options, () => handshake(socket, host, policy, options))),
   )
 }
 

@@ -1,11 +1,10 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import type { SendAuthLine } from './auth.js'
-import { Connection } from './connection.js'
 import { checkConnection, type Credentials, mayContinueUnencrypted } from './credentials-policy.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
-import { expectCode, reachServer, runHandshake, runStep, sendEhlo } from './reach-server.js'
+import { expectCode, type GreetedDialogue, reachServer, runHandshake, runStep, sendEhlo } from './reach-server.js'
 import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
 import type { Server, SessionOptions } from './server.js'
 import type { SecureConnection } from './tls.js'
@@ -31,43 +30,36 @@ export async function openSession(server: Server, options: SessionOptions): Prom
   try {
     return await startSession(server, options)
   } catch (error) {
-    if (!isHandshakeFailure(error) || !mayContinueUnencrypted(server) || options.signal.aborted) throw error
+    // Plain text in place of TLS is no failed handshake: it may be an attack.
+    const isTlsFailure = error instanceof SessionError && error.stage === 'tls' && error.kind !== 'unencrypted-data'
+    const mayContinue = mayContinueUnencrypted(server.tls, server.isImplicitTls, server.credentials !== undefined)
+    if (!isTlsFailure || !mayContinue || options.signal.aborted) throw error
     options.trace({ type: 'warning', text: `TLS: ${error.message}; going on in clear (--tls encrypt forbids it)` })
     return startSession({ ...server, tls: { ...server.tls, level: 'none' } }, options)
   }
 }
 
-/** Plain text in place of TLS is no failed handshake: it may be an attack. */
-function isHandshakeFailure(error: unknown): error is SessionError {
-  return error instanceof SessionError && error.stage === 'tls' && error.kind !== 'unencrypted-data'
-}
-
 /** Goes from the address to the last list of extensions (RFC 5321, 3207, 4954). */
 async function startSession(server: Server, options: SessionOptions): Promise<Session> {
-  const { smtp, address, greeting, hello, secured: implicit } = await reachServer(server, options)
+  const dialogue = await reachServer(server, options)
+  const { smtp } = dialogue
   try {
-    let extensions = readExtensions(hello, options)
-    let secured = implicit
+    let extensions = readExtensions(dialogue.hello, options)
+    let { secured } = dialogue
     if (secured === undefined && server.tls.level !== 'none') {
-      secured = await startTls(smtp, server, extensions, options)
+      secured = await startTls(dialogue, extensions)
       // Extensions listed before TLS no longer count (RFC 3207, 4.2).
-      if (secured !== undefined) extensions = readExtensions(await sendEhlo(smtp, options), options)
+      if (secured !== undefined) extensions = readExtensions(await sendEhlo(dialogue), options)
     }
     if (server.credentials !== undefined) {
-      await logIn(smtp, server, server.credentials, { address, secured, extensions }, options)
-      if (!extensions.has('ETRN')) extensions = readExtensions(await sendEhlo(smtp, options), options)
+      await logIn({ ...dialogue, secured }, server.credentials, extensions)
+      if (!extensions.has('ETRN')) extensions = readExtensions(await sendEhlo(dialogue), options)
     }
-    if (!extensions.has('ETRN') && !options.assumeEtrn) throw notOfferedError(extensions, greeting)
+    if (!extensions.has('ETRN') && !options.assumeEtrn) throw notOfferedError(extensions, dialogue.greeting)
     return {
       server,
-      etrn: async (next) =>
-        runStep('etrn', options, async () =>
-          smtp.commandIfAny(() => {
-            const name = next()
-            return name === undefined ? undefined : `ETRN ${name}`
-          }),
-        ),
-      quit: async () => smtp.quit(),
+      etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),
+      quit: () => smtp.quit(),
     }
   } catch (error) {
     await smtp.quit()
@@ -76,12 +68,8 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
 }
 
 /** Starts TLS as the policy says (RFC 3207). Returns undefined if the session continues without it. */
-async function startTls(
-  smtp: Connection,
-  server: Server,
-  extensions: Extensions,
-  options: SessionOptions,
-): Promise<SecureConnection | undefined> {
+async function startTls(dialogue: GreetedDialogue, extensions: Extensions): Promise<SecureConnection | undefined> {
+  const { smtp, server, options } = dialogue
   const isRequired = server.tls.level !== 'may'
   if (!extensions.has('STARTTLS')) {
     if (!isRequired) return undefined
@@ -92,8 +80,8 @@ async function startTls(
   // Loaded and prepared first: nothing may happen between the reply and the handshake.
   const tls = await import('./tls.js')
   tls.prepareTls(server.tls)
-  const reply = await runStep('starttls', options, async () => smtp.command('STARTTLS'))
-  if (reply.code === 220) return runHandshake(smtp, server, tls, options)
+  const reply = await runStep('starttls', options, () => smtp.command('STARTTLS'))
+  if (reply.code === 220) return runHandshake(dialogue, tls)
   const isRefused = (isTransient(reply) && reply.code !== 421) || isPermanent(reply)
   if (isRequired || !isRefused) expectCode('starttls', 220, reply)
   const text = `STARTTLS: ${formatReply(reply)}; going on in clear (--tls encrypt forbids it)`
@@ -101,35 +89,24 @@ async function startTls(
   return undefined
 }
 
-type SessionState = {
-  readonly address: string
-  readonly secured: SecureConnection | undefined
-  readonly extensions: Extensions
-}
-
 /** Logs in, if the credentials policy allows it on this connection (RFC 4954). */
 async function logIn(
-  smtp: Connection,
-  server: Server,
+  { smtp, server, address, secured, options }: GreetedDialogue,
   credentials: Credentials,
-  { address, secured, extensions }: SessionState,
-  options: SessionOptions,
+  extensions: Extensions,
 ): Promise<void> {
   return runStep('auth', options, async () => {
     checkConnection(address, secured?.tls)
     const { authenticate, secretsOfAuthLine } = await import('./auth.js')
-    const send: SendAuthLine = async (line, shown) => {
+    const send: SendAuthLine = (line, shown) => {
       // A server can repeat a response, which stands for the password.
       if (shown !== line) for (const text of secretsOfAuthLine(line)) options.trace({ type: 'secret', text })
       return smtp.command(line, shown)
     }
-    return authenticate(send, credentials, {
-      host: server.host,
-      port: server.port,
-      exporter: secured?.exporter,
-      hasCertificate: secured !== undefined && server.tls.cert !== undefined,
-      offered: offeredMechanisms(extensions),
-    })
+    const { host, port, tls } = server
+    const hasCertificate = secured !== undefined && tls.cert !== undefined
+    const offered = offeredMechanisms(extensions)
+    return authenticate(send, credentials, { host, port, exporter: secured?.exporter, hasCertificate, offered })
   })
 }
 
