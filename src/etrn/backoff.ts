@@ -1,5 +1,5 @@
 import { StepError } from '../errors.js'
-import { abortReason, startDeadline, timeoutError } from '../net/deadline.js'
+import { abortReason, startDeadline } from '../net/deadline.js'
 
 /** A pause between attempts; the text says why it is made and when it ends. */
 export type Pause = { readonly type: 'pause'; readonly text: string; readonly pauseMs: number }
@@ -70,6 +70,5 @@ export async function retryStep<T>(
 
 /** Sleeps for a time, or until the signal aborts. Never throws. */
 async function sleep(timeoutMs: number, signal: AbortSignal): Promise<void> {
-  const overdue = (): StepError => timeoutError('')
-  await new Promise<void>((resolve) => startDeadline({ timeoutMs, signal }, overdue, () => resolve()))
+  await new Promise<void>((resolve) => startDeadline({ timeoutMs, signal }, '', () => resolve()))
 }

@@ -18,20 +18,16 @@ type NameState = {
 
 /** What all rounds so far have shown, and what they leave to do. */
 export class RetryState {
-  readonly #policy: RetryPolicy
-  readonly #keepGoing: boolean
-  readonly #startedAt: number
+  readonly #policy: RetryPolicy & { readonly keepGoing: boolean; readonly startedAt: number }
   /** By name, in their order. The first round gives every name a result. */
   readonly #names = new Map<string, NameState>()
 
   constructor(policy: RetryPolicy, keepGoing: boolean, startedAt: number) {
-    this.#policy = policy
-    this.#keepGoing = keepGoing
-    this.#startedAt = startedAt
+    this.#policy = { ...policy, keepGoing, startedAt }
   }
 
   get elapsedMs(): number {
-    return performance.now() - this.#startedAt
+    return performance.now() - this.#policy.startedAt
   }
 
   get results(): Result[] {
@@ -103,7 +99,7 @@ export class RetryState {
   /** Skipped names are retried after a temporary failure. After a refusal they would be refused, too. */
   #mayRetrySkipped({ error, names }: ServerReport): boolean {
     const isTemporary = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
-    return isTemporary && !names.some(({ code }) => isPermanent({ code: code ?? 0 }) && !this.#keepGoing)
+    return isTemporary && !names.some(({ code }) => isPermanent({ code: code ?? 0 }) && !this.#policy.keepGoing)
   }
 }
 

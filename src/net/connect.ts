@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { familyOf } from './address.js'
-import { abortReason, type Limits, startDeadline, timeoutErrorMaker } from './deadline.js'
+import { abortReason, type Limits, startDeadline } from './deadline.js'
 import type { Addresses } from './dns.js'
 
 type Connected = { readonly socket: Socket; readonly address: string }
@@ -34,7 +34,7 @@ export async function connect(
   setMaxListeners(0, race.signal)
   const sockets = new Set<Socket>()
   const failed: FailedAttempt[] = []
-  const cancel = startDeadline(options, timeoutErrorMaker('no connection', options), (reason) => race.abort(reason))
+  const cancel = startDeadline(options, 'no connection', (reason) => race.abort(reason))
   const dial = async (address: string): Promise<Connected> => {
     options.onAttempt(address)
     try {

@@ -11,25 +11,20 @@ export type Limits = {
   readonly signal: AbortSignal
 }
 
-/** Returns the failure of a step that took too long. */
-export function timeoutError(message: string, hint?: string): StepError {
-  return new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint })
-}
-
-/** Returns a maker of such failures, whose message has the time: `no connection within 1.5s`. */
-export function timeoutErrorMaker(missing: string, { timeoutMs }: Limits, hint?: string): () => StepError {
-  return () => timeoutError(`${missing} within ${timeoutMs / 1000}s`, hint)
-}
-
 /**
- * Calls `end` once, when the timeout is over (with `overdue`) or when the signal aborts; at once if it has already aborted. Returns a
- * function that cancels the deadline and may be called again.
+ * Calls `end` once: with a failure that says what is missing, `no connection within 1.5s`, when the timeout is over, or with the reason
+ * when the signal aborts, at once if it has already aborted. Returns a function that cancels the deadline and may be called again.
  */
 export function startDeadline(
   { timeoutMs, signal }: Limits,
-  overdue: () => StepError,
+  missing: string,
   end: (reason: StepError) => void,
+  hint?: string,
 ): () => void {
+  const overdue = (): StepError => {
+    const message = `${missing} within ${timeoutMs / 1000}s`
+    return new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint })
+  }
   const timer = setTimeout(() => finish(overdue()), timeoutMs)
   const onAbort = (): void => finish(abortReason(signal))
   const cancel = (): void => {

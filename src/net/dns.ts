@@ -2,7 +2,7 @@ import { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { type Family, familyOf } from './address.js'
-import { type Limits, startDeadline, timeoutErrorMaker } from './deadline.js'
+import { type Limits, startDeadline } from './deadline.js'
 import { hostsEntries } from './hosts-file.js'
 
 /** The addresses of a host, best first. */
@@ -103,16 +103,18 @@ async function askSystem(host: string, limits: Limits): Promise<readonly string[
   return new Promise((resolve, reject) => {
     // The first argument of -e stands where fork puts its module.
     const child = fork(host, [], { execArgv: ['-e', GETADDRINFO], env: {}, stdio: 'ignore' })
-    const cancel = startDeadline(limits, silenceErrorMaker(limits), (reason) => {
+    const end = (reason: Error): void => {
       child.kill('SIGKILL')
       reject(reason)
-    })
+    }
+    const cancel = startDeadline(limits, NO_ANSWER, end, RESOLVER_HINT)
     const fail = (code: string): void =>
       reject(resolutionError(host, [Object.assign(new Error(`getaddrinfo ${code}`), { code })]))
     // GETADDRINFO sends nothing else.
     child.once('message', (found) => (typeof found === 'string' ? fail(found) : resolve(found as string[])))
-    child.once('error', reject)
-    child.once('exit', () => {
+    child.once('error', () => fail('unknown'))
+    // Follows the message, unlike the exit.
+    child.once('disconnect', () => {
       cancel()
       fail('unknown')
     })
@@ -124,10 +126,11 @@ function createResolver(limits: Limits): { resolver: Resolver; over: AbortSignal
   // A resolver reads resolv.conf once. In a hook that file may appear later, so each look-up has a new one.
   const resolver = new Resolver()
   const end = new AbortController()
-  const cancel = startDeadline(limits, silenceErrorMaker(limits), (reason) => {
+  const stop = (reason: Error): void => {
     end.abort(reason)
     resolver.cancel()
-  })
+  }
+  const cancel = startDeadline(limits, NO_ANSWER, stop, RESOLVER_HINT)
   end.signal.throwIfAborted()
   return { resolver, over: end.signal, cancel }
 }
@@ -163,14 +166,11 @@ function resolutionError(host: string, failures: readonly unknown[], family?: Fa
 
 const SPELLING_HINT = 'check the spelling of the server'
 const PROFILE_HINT = `${SPELLING_HINT}; if it is a profile: root reads /etc/etrn/config.toml alone, or --config`
+const NO_ANSWER = 'no answer from the DNS'
 const RESOLVER_HINT = 'is the link up? In a hook the resolver may come a moment later: --retry-for 5m waits for it'
 
 function noAddressError(host: string, family: Family, cause?: unknown): StepError {
   const missing = family === undefined ? 'address' : `IPv${family} address`
   const hint = family === undefined ? SPELLING_HINT : 'without -4 and -6 it is asked at whatever address it has'
   return new StepError(`${host} has no ${missing}`, { exitStatus: EXIT.NOHOST, hint, cause })
-}
-
-function silenceErrorMaker(limits: Limits): () => StepError {
-  return timeoutErrorMaker('no answer from the DNS', limits, RESOLVER_HINT)
 }

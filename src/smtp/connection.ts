@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
-import { type Limits, startDeadline, timeoutErrorMaker } from '../net/deadline.js'
+import { type Limits, startDeadline } from '../net/deadline.js'
 import { RejectedError, tlsErrorOf } from './errors.js'
 import { formatReply, MalformedReplyError, type Reply, ReplyParser } from './reply.js'
 import type { DialogueEvent } from './trace.js'
@@ -33,7 +33,7 @@ export class Connection {
 
   /** Reads a reply that needs no command: the greeting. */
   async readReply(limits: Limits = this.#options): Promise<Reply> {
-    const cancel = startDeadline(limits, timeoutErrorMaker('no whole reply', limits), (reason) => {
+    const cancel = startDeadline(limits, 'no whole reply', (reason) => {
       // An interrupted client still sends QUIT, and waits for nothing. A server whose reply is overdue gets no QUIT.
       if (limits.signal.aborted) this.#sendQuit()
       this.#socket.destroy(reason)

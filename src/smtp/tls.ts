@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
-import { type Limits, startDeadline, timeoutErrorMaker } from '../net/deadline.js'
+import { type Limits, startDeadline } from '../net/deadline.js'
 import { type CertificateInfo, certificateInfoOf, tlsPolicyError, verificationError } from './certificate.js'
 import { tlsErrorOf } from './errors.js'
 import type { TlsPolicy } from './tls-policy.js'
@@ -58,8 +58,7 @@ export async function handshake(
   const name = policy.name ?? host.replace(/%.*/, '')
   const octetsBefore = socket.bytesRead
   const secured = startHandshake(socket, name, policy)
-  const overdue = timeoutErrorMaker('no TLS handshake', options)
-  const cancel = startDeadline(options, overdue, (reason) => secured.destroy(reason))
+  const cancel = startDeadline(options, 'no TLS handshake', (reason) => secured.destroy(reason))
   try {
     await waitForHandshake(secured)
     // Node returns the certificate once, and nothing the second time.
