@@ -68,6 +68,8 @@ export default tseslint.config(
   {
     files: ['src/**/*.ts'],
     rules: {
+      'max-lines': ['error', 300],
+      'max-lines-per-function': ['error', 40],
       'no-restricted-globals': ['error', 'process'],
       '@typescript-eslint/no-restricted-imports': ['error', forbiddenPackagesOf('')],
     },
