@@ -22,15 +22,13 @@ export function createParser({ choices = false } = {}): Argv {
 }
 
 function yargsOption(row: OptionRow, hasChoices: boolean): object {
-  const { placeholder, describe, group, kind, alias, choices } = row
-  const defaultText = row.default ?? row.defaultText
   return {
-    describe: placeholder === undefined ? describe : `${placeholder}: ${describe}`,
-    group: `${group}:`,
-    ...(takesValue(row) ? { type: 'string', nargs: 1 } : { type: kind === 'flag' ? 'boolean' : 'count' }),
-    ...(alias === undefined ? {} : { alias }),
-    ...(defaultText === undefined ? {} : { defaultDescription: defaultText }),
-    ...(hasChoices && choices !== undefined ? { choices } : {}),
+    describe: row.describe,
+    group: `${row.group}:`,
+    alias: row.alias,
+    ...(takesValue(row) ? { type: 'string', nargs: 1 } : { type: row.kind === 'flag' ? 'boolean' : 'count' }),
+    defaultDescription: row.default ?? row.defaultText,
+    choices: hasChoices ? row.choices : undefined,
   }
 }
 

@@ -20,160 +20,127 @@ export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 const HOOK_KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
 const COLOR_CHOICES = ['auto', 'always', 'never'] as const
 
-/** Where an option may be set, apart from the command line. */
 const RUN_WIDE = { scope: 'run' } as const
 const COMMAND_LINE_ONLY = { scope: 'command line' } as const
 const PROFILE_ONLY = { scope: 'profile' } as const
+const PASSWORD = { ...PROFILE_ONLY, unit: 'password' } as const
+const NAMES = { unit: 'names' } as const
+const OFF = { defaultText: 'off' } as const
 
 /**
  * The one table of options. The parser, --help, completion, the configuration's keys, the defaults and the type `Options` come from
  * it; a test holds the manual against it.
  */
 const OPTION_TABLE = {
-  mx: value(
-    'DOMAIN',
-    'site.example',
-    parseDomain,
-    'Ask the other mail exchangers of DOMAIN',
-    'Servers',
-    COMMAND_LINE_ONLY,
-  ),
-  self: list('HOST', 'mx1.site.example', 'With --mx: this mail exchanger is this site itself', 'Servers', {
-    parse: parseHost,
+  ...group('Servers', {
+    mx: value('DOMAIN: Ask the other mail exchangers of DOMAIN', 'site.example', parseDomain, COMMAND_LINE_ONLY),
+    self: list('HOST: With --mx: this mail exchanger is this site itself', 'mx1.site.example', parseHost),
+    all: flag('Ask every profile of the configuration', COMMAND_LINE_ONLY),
   }),
-  all: flag('Ask every profile of the configuration', 'Servers', COMMAND_LINE_ONLY),
-
-  subdomains: list('NODE', 'site.example', 'Ask for NODE and all its subdomains: the same as @NODE', 'Names', {
-    unit: 'names',
+  ...group('Names', {
+    subdomains: list('NODE: Ask for NODE and all its subdomains: the same as @NODE', 'site.example', parseText, NAMES),
+    queue: list("NAME: Ask for a queue by the server's own name for it: the same as #NAME", 'uucp', parseText, NAMES),
+    'names-from': list('FILE: Read names from FILE, one a line; - is standard input', 'names.txt', parseText, {
+      ...NAMES,
+      isPath: true,
+    }),
+    'allow-wide': flag('Allow @ with a public suffix (@com), and names of a single label'),
   }),
-  queue: list('NAME', 'uucp', "Ask for a queue by the server's own name for it: the same as #NAME", 'Names', {
-    unit: 'names',
-  }),
-  'names-from': list('FILE', 'names.txt', 'Read names from FILE, one a line; - is standard input', 'Names', {
-    unit: 'names',
-    isPath: true,
-  }),
-  'allow-wide': flag('Allow @ with a public suffix (@com), and names of a single label', 'Names'),
-
-  port: value('N', '25', parsePort, 'Port, where SERVER names none', 'Connection', {
-    alias: 'p',
-    defaultText: '25; 465 for smtps',
-  }),
-  helo: value('NAME', 'gw.site.example', parseCommandArgument, 'What EHLO says', 'Connection', {
-    defaultText: "this host's name, else its address",
-  }),
-  ipv4: flag('Use IPv4 only', 'Connection', { alias: '4', unit: 'family' }),
-  ipv6: flag('Use IPv6 only', 'Connection', { alias: '6', unit: 'family' }),
-  interface: value(
-    'NAME/ADDR',
-    'ppp0',
-    parseCommandArgument,
-    'Connect from this interface, or this address',
-    'Connection',
-  ),
-  timeout: value(
-    'DUR',
-    '60s',
-    parseDuration,
-    'Longest wait for a step: connecting, TLS, one whole reply',
-    'Connection',
-    {
+  ...group('Connection', {
+    port: value('N: Port, where SERVER names none', '25', parsePort, { alias: 'p', defaultText: '25; 465 for smtps' }),
+    helo: value('NAME: What EHLO says', 'gw.site.example', parseCommandArgument, {
+      defaultText: "this host's name, else its address",
+    }),
+    ipv4: flag('Use IPv4 only', { alias: '4', unit: 'family' }),
+    ipv6: flag('Use IPv6 only', { alias: '6', unit: 'family' }),
+    interface: value('NAME/ADDR: Connect from this interface, or this address', 'ppp0', parseCommandArgument),
+    timeout: value('DUR: Longest wait for a step: connecting, TLS, one whole reply', '60s', parseDuration, {
       default: '60s',
-    },
-  ),
-  'max-time': value('DUR', '5m', parseDuration, 'Longest time for the whole run', 'Connection', {
-    ...RUN_WIDE,
-    defaultText: 'none',
+    }),
+    'max-time': value('DUR: Longest time for the whole run', '5m', parseDuration, { ...RUN_WIDE, defaultText: 'none' }),
+    jobs: value('N: Sessions at once, over all servers', '8', parseCount, { ...RUN_WIDE, default: '8' }),
   }),
-  jobs: value('N', '8', parseCount, 'Sessions at once, over all servers', 'Connection', { ...RUN_WIDE, default: '8' }),
-
-  'retry-for': value('DUR', '10m', parseDuration, 'Keep trying what failed temporarily', 'Patience', {
-    defaultText: 'off',
+  ...group('Patience', {
+    'retry-for': value('DUR: Keep trying what failed temporarily', '10m', parseDuration, OFF),
+    wait: value('DUR: Ask again until nothing is left', '30m', parseDuration, OFF),
+    interval: value('DUR: With --wait: the time from one round to the next', '60s', parseDuration, { default: '60s' }),
+    'wait-local': value("DUR: First wait for this host's own SMTP port", '2m', parseDuration, { ...RUN_WIDE, ...OFF }),
   }),
-  wait: value('DUR', '30m', parseDuration, 'Ask again until nothing is left', 'Patience', { defaultText: 'off' }),
-  interval: value('DUR', '60s', parseDuration, 'With --wait: the time from one round to the next', 'Patience', {
-    default: '60s',
+  ...group('TLS', {
+    tls: value('LEVEL: none, may (not verified), encrypt (demanded), verify', 'verify', oneOf(...TLS_LEVELS), {
+      defaultText: 'may; verify with a login',
+      choices: TLS_LEVELS,
+    }),
+    'tls-ca': value('FILE: Authorities to trust, in PEM', 'ca.pem', parseText, {
+      defaultText: "the system's",
+      isPath: true,
+    }),
+    'tls-fingerprint': value('SHA256: The certificate, pinned', 'AB:CD:...', parseFingerprint),
+    'tls-name': value('NAME: The name that the certificate has', 'mx.isp.example', parseHost, {
+      defaultText: "the server's",
+    }),
+    'tls-cert': value("FILE: This client's own certificate, in PEM", 'client.pem', parseText, { isPath: true }),
+    'tls-key': value('FILE: Its key', 'client.key', parseText, { defaultText: 'in the same file', isPath: true }),
+    'tls-min': value('VERSION: The oldest version to accept', 'TLSv1.3', oneOf(...TLS_VERSIONS), {
+      default: 'TLSv1.2',
+      choices: TLS_VERSIONS,
+    }),
   }),
-  'wait-local': value('DUR', '2m', parseDuration, "First wait for this host's own SMTP port", 'Patience', {
-    ...RUN_WIDE,
-    defaultText: 'off',
+  ...group('Login', {
+    user: value('U: Log in as U', 'site', parseSendable, PROFILE_ONLY),
+    'password-file': value('F: Read the password from F', '/etc/etrn/password', parseText, {
+      ...PASSWORD,
+      isPath: true,
+    }),
+    'password-command': value('C: Take the first line that C prints', "'pass show isp'", parseText, PASSWORD),
+    auth: value('MECH: Log in by this mechanism', 'PLAIN', parseMechanism, {
+      ...PROFILE_ONLY,
+      defaultText: 'the strongest',
+      choices: MECHANISMS,
+    }),
   }),
-
-  tls: value('LEVEL', 'verify', oneOf(...TLS_LEVELS), 'none, may (not verified), encrypt (demanded), verify', 'TLS', {
-    defaultText: 'may; verify with a login',
-    choices: TLS_LEVELS,
+  ...group('Sending', {
+    'keep-going': flag('Go on with the other names after a refusal', { alias: 'k' }),
+    'assume-etrn': flag("Send ETRN even where the server doesn't list it"),
   }),
-  'tls-ca': value('FILE', 'ca.pem', parseText, 'Authorities to trust, in PEM', 'TLS', {
-    defaultText: "the system's",
-    isPath: true,
+  ...group('Instead', {
+    check: flag('Look at all that matters, step by step; send no ETRN', COMMAND_LINE_ONLY),
+    hook: value('KIND: Print a ready hook for this mechanism', 'pppd', oneOf(...HOOK_KINDS), {
+      ...COMMAND_LINE_ONLY,
+      choices: HOOK_KINDS,
+    }),
   }),
-  'tls-fingerprint': value('SHA256', 'AB:CD:...', parseFingerprint, 'The certificate, pinned', 'TLS'),
-  'tls-name': value('NAME', 'mx.isp.example', parseHost, 'The name that the certificate has', 'TLS', {
-    defaultText: "the server's",
+  ...group('Configuration', {
+    config: value('FILE: Take the configuration from FILE alone', 'etrn.toml', parseText, {
+      ...COMMAND_LINE_ONLY,
+      defaultText: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
+      isPath: true,
+    }),
   }),
-  'tls-cert': value('FILE', 'client.pem', parseText, "This client's own certificate, in PEM", 'TLS', { isPath: true }),
-  'tls-key': value('FILE', 'client.key', parseText, 'Its key', 'TLS', {
-    defaultText: 'in the same file',
-    isPath: true,
+  ...group('Output', {
+    quiet: counter('Print failures only; twice: no temporary ones either', { ...RUN_WIDE, alias: 'q' }),
+    verbose: counter('Write the SMTP dialogue to standard error', { ...RUN_WIDE, alias: 'v' }),
+    json: flag('Print one JSON document, at the end', RUN_WIDE),
+    color: value('WHEN: Colour', 'never', oneOf(...COLOR_CHOICES), {
+      ...RUN_WIDE,
+      default: 'auto',
+      choices: COLOR_CHOICES,
+    }),
   }),
-  'tls-min': value('VERSION', 'TLSv1.3', oneOf(...TLS_VERSIONS), 'The oldest version to accept', 'TLS', {
-    default: 'TLSv1.2',
-    choices: TLS_VERSIONS,
+  ...group('Help', {
+    help: flag('Show this help', { ...COMMAND_LINE_ONLY, alias: 'h' }),
+    version: flag('Show the version', { ...COMMAND_LINE_ONLY, alias: 'V' }),
+    completion: flag('Print a completion script for your shell', COMMAND_LINE_ONLY),
   }),
-
-  user: value('U', 'site', parseSendable, 'Log in as U', 'Login', PROFILE_ONLY),
-  'password-file': value('F', '/etc/etrn/password', parseText, 'Read the password from F', 'Login', {
-    ...PROFILE_ONLY,
-    unit: 'password',
-    isPath: true,
-  }),
-  'password-command': value('C', "'pass show isp'", parseText, 'Take the first line that C prints', 'Login', {
-    ...PROFILE_ONLY,
-    unit: 'password',
-  }),
-  auth: value('MECH', 'PLAIN', parseMechanism, 'Log in by this mechanism', 'Login', {
-    ...PROFILE_ONLY,
-    defaultText: 'the strongest',
-    choices: MECHANISMS,
-  }),
-
-  'keep-going': flag('Go on with the other names after a refusal', 'Sending', { alias: 'k' }),
-  'assume-etrn': flag("Send ETRN even where the server doesn't list it", 'Sending'),
-
-  check: flag('Look at all that matters, step by step; send no ETRN', 'Instead', COMMAND_LINE_ONLY),
-  hook: value('KIND', 'pppd', oneOf(...HOOK_KINDS), 'Print a ready hook for this mechanism', 'Instead', {
-    ...COMMAND_LINE_ONLY,
-    choices: HOOK_KINDS,
-  }),
-
-  config: value('FILE', 'etrn.toml', parseText, 'Take the configuration from FILE alone', 'Configuration', {
-    ...COMMAND_LINE_ONLY,
-    defaultText: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
-    isPath: true,
-  }),
-
-  quiet: counter('Print failures only; twice: no temporary ones either', 'Output', { ...RUN_WIDE, alias: 'q' }),
-  verbose: counter('Write the SMTP dialogue to standard error', 'Output', { ...RUN_WIDE, alias: 'v' }),
-  json: flag('Print one JSON document, at the end', 'Output', RUN_WIDE),
-  color: value('WHEN', 'never', oneOf(...COLOR_CHOICES), 'Colour', 'Output', {
-    ...RUN_WIDE,
-    default: 'auto',
-    choices: COLOR_CHOICES,
-  }),
-
-  help: flag('Show this help', 'Help', { ...COMMAND_LINE_ONLY, alias: 'h' }),
-  version: flag('Show the version', 'Help', { ...COMMAND_LINE_ONLY, alias: 'V' }),
-  completion: flag('Print a completion script for your shell', 'Help', COMMAND_LINE_ONLY),
 } satisfies Record<string, OptionRow>
 
 /** One row of the table. */
 export type OptionRow = {
   readonly kind: 'flag' | 'counter' | 'value' | 'list'
+  /** The text of help, with what stands for the value in front */
   readonly describe: string
   readonly group: string
   readonly alias?: string
-  /** Stands for the value in help. */
-  readonly placeholder?: string
   /** A value that can be typed as it is */
   readonly example?: string
   /** The default, as it would be typed */
@@ -235,45 +202,42 @@ export function formatOption(name: string): string {
   return name.length > 1 ? `--${name}` : `-${name}`
 }
 
+/** Returns the options of a group with its name, which is their heading in help. */
+function group<T extends Readonly<Record<string, object>>>(name: string, rows: T) {
+  const entries = Object.entries(rows).map(([option, row]) => [option, { ...row, group: name }])
+  // fromEntries forgets which option has which row.
+  return Object.fromEntries(entries) as { [K in keyof T]: T[K] & { readonly group: string } }
+}
+
 type OptionDetails = Partial<
   Pick<OptionRow, 'alias' | 'default' | 'defaultText' | 'choices' | 'isPath' | 'scope' | 'unit'>
 >
 
 function value<T, D extends OptionDetails>(
-  placeholder: string,
+  describe: string,
   example: string,
   parse: (word: unknown) => T,
-  describe: string,
-  group: string,
   details?: D,
 ) {
   // With a default the value is never undefined.
   const initial = (details?.default === undefined ? undefined : parse(details.default)) as D extends { default: string }
     ? T
     : undefined
-  return { kind: 'value' as const, placeholder, example, describe, group, parse, initial, ...details }
+  return { kind: 'value' as const, describe, example, parse, initial, ...details }
 }
 
-function list(
-  placeholder: string,
-  example: string,
-  describe: string,
-  group: string,
-  { parse = parseText, ...details }: OptionDetails & { readonly parse?: (word: unknown) => string } = {},
-) {
-  const parseAll = (given: unknown): string[] => [given].flat().map(parse)
+function list(describe: string, example: string, parseOne: (word: unknown) => string, details?: OptionDetails) {
+  const parse = (given: unknown): string[] => [given].flat().map(parseOne)
   const initial: string[] = []
-  return { kind: 'list' as const, placeholder, example, describe, group, parse: parseAll, initial, ...details }
+  return { kind: 'list' as const, describe, example, parse, initial, ...details }
 }
 
-function flag(describe: string, group: string, details: OptionDetails = {}) {
-  const isTrue = (given: unknown): boolean => given === true
-  return { kind: 'flag' as const, describe, group, parse: isTrue, initial: false, ...details }
+function flag(describe: string, details?: OptionDetails) {
+  return { kind: 'flag' as const, describe, parse: (given: unknown) => given === true, initial: false, ...details }
 }
 
-function counter(describe: string, group: string, details: OptionDetails = {}) {
-  const toCount = (given: unknown): number => Number(given)
-  return { kind: 'counter' as const, describe, group, parse: toCount, initial: 0, ...details }
+function counter(describe: string, details?: OptionDetails) {
+  return { kind: 'counter' as const, describe, parse: (given: unknown) => Number(given), initial: 0, ...details }
 }
 
 function parseMechanism(word: unknown): MechanismName {
