@@ -39,9 +39,7 @@ const PARSER_OPTIONS = {
   count: namesOfKinds('counter'),
   string: namesOfKinds('value', 'list'),
   narg: Object.fromEntries(namesOfKinds('value', 'list').map((name) => [name, 1])),
-  alias: Object.fromEntries(
-    [...OPTION_ROWS].flatMap(([name, { alias }]) => (alias === undefined ? [] : [[name, alias]])),
-  ),
+  alias: Object.fromEntries([...OPTION_ROWS].map(([name, { alias }]) => [name, alias ?? []])),
   configuration: PARSER_CONFIGURATION,
 }
 
@@ -54,20 +52,19 @@ async function checkWords(argv: readonly string[]): Promise<void> {
         const { unknownOption } = await import('./suggest.js')
         throw unknownOption(name, word)
       }
-      const needsValue = takesValue(row)
-      // yargs takes the words true and false for the value of a flag.
-      const isTaken = /^(?:true|false)$/.test(argv[index + 1] ?? '')
-      if (!needsValue && (hasValue || isTaken)) {
-        throw new UsageError(`${formatOption(name)} takes no value: type ${formatOption(name)} alone`)
+      const option = formatOption(name)
+      if (!takesValue(row)) {
+        // yargs takes the words true and false for the value of a flag.
+        const isTaken = /^(?:true|false)$/.test(argv[index + 1] ?? '')
+        if (hasValue || isTaken) throw new UsageError(`${option} takes no value: type ${option} alone`)
+        continue
       }
       // yargs takes the next word for the value of an option `=`.
       const isEmpty = /^-[^-=]+=$/.test(word)
-      if (!needsValue || (hasValue && !isEmpty)) continue
+      if (hasValue && !isEmpty) continue
       const next = isEmpty ? undefined : argv[++index]
-      if (next === undefined || /^-./.test(next)) {
-        const example = `${formatOption(name)} ${row.example ?? ''}`
-        throw new UsageError(`${formatOption(name)} needs a value, for example ${example}`)
-      }
+      if (next === undefined || /^-./.test(next))
+        throw new UsageError(`${option} needs a value, for example ${option} ${row.example ?? ''}`)
     }
   }
 }
@@ -76,7 +73,7 @@ export function takesValue({ kind }: OptionRow): boolean {
   return kind === 'value' || kind === 'list'
 }
 
-export type TypedOption = { readonly name: string; readonly row: OptionRow | undefined; readonly hasValue: boolean }
+type TypedOption = { readonly name: string; readonly row: OptionRow | undefined; readonly hasValue: boolean }
 
 /** Returns the options in one word: `--name`, `--name=value`, `-kq`, `-p25`; none in any other word. */
 export function optionsInWord(word: string): TypedOption[] {
@@ -92,11 +89,8 @@ export function optionsInWord(word: string): TypedOption[] {
     const takesRest = row === undefined || takesValue(row) || rest[1] === '='
     // After another letter yargs takes a digit for the value of that letter.
     const isLost = found.length > 0 && /^\d/.test(letter)
-    found.push({
-      name: isLost ? rest : letter,
-      row: isLost ? undefined : row,
-      hasValue: takesRest && rest.length > 1,
-    })
+    const hasValue = takesRest && rest.length > 1
+    found.push(isLost ? { name: rest, row: undefined, hasValue } : { name: letter, row, hasValue })
     rest = takesRest ? '' : rest.slice(1)
   }
   // yargs takes several digits for a number, not for two options.

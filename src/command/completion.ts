@@ -1,4 +1,4 @@
-import { optionsInWord, takesValue, type TypedOption } from './arguments.js'
+import { optionsInWord, takesValue } from './arguments.js'
 import { createParser } from './help.js'
 
 /** Prints a completion script for the user's shell. */
@@ -19,7 +19,7 @@ function completeServers(words: readonly string[], profiles: readonly string[]):
   const last = words.at(-1) ?? ''
   let isValue = false
   for (const word of before) {
-    const options: TypedOption[] = isValue ? [] : optionsInWord(word)
+    const options: ReturnType<typeof optionsInWord> = isValue ? [] : optionsInWord(word)
     const isPlain = !isValue && options.length === 0
     if (isPlain || options.some(({ name }) => name === 'all' || name === 'mx')) return []
     isValue = options.some(({ row, hasValue }) => row !== undefined && takesValue(row) && !hasValue)

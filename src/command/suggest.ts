@@ -11,13 +11,11 @@ export function unknownOption(name: string, word: string): UsageError {
   const known = [...OPTION_ROWS.keys()]
   // -version probably means --version.
   const long = name.length > 1 ? name : known.find((key) => `-${key}` === word)
-  if (long === undefined || /^\d+$|^no-/.test(long)) {
-    const isLetter = name.length === 1 && !word.startsWith('--')
-    const shown = /^-\d+$/.test(word) || isLetter ? `-${name}` : word.replace(/=.*/s, '')
-    return new UsageError(`unknown option ${printable(shown)}; etrn --help lists them all`)
-  }
-  const shown = printable(word.replace(/=.*/s, ''))
-  return new UsageError(`unknown option ${shown}; did you mean ${formatOption(nearest(long, known))}?`)
+  const isLetter = name.length === 1 && !word.startsWith('--')
+  const isUnlike = long === undefined || /^\d+$|^no-/.test(long)
+  const shown = printable(isUnlike && isLetter ? `-${name}` : word.replace(/=.*/s, ''))
+  const advice = isUnlike ? '; etrn --help lists them all' : `; did you mean ${formatOption(nearest(long, known))}?`
+  return new UsageError(`unknown option ${shown}${advice}`)
 }
 
 /** Returns the candidate that a mistyped word was probably meant for. */
