@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path'
-import { EXIT, UsageError } from '../errors.js'
+import { EXIT, messageOf, UsageError } from '../errors.js'
 import { parseServer } from '../input/server-address.js'
 import { parseText } from '../input/values.js'
 import { printable } from '../printable.js'
@@ -28,7 +28,7 @@ export type Profile = OptionSource & {
  */
 export async function readConfig(files: readonly string[], reader: Reader): Promise<Config> {
   const configs: Config[] = []
-  for (const file of files) configs.push(await parseConfig(file, await readSafely(file, reader)))
+  for (const file of files) configs.push(await new ConfigParser(file).parse(await readSafely(file, reader)))
   return {
     tops: configs.flatMap(({ tops }) => tops).toReversed(),
     profiles: new Map(configs.flatMap(({ profiles }) => [...profiles])),
@@ -36,81 +36,69 @@ export async function readConfig(files: readonly string[], reader: Reader): Prom
   }
 }
 
-async function parseConfig(file: string, text: string): Promise<Config> {
-  const parser = new ConfigParser(file)
-  const root = await parser.parseToml(text.replace(/^\ufeff/, ''))
-  const profiles = new Map<string, Profile>()
-  const { value, line } = root.get('servers') ?? { value: new Map(), line: 1 }
-  if (!isTable(value))
-    throw parser.error(['servers'], line, 'a table of profiles; write [servers.NAME] and what is theirs')
-  for (const [name, entry] of value) profiles.set(name, await parser.parseProfile(name, entry))
-  const top = new Map([...root].filter(([key]) => key !== 'servers'))
-  const options = await parser.parseOptions(top, [], 'run')
-  const locate = (option: string): string => parser.locate(top, option, '')
-  return { tops: [{ options, locate }], profiles, paths: parser.paths }
-}
+/** What a mistake probably was, by the parser's message */
+const TOML_HINTS = [
+  [/Unterminated string|control character/i, '; is its closing quote missing?'],
+  [/Unexpected (?:character|token)|Must be a newline/i, '; a text stands in quotes: timeout = "60s"'],
+] as const
+
+type Scope = 'run' | 'profile'
 
 /** Turns one file's TOML into options. All its methods throw UsageError (78), with file, line and key. */
 class ConfigParser {
-  /** The files that options name: absolute paths, and how they are written */
-  readonly paths = new Map<string, string>()
+  readonly #paths = new Map<string, string>()
   readonly #file: string
 
   constructor(file: string) {
     this.#file = file
   }
 
-  async parseToml(text: string): Promise<TomlTable> {
-    const { parseToml, TomlError } = await import('./toml.js')
-    try {
-      return parseToml(text)
-    } catch (error) {
-      if (!(error instanceof TomlError)) throw error
-      const { message, line } = error
-      const isUnclosed = /Unterminated string|control character/i.test(message)
-      const isUnquoted = /Unexpected (?:character|token)|Must be a newline/i.test(message)
-      const hint = isUnclosed
-        ? '; is its closing quote missing?'
-        : isUnquoted
-          ? '; a text stands in quotes: timeout = "60s"'
-          : ''
-      throw new UsageError(`${this.#file}:${line}: this is not TOML: ${printable(message)}${hint}`, EXIT.CONFIG, error)
-    }
+  async parse(text: string): Promise<Config> {
+    const { parseToml } = await import('./toml.js')
+    const root = parseToml(text.replace(/^\ufeff/, ''), (line, message, cause) => {
+      const hint = TOML_HINTS.find(([pattern]) => pattern.test(message))?.[1] ?? ''
+      const problem = `this is not TOML: ${printable(message)}${hint}`
+      return new UsageError(`${this.#file}:${line}: ${problem}`, EXIT.CONFIG, cause)
+    })
+    const { value, line } = root.get('servers') ?? { value: new Map<string, TomlEntry>(), line: 1 }
+    root.delete('servers')
+    if (!(value instanceof Map))
+      throw this.#error(['servers'], line, 'a table of profiles; write [servers.NAME] and what is theirs')
+    const profiles = new Map<string, Profile>()
+    for (const [name, entry] of value) profiles.set(name, await this.#parseProfile(name, entry))
+    const options = await this.#parseOptions(root, [], 'run')
+    const locate = (option: string): string => this.#locate(root, option)
+    return { tops: [{ options, locate }], profiles, paths: this.#paths }
   }
 
-  async parseProfile(name: string, { value, line }: TomlEntry): Promise<Profile> {
+  async #parseProfile(name: string, { value, line }: TomlEntry): Promise<Profile> {
     const path = ['servers', name]
-    if (!isTable(value))
-      throw this.error(path, line, `a table; write [servers.${name}] and below it server = "mail.isp.example"`)
-    if (!/^[\w-]+$/.test(name)) throw this.error(path, line, "a profile's name has letters, digits, - and _ only")
+    if (!(value instanceof Map))
+      throw this.#error(path, line, `a table; write [servers.${name}] and below it server = "mail.isp.example"`)
+    if (!/^[\w-]+$/.test(name)) throw this.#error(path, line, "a profile's name has letters, digits, - and _ only")
     const entry = value.get('server')
-    if (entry === undefined) throw this.error(path, line, 'it has no server; write server = "mail.isp.example"')
+    if (entry === undefined) throw this.#error(path, line, 'it has no server; write server = "mail.isp.example"')
     const serverPath = [...path, 'server']
-    if (typeof entry.value !== 'string') throw this.error(serverPath, entry.line, 'a text, as "mail.isp.example"')
     const server = entry.value
+    if (typeof server !== 'string') throw this.#error(serverPath, entry.line, 'a text, as "mail.isp.example"')
     this.#wrap(serverPath, entry.line, () => parseServer(parseText(server)))
     const table = new Map([...value].filter(([key]) => key !== 'server'))
-    const options = await this.parseOptions(table, path, 'profile')
-    return { server, options, locate: (option) => this.locate(value, option, `: profile ${name}`) }
+    const options = await this.#parseOptions(table, path, 'profile')
+    return { server, options, locate: (option) => `${this.#locate(value, option)}: profile ${name}` }
   }
 
-  /** Returns the options in a table; the scope decides which ones it may set. */
-  async parseOptions(table: TomlTable, path: readonly string[], scope: 'run' | 'profile'): Promise<PartialOptions> {
+  async #parseOptions(table: TomlTable, path: readonly string[], scope: Scope): Promise<PartialOptions> {
     const options: Record<string, unknown> = {}
     for (const [key, entry] of table) {
       const keyPath = [...path, key]
       if (key === 'names') {
-        options[key] = this.#parseList(keyPath, entry, 'site.example').map((name) => parseText(name))
+        options[key] = this.#parseList(keyPath, entry, 'site.example')
         continue
       }
       const row = OPTION_ROWS.get(key)
-      if (row === undefined && isTable(entry.value) && scope === 'run') {
-        // Likely [isp] or [server.isp]
-        const name = [...entry.value].find(([, inner]) => isTable(inner.value))?.[0] ?? key
-        throw this.error(keyPath, entry.line, `unknown table; a profile is written [servers.${name}]`)
-      }
-      const reason = await misplacedReason(key, row, scope)
-      if (row === undefined || reason !== undefined) throw this.error(keyPath, entry.line, reason ?? '')
+      if (row === undefined) throw this.#error(keyPath, entry.line, await unknownReason(key, entry.value, scope))
+      const reason = misplacedReason(row, scope)
+      if (reason !== undefined) throw this.#error(keyPath, entry.line, reason)
       const value = this.#parseValue(row, keyPath, entry)
       options[key] = row.isPath ? this.#resolvePaths(value) : value
     }
@@ -118,20 +106,11 @@ class ConfigParser {
     return options
   }
 
-  /** Returns the place of an option: file, line and profile. */
-  locate(table: TomlTable, option: string, profile: string): string {
-    const line = table.get(option)?.line
-    return `${this.#file}${line === undefined ? '' : `:${line}`}${profile}`
-  }
-
-  error(path: readonly string[], line: number, message: string): UsageError {
-    return new UsageError(`${this.#file}:${line}: ${path.map(printable).join('.')}: ${message}`, EXIT.CONFIG)
-  }
-
   #parseValue({ kind, example = '', parse }: OptionRow, path: readonly string[], entry: TomlEntry): unknown {
     const { value, line } = entry
-    if (kind === 'list') return this.#wrap(path, line, () => parse(this.#parseList(path, entry, example)), example)
+    const words = kind === 'list' ? this.#parseList(path, entry, example) : []
     const parseOne = (): unknown => {
+      if (kind === 'list') return parse(words)
       if (kind === 'flag' && typeof value !== 'boolean') throw new Error('true or false')
       if (kind === 'counter' && !(typeof value === 'number' && [0, 1, 2].includes(value))) throw new Error('0, 1 or 2')
       if (kind !== 'value') return parse(value)
@@ -144,20 +123,29 @@ class ConfigParser {
   #parseList(path: readonly string[], { value, line }: TomlEntry, example: string): string[] {
     const words = Array.isArray(value) ? (value as readonly TomlValue[]) : []
     if (words.length > 0 && words.every((word) => typeof word === 'string' && word !== '')) return words.map(String)
-    const key = path.at(-1) ?? ''
-    const message = `a list of texts, and not an empty one; for example ${key} = [${tomlLiteral(example)}]`
-    throw this.error(path, line, message)
+    const sample = `${path.at(-1) ?? ''} = ["${example}"]`
+    throw this.#error(path, line, `a list of texts, and not an empty one; for example ${sample}`)
   }
 
-  /** Adds the place to a plain Error. */
-  #wrap<T>(path: readonly string[], line: number, work: () => T, example = ''): T {
+  /** Adds the place to an error. */
+  #wrap(path: readonly string[], line: number, work: () => unknown, example = ''): unknown {
     try {
       return work()
     } catch (error) {
-      if (!(error instanceof Error) || (error instanceof UsageError && error.exitStatus === EXIT.CONFIG)) throw error
-      const suffix = example === '' ? '' : `; for example ${path.at(-1) ?? ''} = ${tomlLiteral(example)}`
-      throw this.error(path, line, error.message + suffix)
+      const literal = /^\d+$/.test(example) ? example : `"${example}"`
+      const suffix = example === '' ? '' : `; for example ${path.at(-1) ?? ''} = ${literal}`
+      throw this.#error(path, line, messageOf(error) + suffix)
     }
+  }
+
+  #error(path: readonly string[], line: number, message: string): UsageError {
+    return new UsageError(`${this.#file}:${line}: ${path.map(printable).join('.')}: ${message}`, EXIT.CONFIG)
+  }
+
+  /** Returns the place of an option: file and line. */
+  #locate(table: TomlTable, option: string): string {
+    const line = table.get(option)?.line
+    return line === undefined ? this.#file : `${this.#file}:${line}`
   }
 
   /** A file name is relative to the folder of the configuration. */
@@ -165,36 +153,29 @@ class ConfigParser {
     if (Array.isArray(value)) return value.map((path) => this.#resolvePaths(path))
     if (value === '-') return value
     const path = resolve(dirname(this.#file), String(value))
-    this.paths.set(path, String(value))
+    this.#paths.set(path, String(value))
     return path
   }
 }
 
-/** Returns why an option can't be set there, or undefined. */
-async function misplacedReason(
-  key: string,
-  row: OptionRow | undefined,
-  scope: 'run' | 'profile',
-): Promise<string | undefined> {
+async function unknownReason(key: string, value: TomlValue, scope: Scope): Promise<string> {
+  if (value instanceof Map && scope === 'run') {
+    // Likely [isp] or [server.isp]
+    const name = [...value].find(([, inner]) => inner.value instanceof Map)?.[0] ?? key
+    return `unknown table; a profile is written [servers.${name}]`
+  }
   if (key === 'password')
     return 'a password may not stand here; write password-file or password-command, which say where it is'
-  if (row === undefined || key.length === 1) {
-    const { nearest } = await import('./suggest.js')
-    const known = [...OPTION_ROWS].filter(([, { scope: own = scope }]) => own === scope).map(([name]) => name)
-    const others = scope === 'profile' ? ['server', 'names'] : ['servers', 'names']
-    return `unknown key; did you mean ${nearest(key, [...known, ...others])}?`
-  }
-  if (row.scope === undefined || row.scope === scope) return undefined
-  if (row.scope === 'command line') return 'this is said on the command line only'
+  const { nearest } = await import('./suggest.js')
+  const known = [...OPTION_ROWS].filter(([, { scope: own = scope }]) => own === scope).map(([name]) => name)
+  return `unknown key; did you mean ${nearest(key, [...known, scope === 'profile' ? 'server' : 'servers', 'names'])}?`
+}
+
+/** Returns why an option can't be set there, or undefined. */
+function misplacedReason({ scope: own }: OptionRow, scope: Scope): string | undefined {
+  if (own === undefined || own === scope) return undefined
+  if (own === 'command line') return 'this is said on the command line only'
   return scope === 'profile'
     ? 'this holds for the whole run; write it at the top of the file'
     : 'a login belongs to one server; write it in its profile, [servers.NAME]'
-}
-
-function tomlLiteral(example: string): string {
-  return /^\d+$/.test(example) ? example : `"${example}"`
-}
-
-function isTable(value: TomlValue): value is TomlTable {
-  return value instanceof Map
 }

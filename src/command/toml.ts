@@ -3,72 +3,63 @@ import { type AST, ParseError, parseTOML } from 'toml-eslint-parser'
 /** A key's value and the line on which the key is set, counted from 1. */
 export type TomlEntry = { readonly value: TomlValue; readonly line: number }
 export type TomlValue = string | number | bigint | boolean | Date | TomlTable | readonly TomlValue[]
-export type TomlTable = ReadonlyMap<string, TomlEntry>
-type MutableTable = Map<string, { value: TomlValue; line: number }>
+export type TomlTable = Map<string, TomlEntry>
 
-/** The text is not TOML. */
-export class TomlError extends Error {
-  readonly line: number
-  constructor(message: string, line: number, cause: unknown) {
-    super(message, { cause })
-    this.line = line
-  }
-}
-
-/** Parses TOML (https://toml.io, version 1.0). Throws TomlError. */
-export function parseToml(text: string): TomlTable {
-  const root: MutableTable = new Map()
-  for (const node of parseNodes(text)) {
+/** Parses TOML (https://toml.io, version 1.0). Throws what errorOf makes of a text that is not TOML. */
+export function parseToml(text: string, errorOf: (line: number, message: string, cause: unknown) => Error): TomlTable {
+  const root: TomlTable = new Map()
+  for (const node of parseNodes(text, errorOf)) {
     if (node.type === 'TOMLKeyValue') {
       setKey(root, node)
       continue
     }
     // The index of a table in an array is a number. Such tables are no part of a configuration, so the last one counts.
     const path = node.resolvedKey.filter((key) => typeof key === 'string')
-    const table = openTables(root, path, node.loc.start.line)
+    const { line } = node.loc.start
+    const table = openTable(root, path, line)
     for (const entry of node.body) setKey(table, entry)
-    const holder = openTables(root, path.slice(0, -1), node.loc.start.line)
-    const name = path.at(-1) ?? ''
-    if (node.kind === 'array') holder.set(name, { value: [table], line: node.loc.start.line })
+    if (node.kind === 'array') setValue(root, path, { value: [table], line })
   }
   return root
 }
 
-function parseNodes(text: string): AST.TOMLTopLevelTable['body'] {
+function parseNodes(text: string, errorOf: Parameters<typeof parseToml>[1]): AST.TOMLTopLevelTable['body'] {
   try {
     return parseTOML(text).body[0].body
   } catch (error) {
     if (!(error instanceof ParseError)) throw error
     // The parser looks for a missing value in the lines below.
     const before = text.slice(0, error.index).trimEnd()
-    if (before.endsWith('=')) throw new TomlError('no value after =', before.split('\n').length, error)
-    throw new TomlError(error.message, error.lineNumber, error)
+    if (before.endsWith('=')) throw errorOf(before.split('\n').length, 'no value after =', error)
+    throw errorOf(error.lineNumber, error.message, error)
   }
 }
 
-function setKey(table: MutableTable, { key, value, loc }: AST.TOMLKeyValue): void {
+function setKey(table: TomlTable, { key, value, loc }: AST.TOMLKeyValue): void {
   const path = key.keys.map((part) => (part.type === 'TOMLBare' ? part.name : part.value))
-  const { line } = loc.start
-  openTables(table, path.slice(0, -1), line).set(path.at(-1) ?? '', { value: valueOf(value), line })
+  setValue(table, path, { value: valueOf(value), line: loc.start.line })
+}
+
+function setValue(root: TomlTable, path: readonly string[], entry: TomlEntry): void {
+  openTable(root, path.slice(0, -1), entry.line).set(path.at(-1) ?? '', entry)
 }
 
 /** Returns the table at a path, and creates what is missing of it. */
-function openTables(root: MutableTable, path: readonly string[], line: number): MutableTable {
-  let table = root
-  for (const key of path) {
-    const next = table.get(key)?.value
-    // The parser refuses to extend anything but a table, and all tables are made here.
-    const inner = next instanceof Map ? (next as MutableTable) : (new Map() as MutableTable)
-    if (inner !== next) table.set(key, { value: inner, line })
-    table = inner
-  }
-  return table
+function openTable(root: TomlTable, path: readonly string[], line: number): TomlTable {
+  return path.reduce((table, key) => {
+    const inner = table.get(key)?.value
+    // The parser refuses to extend anything but a table.
+    if (inner instanceof Map) return inner
+    const made: TomlTable = new Map()
+    table.set(key, { value: made, line })
+    return made
+  }, root)
 }
 
 function valueOf(node: AST.TOMLContentNode): TomlValue {
   if (node.type === 'TOMLArray') return node.elements.map(valueOf)
   if (node.type === 'TOMLValue') return node.value
-  const table: MutableTable = new Map()
+  const table: TomlTable = new Map()
   for (const entry of node.body) setKey(table, entry)
   return table
 }
