@@ -20,28 +20,23 @@ export function findConfigFiles({ environment, uid, warn }: ConfigSearch): strin
   const { HOME, XDG_CONFIG_HOME } = environment
   const home = XDG_CONFIG_HOME?.startsWith('/') ? XDG_CONFIG_HOME : HOME ? `${HOME}/.config` : undefined
   const folders = home === undefined || uid === 0 ? ['/etc'] : ['/etc', home]
-  const files = folders.map((folder) => `${folder}/etrn/config.toml`).filter((file) => existsSync(file))
+  const files = folders.map((folder) => `${folder}/etrn/config.toml`)
   return files.filter((file) => {
-    const isOpen = isReadable(file)
-    if (!isOpen) warn(`${file}: you are not allowed to read it; going on without it`)
-    return isOpen
+    try {
+      accessSync(file, constants.R_OK)
+      return true
+    } catch {
+      if (existsSync(file)) warn(`${file}: you are not allowed to read it; going on without it`)
+      return false
+    }
   })
-}
-
-function isReadable(file: string): boolean {
-  try {
-    accessSync(file, constants.R_OK)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** The user that reads a file; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
   readonly uid: number | undefined
   readonly gid: number | undefined
-  readonly signal?: AbortSignal
+  readonly signal: AbortSignal
 }
 
 /** Returns the text of a file that only its reader and root can write. Throws UsageError: 78 if it is unsafe, 66 if it can't be read. */
@@ -52,17 +47,15 @@ export async function readSafely(file: string, reader: Reader): Promise<string> 
     handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
     const stats = await handle.stat()
     // A device such as /dev/null needs no check, and a pipe of a shell has no real path.
-    const real = stats.isFile() ? [dirname(await realpath(file))] : []
-    const folders = stats.isCharacterDevice() ? [] : [dirname(file), ...real]
-    const own = stats.isCharacterDevice() ? undefined : unsafeReason(stats, reader)
-    const reasons = [own, ...(await Promise.all(folders.map(async (folder) => unsafeFolderReason(folder, reader))))]
-    const reason = reasons.find((found) => found !== undefined)
+    const folders = stats.isFile() ? [dirname(file), dirname(await realpath(file))] : [dirname(file)]
+    const isDevice = stats.isCharacterDevice()
+    const reason = isDevice ? undefined : (unsafeReason(stats, reader) ?? (await unsafeFolderReason(folders, reader)))
     if (reason !== undefined) throw new UsageError(`${file}: not safe to use: ${reason}`, EXIT.CONFIG)
     if (!stats.isFIFO()) return await handle.readFile('utf8')
     // Reads the pipe that was checked, not another one of that name.
     return await streamText(new Socket({ fd: handle.fd }), reader.signal)
   } catch (error) {
-    if (error instanceof UsageError || reader.signal?.aborted) throw error
+    if (error instanceof UsageError || reader.signal.aborted) throw error
     throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
   } finally {
     // The stream of a pipe has closed it already.
@@ -70,9 +63,12 @@ export async function readSafely(file: string, reader: Reader): Promise<string> 
   }
 }
 
-async function unsafeFolderReason(folder: string, reader: Reader): Promise<string | undefined> {
-  const reason = unsafeReason(await stat(folder), reader)
-  return reason === undefined ? undefined : `its folder ${folder}: ${reason}`
+async function unsafeFolderReason(folders: readonly string[], reader: Reader): Promise<string | undefined> {
+  for (const folder of folders) {
+    const reason = unsafeReason(await stat(folder), reader)
+    if (reason !== undefined) return `its folder ${folder}: ${reason}`
+  }
+  return undefined
 }
 
 const OTHERS_WRITE_MODE = 0o002

@@ -7,8 +7,8 @@ import { ReadStream, WriteStream } from 'node:tty'
 import { EXIT, OptionError } from '../errors.js'
 import { readText } from './read-file.js'
 
-/** The options that say where a password is. */
 export type PasswordRequest = {
+  /** --password-file and --password-command */
   readonly file: string | undefined
   readonly command: string | undefined
   /** The server as the user typed it, for the prompt */
@@ -63,9 +63,7 @@ async function runPasswordCommand(command: string, signal: AbortSignal): Promise
   const child = spawn(command, { shell: true, signal, stdio: ['inherit', 'pipe', 'inherit'] })
   const failure = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message))
-    child.once('close', (status, name) =>
-      resolve(status === 0 ? '' : `it ended with ${name ?? `status ${String(status)}`}`),
-    )
+    child.once('close', (status, name) => resolve(status === 0 ? '' : `it ended with ${name ?? `status ${status}`}`))
   })
   // Processes that the command has started may continue; they must not delay the run.
   const abandon = (): void => {
@@ -79,11 +77,10 @@ async function runPasswordCommand(command: string, signal: AbortSignal): Promise
     // setEncoding joins characters that are cut between two chunks.
     for await (const text of child.stdout.setEncoding('utf8')) {
       output += String(text)
-      if (output.length > OUTPUT_CHARACTERS) {
-        // The first line is there, and the command may print for ever.
-        abandon()
-        return output
-      }
+      if (output.length <= OUTPUT_CHARACTERS) continue
+      // The first line is there, and the command may print for ever.
+      abandon()
+      return output
     }
   } catch (error) {
     throw signal.aborted ? signal.reason : error
@@ -96,29 +93,18 @@ async function runPasswordCommand(command: string, signal: AbortSignal): Promise
 
 function firstLine(text: string, option: string, source: string): string {
   const password = text.replace(/\r?\n.*$/s, '')
-  const problem =
-    password === ''
-      ? 'there is no password in its first line'
-      : password.length > PASSWORD_CHARACTERS
-        ? `more than ${PASSWORD_CHARACTERS} characters`
-        : password.includes('\0')
-          ? 'a password has no NUL'
-          : undefined
-  if (problem === undefined) return password
-  throw new OptionError(option, `${source}: ${problem}`, EXIT.NOINPUT)
+  const fail = (problem: string): never => {
+    throw new OptionError(option, `${source}: ${problem}`, EXIT.NOINPUT)
+  }
+  if (password === '') fail('there is no password in its first line')
+  if (password.length > PASSWORD_CHARACTERS) fail(`more than ${PASSWORD_CHARACTERS} characters`)
+  if (password.includes('\0')) fail('a password has no NUL')
+  return password
 }
 
 /** Asks on the terminal, whatever standard input is, and doesn't show what is typed. */
-async function promptPassword(
-  { server, userOption }: PasswordRequest,
-  { signal, interrupt }: PasswordSources,
-): Promise<string> {
-  const terminal = openTerminal()
-  if (terminal === undefined) {
-    const message = 'a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD'
-    throw new OptionError(userOption, message)
-  }
-  const { input, output } = terminal
+async function promptPassword(request: PasswordRequest, { signal, interrupt }: PasswordSources): Promise<string> {
+  const { input, output } = openTerminal(request.userOption)
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input, output: nowhere, terminal: true })
   const close = (): void => {
@@ -130,7 +116,7 @@ async function promptPassword(
     close()
     interrupt()
   })
-  output.write(`Password for ${server}: `)
+  output.write(`Password for ${request.server}: `)
   const password = await new Promise<string>((resolve) => {
     lines.once('line', resolve)
     lines.once('close', () => resolve(''))
@@ -138,13 +124,14 @@ async function promptPassword(
   })
   close()
   signal.throwIfAborted()
-  return firstLine(password, userOption, 'the terminal')
+  return firstLine(password, request.userOption, 'the terminal')
 }
 
-function openTerminal(): { readonly input: ReadStream; readonly output: WriteStream } | undefined {
+function openTerminal(userOption: string): { readonly input: ReadStream; readonly output: WriteStream } {
   try {
     return { input: new ReadStream(openSync('/dev/tty', 'r')), output: new WriteStream(openSync('/dev/tty', 'w')) }
   } catch {
-    return undefined
+    const message = 'a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD'
+    throw new OptionError(userOption, message)
   }
 }

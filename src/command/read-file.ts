@@ -4,29 +4,26 @@ import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
-import { formatOption } from './options.js'
 
 /** Returns the text of a file that an option names. Throws OptionError (66), or the signal's reason if it ended the wait. */
-export async function readText(option: string, file: string, signal?: AbortSignal): Promise<string> {
+export async function readText(option: string, file: string, signal: AbortSignal): Promise<string> {
   try {
-    if (!statSync(file).isFIFO())
-      return await readFile(file, { encoding: 'utf8', ...(signal === undefined ? {} : { signal }) })
+    if (!statSync(file).isFIFO()) return await readFile(file, { encoding: 'utf8', signal })
     // A pipe may be slow or have no writer. Without NONBLOCK nothing could end the wait, not even the end of the process.
     const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
     return await streamText(new Socket({ fd }), signal)
   } catch (error) {
-    if (signal?.aborted) throw signal.reason
-    const message = `${formatOption(option)} ${file}: ${describeFileError(error)}`
-    throw new OptionError(option, message, EXIT.NOINPUT, error)
+    if (signal.aborted) throw signal.reason
+    throw new OptionError(option, `--${option} ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
   }
 }
 
 /** Returns the text of a stream. Throws the stream's error, or the signal's reason if it ended the wait. */
-export async function streamText(stream: Readable, signal?: AbortSignal): Promise<string> {
+export async function streamText(stream: Readable, signal: AbortSignal): Promise<string> {
   try {
-    return await text(signal === undefined ? stream : addAbortSignal(signal, stream))
+    return await text(addAbortSignal(signal, stream))
   } catch (error) {
-    throw signal?.aborted ? signal.reason : error
+    throw signal.aborted ? signal.reason : error
   }
 }
 
