@@ -1,61 +1,44 @@
 import { UsageError } from '../errors.js'
 import type { HookParts } from './hook.js'
-import { quoteForShell } from './hook-quoting.js'
 
-export function pppdText(parts: HookParts): string {
-  return scriptText(parts, {
+/** How the mechanisms that run scripts do so. */
+const SCRIPTS = {
+  pppd: {
     file: '/etc/ppp/ip-up.d/etrn',
     notes: [
       'No dot in its name: run-parts passes such files over.',
       'pppd waits for it, and gives it an empty environment; $1 is the interface.',
     ],
+    guard: '',
     interfaceVariable: '1',
-  })
-}
-
-export function ifupdownText(parts: HookParts): string {
-  return scriptText(parts, {
+  },
+  ifupdown: {
     file: '/etc/network/if-up.d/etrn',
     notes: ['ifup gives IFACE, waits, and comes once for each address family; also for lo, and for --all.'],
-    guard: 'case ${IFACE-} in lo | --all) exit 0 ;; *) ;; esac',
+    // Ends the script if there is nothing to do.
+    guard: '\ncase ${IFACE-} in lo | --all) exit 0 ;; *) ;; esac\n',
     interfaceVariable: 'IFACE',
-  })
-}
-
-export function networkManagerText(parts: HookParts): string {
-  return scriptText(parts, {
+  },
+  networkmanager: {
     file: '/etc/NetworkManager/dispatcher.d/50-etrn',
     notes: [
       'NetworkManager gives interface and action, and waits; the file has to be of root, and nobody else may write it.',
     ],
-    guard: '[ "${2-}" = up ] || exit 0',
+    guard: '\n[ "${2-}" = up ] || exit 0\n',
     interfaceVariable: '1',
-  })
-}
+  },
+} as const
 
-/** How a mechanism runs its scripts. */
-type ScriptMechanism = {
-  /** Where the script belongs */
-  readonly file: string
-  readonly notes: readonly string[]
-  /** A line that ends the script if there is nothing to do */
-  readonly guard?: string
-  /** The shell variable that names the interface */
-  readonly interfaceVariable: string
-}
-
-function scriptText(
-  { name, program, command, targets }: HookParts,
-  { file, notes, guard, interfaceVariable }: ScriptMechanism,
-): string {
+export function scriptText(kind: keyof typeof SCRIPTS, { name, program, command, targets }: HookParts): string {
+  const { file, notes, guard, interfaceVariable } = SCRIPTS[kind]
   const words = [...program, ...command.map(({ text }) => text)].map(quoteForShell)
-  const local = commonValue(targets.map(({ options }) => options.interface)) ?? ''
-  const isInterface = local !== '' && !/[.:]/.test(local)
+  const [local = '', ...others] = new Set(targets.map(({ options }) => options.interface))
+  const isInterface = local !== '' && others.length === 0 && !/[.:]/.test(local)
   const only = `[ "\${${interfaceVariable}-}" = ${quoteForShell(isInterface ? local : 'ppp0')} ] || exit 0`
   return `#!/bin/sh
 # Asks for the mail that is held for this site, when a link comes up (etrn(1)).
 # Save it as ${file}, and make it executable: chmod 755 ${file}
-${notes.map((note) => `# ${note}\n`).join('')}${guard === undefined ? '' : `\n${guard}\n`}
+${notes.map((note) => `# ${note}\n`).join('')}${guard}
 # On one interface only:
 ${isInterface ? '' : '# '}${only}
 
@@ -71,11 +54,6 @@ export PATH
 `
 }
 
-/** Returns the value that all of them have, or undefined. */
-function commonValue<T>([first, ...others]: readonly T[]): T | undefined {
-  return others.every((other) => other === first) ? first : undefined
-}
-
 /** The longest line of a crontab: more is cut, or refused. */
 const CRON_LINE_OCTETS = 990
 
@@ -86,12 +64,10 @@ export function cronText({ name, program, command, targets }: HookParts): string
   const escaped = words.map((word) => word.replaceAll('\\%', `\\''%`).replaceAll('%', '\\%'))
   const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...escaped].join(' ')
   if (Buffer.byteLength(line) > CRON_LINE_OCTETS) {
-    throw new UsageError(
-      `a crontab's line has at most ${CRON_LINE_OCTETS} octets: put the names into a file, --names-from`,
-    )
+    const limit = `a crontab's line has at most ${CRON_LINE_OCTETS} octets`
+    throw new UsageError(`${limit}: put the names into a file, --names-from`)
   }
-  const isPrinted = targets.some(({ options }) => options.json || options.verbose > 0)
-  const mailed = isPrinted
+  const mailed = targets.some(({ options }) => options.json || options.verbose > 0)
     ? '--json and --verbose print something each time, and cron mails it.'
     : 'cron mails what is printed, so only failures are: with --quiet twice, none that pass by themselves either.'
   return `# Asks for the mail that is held for this site (etrn(1)). Put these lines into your crontab: crontab -e
@@ -99,4 +75,9 @@ export function cronText({ name, program, command, targets }: HookParts): string
 # One run at a time, by the lock.
 3-59/10 * * * * ${line}
 `
+}
+
+/** Quotes a word for sh: single quotes hold everything but themselves. */
+function quoteForShell(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }

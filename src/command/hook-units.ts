@@ -1,7 +1,6 @@
 import { isAbsolute, resolve } from 'node:path'
 import { UsageError } from '../errors.js'
 import type { HookParts } from './hook.js'
-import { quoteForUnit } from './hook-quoting.js'
 import { OPTION_ROWS, type Options } from './options.js'
 
 /** Returns a script that writes a systemd service and its timer. */
@@ -17,17 +16,26 @@ cat >"$folder/etrn-${name}.service" <<'END'
 ${serviceText(parts)}END
 
 cat >"$folder/etrn-${name}.timer" <<'END'
-${TIMER}END
+[Unit]
+Description=Ask for held mail every ten minutes
+
+[Timer]
+OnBootSec=1min
+OnUnitInactiveSec=10min
+RandomizedDelaySec=1min
+
+[Install]
+WantedBy=timers.target
+END
 
 echo "now: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
 `
 }
 
 function serviceText(parts: HookParts): string {
-  const { program } = parts
   const { words, loaded, unread } = unitFilesOf(parts)
-  const start = [...program.map(quoteForUnit), ...words].join(' ')
-  const isAtHome = program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
+  const start = [...parts.program.map(quoteForUnit), ...words].join(' ')
+  const isAtHome = parts.program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
   return `[Unit]
 Description=Ask for the mail that is held for this site
 Documentation=man:etrn(1)
@@ -54,29 +62,11 @@ MemoryDenyWriteExecute=no
 `
 }
 
-const TIMER = `[Unit]
-Description=Ask for held mail every ten minutes
-
-[Timer]
-OnBootSec=1min
-OnUnitInactiveSec=10min
-RandomizedDelaySec=1min
-
-[Install]
-WantedBy=timers.target
-`
-
-type UnitFiles = {
-  /** The command line, with the files' new names */
-  readonly words: string[]
-  /** LoadCredential= lines */
-  readonly loaded: string[]
-  /** Comments on files that are not passed */
-  readonly unread: string[]
-}
-
-/** Returns how systemd passes files that only root may read: those on the command line, the configuration, and files beside it. */
-function unitFilesOf({ command, targets, files, paths }: HookParts): UnitFiles {
+/**
+ * Returns how systemd passes files that only root may read (those on the command line, the configuration, and files beside it): the
+ * command line with their new names, the LoadCredential= lines, and comments on the files that are not passed.
+ */
+function unitFilesOf({ command, targets, files, paths }: HookParts) {
   const ids = new Map<string, string>()
   for (const [index, { text, isPath }] of command.entries()) if (isPath) ids.set(text, `file-${index}`)
   const config = files.length === 1 ? resolve(files[0] ?? '') : undefined
@@ -91,10 +81,9 @@ function unitFilesOf({ command, targets, files, paths }: HookParts): UnitFiles {
     else if (/^[\w.-]+$/.test(name)) ids.set(path, name)
     else throw new UsageError(`systemd would not find ${name} beside the configuration: write it as ${path}`)
   }
-  for (const path of ids.keys()) {
-    if (path.endsWith('\\'))
-      throw new UsageError(`systemd would take the backslash at its end for another line: ${path}`)
-  }
+  const broken = [...ids.keys()].find((path) => path.endsWith('\\'))
+  if (broken !== undefined)
+    throw new UsageError(`systemd would take the backslash at its end for another line: ${broken}`)
   const words = command.map(({ text, isPath }) =>
     isPath ? `\${CREDENTIALS_DIRECTORY}/${ids.get(text) ?? ''}` : quoteForUnit(text),
   )
@@ -105,8 +94,13 @@ function unitFilesOf({ command, targets, files, paths }: HookParts): UnitFiles {
 }
 
 function pathsOfOptions(options: Options): string[] {
-  const values = [...OPTION_ROWS].flatMap(([name, { isPath }]) =>
-    isPath ? [Reflect.get(options, name) as unknown].flat() : [],
-  )
+  const names = [...OPTION_ROWS].flatMap(([name, { isPath }]) => (isPath ? [name] : []))
+  const values = names.flatMap((name): unknown => Reflect.get(options, name))
   return values.filter((path): path is string => typeof path === 'string' && path !== '-').map((path) => resolve(path))
+}
+
+/** Quotes a word for ExecStart= (systemd.service(5), systemd.syntax(7)). */
+function quoteForUnit(word: string): string {
+  const escaped = word.replaceAll('%', '%%').replaceAll('$', () => '$$')
+  return /^[\w@%+=:,./${}-]+$/.test(escaped) ? escaped : `"${escaped.replace(/["\\]/g, '\\$&')}"`
 }

@@ -1,14 +1,15 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { OptionError, UsageError } from '../errors.js'
 import { ownHostName } from '../net/this-host.js'
 import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
-import { cronText, ifupdownText, networkManagerText, pppdText } from './hook-scripts.js'
+import { cronText, scriptText } from './hook-scripts.js'
 import { systemdText } from './hook-units.js'
 import { checkCredentialsTarget, checkLoginOptions, needsPassword, userOption } from './login.js'
+import { locateError } from './option-sources.js'
 import { OPTION_ROWS, type Options } from './options.js'
-import { requestSettingsOf, withPlace } from './requests.js'
+import { requestSettingsOf } from './requests.js'
 import { noNameError, typedNames } from './requested-names.js'
 import { resolveTargets, type Target } from './targets.js'
 import { checkTlsOptions } from './tls-options.js'
@@ -18,29 +19,21 @@ export type HookKind = NonNullable<Options['hook']>
 /** A word of the command line; a file name is absolute. */
 export type CommandWord = { readonly text: string; readonly isPath?: true }
 
-/** What each kind of hook is made of. */
-export type HookParts = {
-  /** Names the server or domain; part of file names */
-  readonly name: string
-  /** The absolute paths of node and etrn: mechanisms have a PATH of their own, or none. */
-  readonly program: readonly string[]
-  /** The rest of the command line */
-  readonly command: readonly CommandWord[]
+export type HookInput = Pick<Config, 'paths'> & {
+  readonly line: CommandLine
   readonly targets: readonly Target[]
   /** The configuration files */
   readonly files: readonly string[]
-  /** The files that options in them name: absolute paths, and how they are written */
-  readonly paths: ReadonlyMap<string, string>
+  /** The absolute paths of node and etrn: mechanisms have a PATH of their own, or none. */
+  readonly program: readonly string[]
 }
 
-export type HookInput = Pick<HookParts, 'program' | 'targets' | 'files' | 'paths'> & { readonly line: CommandLine }
-
-const HOOK_BUILDERS: Readonly<Record<HookKind, (parts: HookParts) => string>> = {
-  pppd: pppdText,
-  ifupdown: ifupdownText,
-  networkmanager: networkManagerText,
-  cron: cronText,
-  systemd: systemdText,
+/** What each kind of hook is made of. */
+export type HookParts = Omit<HookInput, 'line'> & {
+  /** Names the server or domain; part of file names */
+  readonly name: string
+  /** The rest of the command line */
+  readonly command: readonly CommandWord[]
 }
 
 /** The longest part of a file name */
@@ -65,11 +58,11 @@ export function hookText(kind: HookKind, { line, targets, ...input }: HookInput)
   }
   const server = options.mx ?? (options.all ? 'all' : (words[0] ?? ''))
   // The same requests have the same lock, whatever mechanism runs them.
-  const hash = createHash('sha256')
-    .update(JSON.stringify([optionWords, rest]))
-    .digest('hex')
-  const name = `${server.replace(/[^\w.-]+/g, '-').slice(0, FILE_NAME_CHARACTERS)}-${hash.slice(0, 8)}`
-  return HOOK_BUILDERS[kind]({ name, command, targets, ...input })
+  const digest = hash('sha256', JSON.stringify([optionWords, rest])).slice(0, 8)
+  const name = `${server.replace(/[^\w.-]+/g, '-').slice(0, FILE_NAME_CHARACTERS)}-${digest}`
+  const parts = { name, command, targets, ...input }
+  if (kind === 'cron') return cronText(parts)
+  return kind === 'systemd' ? systemdText(parts) : scriptText(kind, parts)
 }
 
 const HOOK_RETRY_MS = 300_000
@@ -77,22 +70,18 @@ const MINUTE_MS = 60_000
 
 /** Returns the limits that the command line lacks: a hook retries, and ends. */
 function limitWords(targets: readonly Target[]): CommandWord[] {
-  const all = targets.map(({ options }) => options)
-  const hasRetry = all.some((options) => options['retry-for'] !== undefined)
-  const hasMaxTime = all.some((options) => options['max-time'] !== undefined)
-  const retry = hasRetry ? [] : ['--retry-for', formatMinutes(HOOK_RETRY_MS)]
-  const maxTime = hasMaxTime ? [] : ['--max-time', formatMinutes(Math.max(...all.map(longestRunMs)))]
-  return [...retry, ...maxTime].map((text) => ({ text }))
+  const longestMs = Math.max(...targets.map(({ options }) => longestRunMs(options)))
+  const limits = [
+    ['retry-for', HOOK_RETRY_MS],
+    ['max-time', longestMs],
+  ] as const
+  const missing = limits.filter(([name]) => targets.every(({ options }) => options[name] === undefined))
+  return missing.flatMap(([name, ms]) => [{ text: `--${name}` }, { text: `${Math.ceil(ms / MINUTE_MS)}m` }])
 }
 
 /** Returns a time that is long enough for everything that a run waits for. */
-function longestRunMs(options: Options): number {
-  const waits = [options['retry-for'] ?? HOOK_RETRY_MS, options.wait, options['wait-local']]
-  return waits.reduce<number>((sum, ms) => sum + (ms ?? 0), 4 * MINUTE_MS)
-}
-
-function formatMinutes(ms: number): string {
-  return `${Math.ceil(ms / MINUTE_MS)}m`
+function longestRunMs({ 'retry-for': retryForMs, wait: waitMs, 'wait-local': waitLocalMs }: Options): number {
+  return (retryForMs ?? HOOK_RETRY_MS) + (waitMs ?? 0) + (waitLocalMs ?? 0) + 4 * MINUTE_MS
 }
 
 /** Returns an option as it was typed, with files by their absolute paths. */
@@ -103,8 +92,7 @@ function wordsOfOption(name: string, typed: unknown): CommandWord[] {
   if (row.kind === 'flag') return [option]
   if (row.kind === 'counter') return Array.from({ length: Number(typed) }, () => option)
   const values = [typed].flat().map(String)
-  const last = row.kind === 'list' ? values : values.slice(-1)
-  return last.flatMap((value) => {
+  return values.slice(row.kind === 'list' ? 0 : -1).flatMap((value) => {
     if (row.isPath) return [option, { text: resolve(value), isPath: true as const }]
     return value.startsWith('-') ? [{ text: `--${name}=${value}` }] : [option, { text: value }]
   })
@@ -121,15 +109,14 @@ export async function resolveHookTargets(
   for (const target of targets) {
     try {
       await checkNames(target)
-      requestSettingsOf(target.options, target.isMx)
+      requestSettingsOf(target)
       checkLoginOptions(target.server, target.options)
-      checkTlsOptions(target.server, target.options)
-      if (needsPassword(target)) {
-        const message = 'in a hook nobody types a password: --password-file F, or --password-command C'
-        throw new OptionError(userOption(target.options), message)
-      }
+      await checkTlsOptions(target.server, target.options)
+      if (!needsPassword(target)) continue
+      const message = 'in a hook nobody types a password: --password-file F, or --password-command C'
+      throw new OptionError(userOption(target.options), message)
     } catch (error) {
-      throw withPlace(target, error)
+      throw locateError(error, target)
     }
   }
   return targets

@@ -1,5 +1,5 @@
-import { EXIT, type OptionError, UsageError } from '../errors.js'
-import { OPTION_ROWS, type OptionRow, type Options, type PartialOptions } from './options.js'
+import { EXIT, OptionError, UsageError } from '../errors.js'
+import { OPTION_ROWS, type Options, type PartialOptions } from './options.js'
 
 /** The options that one source sets: the command line, a profile, or the top of a file. */
 export type OptionSource = {
@@ -25,9 +25,8 @@ export function settleOptions(sources: readonly OptionSource[]): SettledOptions 
   const sourceByUnit = new Map<string, OptionSource>()
   for (const source of sources) {
     for (const [name, value] of Object.entries(source.options)) {
-      const unit = unitOf(name) ?? name
-      const owner = sourceByUnit.get(unit) ?? source
-      if (owner !== source) continue
+      const unit = name === 'names' ? 'names' : (OPTION_ROWS.get(name)?.unit ?? name)
+      if ((sourceByUnit.get(unit) ?? source) !== source) continue
       sourceByUnit.set(unit, source)
       sourceByOption.set(name, source)
       settled[name] = value
@@ -37,12 +36,20 @@ export function settleOptions(sources: readonly OptionSource[]): SettledOptions 
   return { options: settled as Options, sourceOf: (option) => sourceByOption.get(option) }
 }
 
-function unitOf(name: string): OptionRow['unit'] {
-  return name === 'names' ? 'names' : OPTION_ROWS.get(name)?.unit
+/** Runs work; its UsageError becomes one about an option. */
+export async function forOption<T>(option: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof UsageError) throw new OptionError(option, error.message, error.exitStatus, error)
+    throw error
+  }
 }
 
-/** Returns the error with the place where its option is set. Such an error in a file is 78. */
-export function locateError(error: OptionError, source: OptionSource | undefined): UsageError {
+/** Returns an error about an option with the place where that is set. In a file such an error is 78. Returns other errors as they are. */
+export function locateError<E>(error: E, { sourceOf }: SettledOptions): E | UsageError {
+  if (!(error instanceof OptionError)) return error
+  const source = sourceOf(error.option)
   if (source?.locate === undefined) return error
   const exitStatus = error.exitStatus === EXIT.USAGE ? EXIT.CONFIG : error.exitStatus
   return new UsageError(`${source.locate(error.option)}: ${error.message}`, exitStatus, error)

@@ -3,6 +3,7 @@ import { OptionError, UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
 import { type NodeName, parseNodeName } from '../input/node-name.js'
 import { ownHostName } from '../net/this-host.js'
+import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
 import { readText, streamText } from './read-file.js'
 
@@ -25,10 +26,13 @@ export function createNameReader({ input, warn, signal }: NameSources): NameRead
   const lists = new Map<string, Promise<readonly NameEntry[]>>()
   let isWarned = false
   const readList = async (file: string, allowWide: boolean): Promise<readonly NameEntry[]> => {
-    const text = texts.get(file) ?? (file === '-' ? streamText(input(), signal) : readText('names-from', file, signal))
-    texts.set(file, text)
+    const reading =
+      texts.get(file) ?? (file === '-' ? streamText(input(), signal) : readText('names-from', file, signal))
+    texts.set(file, reading)
+    const text = await reading
+    const source = file === '-' ? 'standard input' : file
     const key = `${String(allowWide)} ${file}`
-    const list = lists.get(key) ?? parseList(await text, file, allowWide)
+    const list = lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide }))
     lists.set(key, list)
     return list
   }
@@ -51,15 +55,6 @@ export function createNameReader({ input, warn, signal }: NameSources): NameRead
   }
 }
 
-async function parseList(text: string, file: string, allowWide: boolean): Promise<readonly NameEntry[]> {
-  try {
-    return await parseNamesFile(text, file === '-' ? 'standard input' : file, { allowWide })
-  } catch (error) {
-    if (error instanceof UsageError) throw new OptionError('names-from', error.message, error.exitStatus, error)
-    throw error
-  }
-}
-
 export function noNameError(): UsageError {
   return new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")
 }
@@ -72,16 +67,7 @@ export async function typedNames(options: Options): Promise<NodeName[]> {
     ...subdomains.map((node) => ['subdomains', markName('subdomains', '@', node)] as const),
     ...queue.map((name) => ['queue', markName('queue', '#', name)] as const),
   ]
-  return Promise.all(
-    given.map(async ([option, name]) => {
-      try {
-        return await parseNodeName(name, { allowWide })
-      } catch (error) {
-        if (error instanceof UsageError) throw new OptionError(option, error.message, error.exitStatus, error)
-        throw error
-      }
-    }),
-  )
+  return Promise.all(given.map(async ([option, name]) => forOption(option, () => parseNodeName(name, { allowWide }))))
 }
 
 function markName(option: string, mark: string, name: string): string {

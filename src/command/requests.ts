@@ -1,5 +1,5 @@
-import { EXIT, OptionError, type UsageError } from '../errors.js'
-import type { FailedRequest, Request, RequestSettings, RetryPolicy } from '../etrn/request.js'
+import { EXIT, OptionError } from '../errors.js'
+import type { FailedRequest, Request, RequestSettings } from '../etrn/request.js'
 import type { NameEntry } from '../input/names-file.js'
 import { ownHostName } from '../net/this-host.js'
 import { SessionError, type Stage } from '../smtp/errors.js'
@@ -7,7 +7,6 @@ import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
 import { checkCredentialsTarget, checkLoginOptions, readCredentials } from './login.js'
 import { locateError } from './option-sources.js'
-import type { Options } from './options.js'
 import type { PasswordSources } from './password.js'
 import { createNameReader, type NameReader, type NameSources } from './requested-names.js'
 import { resolveTargets, type Target } from './targets.js'
@@ -39,7 +38,7 @@ async function createRequest(
   sources: RequestSources,
 ): Promise<Request | FailedRequest> {
   const { server, isMx, options, profile } = target
-  const settings = settingsFor(target)
+  const settings = requestSettingsOf(target)
   let entries: readonly NameEntry[] = []
   let stage: Stage = 'etrn'
   try {
@@ -50,38 +49,28 @@ async function createRequest(
     const tls = await readTlsPolicy(server, options, sources.signal)
     stage = 'auth'
     const credentials = await readCredentials(server, options, sources)
-    return { server: { ...server, tls, credentials }, isMx, entries, settings, retryPolicy: retryPolicyOf(options) }
+    const { 'retry-for': retryForMs = 0, wait: waitMs = 0, interval: intervalMs } = options
+    const retryPolicy = { retryForMs, waitMs, intervalMs }
+    return { server: { ...server, tls, credentials }, isMx, entries, settings, retryPolicy }
   } catch (error) {
     if (!(error instanceof OptionError)) throw error
-    const source = target.sourceOf(error.option)
-    const located = locateError(error, source)
-    const isOwn = profile !== undefined && source === profile && error.exitStatus === EXIT.NOINPUT
+    const located = locateError(error, target)
+    const { message, exitStatus, cause } = located
+    const isOwn = profile !== undefined && target.sourceOf(error.option) === profile && exitStatus === EXIT.NOINPUT
     if (!isOwn || !hasOthers) throw located
-    return { server, entries, settings, error: profileFailure(stage, located) }
+    const hint = 'the others are asked all the same'
+    return { server, entries, settings, error: new SessionError(stage, message, { exitStatus, cause, hint }) }
   }
 }
 
-function settingsFor(target: Target): RequestSettings {
-  try {
-    return requestSettingsOf(target.options, target.isMx)
-  } catch (error) {
-    throw withPlace(target, error)
-  }
-}
-
-function profileFailure(stage: Stage, { message, exitStatus, cause }: UsageError): SessionError {
-  return new SessionError(stage, message, { exitStatus, cause, hint: 'the others are asked all the same' })
-}
-
-/** Returns the error with the place where its option is set, if it is an OptionError. */
-export function withPlace({ sourceOf }: Target, error: unknown): unknown {
-  return error instanceof OptionError ? locateError(error, sourceOf(error.option)) : error
-}
-
-/** Returns what holds for every session with a server. Throws OptionError. */
-export function requestSettingsOf(options: Options, isMx: boolean): RequestSettings {
+/** Returns what holds for every session with a server. Throws UsageError. */
+export function requestSettingsOf(target: Target): RequestSettings {
+  const { options, isMx } = target
   const { ipv4, ipv6 } = options
-  if (ipv4 && ipv6) throw new OptionError('ipv6', '-4 and -6 exclude each other: type one of them, or none for both')
+  if (ipv4 && ipv6) {
+    const error = new OptionError('ipv6', '-4 and -6 exclude each other: type one of them, or none for both')
+    throw locateError(error, target)
+  }
   const own = ownHostName()
   const helo = options.helo?.replace(/\.$/, '')
   const self = [own, helo, ...options.self].flatMap((name) => name?.toLowerCase() ?? [])
@@ -94,8 +83,4 @@ export function requestSettingsOf(options: Options, isMx: boolean): RequestSetti
     assumeEtrn: options['assume-etrn'],
     keepGoing: options['keep-going'],
   }
-}
-
-function retryPolicyOf(options: Options): RetryPolicy {
-  return { retryForMs: options['retry-for'] ?? 0, waitMs: options.wait ?? 0, intervalMs: options.interval }
 }

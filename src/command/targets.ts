@@ -3,7 +3,6 @@ import { parseServer, type ServerArgument } from '../input/server-address.js'
 import type { CommandLine } from './arguments.js'
 import type { Config, Profile } from './config.js'
 import { settleOptions, type SettledOptions } from './option-sources.js'
-import type { Options, PartialOptions } from './options.js'
 
 /** A server to send requests to, that of a profile, or the mail exchangers of a domain; and the options that count for it. */
 export type Target = SettledOptions & {
@@ -26,27 +25,20 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
   const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
   for (const { profile, server, options } of targets) {
     const isWord = profile === undefined && /^[\w-]+$/.test(server.word) && server.word !== 'localhost'
-    if (!isWord || (known === '' && !hasNoNames(options))) continue
+    const { names, subdomains, queue, 'names-from': files } = options
+    const hasNames = [names, subdomains, queue, files].some((list) => list.length > 0)
+    if (!isWord || (known === '' && hasNames)) continue
     const profiles = known === '' ? 'there is none' : `there are: ${known}`
     warn(`${server.word} is no profile (${profiles}): taking it for a host`)
   }
   return targets
 }
 
-function hasNoNames({ names, subdomains, queue, 'names-from': files }: Options): boolean {
-  return names.length + subdomains.length + queue.length + files.length === 0
-}
-
-/** Returns the options on the command line, NAME arguments included. */
-function typedOptions({ options, words }: CommandLine): PartialOptions {
-  const names = options.mx === undefined ? words.slice(1) : words
-  return names.length === 0 ? options : { ...options, names }
-}
-
-function listTargets(line: CommandLine, { tops, profiles }: Config): Target[] {
-  const { all, mx } = line.options
+function listTargets({ options, words }: CommandLine, { tops, profiles }: Config): Target[] {
+  const { all, mx } = options
   if (all && mx !== undefined) throw new UsageError('--all and --mx exclude each other: type one of them')
-  const typed = { options: typedOptions(line) }
+  const names = mx === undefined ? words.slice(1) : words
+  const typed = { options: names.length === 0 ? options : { ...options, names } }
   if (mx !== undefined) {
     const settled = settleOptions([typed, ...tops])
     return [{ ...settled, server: parseServer(mx, settled.options.port), isMx: true, profile: undefined }]
@@ -57,9 +49,9 @@ function listTargets(line: CommandLine, { tops, profiles }: Config): Target[] {
     const server = parseServer(profile?.server ?? word, settled.options.port)
     return { ...settled, server: profile === undefined ? server : { ...server, word }, isMx: false, profile }
   }
-  const [servers] = line.words
+  const [servers] = words
   if (all) {
-    if (servers !== undefined) throw new UsageError(`--all asks every profile: leave "${line.words.join(' ')}" out`)
+    if (servers !== undefined) throw new UsageError(`--all asks every profile: leave "${words.join(' ')}" out`)
     if (profiles.size > 0) return [...profiles.keys()].map(targetOf)
     throw new UsageError('--all: no profile is there; a configuration has them: [servers.NAME]')
   }
@@ -68,11 +60,8 @@ function listTargets(line: CommandLine, { tops, profiles }: Config): Target[] {
 }
 
 function removeRepeats(targets: readonly Target[]): Target[] {
-  const isSame = (a: Target, b: Target): boolean => {
-    if (a.profile !== undefined || b.profile !== undefined) return a.profile === b.profile
-    const { host, port, isImplicitTls, user } = a.server
-    const other = b.server
-    return host === other.host && port === other.port && isImplicitTls === other.isImplicitTls && user === other.user
-  }
-  return targets.filter((target, index) => targets.findIndex((other) => isSame(other, target)) === index)
+  const keys = targets.map(({ profile, server: { word, host, port, isImplicitTls, user } }) =>
+    profile === undefined ? JSON.stringify([host, port, isImplicitTls, user]) : word,
+  )
+  return targets.filter((_, index) => keys.indexOf(keys[index] ?? '') === index)
 }

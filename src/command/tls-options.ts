@@ -1,27 +1,24 @@
-import { EXIT, messageOf, OptionError, UsageError } from '../errors.js'
+import { EXIT, messageOf, OptionError, type UsageError } from '../errors.js'
 import type { ServerArgument } from '../input/server-address.js'
 import { tlsLevelFor } from '../smtp/credentials-policy.js'
 import type { TlsLevel, TlsPolicy } from '../smtp/tls-policy.js'
 import { userOf } from './login.js'
+import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
 import { readText } from './read-file.js'
 
 /** Returns the TLS level that counts. Reads no file. Throws OptionError. */
-export function checkTlsOptions(server: ServerArgument, options: Options): TlsLevel {
+export async function checkTlsOptions(server: ServerArgument, options: Options): Promise<TlsLevel> {
   if (options['tls-cert'] === undefined && options['tls-key'] !== undefined)
     throw new OptionError('tls-key', '--tls-key belongs to --tls-cert: type both')
   const { tls: level, 'tls-fingerprint': fingerprint, 'tls-ca': ca, 'tls-name': name } = options
   const hasCredentials = userOf(server, options) !== undefined || options.auth === 'EXTERNAL'
-  try {
-    return tlsLevelFor(server, { level, fingerprint, ca, name }, hasCredentials)
-  } catch (error) {
-    throw error instanceof UsageError ? new OptionError('tls', error.message, error.exitStatus, error) : error
-  }
+  return forOption('tls', () => tlsLevelFor(server, { level, fingerprint, ca, name }, hasCredentials))
 }
 
 /** Returns the TLS policy for a server, and reads its files. Throws OptionError. */
 export async function readTlsPolicy(server: ServerArgument, options: Options, signal: AbortSignal): Promise<TlsPolicy> {
-  const level = checkTlsOptions(server, options)
+  const level = await checkTlsOptions(server, options)
   const read = async (option: keyof Pem): Promise<string | undefined> => {
     const file = options[`tls-${option}`]
     return file === undefined ? undefined : readText(`tls-${option}`, file, signal)
