@@ -2,7 +2,7 @@ import { settleOptions } from './command/option-sources.js'
 import { TLS_LEVELS, TLS_VERSIONS } from './command/options.js'
 import { checkPem } from './command/tls-options.js'
 import { messageOf, UsageError } from './errors.js'
-import type { Result, ServerReport } from './etrn/outcome.js'
+import type { Outcome, Result, ServerReport } from './etrn/outcome.js'
 import { requestNames } from './etrn/session-pool.js'
 import { removeDuplicates } from './input/names-file.js'
 import { type NodeName, parseNodeName } from './input/node-name.js'
@@ -21,19 +21,15 @@ import { MAX_TIMER_MS } from './net/deadline.js'
 import { ownHostName } from './net/this-host.js'
 import { type Credentials, tlsLevelFor } from './smtp/credentials-policy.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
-import type { TlsPolicy } from './smtp/tls-policy.js'
+import type { TlsLevel, TlsPolicy } from './smtp/tls-policy.js'
 import type { TraceEvent } from './smtp/trace.js'
 
-export { UsageError } from './errors.js'
-export type { Outcome, Result } from './etrn/outcome.js'
 export { SessionError, type Stage } from './smtp/errors.js'
 export type { Extensions } from './smtp/extensions.js'
-export type { TraceEvent } from './smtp/trace.js'
-export type { Credentials } from './smtp/credentials-policy.js'
 export type { MechanismName } from './smtp/mechanisms.js'
 export type { Reply } from './smtp/reply.js'
-export type { TlsLevel, TlsPolicy } from './smtp/tls-policy.js'
 export type { TlsInfo } from './smtp/tls.js'
+export { type Credentials, type Outcome, type Result, type TlsLevel, type TlsPolicy, type TraceEvent, UsageError }
 
 /** What is known at the end. */
 export type Report = Omit<ServerReport, 'server' | 'isQueueUnknown'> & {
@@ -93,15 +89,6 @@ const ASK_OPTIONS = {
 /** The command's defaults */
 const { options: DEFAULTS } = settleOptions([])
 
-const DEFAULT_TLS = {
-  fingerprint: undefined,
-  name: undefined,
-  ca: undefined,
-  cert: undefined,
-  key: undefined,
-  minVersion: DEFAULTS['tls-min'],
-} as const
-
 /**
  * Requests the mail that one server holds for these names (RFC 1985). The server is `host`, `host:port`, `[2001:db8::1]:port` or
  * `smtp://host`; a name is `node`, `@node` or `#queue`. Throws UsageError, with nothing sent, if an argument is wrong. Never throws
@@ -110,8 +97,9 @@ const DEFAULT_TLS = {
 export async function ask(server: string, names: readonly string[], options: AskOptions = {}): Promise<Report> {
   if (typeof options !== 'object' || (options as unknown) === null) throw new UsageError('options: an object')
   checkKeys('', options, ASK_OPTIONS)
+  const word = parseArgument('server', parseText, server)
   const target = parseServer(
-    parseArgument('server', parseText, server),
+    word,
     parseOptional('port', (port) => parsePort(String(port)), options.port),
   )
   if (target.user !== undefined) throw new UsageError('a user in the URL: give `credentials` instead')
@@ -153,20 +141,17 @@ function settingsOf(options: AskOptions): Parameters<typeof requestNames>[2] {
 }
 
 async function tlsPolicyOf(target: ServerArgument, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
-  checkKeys('tls.', tls, { ...DEFAULT_TLS, level: 0 })
-  const level = parseOptional('tls.level', oneOf(...TLS_LEVELS), tls.level)
-  const minVersion = parseOptional('tls.minVersion', oneOf(...TLS_VERSIONS), tls.minVersion)
-  const policy = {
-    ...DEFAULT_TLS,
-    ...tls,
-    fingerprint: parseOptional('tls.fingerprint', parseFingerprint, tls.fingerprint),
-    name: parseOptional('tls.name', parseHost, tls.name),
-    minVersion: minVersion ?? DEFAULT_TLS.minVersion,
-    level: tlsLevelFor(target, { ...tls, level }, credentials !== undefined),
-  }
-  if (policy.cert === undefined && policy.key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
-  await checkPem(policy, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, undefined, cause))
-  return policy
+  checkKeys('tls.', tls, { fingerprint: 0, name: 0, ca: 0, cert: 0, key: 0, minVersion: 0, level: 0 })
+  const { ca, cert, key } = tls
+  const typedLevel = parseOptional('tls.level', oneOf(...TLS_LEVELS), tls.level)
+  const minVersion = parseOptional('tls.minVersion', oneOf(...TLS_VERSIONS), tls.minVersion) ?? DEFAULTS['tls-min']
+  const fingerprint = parseOptional('tls.fingerprint', parseFingerprint, tls.fingerprint)
+  const name = parseOptional('tls.name', parseHost, tls.name)
+  const level = tlsLevelFor(target, { ...tls, level: typedLevel }, credentials !== undefined)
+  if (cert === undefined && key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
+  const pem = { ca, cert, key }
+  await checkPem(pem, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, undefined, cause))
+  return { ...pem, fingerprint, name, minVersion, level }
 }
 
 function credentialsOf(credentials: Partial<Credentials>, { cert }: TlsPolicy): Credentials {
