@@ -6,12 +6,12 @@ import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
 import { cronText, scriptText } from './hook-scripts.js'
 import { systemdText } from './hook-units.js'
-import { checkCredentialsTarget, checkLoginOptions, needsPassword, userOption } from './login.js'
+import { checkLoginOptions, checkLoginTargets, needsPassword } from './login.js'
 import { locateError } from './option-sources.js'
 import { OPTION_ROWS, type Options } from './options.js'
 import { requestSettingsOf } from './requests.js'
 import { noNameError, typedNames } from './requested-names.js'
-import { resolveTargets, type Target } from './targets.js'
+import { resolveTargets, type Target, userOption } from './targets.js'
 import { checkTlsOptions } from './tls-options.js'
 
 export type HookKind = NonNullable<Options['hook']>
@@ -105,16 +105,16 @@ export async function resolveHookTargets(
   warn: (message: string) => void,
 ): Promise<Target[]> {
   const targets = resolveTargets(line, config, warn)
-  checkCredentialsTarget(line, targets, undefined)
+  checkLoginTargets(line, targets)
   for (const target of targets) {
     try {
       await checkNames(target)
       requestSettingsOf(target)
-      checkLoginOptions(target.server, target.options)
-      await checkTlsOptions(target.server, target.options)
+      checkLoginOptions(target)
+      await checkTlsOptions(target)
       if (!needsPassword(target)) continue
       const message = 'in a hook nobody types a password: --password-file F, or --password-command C'
-      throw new OptionError(userOption(target.options), message)
+      throw new OptionError(userOption(target), message)
     } catch (error) {
       throw locateError(error, target)
     }

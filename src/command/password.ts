@@ -6,16 +6,7 @@ import { Writable } from 'node:stream'
 import { ReadStream, WriteStream } from 'node:tty'
 import { EXIT, OptionError } from '../errors.js'
 import { readText } from './read-file.js'
-
-export type PasswordRequest = {
-  /** --password-file and --password-command */
-  readonly file: string | undefined
-  readonly command: string | undefined
-  /** The server as the user typed it, for the prompt */
-  readonly server: string
-  /** The option that gives the user name */
-  readonly userOption: string
-}
+import { type Target, userOption } from './targets.js'
 
 /** What a run provides for passwords. */
 export type PasswordSources = {
@@ -32,15 +23,15 @@ export type PasswordSources = {
  * Returns the password from the file, the command, the environment or the terminal, whichever comes first. Throws UsageError: 64 if there
  * is no source, 66 if the source has no password.
  */
-export async function readPassword(request: PasswordRequest, sources: PasswordSources): Promise<string> {
-  const { file, command } = request
+export async function readPassword(target: Target, sources: PasswordSources): Promise<string> {
+  const { 'password-file': file, 'password-command': command } = target.options
   const { environment, warn, signal } = sources
   if (file !== undefined)
     return firstLine(await readPasswordFile(file, warn, signal), 'password-file', `--password-file ${file}`)
   if (command !== undefined)
     return firstLine(await runPasswordCommand(command, signal), 'password-command', '--password-command')
   if (environment !== undefined) return firstLine(environment, '', 'ETRN_PASSWORD')
-  return promptPassword(request, sources)
+  return promptPassword(target, sources)
 }
 
 /** The longest password: a SASL response must fit into a line of SMTP. */
@@ -103,8 +94,8 @@ function firstLine(text: string, option: string, source: string): string {
 }
 
 /** Asks on the terminal, whatever standard input is, and doesn't show what is typed. */
-async function promptPassword(request: PasswordRequest, { signal, interrupt }: PasswordSources): Promise<string> {
-  const { input, output } = openTerminal(request.userOption)
+async function promptPassword(target: Target, { signal, interrupt }: PasswordSources): Promise<string> {
+  const { input, output } = openTerminal(userOption(target))
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input, output: nowhere, terminal: true })
   const close = (): void => {
@@ -116,7 +107,7 @@ async function promptPassword(request: PasswordRequest, { signal, interrupt }: P
     close()
     interrupt()
   })
-  output.write(`Password for ${request.server}: `)
+  output.write(`Password for ${target.server.word}: `)
   const password = await new Promise<string>((resolve) => {
     lines.once('line', resolve)
     lines.once('close', () => resolve(''))
@@ -124,14 +115,14 @@ async function promptPassword(request: PasswordRequest, { signal, interrupt }: P
   })
   close()
   signal.throwIfAborted()
-  return firstLine(password, request.userOption, 'the terminal')
+  return firstLine(password, userOption(target), 'the terminal')
 }
 
-function openTerminal(userOption: string): { readonly input: ReadStream; readonly output: WriteStream } {
+function openTerminal(option: string): { readonly input: ReadStream; readonly output: WriteStream } {
   try {
     return { input: new ReadStream(openSync('/dev/tty', 'r')), output: new WriteStream(openSync('/dev/tty', 'w')) }
   } catch {
     const message = 'a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD'
-    throw new OptionError(userOption, message)
+    throw new OptionError(option, message)
   }
 }

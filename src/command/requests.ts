@@ -5,7 +5,7 @@ import { ownHostName } from '../net/this-host.js'
 import { SessionError, type Stage } from '../smtp/errors.js'
 import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
-import { checkCredentialsTarget, checkLoginOptions, readCredentials } from './login.js'
+import { checkLoginOptions, checkLoginTargets, readCredentials } from './login.js'
 import { locateError } from './option-sources.js'
 import type { PasswordSources } from './password.js'
 import { createNameReader, type NameReader, type NameSources } from './requested-names.js'
@@ -23,7 +23,7 @@ export async function createRequests(
   sources: RequestSources,
 ): Promise<(Request | FailedRequest)[]> {
   const targets = resolveTargets(line, config, sources.warn)
-  checkCredentialsTarget(line, targets, sources.environment)
+  checkLoginTargets(line, targets, sources.environment)
   const readNames = createNameReader(sources)
   const requests: (Request | FailedRequest)[] = []
   // One after another: several may ask for a password on the terminal.
@@ -31,12 +31,7 @@ export async function createRequests(
   return requests
 }
 
-async function createRequest(
-  target: Target,
-  hasOthers: boolean,
-  readNames: NameReader,
-  sources: RequestSources,
-): Promise<Request | FailedRequest> {
+async function createRequest(target: Target, hasOthers: boolean, readNames: NameReader, sources: RequestSources) {
   const { server, isMx, options, profile } = target
   const settings = requestSettingsOf(target)
   let entries: readonly NameEntry[] = []
@@ -44,11 +39,11 @@ async function createRequest(
   try {
     entries = await readNames(options, isMx ? server.host : undefined)
     stage = 'tls'
-    checkLoginOptions(server, options)
+    checkLoginOptions(target)
     const { readTlsPolicy } = await import('./tls-options.js')
-    const tls = await readTlsPolicy(server, options, sources.signal)
+    const tls = await readTlsPolicy(target, sources.signal)
     stage = 'auth'
-    const credentials = await readCredentials(server, options, sources)
+    const credentials = await readCredentials(target, sources)
     const { 'retry-for': retryForMs = 0, wait: waitMs = 0, interval: intervalMs } = options
     const retryPolicy = { retryForMs, waitMs, intervalMs }
     return { server: { ...server, tls, credentials }, isMx, entries, settings, retryPolicy }

@@ -12,6 +12,16 @@ export type Target = SettledOptions & {
   readonly profile: Profile | undefined
 }
 
+/** Returns the user name to log in with: that of --user, else that in the server's URL. */
+export function userOf({ server, options }: Target): string | undefined {
+  return options.user ?? server.user
+}
+
+/** Returns the option that gives the user name; a profile's `server` can have it, too. */
+export function userOption({ options }: Target): string {
+  return options.user === undefined ? 'server' : 'user'
+}
+
 /** The most profiles in a message */
 const PROFILES_SHOWN = 8
 

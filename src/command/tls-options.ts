@@ -1,24 +1,24 @@
 import { EXIT, messageOf, OptionError, type UsageError } from '../errors.js'
-import type { ServerArgument } from '../input/server-address.js'
 import { tlsLevelFor } from '../smtp/credentials-policy.js'
 import type { TlsLevel, TlsPolicy } from '../smtp/tls-policy.js'
-import { userOf } from './login.js'
 import { forOption } from './option-sources.js'
-import type { Options } from './options.js'
 import { readText } from './read-file.js'
+import { type Target, userOf } from './targets.js'
 
 /** Returns the TLS level that counts. Reads no file. Throws OptionError. */
-export async function checkTlsOptions(server: ServerArgument, options: Options): Promise<TlsLevel> {
+export async function checkTlsOptions(target: Target): Promise<TlsLevel> {
+  const { server, options } = target
   if (options['tls-cert'] === undefined && options['tls-key'] !== undefined)
     throw new OptionError('tls-key', '--tls-key belongs to --tls-cert: type both')
   const { tls: level, 'tls-fingerprint': fingerprint, 'tls-ca': ca, 'tls-name': name } = options
-  const hasCredentials = userOf(server, options) !== undefined || options.auth === 'EXTERNAL'
+  const hasCredentials = userOf(target) !== undefined || options.auth === 'EXTERNAL'
   return forOption('tls', () => tlsLevelFor(server, { level, fingerprint, ca, name }, hasCredentials))
 }
 
 /** Returns the TLS policy for a server, and reads its files. Throws OptionError. */
-export async function readTlsPolicy(server: ServerArgument, options: Options, signal: AbortSignal): Promise<TlsPolicy> {
-  const level = await checkTlsOptions(server, options)
+export async function readTlsPolicy(target: Target, signal: AbortSignal): Promise<TlsPolicy> {
+  const level = await checkTlsOptions(target)
+  const { options } = target
   const read = async (option: keyof Pem): Promise<string | undefined> => {
     const file = options[`tls-${option}`]
     return file === undefined ? undefined : readText(`tls-${option}`, file, signal)
@@ -59,7 +59,6 @@ export async function checkPem({ ca, cert, key }: Pem, errorOf: PemError): Promi
 /** Returns OpenSSL's message about a PEM text in plain words. */
 function describePemError(message: string, content: string): string {
   if (/passphrase|interrupted or cancelled/i.test(message)) return 'the key has a passphrase; take it off'
-  return /DECODER|no start line/i.test(message)
-    ? `there is no ${content} in it, in PEM`
-    : `it can't be used: ${message}`
+  if (/DECODER|no start line/i.test(message)) return `there is no ${content} in it, in PEM`
+  return `it can't be used: ${message}`
 }
