@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.js'
 import type { HookParts } from './hook.js'
 
-/** How the mechanisms that run scripts do so. */
+/** The mechanisms that run scripts. The guard ends a script that has nothing to do; the shell variable names the interface. */
 const SCRIPTS = {
   pppd: {
     file: '/etc/ppp/ip-up.d/etrn',
@@ -15,7 +15,6 @@ const SCRIPTS = {
   ifupdown: {
     file: '/etc/network/if-up.d/etrn',
     notes: ['ifup gives IFACE, waits, and comes once for each address family; also for lo, and for --all.'],
-    // Ends the script if there is nothing to do.
     guard: '\ncase ${IFACE-} in lo | --all) exit 0 ;; *) ;; esac\n',
     interfaceVariable: 'IFACE',
   },
