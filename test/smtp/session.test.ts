@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { Outcome } from '../../src/etrn/outcome.js'
+import { etrnJson, leap, LEAPING } from '../helpers/command.js'
+import { list } from '../helpers/concurrent-server.js'
+import { etrnSteps, sessionWith, testExchange } from '../helpers/exchange.js'
+import {
+  BYE,
+  close,
+  type Conversation,
+  HELLO,
+  reset,
+  scripted,
+  silence,
+  type Step,
+} from '../helpers/scripted-server.js'
+
+const names = list(3)
+
+suite('session: greeting', { concurrency: true }, () => {
+  const testGreeting = (reply: string, status: number, outcome: Outcome): void =>
+    testExchange({
+      title: `reports ${status} if the greeting is "${reply}"`,
+      conversations: [[`S: ${reply}`, ...BYE]],
+      outcomes: [outcome],
+      status,
+      error: { stage: 'greeting', code: Number(reply.slice(0, 3)), exitStatus: status },
+    })
+  testGreeting('554 no', 69, 'unsupported')
+  testGreeting('421 later', 75, 'deferred')
+  testGreeting('450 later', 75, 'deferred')
+  testGreeting('250 hello', 76, 'failed')
+  testGreeting('354 hello', 76, 'failed')
+  testExchange({
+    title: 'reports 75 if the connection closes before the greeting',
+    conversations: [[close]],
+    outcomes: ['deferred'],
+    status: 75,
+    error: { stage: 'greeting' },
+  })
+  testExchange({
+    title: 'reports 75 if no greeting comes before the timeout',
+    conversations: [[silence]],
+    timeoutAfter: 'connected to',
+    outcomes: ['deferred'],
+    status: 75,
+    error: { stage: 'greeting' },
+  })
+  testExchange({
+    title: 'reads a greeting of several lines',
+    conversations: [['S: 220-mx', ...sessionWith('C: ETRN site.example', 'S: 250 OK')]],
+    outcomes: ['started'],
+    status: 0,
+  })
+})
+
+suite('session: EHLO', { concurrency: true }, () => {
+  const testEhlo = (reply: string, status: number, outcome: Outcome): void =>
+    testExchange({
+      title: `reports ${status} if the reply to EHLO is "${reply}"`,
+      conversations: [['S: 220 mx', 'C: EHLO gw.site.example', `S: ${reply}`, ...BYE]],
+      outcomes: [outcome],
+      status,
+      error: { stage: 'ehlo', code: Number(reply.slice(0, 3)), exitStatus: status },
+    })
+  testEhlo('502 not known', 69, 'unsupported')
+  testEhlo('550 go away', 69, 'unsupported')
+  testEhlo('421 later', 75, 'deferred')
+  testEhlo('220 mx', 76, 'failed')
+  testExchange({
+    title: 'reports 75 if the connection is reset at EHLO',
+    conversations: [['S: 220 mx', 'C: EHLO gw.site.example', reset]],
+    outcomes: ['deferred'],
+    status: 75,
+    error: { stage: 'ehlo' },
+  })
+  testExchange({
+    title: 'reports 76 and sends no EHLO if a second reply comes with the greeting',
+    conversations: [[Buffer.from('220 mx\r\n250-mx\r\n250 ETRN\r\n'), ...BYE]],
+    outcomes: ['failed'],
+    status: 76,
+    error: { stage: 'ehlo', code: null, exitStatus: 76 },
+  })
+})
+
+suite('session: ETRN in the list of extensions', { concurrency: true }, () => {
+  for (const lines of [
+    ['250 mx'],
+    ['250 ETRN'],
+    ['250-etrn.example', '250 HELP'],
+    ['250-mx', '250 ETRNX'],
+    ['250-mx', '250 XETRN'],
+    ['250-mx', '250-SIZE ETRN', '250 X-ETRN'],
+  ]) {
+    testExchange({
+      title: `sends no ETRN if the reply to EHLO is ${JSON.stringify(lines)}`,
+      conversations: [['S: 220 mx', 'C: EHLO gw.site.example', ...lines.map((line): Step => `S: ${line}`), ...BYE]],
+      names: ['a.example', 'b.example'],
+      outcomes: ['unsupported', 'unsupported'],
+      codes: [null, null],
+      status: 69,
+      error: { stage: 'etrn', code: null, exitStatus: 69 },
+    })
+  }
+  testExchange({
+    title: 'accepts the keyword in small letters and with a parameter',
+    conversations: [
+      [
+        'S: 220 mx',
+        'C: EHLO gw.site.example',
+        'S: 250-mx',
+        'S: 250 etrn now',
+        'C: ETRN site.example',
+        'S: 250 OK',
+        ...BYE,
+      ],
+    ],
+    outcomes: ['started'],
+    status: 0,
+  })
+  testExchange({
+    title: 'sends an unlisted ETRN with --assume-etrn',
+    conversations: [['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250 mx', 'C: ETRN site.example', 'S: 250 OK', ...BYE]],
+    options: ['--assume-etrn'],
+    outcomes: ['started'],
+    status: 0,
+  })
+})
+
+suite('connection: replies', { concurrency: true }, () => {
+  testExchange({
+    title: 'reads a reply whose lines end with LF alone',
+    conversations: [sessionWith('C: ETRN site.example', 'S: 250-a\n250 b')],
+    outcomes: ['started'],
+    status: 0,
+    error: null,
+  })
+})
+
+suite('connection: octets before the next command', { concurrency: true }, () => {
+  testExchange({
+    title: 'reports 76 and sends nothing more if one ETRN gets two replies',
+    conversations: [sessionWith('C: ETRN n1.example', Buffer.from('250 OK\r\n459 no\r\n'))],
+    names,
+    outcomes: ['started', 'failed', 'skipped'],
+    status: 76,
+    error: { stage: 'etrn', code: null },
+  })
+  for (const [title, piece] of [
+    ['half a reply', '554-half'],
+    ['a few octets', 'junk'],
+    ['a code cut short', '25'],
+  ] as const) {
+    for (const end of [close, silence]) {
+      testExchange({
+        title: `reports 76 if the server sends ${title} before the next command, then ${end === close ? 'closes' : 'nothing more'}`,
+        conversations: [[...HELLO, 'C: ETRN n1.example', Buffer.from(`250 OK\r\n${piece}`), end]],
+        names,
+        ...(end === silence ? { timeoutAfter: 'S: 250 OK' } : {}),
+        outcomes: ['started', 'failed', 'skipped'],
+        status: 76,
+        error: { stage: 'etrn', code: null },
+      })
+    }
+  }
+  testExchange({
+    title: 'accepts a 421 between two commands and requests the other names in a new session',
+    conversations: [
+      [...HELLO, 'C: ETRN n1.example', Buffer.from('250 OK\r\n421 4.4.2 bye\r\n'), ...BYE],
+      sessionWith(...etrnSteps(['n2.example', 'n3.example'])),
+    ],
+    names,
+    outcomes: ['started', 'started', 'started'],
+    status: 0,
+  })
+})
+
+suite('connection: QUIT', { concurrency: true }, () => {
+  testExchange({
+    title: 'keeps the result if a second reply comes before QUIT',
+    conversations: [sessionWith('C: ETRN n1.example', Buffer.from('250 OK\r\n554 surprise\r\n'))],
+    names: ['n1.example'],
+    outcomes: ['started'],
+    status: 0,
+  })
+  for (const [title, ...steps] of [
+    ['is refused', 'S: 500 what?'],
+    ['gets no reply', silence],
+    ['is answered by a reset', reset],
+  ] as const) {
+    testExchange({
+      title: `keeps the result if QUIT ${title}`,
+      conversations: [[...HELLO, ...etrnSteps('n1.example'), 'C: QUIT', ...steps]],
+      names: ['n1.example'],
+      ...(steps[0] === silence ? { timeoutAfter: 'C: QUIT' } : {}),
+      outcomes: ['started'],
+      status: 0,
+    })
+  }
+  for (const [timeout, elapsedMs] of [
+    ['60s', 5000],
+    ['2s', 2000],
+  ] as const)
+    test(`waits ${elapsedMs / 1000} s for the reply to QUIT with --timeout ${timeout}`, async (t) => {
+      const conversation: Conversation = [...HELLO, ...etrnSteps('n1.example'), 'C: QUIT', silence]
+      const server = await scripted(t, conversation)
+      const args = ['-v', '--timeout', timeout, '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'n1.example']
+      const { document, status } = await etrnJson(args, { env: LEAPING, once: { said: 'C: QUIT', act: leap } })
+      assert.deepEqual([status, document.servers[0]?.elapsedMs], [0, elapsedMs])
+    })
+})
