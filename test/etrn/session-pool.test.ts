@@ -1,21 +1,23 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import fc from 'fast-check'
-import { wouldFinishSooner } from '../../src/etrn/session-limits.js'
+import type { Outcome } from '../../src/etrn/outcome.js'
 import { ask } from '../../src/index.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
-import { etrn, etrnJson } from '../helpers/command.js'
+import { type Document, etrn, etrnJson } from '../helpers/command.js'
 import { crowd, list, type Said } from '../helpers/concurrent-server.js'
-import { close, reset } from '../helpers/scripted-server.js'
+import { etrnSteps, sessionWith, testExchange } from '../helpers/exchange.js'
+import { BYE, close, type Conversation, HELLO, reset, silence, type Step } from '../helpers/scripted-server.js'
 
 const LIMITS = { concurrency: true, timeout: 120_000 } as const
 
-suite('several sessions at once', LIMITS, () => {
-  test('40 names: four sessions at most, seven names each, every name once, and told in the order asked', async (t) => {
+/** Returns how many names of the document's only server have this outcome. */
+function countOf(outcome: Outcome, { servers: [report] }: Document): number {
+  return (report?.names ?? []).filter((result) => result.outcome === outcome).length
+}
+
+suite('session pool: how many sessions it opens', LIMITS, () => {
+  test('requests each of 40 names once, in four sessions at most and seven names a session, and reports them in order', async (t) => {
     const { server, port } = await crowd(t)
     const { document, status, stderr } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
     assert.deepEqual([status, stderr], [0, ''])
@@ -34,8 +36,8 @@ suite('several sessions at once', LIMITS, () => {
     [9, 3],
     [20, 4],
   ] as const) {
-    test(`${count} names are worth ${sessions}`, async (t) => {
-      // Each answer waits until all sessions that the first one was worth have come so far that no other is sooner.
+    test(`opens ${sessions} ${sessions === 1 ? 'session' : 'sessions'} for ${count} ${count === 1 ? 'name' : 'names'}`, async (t) => {
+      // Each reply waits until every expected session has reached EHLO: no other could be sooner then.
       const { server, port } = await crowd(t, {
         etrn: async (name) => {
           if (name !== 'n1.example') await server.until(/^EHLO/, sessions)
@@ -46,7 +48,7 @@ suite('several sessions at once', LIMITS, () => {
       assert.equal(server.asked.length, sessions)
     })
   }
-  test('one session until a name is accepted', async (t) => {
+  test('opens no second session before a name is accepted', async (t) => {
     const { server, port } = await crowd(t, {
       etrn: (name) => (name === 'n4.example' ? '250 OK' : '450 later'),
     })
@@ -54,12 +56,12 @@ suite('several sessions at once', LIMITS, () => {
     const second = server.log.indexOf('open 2')
     assert.ok(server.log.slice(0, second).filter((line) => line === 'said 1').length >= 4)
   })
-  test('and one after another where none is, with --keep-going', async (t) => {
+  test('opens one session after another with --keep-going if no name is accepted', async (t) => {
     const { server, port } = await crowd(t, { etrn: () => '450 later' })
     assert.equal((await etrn(['-k', `127.0.0.1:${port}`, ...list(20)])).status, 75)
     assert.deepEqual([server.most, server.asked.length], [1, 3])
   })
-  test('-v tells them apart', async (t) => {
+  test('numbers the sessions in -v from the second on', async (t) => {
     const { server, port } = await crowd(t, {
       etrn: async (name) => {
         if (name !== 'n1.example') await server.until(/^open/, 2)
@@ -71,57 +73,247 @@ suite('several sessions at once', LIMITS, () => {
     assert.match(stderr, /Z \[2\] connected to 127\.0\.0\.1\n/)
     assert.match(stderr, /Z \[2\] S: 220 mx\.example\n/)
   })
-  test('--jobs counts them all, over all servers', async (t) => {
-    const { server, port } = await crowd(t)
-    const run = await etrn(['--jobs', '3', `127.0.0.1:${port},localhost:${port}`, '-4', ...list(30)])
-    assert.equal(run.status, 0, run.stderr)
-    assert.equal(server.asked.flat().length, 60)
-    assert.ok(server.most <= 3, `${server.most} at once`)
+})
+
+suite('session pool: several names, one after another', LIMITS, () => {
+  testExchange({
+    title: 'requests 15 names in three sessions with --jobs 1',
+    options: ['--jobs', '1'],
+    conversations: [
+      sessionWith(...etrnSteps(list(15).slice(0, 7))),
+      sessionWith(...etrnSteps(list(15).slice(7, 14))),
+      sessionWith(...etrnSteps('n15.example')),
+    ],
+    names: list(15),
+    outcomes: Array<Outcome>(15).fill('started'),
+    status: 0,
+  })
+  testExchange({
+    title: 'skips the remaining names after a 5xx',
+    conversations: [sessionWith(...etrnSteps('n1.example'), 'C: ETRN n2.example', 'S: 554 no')],
+    names: list(4),
+    outcomes: ['started', 'refused', 'skipped', 'skipped'],
+    codes: [250, 554, null, null],
+    status: 77,
+    error: null,
+  })
+  testExchange({
+    title: 'requests the remaining names after a 5xx with --keep-going',
+    conversations: [
+      sessionWith(
+        ...etrnSteps('n1.example', '501 no'),
+        ...etrnSteps('n2.example', '502 no'),
+        ...etrnSteps('n3.example'),
+      ),
+    ],
+    names: list(3),
+    options: ['-k'],
+    outcomes: ['rejected', 'unsupported', 'started'],
+    status: 65,
+  })
+  testExchange({
+    title: 'requests the remaining names after a 4xx, and exits with 75 although an earlier name has 77',
+    conversations: [
+      sessionWith(
+        ...etrnSteps('n1.example', '459 no'),
+        ...etrnSteps('n2.example', '450 later'),
+        ...etrnSteps('n3.example'),
+      ),
+    ],
+    names: list(3),
+    outcomes: ['refused', 'deferred', 'started'],
+    status: 75,
+  })
+  testExchange({
+    title: 'opens no other session after one in which no name was accepted',
+    conversations: [sessionWith(...etrnSteps(list(7), '459 no'))],
+    names: list(9),
+    outcomes: [...Array<Outcome>(7).fill('refused'), 'skipped', 'skipped'],
+    status: 77,
+    error: null,
+  })
+  testExchange({
+    title: 'opens another session with --keep-going after one in which no name was accepted',
+    conversations: [sessionWith(...etrnSteps(list(7), '459 no')), sessionWith(...etrnSteps('n8.example', '459 no'))],
+    names: list(8),
+    options: ['--keep-going'],
+    outcomes: Array<Outcome>(8).fill('refused'),
+    status: 77,
   })
 })
 
-test('four at one server, though two profiles name it', async (t) => {
-  const { server, port } = await crowd(t, {
-    etrn: async (name) => {
-      if (name !== 'n1.example') await server.until(/^open/, 4)
-      return '250 OK'
-    },
+suite('session pool: a lost session', LIMITS, () => {
+  const names = list(3)
+  const lostAt2 = (...steps: Step[]): Conversation => [
+    ...HELLO,
+    ...etrnSteps('n1.example'),
+    'C: ETRN n2.example',
+    ...steps,
+  ]
+  const rest = sessionWith(...etrnSteps(['n2.example', 'n3.example']))
+  const outcomes: Outcome[] = ['started', 'started', 'started']
+  for (const [title, ...steps] of [
+    ['a 421', 'S: 421 enough', ...BYE],
+    ['a 421 and a close without a reply to QUIT', 'S: 421 enough', 'C: QUIT', close],
+    ['a close', close],
+    ['a reset', reset],
+    ['a close within the reply', Buffer.from('250 O'), close],
+  ] as const)
+    testExchange({
+      title: `requests the name and the rest in a new session after ${title}`,
+      conversations: [lostAt2(...steps), rest],
+      names,
+      outcomes,
+      status: 0,
+      error: null,
+    })
+  testExchange({
+    title: 'defers every name after a 421 to the first name',
+    conversations: [[...HELLO, 'C: ETRN n1.example', 'S: 421 enough', ...BYE]],
+    names,
+    outcomes: ['deferred', 'deferred', 'deferred'],
+    codes: [421, null, null],
+    status: 75,
+    error: { stage: 'etrn', code: 421 },
   })
-  const profile = (name: string): string =>
-    `[servers.${name}]\nserver = "127.0.0.1:${port}"\nnames = ${JSON.stringify(list(20))}\n`
-  const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
-  t.after(() => rmSync(folder, { recursive: true }))
-  const file = join(folder, 'config.toml')
-  writeFileSync(file, profile('one') + profile('two'))
-  assert.equal((await etrn(['--config', file, '--all', '--jobs', '9'])).status, 0)
-  assert.deepEqual([server.most, server.asked.flat().length], [4, 40])
+  testExchange({
+    title: 'reports a 421 to the only name as the reply to that name, not as an error of the session',
+    conversations: [sessionWith('C: ETRN n1.example', 'S: 421 enough')],
+    names: ['n1.example'],
+    outcomes: ['deferred'],
+    codes: [421],
+    status: 75,
+    error: null,
+  })
+  testExchange({
+    title: 'accepts every name if each session gets a 421 to its second name',
+    conversations: [
+      lostAt2('S: 421 x', 'C: QUIT', close),
+      [...HELLO, ...etrnSteps('n2.example'), 'C: ETRN n3.example', 'S: 421 x', 'C: QUIT', close],
+      sessionWith(...etrnSteps('n3.example')),
+    ],
+    names,
+    outcomes,
+    status: 0,
+  })
+  testExchange({
+    title: 'defers the remaining names if the second session closes at its first name',
+    conversations: [lostAt2(close), [...HELLO, 'C: ETRN n2.example', close]],
+    names,
+    outcomes: ['started', 'deferred', 'deferred'],
+    status: 75,
+    error: { stage: 'etrn', code: null },
+  })
+  testExchange({
+    title: 'skips the remaining names if a session closes after refusals alone',
+    conversations: [[...HELLO, ...etrnSteps('n1.example', '459 no'), 'C: ETRN n2.example', close]],
+    names,
+    outcomes: ['refused', 'deferred', 'skipped'],
+    status: 75,
+  })
+  testExchange({
+    title: 'opens a third session if the second one is greeted with 421',
+    conversations: [lostAt2(close), ['S: 421 too many', ...BYE], rest],
+    names,
+    outcomes,
+    status: 0,
+    error: null,
+  })
+  testExchange({
+    title: 'opens a third session if the second one gets a 421 before its first ETRN',
+    conversations: [lostAt2(close), [...HELLO.slice(0, 3), Buffer.from('250 ETRN\r\n421 bye\r\n'), ...BYE], rest],
+    names,
+    outcomes,
+    status: 0,
+    error: null,
+  })
+  testExchange({
+    title: 'accepts every name if sessions fail to open, but never two in a row',
+    conversations: [
+      lostAt2(close),
+      ['S: 421 too many', ...BYE],
+      [...HELLO, ...etrnSteps('n2.example'), 'C: ETRN n3.example', close],
+      ['S: 421 too many', ...BYE],
+      sessionWith(...etrnSteps('n3.example')),
+    ],
+    names,
+    outcomes,
+    status: 0,
+  })
+  testExchange({
+    title: 'defers the remaining names with 75 if two sessions in a row are greeted with 554',
+    conversations: [lostAt2(close), ['S: 554 no more', ...BYE], ['S: 554 no more', ...BYE]],
+    names,
+    outcomes: ['started', 'deferred', 'deferred'],
+    status: 75,
+    error: { stage: 'greeting', code: 554, exitStatus: 75 },
+  })
+  testExchange({
+    title: 'opens no other session and sends no QUIT if a reply does not come before the timeout',
+    conversations: [lostAt2(silence)],
+    names,
+    timeoutAfter: 'C: ETRN n2.example',
+    outcomes: ['started', 'deferred', 'deferred'],
+    status: 75,
+    error: { stage: 'etrn', code: null, exitStatus: 75 },
+  })
+  testExchange({
+    title: 'does not take a 421 before the first ETRN for the reply to a name',
+    conversations: [[...HELLO.slice(0, 3), Buffer.from('250 ETRN\r\n421 4.4.2 bye\r\n'), ...BYE]],
+    names: ['n1.example'],
+    outcomes: ['deferred'],
+    codes: [null],
+    status: 75,
+    error: { stage: 'etrn', code: 421, exitStatus: 75 },
+  })
 })
 
-suite('what one session of several meets', LIMITS, () => {
-  test('a 5xx: no name more, but what is on its way keeps its reply', async (t) => {
+suite('session pool: a reply that is not for ETRN', LIMITS, () => {
+  for (const [reply, code] of [
+    ['150 wait', 150],
+    ['354 go ahead', 354],
+    ['999 huh', null],
+    ['hello there', null],
+    ['2500 OK', null],
+    ['250-OK\r\n459 no', null],
+  ] as const)
+    testExchange({
+      title: `reports the name as failed and skips the others after ${JSON.stringify(reply)}`,
+      conversations: [sessionWith(...etrnSteps('n1.example'), ...etrnSteps('n2.example', reply))],
+      names: list(3),
+      outcomes: ['started', 'failed', 'skipped'],
+      codes: [250, code, null],
+      status: 76,
+      ...(code === null ? { error: { stage: 'etrn', exitStatus: 76 } } : { error: null }),
+    })
+})
+
+suite('session pool: a failure of one session beside others', LIMITS, () => {
+  test('sends no other name after a 5xx, and keeps the replies to names that are under way', async (t) => {
     const { server, port } = await crowd(t, {
       etrn: async (name, session) => {
         if (name === 'n1.example') return '250 OK'
         await server.until(/^asked/, 5)
         if (session === 2) return '550 no more'
-        // Once the client has read that
+        // The client has read the 550 by then.
         await server.until(/^QUIT 2/)
         return '250 late'
       },
     })
     const { document, status } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
-    const outcomes = document.servers[0]?.names.map(({ outcome }) => outcome) ?? []
-    const count = (outcome: string): number => outcomes.filter((one) => one === outcome).length
-    assert.deepEqual([status, count('started'), count('refused'), count('skipped')], [77, 4, 1, 35])
+    assert.deepEqual(
+      [status, ...(['started', 'refused', 'skipped'] as const).map((outcome) => countOf(outcome, document))],
+      [77, 4, 1, 35],
+    )
     assert.equal(server.asked.flat().length, 5)
     assert.equal(server.log.filter((line) => line.startsWith('QUIT')).length, 4)
   })
   for (const [title, answer] of [
     ['a 421', '421 too long'],
-    ['the end', close],
+    ['a close', close],
     ['a reset', reset],
   ] as const) {
-    test(`${title} in the middle: the name is asked for again, and nothing is lost`, async (t) => {
+    test(`requests the name again and loses none after ${title} in the middle of a session`, async (t) => {
       let isFirst = true
       const { server, port } = await crowd(t, {
         etrn: (_, session) => {
@@ -137,20 +329,20 @@ suite('what one session of several meets', LIMITS, () => {
     })
   }
   for (const [title, greeting, answer] of [
-    ['is not let in', '421 too many connections', undefined],
-    ['is refused', '554 go away', undefined],
+    ['is greeted with 421', '421 too many connections', undefined],
+    ['is greeted with 554', '554 go away', undefined],
     ['is reset', reset, undefined],
-    ['speaks nonsense', 'SSH-2.0-x', undefined],
-    ['is told to go at its first name', '220 mx', '421 one at a time'],
+    ['is not greeted in SMTP', 'SSH-2.0-x', undefined],
+    ['gets a 421 to its first name', '220 mx', '421 one at a time'],
     ['is closed at its first name', '220 mx', close],
   ] as const) {
-    test(`a session beside others that ${title} costs nothing; from then on there is one at a time`, async (t) => {
-      const isBeside = (session: number): boolean => session > 1 && session <= 4
+    test(`accepts every name, in one session at a time, after an additional session ${title}`, async (t) => {
+      const isAdditional = (session: number): boolean => session > 1 && session <= 4
       const { server, port } = await crowd(t, {
-        greeting: (session) => (isBeside(session) ? greeting : '220 mx'),
+        greeting: (session) => (isAdditional(session) ? greeting : '220 mx'),
         etrn: async (name, session) => {
           if (name === 'n2.example' && session === 1) await server.until(/^close/, 3)
-          return (isBeside(session) ? answer : undefined) ?? '250 OK'
+          return (isAdditional(session) ? answer : undefined) ?? '250 OK'
         },
       })
       const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
@@ -160,7 +352,7 @@ suite('what one session of several meets', LIMITS, () => {
       }
     })
   }
-  test('the first one after that fails too: what is left is deferred', async (t) => {
+  test('defers the remaining names if the first session after a failed additional one fails too', async (t) => {
     const { server, port } = await crowd(t, {
       greeting: (session) => (session > 1 ? '421 too many' : '220 mx'),
       etrn: async (name) => {
@@ -175,7 +367,7 @@ suite('what one session of several meets', LIMITS, () => {
     assert.deepEqual(outcomes, [...Array<string>(7).fill('started'), ...Array<string>(33).fill('deferred')])
     assert.equal(server.asked.length, 5)
   })
-  test('silence: nobody waits for a session that is not needed any more', async (t) => {
+  test('does not wait for silent sessions after the last name has its reply', async (t) => {
     const { server, port } = await crowd(t, {
       greeting: (session) => (session > 1 ? () => undefined : '220 mx'),
       etrn: async (name) => {
@@ -183,34 +375,35 @@ suite('what one session of several meets', LIMITS, () => {
         return '250 OK'
       },
     })
-    // The test's own time is shorter than this one.
+    // The test's own timeout is shorter than this one.
     assert.equal((await etrn(['--timeout', '1h', `127.0.0.1:${port}`, ...list(7)])).status, 0)
     assert.deepEqual(
       server.asked.map((names) => names.length),
       [7, 0, 0],
     )
   })
-  test('a signal ends all of them in good order', async (t) => {
+  test('defers the names under way and skips the others after a signal', async (t) => {
     const { server, port } = await crowd(t, {
       etrn: async (name) => (name === 'n1.example' ? '250 OK' : new Promise<Said>(() => undefined)),
     })
     const { document, signal } = await etrnJson([`127.0.0.1:${port}`, ...list(40)], {
       during: (child) => void server.until(/^asked/, 5).then(() => child.kill('SIGTERM')),
     })
-    const outcomes = document.servers[0]?.names.map(({ outcome }) => outcome) ?? []
-    const count = (outcome: string): number => outcomes.filter((one) => one === outcome).length
-    assert.deepEqual([signal, count('started'), count('deferred'), count('skipped')], ['SIGTERM', 1, 4, 35])
+    assert.deepEqual(
+      [signal, ...(['started', 'deferred', 'skipped'] as const).map((outcome) => countOf(outcome, document))],
+      ['SIGTERM', 1, 4, 35],
+    )
   })
-  test('where the replies of all come together with the 5xx, nothing goes out after it', async (t) => {
+  test('sends nothing after a 5xx that comes together with replies to the other sessions', async (t) => {
     const sockets: Socket[] = []
     const { server, port } = await crowd(t, {
       etrn: (name) =>
         name === 'n1.example'
           ? '250 OK'
           : (socket) => {
-              // In one turn of this process, and mostly in one of the client's; where it isn't, more are asked for.
+              // All replies leave in one turn of the event loop. If they arrive in several, the client may request more names.
               const count = sockets.push(socket)
-              if (count === 4) sockets.forEach((one, at) => one.write(at === 3 ? '550 no\r\n' : '250 OK\r\n'))
+              if (count === 4) sockets.forEach((other, index) => other.write(index === 3 ? '550 no\r\n' : '250 OK\r\n'))
               if (count > 4) socket.write('250 OK\r\n')
             },
     })
@@ -220,11 +413,11 @@ suite('what one session of several meets', LIMITS, () => {
     assert.equal(server.log.filter((line) => line.startsWith('QUIT')).length, 4)
   })
   for (const [title, reply] of [
-    ['for now', '454 too many logins'],
-    ['for good', '535 too many logins'],
-    ['by the end', close],
+    ['with 454', '454 too many logins'],
+    ['with 535', '535 too many logins'],
+    ['by a close', close],
   ] as const) {
-    test(`a login beside others that is refused ${title} costs nothing`, async (t) => {
+    test(`accepts every name after the login of an additional session is refused ${title}`, async (t) => {
       const { server, port } = await crowd(t, {
         listed: ['AUTH PLAIN'],
         other: (line, session) =>
@@ -240,9 +433,9 @@ suite('what one session of several meets', LIMITS, () => {
       assert.deepEqual([status, document.servers[0]?.error], [0, null])
     })
   }
-  test('what is known of a server stays where a further session finds nothing', async (t) => {
+  test('keeps the greeting and the extensions of an earlier session if a later one gets no greeting', async (t) => {
     const { server, port } = await crowd(t, {
-      // A reset may be there before the client knows that it is connected.
+      // A reset could arrive before the client knows that it is connected.
       greeting: (session) => (session === 1 ? '220 mx.example' : close),
       etrn: async (name) => {
         if (name === 'n2.example') await server.until(/^close/, 3)
@@ -252,17 +445,17 @@ suite('what one session of several meets', LIMITS, () => {
     const [report] = (await etrnJson([`127.0.0.1:${port}`, ...list(40)])).document.servers
     assert.deepEqual([report?.error?.stage, report?.greeting, report?.extensions], ['greeting', 'mx.example', ['ETRN']])
   })
-  test('a name that takes its session with it does not take those that stand', async (t) => {
+  test('keeps the other sessions if one name closes each session that requests it', async (t) => {
     const { server, port } = await crowd(t, { etrn: (name) => (name === 'n9.example' ? close : '250 OK') })
     const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(20)])
     assert.equal(status, 75)
     assert.equal(document.servers[0]?.names[8]?.outcome, 'deferred')
-    // Once in the middle of a session; after that it is the first name of new ones.
+    // The name closes one session in the middle. After that, only new sessions request it, first.
     const hit = server.asked.filter((names) => names.includes('n9.example'))
     assert.ok(hit.length > 1 && hit.length <= 4, `${hit.length} sessions`)
     assert.ok(hit.filter(([first]) => first !== 'n9.example').length <= 1)
   })
-  test('a session that only waits for its turn holds no report up', async (t) => {
+  test('reports a server as soon as it is done, though a session still waits for its turn', async (t) => {
     const { port } = await crowd(t, { etrn: (name) => (name === 'n3.example' ? '550 no' : '250 OK') })
     const other = await crowd(t)
     const { stdout } = await etrn(['--jobs', '1', `127.0.0.1:${port},127.0.0.1:${other.port}`, ...list(6)])
@@ -271,21 +464,24 @@ suite('what one session of several meets', LIMITS, () => {
       lines.findIndex((line) => line.startsWith(`127.0.0.1:${server}: ${what}`))
     assert.ok(at(port, 'not asked: n4.example') < at(other.port, 'n1.example'), stdout)
   })
-  for (const [title, during] of [
-    ['in the end', '250 OK'],
-    ['where a signal ends it', () => undefined],
+})
+
+suite('session pool: exceptions from callbacks', LIMITS, () => {
+  for (const [title, reply] of [
+    ['at the end of the run', '250 OK'],
+    ['after an abort', () => undefined],
   ] as const)
-    test(`what trace throws at QUIT comes out, ${title}`, { timeout: 10_000 }, async (t) => {
+    test(`throws what the trace callback throws at QUIT ${title}`, { timeout: 10_000 }, async (t) => {
       const ending = new AbortController()
-      const { server, port } = await crowd(t, { etrn: () => during })
-      if (typeof during === 'function') void server.until(/^said/).then(() => ending.abort())
+      const { server, port } = await crowd(t, { etrn: () => reply })
+      if (typeof reply === 'function') void server.until(/^said/).then(() => ending.abort())
       const thrown = new Error('mine')
       const trace = (event: TraceEvent): void => {
         if (event.type === 'sent' && event.line === 'QUIT') throw thrown
       }
       await assert.rejects(ask(`127.0.0.1:${port}`, list(2), { trace, signal: ending.signal }), thrown)
     })
-  test('what a callback throws at a 421 comes out, too', async (t) => {
+  test('throws what the onResult callback throws at a 421', async (t) => {
     const { port } = await crowd(t, { etrn: () => '421 bye' })
     const thrown = new Error('mine')
     const onResult = (): void => {
@@ -293,7 +489,7 @@ suite('what one session of several meets', LIMITS, () => {
     }
     await assert.rejects(ask(`127.0.0.1:${port}`, list(1), { onResult }), thrown)
   })
-  test('what a callback throws ends all of them, and comes out', async (t) => {
+  test('ends every session and throws what the onResult callback throws', async (t) => {
     const { server, port } = await crowd(t)
     const thrown = new Error('mine')
     let count = 0
@@ -304,28 +500,4 @@ suite('what one session of several meets', LIMITS, () => {
     await server.until(/^close/, server.asked.length)
     assert.equal(server.open, 0)
   })
-})
-
-test('a session more is opened if, and only if, the last answer comes sooner', () => {
-  const pace = fc.record({ delay: fc.nat(6), namesLeft: fc.nat(7) })
-  // One round trip after the other: each session that can asks for a name.
-  const last = (names: number, sessions: readonly { delay: number; namesLeft: number }[]): number => {
-    let waiting = names
-    for (let trips = 1; trips < 20; trips++) {
-      for (const { delay, namesLeft } of sessions) if (trips > delay && trips <= delay + namesLeft) waiting--
-      if (waiting <= 0) return trips
-    }
-    return Infinity
-  }
-  fc.assert(
-    fc.property(fc.integer({ min: 1, max: 40 }), fc.array(pace, { maxLength: 3 }), (names, sessions) => {
-      const another = { delay: 3, namesLeft: 7 }
-      const capacity = [...sessions, another].reduce((sum, { namesLeft }) => sum + namesLeft, 0)
-      const asked = Math.min(names, capacity)
-      assert.equal(
-        wouldFinishSooner(names, sessions, another),
-        last(asked, [...sessions, another]) < last(asked, sessions),
-      )
-    }),
-  )
 })
