@@ -2,284 +2,252 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
-import { type CommandOptions, type Finished, type Running, spawnEtrn } from '../helpers/command.js'
+import { StepError } from '../../src/errors.js'
+import {
+  chooseExchangers,
+  type ExchangerChoice,
+  formatExclusion,
+  noExchangerError,
+  notListedWarning,
+} from '../../src/etrn/mx.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
-import { BYE, type Conversation, HELLO, type Scripted, scriptedAt } from '../helpers/scripted-server.js'
-import { AT_SITE, makeSite, resolver, SITE, WORLD } from '../helpers/site.js'
+import { resolver, SITE, WORLD } from '../helpers/site.js'
 
 const [ONE, TWO, THREE] = WORLD
-const PORT = 2500
-const NAMES = {
+type Zone = Readonly<Record<string, Answer>>
+
+/** Of these hosts, only gw.site.example has an address of this host. */
+const HOSTS: Zone = {
   'A mx1.site.example': { addresses: [ONE] },
   'A mx2.site.example': { addresses: [TWO] },
   'A mx3.site.example': { addresses: [THREE] },
   'A gw.site.example': { addresses: [SITE] },
 }
-const asked = (name = 'site.example'): Conversation => [...HELLO, `C: ETRN ${name}`, 'S: 250 OK', ...BYE]
-const OK = /asked; the server doesn't say what waits/
 
-/** Runs `etrn --mx site.example` at the site, with this zone. */
-async function run(
+function zoneOf(...mx: readonly (readonly [preference: number, host: string])[]): Zone {
+  return { ...HOSTS, 'MX site.example': { mx } }
+}
+
+/** Chooses from the mail exchangers that the zone has for site.example. */
+async function choose(
   t: TestContext,
-  zone: Readonly<Record<string, Answer>>,
-  args: readonly string[] = [],
-  o: CommandOptions = {},
-): Promise<Finished> {
-  resolver(ONE)
-  await nameServer(t, zone, ONE)
-  const fixed = ['--mx', 'site.example', '-p', String(PORT)]
-  return spawnEtrn([...fixed, ...(args.includes('--helo') ? [] : ['--helo', 'gw.site.example']), ...args], {
-    through: AT_SITE,
-    ...o,
+  zone: Zone,
+  self: readonly string[] = [],
+  limits: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+): Promise<ExchangerChoice & { readonly queries: readonly string[] }> {
+  resolver('127.0.0.1')
+  const { asked: queries } = await nameServer(t, zone)
+  const { timeoutMs = 60_000, signal = new AbortController().signal } = limits
+  return { ...(await chooseExchangers('site.example', self, { timeoutMs, signal })), queries }
+}
+
+/** Checks that the choice fails with this exit status and message. */
+async function assertFailure(choice: Promise<unknown>, exitStatus: number, message: RegExp): Promise<void> {
+  await assert.rejects(choice, (error) => {
+    assert.ok(error instanceof StepError)
+    assert.equal(error.exitStatus, exitStatus)
+    assert.match(error.message, message)
+    return true
   })
 }
 
-const at = async (t: TestContext, host: string, ...conversations: Conversation[]): Promise<Scripted> =>
-  scriptedAt(t, { host, port: PORT }, ...conversations)
-
-const site = (...mx: readonly (readonly [number, string])[]): Readonly<Record<string, Answer>> => ({
-  ...NAMES,
-  'MX site.example': { mx },
-})
+const SELF = { host: 'gw.site.example', reason: 'this site' }
 
 if (isInNamespace(import.meta.url)) {
-  makeSite()
-  execFileSync('hostname', ['gw'])
+  execFileSync('ip', ['addr', 'add', `${SITE}/32`, 'dev', 'lo'])
 
-  suite('who is asked', () => {
-    test('only those behind this site, known by its address', async (t) => {
-      await at(t, TWO, asked())
-      const zone = site([10, 'gw.site.example'], [20, 'mx2.site.example'], [5, 'mx1.site.example'])
-      const { stdout, stderr, status } = await run(t, zone, ['--helo', 'other.site.example'].slice(0, 0))
-      assert.equal(status, 0)
-      assert.match(stdout, /^mx2\.site\.example: site\.example: asked; [^\n]*\n$/)
-      assert.equal(
-        stderr,
-        "left out: mx1.site.example (its preference, 5, is not behind this site's 10)\nleft out: gw.site.example (this site)\n",
-      )
+  suite('chooseExchangers: preference', () => {
+    test('requests only exchangers behind this host, which it knows by its address', async (t) => {
+      const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'], [5, 'mx1.site.example'])
+      const { requested, excluded, includesSelf } = await choose(t, zone)
+      assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
+      assert.deepEqual(excluded, [
+        { host: 'mx1.site.example', reason: "its preference, 5, is not behind this site's 10" },
+        SELF,
+      ])
     })
-    test('by an address alone', async (t) => {
-      await at(t, TWO, [
-        ...HELLO.map((s) => (typeof s === 'string' ? s.replace('gw.site', 'elsewhere.site') : s)),
-        ...asked().slice(HELLO.length),
-      ] as Conversation)
+    test('requests exchangers in the order of their preference, then of their names', async (t) => {
+      const zone = zoneOf(
+        [5, 'gw.site.example'],
+        [30, 'mx1.site.example'],
+        [20, 'mx3.site.example'],
+        [20, 'mx2.site.example'],
+      )
+      assert.deepEqual((await choose(t, zone)).requested, ['mx2.site.example', 'mx3.site.example', 'mx1.site.example'])
+    })
+    test('excludes an exchanger with the preference of this host', async (t) => {
+      const zone = zoneOf([10, 'gw.site.example'], [10, 'mx1.site.example'], [20, 'mx2.site.example'])
+      const { requested, excluded } = await choose(t, zone)
+      assert.deepEqual(requested, ['mx2.site.example'])
+      assert.deepEqual(excluded, [
+        SELF,
+        { host: 'mx1.site.example', reason: "its preference, 10, is not behind this site's 10" },
+      ])
+    })
+    test('takes the lowest preference of this host if it has two', async (t) => {
+      const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'], [30, 'gw.site.example'])
+      const { requested, excluded } = await choose(t, zone)
+      assert.deepEqual([requested, excluded], [['mx2.site.example'], [SELF]])
+    })
+    test('requests a host once that is listed twice, in small and capital letters', async (t) => {
+      const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'], [40, 'MX2.site.example'])
+      const { requested, excluded } = await choose(t, zone)
+      assert.deepEqual([requested, excluded], [['mx2.site.example'], [SELF]])
+    })
+    test('requests nobody if this host and an exchanger of equal preference are the only ones', async (t) => {
+      const { requested, excluded } = await choose(t, zoneOf([10, 'mx1.site.example'], [10, 'gw.site.example']))
+      assert.deepEqual(requested, [])
+      assert.deepEqual(excluded, [
+        SELF,
+        { host: 'mx1.site.example', reason: "its preference, 10, is not behind this site's 10" },
+      ])
+    })
+    test('requests every exchanger if none is this host', async (t) => {
+      const { requested, excluded, includesSelf } = await choose(
+        t,
+        zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example']),
+        ['gw.site.example'],
+      )
+      assert.deepEqual([requested, excluded, includesSelf], [['mx1.site.example', 'mx2.site.example'], [], false])
+    })
+    test('considers the first hundred exchangers and looks up no others', async (t) => {
+      const others = Array.from({ length: 120 }, (_, n): [number, string] => [10, `h${n}.example`])
+      const { requested, excluded, queries } = await choose(t, zoneOf([5, 'gw.site.example'], ...others))
+      assert.equal(requested.length, 99)
+      assert.deepEqual(excluded, [SELF, { host: '21 more', reason: 'beyond the first 100' }])
+      assert.equal(new Set(queries.filter((query) => query.startsWith('A h'))).size, 99)
+    })
+    test('considers all of exactly a hundred exchangers', async (t) => {
+      const others = Array.from({ length: 99 }, (_, n): [number, string] => [10, `h${n}.example`])
+      const { requested, excluded } = await choose(t, zoneOf([5, 'gw.site.example'], ...others))
+      assert.deepEqual([requested.length, excluded], [99, [SELF]])
+    })
+  })
+
+  suite('chooseExchangers: which exchanger is this host', () => {
+    test('recognises this host by any of its addresses', async (t) => {
       const zone = {
-        ...site([10, 'mx9.site.example'], [20, 'mx2.site.example']),
+        ...zoneOf([10, 'mx9.site.example'], [20, 'mx2.site.example']),
         'A mx9.site.example': { addresses: ['192.0.2.77', SITE] },
       }
-      const { stderr, status } = await run(t, zone, ['--helo', 'elsewhere.site.example'])
-      assert.deepEqual([status, stderr], [0, 'left out: mx9.site.example (this site)\n'])
+      const { requested, excluded } = await choose(t, zone)
+      assert.deepEqual(requested, ['mx2.site.example'])
+      assert.deepEqual(excluded, [{ host: 'mx9.site.example', reason: 'this site' }])
     })
-    test('--self, behind NAT', async (t) => {
-      await at(t, TWO, asked())
-      const { stderr, status } = await run(t, site([10, 'mx1.site.example'], [20, 'mx2.site.example']), [
-        '--self',
-        'MX1.site.example.',
-      ])
-      assert.deepEqual([status, stderr], [0, 'left out: mx1.site.example (this site)\n'])
-    })
-    test('--self has an address as well', async (t) => {
-      await at(t, TWO, asked())
-      const zone = site([10, 'mx1.site.example'], [20, 'mx2.site.example'])
-      const { stderr } = await run(t, zone, ['--self', ONE])
-      assert.equal(stderr, 'left out: mx1.site.example (this site)\n')
-    })
-    test("an own name in /etc/hosts, at Debian's 127.0.1.1", async (t) => {
-      await at(t, TWO, asked())
+    for (const [title, self] of [
+      ['a name', 'mx1.site.example'],
+      ['an address', ONE],
+    ] as const)
+      test(`recognises this host by ${title} that --self gives`, async (t) => {
+        const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
+        const { requested, excluded, includesSelf } = await choose(t, zone, [self])
+        assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
+        assert.deepEqual(excluded, [{ host: 'mx1.site.example', reason: 'this site' }])
+      })
+    test("recognises this host by its name in /etc/hosts, at Debian's 127.0.1.1", async (t) => {
       const hosts = readFileSync('/etc/hosts', 'utf8')
       writeFileSync('/etc/hosts', `${hosts}127.0.1.1 primary.site.example\n`)
       t.after(() => writeFileSync('/etc/hosts', hosts))
-      const { stderr } = await run(t, site([10, 'primary.site.example'], [20, 'mx2.site.example']))
-      assert.equal(stderr, 'left out: primary.site.example (this site)\n')
+      const { requested, excluded } = await choose(t, zoneOf([10, 'primary.site.example'], [20, 'mx2.site.example']))
+      assert.deepEqual(requested, ['mx2.site.example'])
+      assert.deepEqual(excluded, [{ host: 'primary.site.example', reason: 'this site' }])
     })
-    test('a login needs a name or a pin: anybody could answer for the DNS', async (t) => {
-      const login = ['--user', 'u', '--password-file', '/dev/null']
-      assert.equal((await run(t, {}, login)).status, 64)
-      // The password file is read next.
-      const pin = ['--tls-fingerprint', 'A'.repeat(64)]
-      assert.equal((await spawnEtrn(['--mx', 'site.example', ...login, ...pin], { through: AT_SITE })).status, 66)
-      assert.equal(
-        (await spawnEtrn(['--mx', 'site.example', ...login, '--tls-name', 'mx.example'], { through: AT_SITE })).status,
-        66,
-      )
+    test('takes an exchanger without an address for another host', async (t) => {
+      const { requested, excluded } = await choose(t, zoneOf([10, 'gone.site.example'], [20, 'mx2.site.example']))
+      assert.deepEqual([requested, excluded], [['gone.site.example', 'mx2.site.example'], []])
     })
-    test('a hundred at most', async (t) => {
-      const many = Array.from({ length: 120 }, (_, n): [number, string] => [10, `h${n}`])
-      const { stderr } = await run(t, site([5, 'gw.site.example'], ...many), ['--max-time', '5s'])
-      assert.match(stderr, /^left out: 21 more \(beyond the first 100\)$/m)
-    })
-    test('equal preference does not relay to this site', async (t) => {
-      await at(t, TWO, asked())
-      const zone = site([10, 'gw.site.example'], [10, 'mx1.site.example'], [20, 'mx2.site.example'])
-      const { stderr } = await run(t, zone)
-      assert.match(stderr, /^left out: mx1\.site\.example \(its preference, 10, is not behind this site's 10\)$/m)
-    })
-    test('its lowest preference counts', async (t) => {
-      await at(t, TWO, asked())
-      const zone = site([10, 'gw.site.example'], [20, 'mx2.site.example'], [30, 'gw.site.example'])
-      assert.equal((await run(t, zone)).status, 0)
-    })
-    test('all, with a warning, where this site is none of them', async (t) => {
-      await at(t, ONE, asked())
-      await at(t, TWO, asked())
-      const { stdout, stderr, status } = await run(t, site([10, 'mx1.site.example'], [20, 'mx2.site.example']))
-      assert.equal(status, 0)
-      assert.match(stdout.split('\n').sort().join('\n'), /^mx1\.site\.example: .*\nmx2\.site\.example: /m)
-      assert.equal(
-        stderr,
-        'no MX of site.example is this host; behind NAT say --self (it is known as gw.site.example)\n',
-      )
-    })
-    test('a NAT that leads back to oneself: by the greeting', async (t) => {
-      await at(t, ONE, ['S: 220 GW.site.example ESMTP Postfix', ...BYE])
-      await at(t, TWO, asked())
-      const { stderr, status } = await run(t, site([10, 'mx1.site.example'], [20, 'mx2.site.example']))
-      assert.equal(status, 0)
-      assert.match(stderr, /^left out: mx1\.site\.example \(this site\)$/m)
-    })
-    test('and by the reply to EHLO, on the only one', async (t) => {
-      await at(t, ONE, [
-        'S: 220 hello',
-        'C: EHLO gw.site.example',
-        'S: 250-gw.site.example Hello',
-        'S: 250 ETRN',
-        ...BYE,
-      ])
-      const { stdout, stderr, status } = await run(t, site([10, 'mx1.site.example']))
-      assert.deepEqual([status, stdout], [68, ''])
-      assert.match(
-        stderr,
-        /^site\.example: DNS: nobody is left to ask: mx1\.site\.example \(this site\); no answer for site\.example$/m,
-      )
-    })
-    test('nobody left, each with its reason', async (t) => {
-      const { stderr, status } = await run(t, site([10, 'mx1.site.example'], [10, 'gw.site.example']))
-      assert.equal(status, 68)
-      assert.match(
-        stderr,
-        /nobody is left to ask: gw\.site\.example \(this site\), mx1\.site\.example \(its preference, 10, is not behind this site's 10\)/,
-      )
-    })
-    test('other names than the domain', async (t) => {
-      await at(t, TWO, asked('@site.example'))
-      const zone = site([10, 'gw.site.example'], [20, 'mx2.site.example'])
-      assert.equal((await run(t, zone, ['@site.example'])).status, 0)
-    })
-    test('a host twice is asked once', async (t) => {
-      await at(t, TWO, asked())
-      const zone = site([10, 'gw.site.example'], [20, 'mx2.site.example'], [40, 'MX2.site.example'])
-      assert.equal((await run(t, zone)).status, 0)
+    test('follows the alias of an exchanger', async (t) => {
+      const zone = {
+        ...zoneOf([20, 'alias.site.example'], [10, 'own.site.example']),
+        'CNAME alias.site.example': { cname: 'mx2.site.example' },
+        'CNAME own.site.example': { cname: 'gw.site.example' },
+      }
+      const { requested, excluded } = await choose(t, zone)
+      assert.deepEqual(requested, ['alias.site.example'])
+      assert.deepEqual(excluded, [{ host: 'own.site.example', reason: 'this site' }])
     })
   })
 
-  suite('what the DNS has', () => {
-    test('no MX: the domain itself', async (t) => {
-      await at(t, TWO, asked())
-      const { stdout, status } = await run(t, { 'A site.example': { addresses: [TWO] } })
-      assert.equal(status, 0)
-      assert.match(stdout, /^site\.example: site\.example: asked/)
+  suite('chooseExchangers: MX records', () => {
+    test('requests the domain itself if it has no MX', async (t) => {
+      const { requested, excluded, includesSelf } = await choose(t, { 'A site.example': { addresses: [TWO] } })
+      assert.deepEqual([requested, excluded, includesSelf], [['site.example'], [], false])
     })
-    test('no MX, and the domain is this site', async (t) => {
-      const { stderr, status } = await run(t, { 'A site.example': { addresses: [SITE] } })
-      assert.equal(status, 68)
-      assert.match(stderr, /nobody is left to ask: site\.example \(this site\)/)
+    test('requests nobody if the domain has no MX and is this host', async (t) => {
+      const { requested, excluded, includesSelf } = await choose(t, { 'A site.example': { addresses: [SITE] } })
+      assert.deepEqual([requested, includesSelf], [[], true])
+      assert.deepEqual(excluded, [{ host: 'site.example', reason: 'this site' }])
     })
-    test('a null MX', async (t) => {
-      const { stderr, status } = await run(t, site([0, '.']))
-      assert.equal(status, 68)
-      assert.match(stderr, /site\.example \(it takes no mail: null MX, RFC 7505\)/)
+    test('requests nobody if the domain has a null MX', async (t) => {
+      const { requested, excluded, includesSelf } = await choose(t, zoneOf([0, '.']))
+      assert.deepEqual([requested, includesSelf], [[], false])
+      assert.deepEqual(excluded, [{ host: 'site.example', reason: 'it takes no mail: null MX, RFC 7505' }])
     })
-    test('no such domain', async (t) => {
-      const { stderr, status } = await run(t, {})
-      assert.equal(status, 68)
-      assert.match(stderr, /^site\.example: DNS: no such host: site\.example/)
+    test('ignores a null MX beside other exchangers', async (t) => {
+      const { requested, excluded } = await choose(t, zoneOf([0, '.'], [20, 'mx2.site.example']))
+      assert.deepEqual([requested, excluded], [['mx2.site.example'], []])
     })
-    test('a DNS that fails', async (t) => {
-      assert.equal((await run(t, { 'MX site.example': { rcode: 'SERVFAIL' } })).status, 75)
-    })
-    test('is asked again within --retry-for, but not when the pause would be longer', async () => {
-      resolver(undefined)
-      const args = ['--mx', 'site.example', '-v', '--helo', 'gw.site.example', '--retry-for']
-      const short = await spawnEtrn([...args, '1s'], { through: AT_SITE })
-      assert.deepEqual([short.status, /again at/.test(short.stderr)], [75, false])
-      const once = { said: 'again at', act: (child: Running) => void child.kill('SIGTERM') }
-      assert.equal((await spawnEtrn([...args, '5m'], { through: AT_SITE, once })).signal, 'SIGTERM')
-    })
-    test('a DNS that is silent', async (t) => {
-      assert.equal((await run(t, { 'MX site.example': { silent: true } }, ['--timeout', '2s'])).status, 75)
-    })
-    test('a dangling MX does not hide the other', async (t) => {
-      await at(t, TWO, asked())
-      const { stdout, stderr, status } = await run(t, site([10, 'gone.site.example'], [20, 'mx2.site.example']))
-      assert.equal(status, 68)
-      assert.match(stdout, OK)
-      assert.match(
-        stderr,
-        /^gone\.site\.example: DNS: no such host: gone\.site\.example; no answer for site\.example$/m,
-      )
-    })
-    test('one down does not hide the other', async (t) => {
-      await at(t, TWO, asked())
-      const { stdout, stderr, status } = await run(t, site([10, 'mx1.site.example'], [20, 'mx2.site.example']))
-      assert.equal(status, 75)
-      assert.match(stdout, OK)
-      assert.match(stderr, /^mx1\.site\.example: connect: 192\.0\.2\.1 port 2500: connection refused/m)
-    })
-    test('an MX that is an alias', async (t) => {
-      await at(t, TWO, asked())
+    test('follows the alias of the domain', async (t) => {
       const zone = {
-        ...site([20, 'alias.site.example'], [10, 'gw.site.example']),
-        'CNAME alias.site.example': { cname: 'mx2.site.example' },
-      }
-      assert.match((await run(t, zone)).stdout, /^alias\.site\.example: /)
-    })
-    test('a domain that is an alias', async (t) => {
-      await at(t, TWO, asked())
-      const zone = {
-        ...NAMES,
+        ...HOSTS,
         'CNAME site.example': { cname: 'other.example' },
         'MX other.example': { mx: [[10, 'mx2.site.example']] as const },
       }
-      assert.equal((await run(t, zone)).status, 0)
+      assert.deepEqual((await choose(t, zone)).requested, ['mx2.site.example'])
     })
-    test('an MX with several addresses', async (t) => {
-      await at(t, THREE, asked())
-      const zone = { ...site([10, 'many.site.example']), 'A many.site.example': { addresses: [TWO, THREE] } }
-      assert.equal((await run(t, zone)).status, 0)
+    test('excludes an exchanger that is an address or has control characters, which it makes visible', async (t) => {
+      const zone = zoneOf([10, '192.0.2.2'], [20, 'a\x1b[2Jb.site.example'])
+      const { requested, excluded } = await choose(t, zone)
+      assert.deepEqual(requested, [])
+      assert.deepEqual(
+        excluded.map(({ reason }) => reason),
+        ['no name of a host', 'no name of a host'],
+      )
+      const text = excluded.map(({ host }) => host).join(', ')
+      assert.match(text, /^192\.0\.2\.2, a.*b\.site\.example$/)
+      assert.doesNotMatch(text, /\x1b/) // eslint-disable-line no-control-regex
     })
-    test('an MX that is no name', async (t) => {
-      const { stderr, status } = await run(t, site([10, '192.0.2.2'], [20, 'a\x1b[2Jb.site.example']))
-      assert.equal(status, 68)
-      assert.match(stderr, /192\.0\.2\.2 \(no name of a host\), a.*b\.site\.example \(no name of a host\)/)
-      assert.doesNotMatch(stderr, /\x1b/) // eslint-disable-line no-control-regex
+    test('fails with 68 if there is no such domain', async (t) => {
+      await assertFailure(choose(t, {}), 68, /^no such host: site\.example/)
+    })
+    test('fails with 75 if the DNS fails', async (t) => {
+      await assertFailure(choose(t, { 'MX site.example': { rcode: 'SERVFAIL' } }), 75, /site\.example/)
+    })
+    test('fails with 75 if the DNS does not answer', async (t) => {
+      const zone = { 'MX site.example': { silent: true } } as const
+      await assertFailure(choose(t, zone, [], { timeoutMs: 500 }), 75, /^no answer from the DNS within 0\.5s$/)
+    })
+    test('fails with the reason of the signal that aborts the lookup of an exchanger', async (t) => {
+      const ending = new AbortController()
+      const zone: Zone = {
+        ...zoneOf([10, 'mx1.site.example']),
+        'AAAA mx1.site.example': { silent: true },
+        get 'A mx1.site.example'(): Answer {
+          ending.abort(new StepError('SIGTERM', { exitStatus: 143, kind: 'interrupted' }))
+          return { silent: true }
+        },
+      }
+      const choice = choose(t, zone, [], { signal: ending.signal })
+      await assertFailure(choice, 143, /^SIGTERM$/)
     })
   })
-
-  test('--json has one entry for each mail exchanger', async (t) => {
-    await at(t, TWO, asked())
-    const { stdout } = await run(t, site([10, 'mx1.site.example'], [20, 'mx2.site.example']), ['--json'])
-    const { servers, exitStatus } = JSON.parse(stdout) as {
-      servers: { server: string; error: unknown }[]
-      exitStatus: number
-    }
-    assert.equal(exitStatus, 75)
-    assert.deepEqual(
-      servers.map(({ server, error }) => [server, error === null]),
-      [
-        ['mx1.site.example', false],
-        ['mx2.site.example', true],
-      ],
-    )
-  })
-  test('--json has an entry for the domain where there is none', async (t) => {
-    const { stdout } = await run(t, {}, ['--json', 'a.example', 'b.example'])
-    const { servers } = JSON.parse(stdout) as {
-      servers: { server: string; names: { name: string }[]; attempts: number }[]
-    }
-    assert.deepEqual(
-      servers.map(({ server, names, attempts }) => [server, names.map(({ name }) => name), attempts]),
-      [['site.example', ['a.example', 'b.example'], 0]],
-    )
+} else {
+  suite('messages about mail exchangers', () => {
+    test('name each excluded host with its reason', () => {
+      assert.equal(formatExclusion(SELF), 'gw.site.example (this site)')
+      const error = noExchangerError([SELF, { host: 'mx.example', reason: 'no name of a host' }])
+      assert.deepEqual(
+        [error.message, error.exitStatus],
+        ['nobody is left to ask: gw.site.example (this site), mx.example (no name of a host)', 68],
+      )
+    })
+    test('name what this host is known as in the warning that no MX is this host', () => {
+      assert.equal(notListedWarning('site.example', []), 'no MX of site.example is this host; behind NAT say --self')
+      assert.equal(
+        notListedWarning('site.example', ['gw.site.example', ONE]),
+        'no MX of site.example is this host; behind NAT say --self (it is known as gw.site.example, 192.0.2.1)',
+      )
+    })
   })
 }
