@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { suite, test, type TestContext } from 'node:test'
+import { checkDelivery, type Endpoints } from '../../src/check/delivery.js'
+import { type Step, StepLog } from '../../src/check/steps.js'
+import { etrn } from '../helpers/command.js'
+import { type Answer, nameServer } from '../helpers/name-server.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { BYE, HELLO, scripted, scriptedAt } from '../helpers/scripted-server.js'
+import { resolver, SITE } from '../helpers/site.js'
+
+type Zone = Readonly<Record<string, Answer>>
+
+/** The server of a session on loopback that did not say from which address it saw this host. */
+const LOCAL: Endpoints = { seenAs: [], servers: ['127.0.0.1'] }
+const PUBLIC_SERVER = '192.0.2.1'
+const DNS_HINT = 'let an MX lead here, unless the server has a route of its own: ask the provider'
+
+/** Checks the delivery of mail for these names, with this zone. */
+async function checkNames(
+  t: TestContext,
+  zone: Zone,
+  names: readonly string[],
+  ends: Endpoints = LOCAL,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<readonly Step[]> {
+  resolver('127.0.0.1')
+  await nameServer(t, zone)
+  const log = new StepLog(() => undefined)
+  await checkDelivery(names, ends, { timeoutMs: 60_000, signal }, log)
+  return log.all
+}
+
+if (isInNamespace(import.meta.url)) {
+  execFileSync('ip', ['addr', 'add', `${SITE}/32`, 'dev', 'lo'])
+
+  suite('checkDelivery: the local mail server', () => {
+    test('shows its greeting', async (t) => {
+      await scriptedAt(t, { host: '127.0.0.1', port: 25 }, ['S: 220 gw.site.example ESMTP', ...BYE])
+      const [step] = await checkNames(t, {}, [])
+      assert.deepEqual(step && { ...step, elapsedMs: 0 }, {
+        step: 'own port 25',
+        ok: true,
+        elapsedMs: 0,
+        text: 'gw.site.example ESMTP',
+        hint: null,
+      })
+    })
+    test('fails with a hint if no server listens', async (t) => {
+      const [step] = await checkNames(t, {}, [])
+      assert.deepEqual(step && { ...step, elapsedMs: 0 }, {
+        step: 'own port 25',
+        ok: false,
+        elapsedMs: 0,
+        text: '127.0.0.1 port 25: connection refused',
+        hint: 'start the mail server; --wait-local waits for it',
+      })
+    })
+  })
+
+  suite('checkDelivery: the route to a name', () => {
+    const testRoute = (
+      title: string,
+      zone: Zone,
+      ends: Endpoints,
+      expected: Pick<Step, 'ok' | 'text' | 'hint'>,
+    ): void =>
+      void test(title, async (t) => {
+        const [, route, ...others] = await checkNames(t, zone, ['site.example'], ends)
+        const { step, ok, text, hint } = route ?? {}
+        assert.deepEqual({ step, ok, text, hint }, { step: 'site.example', ...expected })
+        assert.deepEqual(others, [])
+      })
+    const seenAs = (address: string): Endpoints => ({ seenAs: [address], servers: ['127.0.0.1'] })
+    const MX: Zone = { 'MX site.example': { mx: [[10, 'gw.site.example']] } }
+    const zoneAt = (...addresses: readonly string[]): Zone => ({ ...MX, 'A gw.site.example': { addresses } })
+    testRoute('holds if the MX is this host', zoneAt(SITE), LOCAL, {
+      ok: true,
+      text: 'gw.site.example (192.0.2.100): 192.0.2.100 is this site',
+      hint: null,
+    })
+    testRoute(
+      'holds if one of several exchangers is this host',
+      {
+        'MX site.example': {
+          mx: [
+            [10, 'gw.site.example'],
+            [20, 'mx2.site.example'],
+          ],
+        },
+        'A gw.site.example': { addresses: [SITE] },
+        'A mx2.site.example': { addresses: ['198.51.100.8', '198.51.100.9'] },
+      },
+      LOCAL,
+      {
+        ok: true,
+        text: 'gw.site.example (192.0.2.100), mx2.site.example (198.51.100.8, 198.51.100.9): 192.0.2.100 is this site',
+        hint: null,
+      },
+    )
+    testRoute('holds if the domain has no MX and is this host', { 'A site.example': { addresses: [SITE] } }, LOCAL, {
+      ok: true,
+      text: 'site.example (192.0.2.100): 192.0.2.100 is this site',
+      hint: null,
+    })
+    testRoute(
+      'holds if the MX is the address that the server sees, as behind NAT',
+      zoneAt('198.51.100.7'),
+      seenAs('198.51.100.7'),
+      { ok: true, text: 'gw.site.example (198.51.100.7): 198.51.100.7 is this site', hint: null },
+    )
+    testRoute(
+      'fails if the MX is another address than the one that the server sees',
+      zoneAt('198.51.100.7'),
+      seenAs('203.0.113.9'),
+      {
+        ok: false,
+        text: 'gw.site.example (198.51.100.7): not 203.0.113.9, where the server sees this site',
+        hint: DNS_HINT,
+      },
+    )
+    testRoute('is unknown if the MX is elsewhere and the server shows no address', zoneAt('198.51.100.7'), LOCAL, {
+      ok: null,
+      text: 'gw.site.example (198.51.100.7): no address of this machine; behind NAT it may be right all the same',
+      hint: null,
+    })
+    testRoute('is unknown if the MX has no address', { ...MX, 'TXT gw.site.example': {} }, LOCAL, {
+      ok: null,
+      text: 'gw.site.example (no address): no address of this machine; behind NAT it may be right all the same',
+      hint: null,
+    })
+    testRoute('fails at a null MX', { 'MX site.example': { mx: [[0, '.']] } }, LOCAL, {
+      ok: false,
+      text: 'a null MX: this domain takes no mail',
+      hint: DNS_HINT,
+    })
+    testRoute('fails if there is no such domain', {}, LOCAL, {
+      ok: false,
+      text: 'no such host: site.example',
+      hint: DNS_HINT,
+    })
+    testRoute(
+      'is unknown, and private, if the MX is a private address of this host and the server has a public one',
+      zoneAt('127.0.0.1'),
+      { seenAs: [], servers: [PUBLIC_SERVER] },
+      {
+        ok: null,
+        text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this site, but a private address',
+        hint: 'the server reaches it only from within the same network',
+      },
+    )
+    testRoute('holds if the MX is a private address of this host and so is the server', zoneAt('127.0.0.1'), LOCAL, {
+      ok: true,
+      text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this site',
+      hint: null,
+    })
+    testRoute(
+      'is unknown if the only MX is the server',
+      zoneAt('198.51.100.1'),
+      { seenAs: ['203.0.113.9'], servers: ['198.51.100.1'] },
+      {
+        ok: null,
+        text: 'gw.site.example (198.51.100.1): the server itself, which has to have a route of its own to this site',
+        hint: null,
+      },
+    )
+    testRoute(
+      'fails if an MX is the server and another one is elsewhere',
+      zoneAt('198.51.100.1', '198.51.100.2'),
+      { seenAs: ['203.0.113.9'], servers: ['198.51.100.1'] },
+      {
+        ok: false,
+        text: 'gw.site.example (198.51.100.1, 198.51.100.2): not 203.0.113.9, where the server sees this site',
+        hint: DNS_HINT,
+      },
+    )
+    test('is unknown if the DNS fails', async (t) => {
+      const [, route] = await checkNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } }, ['site.example'])
+      assert.deepEqual([route?.ok, route?.hint], [null, 'look again when the resolver works'])
+      assert.match(route?.text ?? '', /fails/)
+    })
+  })
+
+  suite('checkDelivery: which names it looks up', () => {
+    test('looks up the domain of a name once, without its @ and in small letters, and no queue', async (t) => {
+      const steps = await checkNames(t, {}, ['a.example', '@A.example', '#queue', '@b.example'])
+      assert.deepEqual(
+        steps.map(({ step }) => step),
+        ['own port 25', 'a.example', 'b.example'],
+      )
+    })
+    for (const [count, last] of [
+      [20, 'n19.example'],
+      [21, 'names'],
+      [30, 'names'],
+    ] as const)
+      test(`looks up the first twenty of ${count} names and counts the others`, async (t) => {
+        const names = Array.from({ length: count }, (_, index) => `n${index}.example`)
+        const steps = await checkNames(t, {}, names)
+        assert.equal(steps.filter(({ step }) => step.endsWith('.example')).length, 20)
+        assert.equal(steps.at(-1)?.step, last)
+        if (last !== 'names') return
+        const { ok, elapsedMs, text } = steps.at(-1) ?? {}
+        assert.deepEqual([ok, elapsedMs, text], [null, null, `${count - 20} more were not looked up`])
+      })
+    test('looks up no other name after the signal aborts', async (t) => {
+      const ending = new AbortController()
+      const zone: Zone = {
+        'MX b.example': { silent: true },
+        get 'MX a.example'(): Answer {
+          ending.abort()
+          return { silent: true }
+        },
+      }
+      const steps = await checkNames(t, zone, ['a.example', 'b.example'], LOCAL, ending.signal)
+      assert.deepEqual(
+        steps.map(({ step }) => step),
+        ['own port 25', 'a.example'],
+      )
+    })
+  })
+
+  suite('the command: --check of the delivery', () => {
+    test('shows twenty names and counts the others', async (t) => {
+      resolver('127.0.0.1')
+      await nameServer(t, {})
+      const server = await scripted(t, [...HELLO, ...BYE])
+      const names = Array.from({ length: 30 }, (_, n) => ['--subdomains', `n${n}.example`]).flat()
+      const args = ['--check', '--json', '--helo', 'gw.site.example', ...names, `127.0.0.1:${server.port}`]
+      const { stdout } = await etrn([...args, 'site.example'])
+      const { wayBack } = JSON.parse(stdout) as { wayBack: readonly { text: string }[] }
+      assert.deepEqual([wayBack.length, wayBack.at(-1)?.text], [22, '11 more were not looked up'])
+    })
+    test('ends at --max-time', async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      resolver('127.0.0.1')
+      await nameServer(t, {
+        'MX b.example': { silent: true },
+        get 'MX a.example'(): Answer {
+          setImmediate(() => t.mock.timers.tick(4000))
+          return { silent: true }
+        },
+      })
+      const server = await scripted(t, [...HELLO, ...BYE])
+      const args = ['--check', '--json', '--max-time', '4s', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`]
+      const { stdout } = await etrn([...args, 'a.example', 'b.example', 'c.example'])
+      const { wayBack } = JSON.parse(stdout) as { wayBack: readonly { step: string }[] }
+      assert.deepEqual(
+        wayBack.map(({ step }) => step),
+        ['own port 25', 'a.example'],
+      )
+    })
+    test('does not begin after a signal', async (t) => {
+      resolver('127.0.0.1')
+      await nameServer(t, {})
+      const server = await scripted(t, [...HELLO, ...BYE])
+      const args = ['--check', '--json', '-v', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`]
+      const run = await etrn([...args, 'a.example', 'b.example', 'c.example'], {
+        once: { said: 'C: QUIT', act: (child) => void child.kill('SIGTERM') },
+      })
+      const { exitStatus, wayBack } = JSON.parse(run.stdout) as { exitStatus: number; wayBack: unknown[] }
+      assert.deepEqual([run.signal, exitStatus, wayBack], ['SIGTERM', 143, []])
+    })
+  })
+}

@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict'
+import { suite, test, type TestContext } from 'node:test'
+import type { Check, ServerCheck } from '../../src/check/check.js'
+import { jsonCheckReporter, textCheckReporter } from '../../src/check/report.js'
+import { NO_CHECK_FACTS, type Step } from '../../src/check/steps.js'
+import { parseServer } from '../../src/input/server-address.js'
+import { createOutput } from '../../src/report/reporter.js'
+import { SessionError } from '../../src/smtp/errors.js'
+import { etrn } from '../helpers/command.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { BYE, HELLO, scripted } from '../helpers/scripted-server.js'
+
+const TLS_POLICY = {
+  level: 'may',
+  fingerprint: undefined,
+  name: undefined,
+  ca: undefined,
+  cert: undefined,
+  key: undefined,
+  minVersion: 'TLSv1.2',
+} as const
+
+function serverCheckOf(facts: Partial<ServerCheck> = {}): ServerCheck {
+  const server = { ...parseServer('mx.example'), tls: TLS_POLICY, credentials: undefined }
+  return { ...NO_CHECK_FACTS, server, entries: [], steps: [], error: null, ...facts }
+}
+
+function stepOf(facts: Partial<Step> = {}): Step {
+  return { step: 'connect', ok: true, elapsedMs: 12, text: '192.0.2.1', hint: null, ...facts }
+}
+
+/** Returns the lines of a text report on these steps and servers. */
+function textOf(
+  { steps = [], servers = [] }: { steps?: readonly Step[]; servers?: readonly ServerCheck[] },
+  { quiet = 0, isUtf8 = true, isColoured = false } = {},
+): string[] {
+  const lines: string[] = []
+  const reporter = textCheckReporter(
+    createOutput((text) => lines.push(text), isColoured),
+    { quiet, isUtf8 },
+  )
+  reporter.onPart('mx.example port 25')
+  for (const step of steps) reporter.onStep(step)
+  reporter.end({ servers, delivery: [], exitStatus: 0 })
+  return lines
+}
+
+/** Returns the document of a JSON report. */
+function documentOf(check: Partial<Check>): unknown {
+  const lines: string[] = []
+  const reporter = jsonCheckReporter(createOutput((text) => lines.push(text), false))
+  reporter.onPart('mx.example port 25')
+  reporter.onStep(stepOf())
+  reporter.end({ servers: [], delivery: [], exitStatus: 0, ...check })
+  assert.equal(lines.length, 1)
+  return JSON.parse(lines[0] ?? '')
+}
+
+const END = 'Nothing was asked of the queue: whether a name is served, only ETRN tells.'
+const REFUSED = new SessionError('connect', 'connection refused', { exitStatus: 75 })
+const REJECTED = new SessionError('greeting', '554 no', { exitStatus: 69 })
+
+if (isInNamespace(import.meta.url)) {
+  /** Starts a server for one session, and returns the arguments of a check that meets it. */
+  const startServer = async (t: TestContext): Promise<string[]> => {
+    const { port } = await scripted(t, [...HELLO, ...BYE])
+    return ['--check', '--helo', 'gw.site.example', `127.0.0.1:${port}`, '#q']
+  }
+
+  suite('the command: --check as text', () => {
+    test('prints a line for each step, with ticks in a UTF-8 locale', async (t) => {
+      const args = await startServer(t)
+      const address = args[3] ?? ''
+      const { stdout, stderr } = await etrn(args, { env: { LANG: 'de_DE.UTF-8' } })
+      assert.equal(stderr, '')
+      assert.equal(
+        stdout.replace(/ +\d+ ms/g, ' N ms'),
+        `${address}: ${address.replace(':', ' port ')}
+  ✔ resolve N ms  127.0.0.1
+  ✔ connect N ms  127.0.0.1, from 127.0.0.1
+  ✔ greeting N ms  mx.example ESMTP
+  ✔ EHLO N ms  ETRN
+  – address                127.0.0.1 is a private address
+  – TLS                    not offered: everything goes in clear
+  – AUTH                   no login is given; none is offered
+  ✔ ETRN                   listed
+the way back
+  ✘ own port 25 N ms  127.0.0.1 port 25: connection refused
+     start the mail server; --wait-local waits for it
+Nothing was asked of the queue: whether a name is served, only ETRN tells.
+`,
+      )
+    })
+    test('prints words in place of ticks in another locale', async (t) => {
+      assert.match((await etrn(await startServer(t))).stdout, /^ {2}ok resolve .*[^]*^ {2}NO own port 25/m)
+    })
+    test('prints nothing with -q if no server failed', async (t) => {
+      assert.equal((await etrn(['-q', ...(await startServer(t))])).stdout, '')
+    })
+    test('prints a temporary failure with -q, and nothing with -qq', async () => {
+      const args = ['--check', '127.0.0.1:1', '#q']
+      assert.equal((await etrn(['-q', ...args])).stdout, '127.0.0.1:1: connect: 127.0.0.1 port 1: connection refused\n')
+      assert.equal((await etrn(['-qq', ...args])).stdout, '')
+    })
+  })
+} else {
+  suite('textCheckReporter', () => {
+    test('prints each part, each step with its mark, and the end', () => {
+      const steps = [
+        stepOf(),
+        stepOf({ step: 'own port 25', ok: false, elapsedMs: 12_345, text: 'refused', hint: 'start it' }),
+        stepOf({ step: 'a-name-longer-than-its-column.example', ok: null, elapsedMs: null, text: 'unknown' }),
+      ]
+      assert.deepEqual(textOf({ steps }), [
+        'mx.example port 25',
+        '  ✔ connect         12 ms  192.0.2.1',
+        '  ✘ own port 25  12345 ms  refused',
+        '     start it',
+        '  – a-name-longer-than-its-column.example           unknown',
+        END,
+      ])
+    })
+    test('prints words in place of ticks without UTF-8', () => {
+      const steps = [true, false, null].map((ok) => stepOf({ ok, hint: 'a hint' }))
+      assert.deepEqual(textOf({ steps }, { isUtf8: false }).slice(1, -1), [
+        '  ok connect         12 ms  192.0.2.1',
+        '      a hint',
+        '  NO connect         12 ms  192.0.2.1',
+        '      a hint',
+        '  -- connect         12 ms  192.0.2.1',
+        '      a hint',
+      ])
+    })
+    test('prints green ticks, red crosses and uncoloured dashes', () => {
+      const steps = [true, false, null].map((ok) => stepOf({ ok }))
+      assert.deepEqual(
+        textOf({ steps }, { isColoured: true })
+          .slice(1, -1)
+          .map((line) => line.replace(/ connect.*/, '')),
+        ['  \u001b[32m✔\u001b[39m', '  \u001b[31m✘\u001b[39m', '  –'],
+      )
+    })
+    test('names the software of each server that shows it', () => {
+      const servers = [serverCheckOf({ greeting: 'mx.example ESMTP Exim 4.96' }), serverCheckOf({ greeting: 'mx' })]
+      assert.deepEqual(textOf({ servers }).slice(1), ['mx.example is Exim 4.96', END])
+    })
+    const servers = [
+      serverCheckOf({ greeting: 'mx ESMTP Postfix' }),
+      serverCheckOf({ error: REFUSED }),
+      serverCheckOf({ error: REJECTED }),
+    ]
+    test('prints failed servers alone with -q', () => {
+      assert.deepEqual(textOf({ steps: [stepOf({ ok: false })], servers }, { quiet: 1 }), [
+        'mx.example: connect: connection refused',
+        'mx.example: greeting: 554 no',
+      ])
+    })
+    test('prints permanent failures alone with -qq', () => {
+      assert.deepEqual(textOf({ servers }, { quiet: 2 }), ['mx.example: greeting: 554 no'])
+    })
+    test('prints no failure a second time at the end without -q', () => {
+      assert.deepEqual(textOf({ servers: servers.slice(1) }).slice(1), [END])
+    })
+  })
+
+  suite('jsonCheckReporter', () => {
+    test('prints one document with the servers, the delivery and the exit status', () => {
+      const step = { step: 'connect', ok: true, elapsedMs: 12, text: '192.0.2.1', advice: 'a hint' }
+      const tls = { protocol: 'TLSv1.3', cipher: 'AES', verified: true }
+      const certificate = {
+        names: ['mx.example'],
+        issuer: 'CN=ca.example',
+        validTo: '2026-12-24',
+        fingerprint: 'AA',
+        problem: null,
+      }
+      const server = serverCheckOf({
+        address: '192.0.2.1',
+        greeting: 'mx.example ESMTP Postfix',
+        extensions: new Map([['ETRN', '']]),
+        tls: { ...tls, certificate },
+        seenAs: '192.0.2.100',
+        steps: [stepOf({ hint: 'a hint' }), stepOf({ elapsedMs: 30 }), stepOf({ elapsedMs: null })],
+        entries: [{ word: 'a b', line: 2, reason: 'a space' }],
+        error: REJECTED,
+      })
+      assert.deepEqual(documentOf({ servers: [server], delivery: [stepOf({ ok: null })], exitStatus: 69 }), {
+        version: 1,
+        exitStatus: 69,
+        servers: [
+          {
+            server: 'mx.example',
+            host: 'mx.example',
+            port: 25,
+            address: '192.0.2.1',
+            tls: { ...tls, certificate },
+            greeting: 'mx.example ESMTP Postfix',
+            extensions: ['ETRN'],
+            attempts: 0,
+            elapsedMs: 42,
+            error: { stage: 'greeting', message: '554 no', code: null, exitStatus: 69 },
+            names: [
+              {
+                name: 'a b',
+                outcome: 'rejected',
+                code: null,
+                enhancedCode: null,
+                text: 'line 2: a space',
+                pending: null,
+              },
+            ],
+            seenAs: '192.0.2.100',
+            software: 'Postfix',
+            steps: [step, { ...step, elapsedMs: 30, advice: null }, { ...step, elapsedMs: null, advice: null }],
+          },
+        ],
+        wayBack: [{ ...step, ok: null, advice: null }],
+      })
+    })
+    test('has null for each unknown fact', () => {
+      const { servers } = documentOf({ servers: [serverCheckOf()] }) as { servers: Record<string, unknown>[] }
+      const [{ address, tls, greeting, extensions, error, seenAs, software } = {}] = servers
+      assert.deepEqual([address, tls, greeting, extensions, error, seenAs, software], Array(7).fill(null))
+    })
+    for (const [greeting, software] of [
+      ['mx ESMTP Postfix', 'Postfix'],
+      ['mx ESMTP Postfix (Debian/GNU)', 'Postfix'],
+      ['mx ESMTP Exim 4.96 Tue, 24 Nov 2026', 'Exim 4.96'],
+      ['mx ESMTP Sendmail 8.18.1/8.18.1; Tue', 'Sendmail 8.18.1'],
+      ['mx ESMTP OpenSMTPD', 'OpenSMTPD'],
+      ['mx ESMTP haraka/3.0.2 ready', 'haraka 3.0.2'],
+      ['mx Kerio Connect 10.0.1 ESMTP ready', 'Kerio Connect 10.0.1'],
+      ['mx Microsoft ESMTP MAIL Service ready', 'Microsoft Exchange'],
+      ['mx Eximious', null],
+      ['mx ESMTP', null],
+    ] as const)
+      test(`shows ${software ?? 'no software'} for the greeting "${greeting}"`, () => {
+        const { servers } = documentOf({ servers: [serverCheckOf({ greeting })] }) as {
+          servers: { software: unknown }[]
+        }
+        assert.equal(servers[0]?.software, software)
+      })
+  })
+}
