@@ -207,6 +207,56 @@ if (isInNamespace(import.meta.url)) {
       const done = await runCheck(1)
       assert.deepEqual([done.status, summaryOf(done.servers[0]?.steps)], [75, ['+ resolve', 'x connect']])
     })
+    test('measures the time of a step that fails', async (t) => {
+      await serveZone(t)
+      const server = await scripted(t, [silence])
+      const args = ['--check', '--json', '-v', `127.0.0.1:${server.port}`, 'site.example']
+      const { stdout } = await spawnEtrn(args, { env: LEAPING, once: { said: 'connected to', act: leap } })
+      const [found] = (JSON.parse(stdout) as CheckDocument).servers
+      assert.equal(found?.steps.find(({ step }) => step === 'greeting')?.elapsedMs, 60_000)
+    })
+    test('shows a warning from the session as a step, and not in -v', async (t) => {
+      await serveZone(t)
+      const { port } = await scripted(t, [...TLS.slice(0, -1), 'S: 454 not now', ...BYE])
+      const args = ['--check', '-v', '--helo', 'gw.site.example', `127.0.0.1:${port}`, '#q']
+      const { stdout, stderr } = await etrn([...args, '--assume-etrn'])
+      assert.match(stdout, /^ {2}-- TLS .* STARTTLS: 454 not now; going on in clear/m)
+      assert.doesNotMatch(stderr, /going on in clear/)
+    })
+    test('shows the hint for a name of this form at this server', async (t) => {
+      await serveZone(t)
+      const { port } = await scripted(t, ['S: 220 mx ESMTP Postfix', ...HELLO.slice(1), ...BYE])
+      const { stdout } = await etrn(['--check', '--helo', 'gw.site.example', `127.0.0.1:${port}`, '@site.example'])
+      assert.match(stdout, /^ {2}-- names .*Postfix drops @ and #/m)
+    })
+    testSession(
+      'shows the hint of the failure itself if octets come before the TLS handshake',
+      [...TLS.slice(0, -1), Buffer.from('220 go\r\n250 stray\r\n'), ...BYE],
+      [],
+      76,
+      [...UP, 'x STARTTLS'],
+      ({ steps }) =>
+        assert.equal(steps.at(-1)?.advice, 'on smtp:// this is an attack; smtps:// is for a port that begins with TLS'),
+    )
+    testSession(
+      'shows the last hint if there is no other for a failure',
+      ['S: 354 hello', ...BYE],
+      [],
+      76,
+      ['+ resolve', '+ connect', 'x greeting'],
+      ({ steps }) => assert.equal(steps.at(-1)?.advice, 'show your provider these lines'),
+    )
+    test('gives no hint if a signal ends the session', async (t) => {
+      const server = await scripted(t, ['C: QUIT'])
+      const args = ['--check', '--json', '-v', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, '#q']
+      const run = await etrn(args, { once: { said: 'connected to', act: (child) => void child.kill('SIGTERM') } })
+      const [found] = (JSON.parse(run.stdout) as CheckDocument).servers
+      const failed = found?.steps.find(({ ok }) => ok === false)
+      assert.deepEqual([run.signal, failed?.step, failed?.advice || null], ['SIGTERM', 'greeting', null])
+    })
+  })
+
+  suite('check: the mail exchangers of a domain', () => {
     test('exits with 68 if every mail exchanger is this host', async (t) => {
       await serveZone(t, {
         'MX site.example': {
@@ -221,14 +271,6 @@ if (isInNamespace(import.meta.url)) {
       const { stdout, status } = await etrn(['--check', '--mx', 'site.example', '--helo', 'gw.site.example'])
       assert.equal(status, 68)
       assert.match(stdout, /NO MX .*nobody is left to ask: gw\.site\.example \(this site\), mx2/)
-    })
-    test('measures the time of a step that fails', async (t) => {
-      await serveZone(t)
-      const server = await scripted(t, [silence])
-      const args = ['--check', '--json', '-v', `127.0.0.1:${server.port}`, 'site.example']
-      const { stdout } = await spawnEtrn(args, { env: LEAPING, once: { said: 'connected to', act: leap } })
-      const [found] = (JSON.parse(stdout) as CheckDocument).servers
-      assert.equal(found?.steps.find(({ step }) => step === 'greeting')?.elapsedMs, 60_000)
     })
     test('shows the steps of each mail exchanger behind this host', async (t) => {
       const mx = [
@@ -279,6 +321,31 @@ if (isInNamespace(import.meta.url)) {
       const { stdout, status } = await spawnEtrn(args, { through: AT_SITE })
       assert.equal(status, 0)
       assert.match(stdout, /^ {2}-- greeting .* this is gw\.site\.example, this site itself$/m)
+    })
+    test('exits with 68 if the only exchanger greets with the name of this host', async (t) => {
+      await serveZone(t, {
+        'MX site.example': { mx: [[10, 'mx1.site.example']] },
+        'A mx1.site.example': { addresses: [TWO] },
+      })
+      await scriptedAt(t, { host: TWO, port: 2500 }, ['S: 220 gw.site.example ESMTP', ...BYE])
+      const args = ['--check', '--mx', 'site.example', '-p', '2500', '--helo', 'gw.site.example']
+      const { stdout, status } = await spawnEtrn(args, { through: AT_SITE })
+      assert.equal(status, 68)
+      assert.match(stdout, /^ {2}NO MX .* nobody is left to ask: mx1\.site\.example \(this site\)$/m)
+    })
+    test('warns if no exchanger is this host', async (t) => {
+      await serveZone(t, {
+        'MX site.example': { mx: [[10, 'mx1.site.example']] },
+        'A mx1.site.example': { addresses: [TWO] },
+      })
+      await scriptedAt(t, { host: TWO, port: 2500 }, [...HELLO, ...BYE])
+      const args = ['--check', '--mx', 'site.example', '-p', '2500', '--helo', 'gw.site.example']
+      const { stdout, status } = await spawnEtrn(args, { through: AT_SITE })
+      assert.equal(status, 0)
+      assert.match(
+        stdout,
+        /^ {2}-- MX .* mx1\.site\.example\n {6}no MX of site\.example is this host; behind NAT say --self \(it is known as gw\.site\.example\)$/m,
+      )
     })
   })
 
