@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { etrn, leap, LEAPING, spawnEtrn } from '../helpers/command.js'
 import { fixturePath } from '../helpers/files.js'
@@ -253,6 +255,20 @@ if (isInNamespace(import.meta.url)) {
       const [found] = (JSON.parse(run.stdout) as CheckDocument).servers
       const failed = found?.steps.find(({ ok }) => ok === false)
       assert.deepEqual([run.signal, failed?.step, failed?.advice || null], ['SIGTERM', 'greeting', null])
+    })
+    test('exits with 66 and does not connect if a profile lacks its --tls-ca file', async (t) => {
+      const servers = [await scripted(t), await scripted(t)]
+      const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
+      t.after(() => rmSync(folder, { recursive: true }))
+      const config = join(folder, 'config.toml')
+      const profiles = servers.map(
+        ({ port }, index) => `[servers.n${index}]\nserver = "127.0.0.1:${port}"\ntls-ca = "/nonexistent/ca.pem"\n`,
+      )
+      writeFileSync(config, `queue = ["q"]\n${profiles.join('')}`)
+      const { stdout, stderr, status } = await etrn(['--check', '--config', config, '--all'])
+      assert.equal(status, 66, stderr)
+      assert.match(stdout, /^ {2}NO .*\/nonexistent\/ca\.pem/m)
+      for (const server of servers) await server.verify()
     })
   })
 

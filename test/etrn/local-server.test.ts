@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import { readLocalGreeting } from '../../src/etrn/local-server.js'
-import { etrn, type Finished } from '../helpers/command.js'
+import { etrn, etrnJson, type Finished } from '../helpers/command.js'
 import { etrnSteps, sessionWith } from '../helpers/exchange.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import {
@@ -102,13 +102,21 @@ if (isInNamespace(import.meta.url)) {
       )
       assert.doesNotMatch(run.stderr, /again at/)
     })
-    test('ends at a signal', async (t) => {
+    test('skips every name if a signal ends the wait', async (t) => {
       const server = await scripted(t)
-      const run = await etrn(['-v', '--wait-local', '1h', `127.0.0.1:${server.port}`, 'site.example'], {
+      const run = await etrnJson(['-v', '--wait-local', '1h', `127.0.0.1:${server.port}`, 'site.example'], {
         once: { said: 'again at', act: (child) => void child.kill('SIGTERM') },
       })
       assert.equal(run.signal, 'SIGTERM')
+      assert.equal(run.document.servers[0]?.names[0]?.outcome, 'skipped')
       await server.verify()
+    })
+    test('waits for the greeting of a silent local mail server as long as --timeout', async (t) => {
+      const server = await scripted(t)
+      await listenAt(t, '127.0.0.1', [silence])
+      const args = ['-v', '--wait-local', '1h', '--timeout', '1s', `127.0.0.1:${server.port}`, 'site.example']
+      const run = await etrn(args, { once: { said: 'again at', act: (child) => void child.kill('SIGTERM') } })
+      assert.match(run.stderr, /Z this host's own mail server: no whole reply within 1s; again at /)
     })
   })
 }

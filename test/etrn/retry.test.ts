@@ -20,16 +20,21 @@ async function runWithoutPauses(
   t: TestContext,
   port: number,
   words: readonly string[],
-  settings: Partial<Request['retryPolicy']> & { readonly keepGoing?: boolean; readonly jobs?: number } = {},
+  settings: Partial<Request['retryPolicy']> & {
+    readonly keepGoing?: boolean
+    readonly jobs?: number
+    readonly family?: 4 | 6
+    readonly maxPauses?: number
+  } = {},
 ): Promise<Run & { readonly reported: Result[]; readonly pauses: number[] }> {
-  const { keepGoing = false, jobs = 1, ...retryPolicy } = settings
+  const { keepGoing = false, jobs = 1, family, maxPauses = Infinity, ...retryPolicy } = settings
   const tls = { level: 'may', fingerprint: undefined, name: undefined, ca: undefined } as const
   const server = {
     ...parseServer(`127.0.0.1:${port}`),
     tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
     credentials: undefined,
   }
-  const sessionSettings = { helo: 'gw.site.example', self: [], local: undefined, family: undefined, timeoutMs: 600_000 }
+  const sessionSettings = { helo: 'gw.site.example', self: [], local: undefined, family, timeoutMs: 600_000 }
   const request: Request = {
     server,
     isMx: false,
@@ -39,16 +44,18 @@ async function runWithoutPauses(
   }
   const reported: Result[] = []
   const pauses: number[] = []
+  const ending = new AbortController()
   mock.timers.reset()
   mock.timers.enable({ apis: ['setTimeout'] })
   t.after(() => mock.timers.reset())
   const done = await run([request], {
     jobs,
     waitLocalMs: 0,
-    signal: new AbortController().signal,
+    signal: ending.signal,
     trace: (_, event) => {
       if (event.type !== 'pause') return
       pauses.push(event.pauseMs)
+      if (pauses.length > maxPauses) ending.abort()
       setImmediate(() => mock.timers.tick(event.pauseMs))
     },
     onResult: (_, result) => reported.push(result),
@@ -133,6 +140,31 @@ suite('--retry-for', { concurrency: false }, () => {
       const done = await runWithoutPauses(t, server.port, ['a.example'])
       assert.deepEqual([done.exitStatus, done.pauses, done.servers[0]?.attempts], [status, [], 1])
     })
+  test('retries a failed lookup although the DNS is certain, until it is aborted', async (t) => {
+    // A server at an IPv4 address has no IPv6 address.
+    const done = await runWithoutPauses(t, 25, ['a.example'], { family: 6, maxPauses: 2 })
+    assert.equal(done.pauses.length, 3)
+    assert.ok(done.pauses.every((ms) => ms >= 1000 && ms <= 8000))
+    assert.deepEqual([done.servers[0]?.error?.stage, done.servers[0]?.attempts], ['dns', 3])
+  })
+  test('does not retry a failed lookup without --retry-for', async (t) => {
+    const done = await runWithoutPauses(t, 25, ['a.example'], { family: 6, retryForMs: 0 })
+    assert.deepEqual([done.pauses, done.servers[0]?.error?.stage, done.exitStatus], [[], 'dns', 68])
+    assert.deepEqual(resultsOf(done), [['a.example', 'failed', null]])
+  })
+  test('replaces a deferred result if a later round fails without a reply', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps('a.example', '458 busy')), ['S: 554 go away', ...BYE])
+    const done = await runWithoutPauses(t, server.port, ['a.example'])
+    assert.deepEqual(resultsOf(done), [['a.example', 'unsupported', null]])
+  })
+  test('pauses for the time of --retry-for, not for the interval of --wait, if no mail is waiting', async (t) => {
+    const replies = ['450 busy', '251 none']
+    const server = await scripted(t, ...replies.map((reply) => sessionWith(...etrnSteps('a.example', reply))))
+    const done = await runWithoutPauses(t, server.port, ['a.example'], { waitMs: 3_600_000, intervalMs: 60_000 })
+    const [pause = 0] = done.pauses
+    assert.deepEqual([done.exitStatus, done.pauses.length], [0, 1])
+    assert.ok(pause >= 10_000 && pause <= 20_000, `${pause} ms`)
+  })
 })
 
 suite('--retry-for: more names than one session takes', { concurrency: false }, () => {
@@ -284,6 +316,22 @@ suite('--wait', { concurrency: false }, () => {
     assert.equal(done.exitStatus, 75)
     assert.match(done.servers[0]?.error?.message ?? '', /--wait gives is over; a\.example: 5 messages left$/)
   })
+  for (const [replies, waiting] of [
+    [['252 pending'], 'n1.example: mail may be left'],
+    [['250 OK'], 'n1.example: mail may be left'],
+    [['253 1 pending message'], 'n1.example: 1 message left'],
+    [['253 1 pending message', '253 2 pending messages'], '2 names: 3 messages left'],
+    [['253 3 pending messages', '252 pending'], '2 names: 3 messages or more may be left'],
+    [['252 pending', '253 1 pending message'], '2 names: 1 message or more may be left'],
+  ] as const)
+    test(`reports "${waiting}" after ${replies.join(' and ')} when the time is over`, async (t) => {
+      const names = list(replies.length)
+      const steps = names.flatMap((name, index) => etrnSteps(name, replies[index]))
+      const server = await scripted(t, sessionWith(...steps))
+      const done = await runWithoutPauses(t, server.port, names, { retryForMs: 0, waitMs: Number.MIN_VALUE })
+      const message = `the time that --wait gives is over; ${waiting}`
+      assert.deepEqual([done.servers[0]?.error?.message, done.exitStatus], [message, 75])
+    })
   test('requests waiting names again that a round skipped behind a 5xx', async (t) => {
     const names = ['a.example', 'b.example', 'c.example']
     const server = await scripted(
@@ -433,6 +481,16 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     })
     assert.equal(run.signal, 'SIGTERM')
     assert.match(run.stderr, /greeting: 421 later; no answer for a\.example$/m)
+  })
+  test('reports the signal as the error if it ends a pause after a deferred name', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps('a.example', '450 busy')))
+    const args = [...HELO, '--retry-for', '5m', '-v', `127.0.0.1:${server.port}`, 'a.example']
+    const { signal, document } = await etrnJson(args, {
+      once: { said: 'again at', act: (child) => void child.kill('SIGTERM') },
+    })
+    const [report] = document.servers
+    assert.deepEqual([signal, report?.error?.stage, report?.error?.exitStatus], ['SIGTERM', 'etrn', 143])
+    assert.deepEqual(report?.names[0]?.code, 450)
   })
   test('exits with 75 when --max-time ends a wait', async (t) => {
     const { options, endPause } = createPauses()

@@ -50,6 +50,19 @@ async function listenAt(t: TestContext, host: string, conversation: Conversation
   return scriptedAt(t, { host, port: PORT }, conversation)
 }
 
+/** Writes a configuration file that goes when the test ends, and returns its path. */
+function makeConfig(t: TestContext, ...parts: readonly string[]): string {
+  const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'config.toml')
+  writeFileSync(path, parts.join(''))
+  return path
+}
+
+function profileOf(name: string, port: number, names: readonly string[]): string {
+  return `[servers.${name}]\nserver = "127.0.0.1:${port}"\nnames = ${JSON.stringify(names)}\n`
+}
+
 const ACCEPTED = sessionWith(...etrnSteps('site.example'))
 
 if (isInNamespace(import.meta.url)) {
@@ -239,13 +252,8 @@ if (isInNamespace(import.meta.url)) {
           return '250 OK'
         },
       })
-      const profile = (name: string): string =>
-        `[servers.${name}]\nserver = "127.0.0.1:${port}"\nnames = ${JSON.stringify(list(20))}\n`
-      const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
-      t.after(() => rmSync(folder, { recursive: true }))
-      const file = join(folder, 'config.toml')
-      writeFileSync(file, profile('one') + profile('two'))
-      assert.equal((await etrn(['--config', file, '--all', '--jobs', '9'])).status, 0)
+      const config = makeConfig(t, profileOf('one', port, list(20)), profileOf('two', port, list(20)))
+      assert.equal((await etrn(['--config', config, '--all', '--jobs', '9'])).status, 0)
       assert.deepEqual([server.most, server.asked.flat().length], [4, 40])
     })
   })
@@ -307,6 +315,28 @@ if (isInNamespace(import.meta.url)) {
         text,
         ...unanswered,
       })
+    })
+  })
+
+  suite('run: a profile that lacks a file', () => {
+    test('exits with 66 and reports its names as failed, and requests those of the other profile', async (t) => {
+      const lacking = await scripted(t)
+      const good = await scripted(t, sessionWith(...etrnSteps('b.example')))
+      const config = makeConfig(
+        t,
+        `helo = "gw.site.example"\n${profileOf('one', lacking.port, ['a.example'])}tls-ca = "/nonexistent/ca.pem"\n`,
+        profileOf('two', good.port, ['b.example']),
+      )
+      const { document, status } = await etrnJson(['--config', config, '--all'])
+      assert.equal(status, 66)
+      assert.deepEqual(
+        document.servers.map(({ error, attempts, names }) => [error?.exitStatus, attempts, names[0]?.outcome]),
+        [
+          [66, 0, 'failed'],
+          [undefined, 1, 'started'],
+        ],
+      )
+      await lacking.verify()
     })
   })
 

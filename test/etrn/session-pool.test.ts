@@ -7,7 +7,16 @@ import type { TraceEvent } from '../../src/smtp/trace.js'
 import { type Document, etrn, etrnJson } from '../helpers/command.js'
 import { crowd, list, type Said } from '../helpers/concurrent-server.js'
 import { etrnSteps, sessionWith, testExchange } from '../helpers/exchange.js'
-import { BYE, close, type Conversation, HELLO, reset, silence, type Step } from '../helpers/scripted-server.js'
+import {
+  BYE,
+  close,
+  type Conversation,
+  HELLO,
+  reset,
+  scripted,
+  silence,
+  type Step,
+} from '../helpers/scripted-server.js'
 
 const LIMITS = { concurrency: true, timeout: 120_000 } as const
 
@@ -139,6 +148,35 @@ suite('session pool: several names, one after another', LIMITS, () => {
     options: ['--keep-going'],
     outcomes: Array<Outcome>(8).fill('refused'),
     status: 77,
+  })
+  test('does not try TLS again in later sessions after its handshake failed', async (t) => {
+    const hello: Conversation = ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250-mx', 'S: 250-STARTTLS', 'S: 250 ETRN']
+    const server = await scripted(
+      t,
+      // A server without a certificate has no cipher in common with the client.
+      [...hello, 'C: STARTTLS', 'S: 220 go', { tls: {}, fails: true }],
+      [...hello, ...etrnSteps(list(7)), ...BYE],
+      [...hello, ...etrnSteps('n8.example'), ...BYE],
+    )
+    const args = ['--jobs', '1', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, ...list(8)]
+    assert.equal((await etrn(args)).status, 0)
+    await server.verify()
+  })
+  test('hides the password in the text of a result', async (t) => {
+    const { port } = await crowd(t, {
+      listed: ['AUTH PLAIN'],
+      other: (line) => (line.startsWith('AUTH') ? '235 OK' : undefined),
+      etrn: () => '250 hello secret-word',
+    })
+    const { document } = await etrnJson(['--user', 'site', `127.0.0.1:${port}`, 'a.example'], {
+      env: { ETRN_PASSWORD: 'secret-word' },
+    })
+    assert.equal(document.servers[0]?.names[0]?.text, 'hello ****')
+  })
+  test('makes no attempt if there is no valid name', async () => {
+    const { document } = await etrnJson(['127.0.0.1:9', '--names-from', '-'], { input: 'a b\n' })
+    const [report] = document.servers
+    assert.deepEqual([report?.attempts, report?.elapsedMs, report?.error], [0, 0, null])
   })
 })
 
@@ -328,7 +366,7 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
       assert.ok(server.most <= 4)
     })
   }
-  for (const [title, greeting, answer] of [
+  for (const [title, greeting, reply] of [
     ['is greeted with 421', '421 too many connections', undefined],
     ['is greeted with 554', '554 go away', undefined],
     ['is reset', reset, undefined],
@@ -342,7 +380,7 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
         greeting: (session) => (isAdditional(session) ? greeting : '220 mx'),
         etrn: async (name, session) => {
           if (name === 'n2.example' && session === 1) await server.until(/^close/, 3)
-          return (isAdditional(session) ? answer : undefined) ?? '250 OK'
+          return (isAdditional(session) ? reply : undefined) ?? '250 OK'
         },
       })
       const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(40)])
