@@ -16,28 +16,31 @@ const LOCAL: Endpoints = { seenAs: [], servers: ['127.0.0.1'] }
 const PUBLIC_SERVER = '192.0.2.1'
 const DNS_HINT = 'let an MX lead here, unless the server has a route of its own: ask the provider'
 
+type Delivery = { readonly steps: readonly Step[]; readonly isLocalServerUp: boolean }
+
 /** Checks the delivery of mail for these names, with this zone. */
 async function checkNames(
   t: TestContext,
   zone: Zone,
   names: readonly string[],
-  ends: Endpoints = LOCAL,
+  endpoints: Endpoints = LOCAL,
   signal: AbortSignal = new AbortController().signal,
-): Promise<readonly Step[]> {
+): Promise<Delivery> {
   resolver('127.0.0.1')
   await nameServer(t, zone)
   const log = new StepLog(() => undefined)
-  await checkDelivery(names, ends, { timeoutMs: 60_000, signal }, log)
-  return log.all
+  const isLocalServerUp = await checkDelivery(names, endpoints, { timeoutMs: 60_000, signal }, log)
+  return { steps: log.all, isLocalServerUp }
 }
 
 if (isInNamespace(import.meta.url)) {
   execFileSync('ip', ['addr', 'add', `${SITE}/32`, 'dev', 'lo'])
 
   suite('checkDelivery: the local mail server', () => {
-    test('shows its greeting', async (t) => {
+    test('returns true and shows the greeting if it greets with 220', async (t) => {
       await scriptedAt(t, { host: '127.0.0.1', port: 25 }, ['S: 220 gw.site.example ESMTP', ...BYE])
-      const [step] = await checkNames(t, {}, [])
+      const { steps, isLocalServerUp } = await checkNames(t, {}, [])
+      const [step] = steps
       assert.deepEqual(step && { ...step, elapsedMs: 0 }, {
         step: 'own port 25',
         ok: true,
@@ -45,9 +48,11 @@ if (isInNamespace(import.meta.url)) {
         text: 'gw.site.example ESMTP',
         hint: null,
       })
+      assert.equal(isLocalServerUp, true)
     })
-    test('fails with a hint if no server listens', async (t) => {
-      const [step] = await checkNames(t, {}, [])
+    test('returns false and shows a hint if no server listens', async (t) => {
+      const { steps, isLocalServerUp } = await checkNames(t, {}, [])
+      const [step] = steps
       assert.deepEqual(step && { ...step, elapsedMs: 0 }, {
         step: 'own port 25',
         ok: false,
@@ -55,6 +60,7 @@ if (isInNamespace(import.meta.url)) {
         text: '127.0.0.1 port 25: connection refused',
         hint: 'start the mail server; --wait-local waits for it',
       })
+      assert.equal(isLocalServerUp, false)
     })
   })
 
@@ -62,11 +68,12 @@ if (isInNamespace(import.meta.url)) {
     const testRoute = (
       title: string,
       zone: Zone,
-      ends: Endpoints,
+      endpoints: Endpoints,
       expected: Pick<Step, 'ok' | 'text' | 'hint'>,
     ): void =>
       void test(title, async (t) => {
-        const [, route, ...others] = await checkNames(t, zone, ['site.example'], ends)
+        const { steps } = await checkNames(t, zone, ['site.example'], endpoints)
+        const [, route, ...others] = steps
         const { step, ok, text, hint } = route ?? {}
         assert.deepEqual({ step, ok, text, hint }, { step: 'site.example', ...expected })
         assert.deepEqual(others, [])
@@ -175,7 +182,8 @@ if (isInNamespace(import.meta.url)) {
       },
     )
     test('is unknown if the DNS fails', async (t) => {
-      const [, route] = await checkNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } }, ['site.example'])
+      const { steps } = await checkNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } }, ['site.example'])
+      const [, route] = steps
       assert.deepEqual([route?.ok, route?.hint], [null, 'look again when the resolver works'])
       assert.match(route?.text ?? '', /fails/)
     })
@@ -183,7 +191,7 @@ if (isInNamespace(import.meta.url)) {
 
   suite('checkDelivery: which names it looks up', () => {
     test('looks up the domain of a name once, without its @ and in small letters, and no queue', async (t) => {
-      const steps = await checkNames(t, {}, ['a.example', '@A.example', '#queue', '@b.example'])
+      const { steps } = await checkNames(t, {}, ['a.example', '@A.example', '#queue', '@b.example'])
       assert.deepEqual(
         steps.map(({ step }) => step),
         ['own port 25', 'a.example', 'b.example'],
@@ -196,7 +204,7 @@ if (isInNamespace(import.meta.url)) {
     ] as const)
       test(`looks up the first twenty of ${count} names and counts the others`, async (t) => {
         const names = Array.from({ length: count }, (_, index) => `n${index}.example`)
-        const steps = await checkNames(t, {}, names)
+        const { steps } = await checkNames(t, {}, names)
         assert.equal(steps.filter(({ step }) => step.endsWith('.example')).length, 20)
         assert.equal(steps.at(-1)?.step, last)
         if (last !== 'names') return
@@ -212,7 +220,10 @@ if (isInNamespace(import.meta.url)) {
           return { silent: true }
         },
       }
-      const steps = await checkNames(t, zone, ['a.example', 'b.example'], LOCAL, ending.signal)
+      await scriptedAt(t, { host: '127.0.0.1', port: 25 }, ['S: 220 gw', ...BYE])
+      const names = ['a.example', 'b.example']
+      const { steps, isLocalServerUp } = await checkNames(t, zone, names, LOCAL, ending.signal)
+      assert.equal(isLocalServerUp, true)
       assert.deepEqual(
         steps.map(({ step }) => step),
         ['own port 25', 'a.example'],

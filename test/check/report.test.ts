@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { suite, test, type TestContext } from 'node:test'
 import type { Check, ServerCheck } from '../../src/check/check.js'
 import { jsonCheckReporter, textCheckReporter } from '../../src/check/report.js'
-import { NO_CHECK_FACTS, type Step } from '../../src/check/steps.js'
+import { NO_CHECK_FACTS } from '../../src/check/session-checker.js'
+import type { Step } from '../../src/check/steps.js'
 import { parseServer } from '../../src/input/server-address.js'
 import { createOutput } from '../../src/report/reporter.js'
 import { SessionError } from '../../src/smtp/errors.js'
@@ -10,19 +11,8 @@ import { etrn } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, HELLO, scripted } from '../helpers/scripted-server.js'
 
-const TLS_POLICY = {
-  level: 'may',
-  fingerprint: undefined,
-  name: undefined,
-  ca: undefined,
-  cert: undefined,
-  key: undefined,
-  minVersion: 'TLSv1.2',
-} as const
-
 function serverCheckOf(facts: Partial<ServerCheck> = {}): ServerCheck {
-  const server = { ...parseServer('mx.example'), tls: TLS_POLICY, credentials: undefined }
-  return { ...NO_CHECK_FACTS, server, entries: [], steps: [], error: null, ...facts }
+  return { ...NO_CHECK_FACTS, server: parseServer('mx.example'), entries: [], steps: [], error: null, ...facts }
 }
 
 function stepOf(facts: Partial<Step> = {}): Step {

@@ -1,22 +1,23 @@
 import assert from 'node:assert/strict'
-import { mock, suite, test } from 'node:test'
+import { mock, suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { backoffMs, describePause, sleep } from '../../src/etrn/backoff.js'
+import { StepError } from '../../src/errors.js'
+import { backoffMs, createPause, type Pause, repeat, retryStep, type StepRetry } from '../../src/etrn/backoff.js'
 
 suite('backoffMs', () => {
-  const luck = fc.double({ min: 0, max: 1, noNaN: true })
+  const jitter = fc.double({ min: 0, max: 1, noNaN: true })
   const failures = fc.integer({ min: 1, max: 1000 })
   test('stays between 1 s and 30 s if no server replied', () =>
     fc.assert(
-      fc.property(failures, luck, (count, chance) => {
-        const ms = backoffMs(count, false, chance)
+      fc.property(failures, jitter, (count, share) => {
+        const ms = backoffMs(count, false, share)
         assert.ok(ms >= 1000 && ms <= 30_000)
       }),
     ))
   test('stays between 10 s and 5 min after a reply', () =>
     fc.assert(
-      fc.property(failures, luck, (count, chance) => {
-        const ms = backoffMs(count, true, chance)
+      fc.property(failures, jitter, (count, share) => {
+        const ms = backoffMs(count, true, share)
         assert.ok(ms >= 10_000 && ms <= 300_000)
       }),
     ))
@@ -32,16 +33,16 @@ suite('backoffMs', () => {
       [10_000, 20_000, 40_000, 80_000, 160_000, 300_000],
     )
   })
-  test('differs by chance for two clients that began together, up to twice the time', () => {
+  test('differs by its jitter for two clients that began together, up to twice the time', () => {
     assert.notEqual(backoffMs(1, true, 0.1), backoffMs(1, true, 0.9))
     assert.deepEqual([backoffMs(1, false, 0.5), backoffMs(2, false, 1)], [1500, 4000])
   })
 })
 
-suite('describePause', () => {
+suite('createPause', () => {
   test('states the reason, the time of the next attempt and the end', (t) => {
     t.mock.timers.enable({ apis: ['Date'], now: new Date(2026, 10, 24, 23, 59, 30) })
-    assert.deepEqual(describePause('421 later', 10_000, 90_000), {
+    assert.deepEqual(createPause('421 later', 10_000, 90_000), {
       type: 'pause',
       text: '421 later; again at 23:59:40, until 00:01:00',
       pauseMs: 10_000,
@@ -49,23 +50,109 @@ suite('describePause', () => {
   })
 })
 
-suite('sleep', () => {
-  test('lasts as long as the pause', async (t) => {
-    mock.timers.enable({ apis: ['setTimeout'] })
-    t.after(() => mock.timers.reset())
-    let isOver = false
-    const sleeping = sleep(describePause('', 10_000, 20_000), new AbortController().signal).then(() => (isOver = true))
+/** Mocks the timers until the test ends. */
+function mockTimers(t: TestContext): void {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.after(() => mock.timers.reset())
+}
+
+suite('repeat', () => {
+  const pause = createPause('', 10_000, 20_000)
+  test('makes one attempt if the attempt returns no pause', async () => {
+    let attempts = 0
+    const attempt = async (): Promise<Pause | undefined> => {
+      attempts++
+      return Promise.resolve(undefined)
+    }
+    await repeat(attempt, () => assert.fail('a pause'), new AbortController().signal)
+    assert.equal(attempts, 1)
+  })
+  test('makes the next attempt after the pause, and not before', async (t) => {
+    mockTimers(t)
+    let attempts = 0
+    const paused: Pause[] = []
+    const attempt = async (): Promise<Pause | undefined> => Promise.resolve(++attempts === 1 ? pause : undefined)
+    const done = repeat(attempt, (one) => paused.push(one), new AbortController().signal)
+    await new Promise(setImmediate)
     mock.timers.tick(9999)
     await new Promise(setImmediate)
-    assert.equal(isOver, false)
+    assert.equal(attempts, 1)
     mock.timers.tick(1)
-    assert.equal(await sleeping, true)
+    await done
+    assert.deepEqual([attempts, paused], [2, [pause]])
   })
-  test('ends without an error if the signal aborts, before or during the pause', { timeout: 10_000 }, async () => {
+  test(
+    'ends without an error and without another attempt if the signal aborts a pause',
+    { timeout: 10_000 },
+    async () => {
+      const ending = new AbortController()
+      let attempts = 0
+      const attempt = async (): Promise<Pause> => {
+        attempts++
+        return Promise.resolve(createPause('', 3_600_000, 3_600_000))
+      }
+      await repeat(attempt, () => setImmediate(() => ending.abort()), ending.signal)
+      await repeat(attempt, () => undefined, ending.signal)
+      assert.equal(attempts, 2)
+    },
+  )
+})
+
+suite('retryStep', () => {
+  const failure = new StepError('not yet', { exitStatus: 75 })
+  /** Returns options of pauses that pass at once, and the texts of these pauses. */
+  const optionsOf = (t: TestContext, options: Partial<StepRetry> = {}): StepRetry & { readonly texts: string[] } => {
+    mockTimers(t)
+    const texts: string[] = []
+    return {
+      texts,
+      pauseMs: (failures) => 1000 * failures,
+      leftMs: () => 3000,
+      signal: new AbortController().signal,
+      onPause: ({ text, pauseMs }) => {
+        texts.push(`${text.replace(/;.*/, '')} ${pauseMs}`)
+        setImmediate(() => mock.timers.tick(pauseMs))
+      },
+      ...options,
+    }
+  }
+  test('returns the result after as many failures as the time allows, each with its pause', async (t) => {
+    const options = optionsOf(t)
+    let attempts = 0
+    const step = async (): Promise<string> => (++attempts < 4 ? Promise.reject(failure) : Promise.resolve('done'))
+    assert.equal(await retryStep(step, options), 'done')
+    assert.deepEqual(options.texts, ['not yet 1000', 'not yet 2000', 'not yet 3000'])
+  })
+  test('throws the failure if the next pause would outlast the time', async (t) => {
+    const options = optionsOf(t, { leftMs: () => 999 })
+    await assert.rejects(
+      retryStep(async () => Promise.reject(failure), options),
+      failure,
+    )
+    assert.deepEqual(options.texts, [])
+  })
+  test('throws any other error at once', async (t) => {
+    const bug = new TypeError('bug')
+    await assert.rejects(
+      retryStep(async () => Promise.reject(bug), optionsOf(t)),
+      bug,
+    )
+  })
+  test('throws the failure of a step that the signal aborts', async (t) => {
     const ending = new AbortController()
-    const sleeping = sleep(describePause('', 3_600_000, 3_600_000), ending.signal)
-    ending.abort()
-    await sleeping
-    await sleep(describePause('', 3_600_000, 3_600_000), ending.signal)
+    const step = async (): Promise<never> => {
+      ending.abort()
+      return Promise.reject(failure)
+    }
+    await assert.rejects(retryStep(step, optionsOf(t, { signal: ending.signal })), failure)
+  })
+  test('throws the reason of the signal that aborts a pause', async (t) => {
+    const reason = new StepError('SIGTERM', { exitStatus: 143, kind: 'interrupted' })
+    const ending = new AbortController()
+    const options = optionsOf(t, { signal: ending.signal, onPause: () => setImmediate(() => ending.abort(reason)) })
+    await assert.rejects(
+      retryStep(async () => Promise.reject(failure), options),
+      reason,
+    )
   })
 })

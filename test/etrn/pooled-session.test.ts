@@ -1,52 +1,152 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { suite, test, type TestContext } from 'node:test'
+import { StepError } from '../../src/errors.js'
 import { PooledSession } from '../../src/etrn/pooled-session.js'
-import type { Reply } from '../../src/smtp/reply.js'
+import { parseNodeName } from '../../src/input/node-name.js'
+import { parseServer } from '../../src/input/server-address.js'
+import { SessionError } from '../../src/smtp/errors.js'
+import type { Server } from '../../src/smtp/server.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
+import { BYE, type Conversation, HELLO, scripted, silence } from '../helpers/scripted-server.js'
 
-const CONNECTED: TraceEvent = { type: 'connected', address: '192.0.2.1', localAddress: '192.0.2.100' }
-const TLS: TraceEvent = {
-  type: 'tls',
-  tls: { protocol: 'TLSv1.3', cipher: 'x', verified: false, certificate: null },
+const SETTINGS = {
+  helo: 'gw.site.example',
+  self: [],
+  local: undefined,
+  family: undefined,
+  timeoutMs: 60_000,
+  assumeEtrn: false,
 }
-const REPLY: Reply = { code: 250, enhancedCode: null, lines: ['OK'], text: 'OK' }
-const RECEIVED: TraceEvent = { type: 'received', reply: REPLY }
+const NAME = await parseNodeName('a.example', { allowWide: false })
 
-/** Returns the round trips made and to come after these events, in a session that expects `delay` of them. */
-function countTrips(delay: number, ...events: readonly TraceEvent[]): { roundTrips: number; delay: number } {
-  const session = new PooledSession(1, false, delay, undefined)
-  for (const event of events) session.addEvent(event)
-  return { roundTrips: session.roundTrips, delay: session.delay }
+function sessionOf(delay = 0, password?: string): PooledSession {
+  return new PooledSession({ number: 1, isAdditional: false, delay }, password)
 }
+
+function serverAt(port: number): Server {
+  const files = { ca: undefined, cert: undefined, key: undefined }
+  const tls = { level: 'may', fingerprint: undefined, name: undefined, minVersion: 'TLSv1.2', ...files } as const
+  return { ...parseServer(`127.0.0.1:${port}`), tls, credentials: undefined }
+}
+
+/** Opens the session with a server that plays these conversations. */
+async function open(
+  t: TestContext,
+  session: PooledSession,
+  conversations: readonly Conversation[],
+  onEvent: (event: TraceEvent) => void = () => undefined,
+  signal = new AbortController().signal,
+): Promise<Server> {
+  const { port } = await scripted(t, ...conversations)
+  return session.open(serverAt(port), SETTINGS, signal, onEvent)
+}
+
+const HELLO_WITH_TLS: Conversation = [
+  'S: 220 mx',
+  'C: EHLO gw.site.example',
+  'S: 250-mx',
+  'S: 250-STARTTLS',
+  'S: 250 ETRN',
+]
 
 suite('PooledSession', () => {
-  test('may request seven names', () => {
-    assert.equal(new PooledSession(1, false, 0, undefined).namesLeft, 7)
+  test('can request seven names at first, and none after it retires', () => {
+    const session = sessionOf()
+    assert.equal(session.namesLeft, 7)
+    session.retire()
+    assert.equal(session.namesLeft, 0)
   })
-  test('counts a connection, a TLS handshake and each reply as one round trip', () => {
-    assert.deepEqual(countTrips(6, CONNECTED, RECEIVED, TLS, RECEIVED), { roundTrips: 4, delay: 2 })
+  test('counts the connection and each reply as a round trip, and expects one less after each', async (t) => {
+    const session = sessionOf(5)
+    const delays: number[] = []
+    await open(t, session, [[...HELLO, ...BYE]], ({ type }) => {
+      if (type === 'connected' || type === 'received') delays.push(session.delay)
+    })
+    assert.deepEqual([delays, session.roundTrips], [[4, 3, 2], 3])
+    assert.deepEqual([session.isOpen, session.delay], [true, 0])
+    await session.quit()
   })
-  test('counts no round trip for what it sends or notes', () => {
-    const silent: TraceEvent[] = [
-      { type: 'step', stage: 'ehlo' },
-      { type: 'sent', line: 'EHLO gw.site.example' },
-      { type: 'greeting', text: 'mx' },
-      { type: 'done', stage: 'ehlo', elapsedMs: 1 },
-    ]
-    assert.deepEqual(countTrips(3, ...silent), { roundTrips: 0, delay: 3 })
+  test('expects no round trip less than none', async (t) => {
+    const session = sessionOf(1)
+    const delays: number[] = []
+    await open(t, session, [[...HELLO, ...BYE]], ({ type }) => {
+      if (type === 'connected' || type === 'received') delays.push(session.delay)
+    })
+    assert.deepEqual(delays, [0, 0, 0])
+    await session.quit()
   })
-  test('expects all round trips again if it connects anew', () => {
-    assert.deepEqual(countTrips(3, CONNECTED, RECEIVED, CONNECTED), { roundTrips: 1, delay: 2 })
+  test('expects all round trips again if it connects anew without TLS, and returns the server without TLS', async (t) => {
+    const session = sessionOf(6)
+    const delays: number[] = []
+    const failing: Conversation = [...HELLO_WITH_TLS, 'C: STARTTLS', 'S: 220 go', { tls: {}, fails: true }]
+    const reached = await open(t, session, [failing, [...HELLO_WITH_TLS, ...BYE]], ({ type }) => {
+      if (type === 'connected' || type === 'received') delays.push(session.delay)
+    })
+    assert.deepEqual([delays, session.roundTrips], [[5, 4, 3, 2, 5, 4, 3], 3])
+    assert.equal(reached.tls.level, 'none')
+    await session.quit()
   })
-  test('expects no round trip less than none', () => {
-    assert.deepEqual(countTrips(1, CONNECTED, RECEIVED, RECEIVED), { roundTrips: 3, delay: 0 })
+  test('keeps the facts of its events', async (t) => {
+    const session = sessionOf()
+    await open(t, session, [[...HELLO, ...BYE]])
+    const { address, greeting, extensions, tls } = session.facts
+    assert.deepEqual(
+      [address, greeting, [...(extensions ?? []).keys()], tls],
+      ['127.0.0.1', 'mx.example ESMTP', ['ETRN'], null],
+    )
+    await session.quit()
   })
-  test('keeps the facts of the events', () => {
-    const session = new PooledSession(2, true, 0, undefined)
-    for (const event of [CONNECTED, { type: 'greeting', text: 'mx.example' } as const]) session.addEvent(event)
-    assert.deepEqual([session.facts.address, session.facts.greeting], ['192.0.2.1', 'mx.example'])
+  test('keeps the name that it has sent until its reply is taken', async (t) => {
+    const session = sessionOf()
+    await open(t, session, [[...HELLO, 'C: ETRN a.example', 'S: 250 OK', ...BYE]])
+    assert.equal(session.pendingName, undefined)
+    assert.equal((await session.request(() => NAME))?.code, 250)
+    assert.deepEqual([session.pendingName, session.namesLeft, session.replies], [NAME, 6, 0])
+    assert.deepEqual([session.takePendingName(), session.pendingName], [NAME, undefined])
+    session.countReply()
+    assert.equal(session.replies, 1)
+    await session.quit()
   })
-  test('hides the password', () => {
-    assert.equal(new PooledSession(1, false, 0, 'secret-word').redactor.redact('535 secret-word'), '535 ****')
+  test('sends nothing if there is no name', async (t) => {
+    const session = sessionOf()
+    await open(t, session, [[...HELLO, ...BYE]])
+    assert.equal(await session.request(() => undefined), undefined)
+    assert.deepEqual([session.pendingName, session.namesLeft], [undefined, 7])
+    await session.quit()
+  })
+  test('ends a session that has not reached ETRN if it is cancelled', { timeout: 10_000 }, async (t) => {
+    const session = sessionOf()
+    const opening = open(t, session, [['C: QUIT']], ({ type }) => {
+      if (type === 'connected') setImmediate(() => session.cancel())
+    })
+    await assert.rejects(opening, SessionError)
+    assert.equal(session.isOpen, false)
+  })
+  test('goes on if it is cancelled after it has reached ETRN', async (t) => {
+    const session = sessionOf()
+    await open(t, session, [[...HELLO, 'C: ETRN a.example', 'S: 250 OK', ...BYE]])
+    session.cancel()
+    assert.equal((await session.request(() => NAME))?.code, 250)
+    await session.quit()
+  })
+  test('ends with the reason of the signal of the run', { timeout: 10_000 }, async (t) => {
+    const ending = new AbortController()
+    const opening = open(
+      t,
+      sessionOf(),
+      [['C: QUIT', silence]],
+      ({ type }) => {
+        const reason = new StepError('SIGTERM', { exitStatus: 143, kind: 'interrupted' })
+        if (type === 'connected') setImmediate(() => ending.abort(reason))
+      },
+      ending.signal,
+    )
+    await assert.rejects(opening, { message: 'SIGTERM', exitStatus: 143, kind: 'interrupted' })
+  })
+  test('hides the password in texts and errors', () => {
+    const session = sessionOf(0, 'secret-word')
+    assert.equal(session.redact('535 secret-word'), '535 ****')
+    const error = session.redactError(new SessionError('auth', '535 secret-word', { exitStatus: 77 }))
+    assert.deepEqual([error.message, error.exitStatus], ['535 ****', 77])
   })
 })

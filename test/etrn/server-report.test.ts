@@ -1,20 +1,15 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { type Outcome, unansweredResult } from '../../src/etrn/outcome.js'
-import { exitStatusesOf, type ServerReport } from '../../src/etrn/server-report.js'
+import { exitStatusesOf, type ServerReport, unreachedReport } from '../../src/etrn/server-report.js'
 import { parseServer } from '../../src/input/server-address.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import { NO_FACTS } from '../../src/smtp/trace.js'
 
 function reportOf(outcomes: readonly Outcome[], facts: Partial<ServerReport> = {}): ServerReport {
-  const tls = { level: 'may', fingerprint: undefined, name: undefined, ca: undefined } as const
   return {
     ...NO_FACTS,
-    server: {
-      ...parseServer('mx.example'),
-      tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' },
-      credentials: undefined,
-    },
+    server: parseServer('mx.example'),
     attempts: 1,
     elapsedMs: 0,
     error: null,
@@ -38,5 +33,25 @@ suite('exitStatusesOf', () => {
   })
   test('returns 2 if the server cannot tell whether mail is waiting', () => {
     assert.deepEqual(exitStatusesOf(reportOf(['started'], { isQueueUnknown: true })), [0, 0, 2])
+  })
+})
+
+suite('unreachedReport', () => {
+  test('has no facts and no attempts', () => {
+    const error = new SessionError('dns', 'no such host: mx.example', { exitStatus: 68 })
+    const server = parseServer('mx.example')
+    const names = [unansweredResult('a.example', 'failed')]
+    assert.deepEqual(unreachedReport(server, error, names, 7), {
+      server,
+      address: null,
+      tls: null,
+      greeting: null,
+      extensions: null,
+      attempts: 0,
+      elapsedMs: 7,
+      error,
+      isQueueUnknown: false,
+      names,
+    })
   })
 })
