@@ -157,6 +157,16 @@ if (isInNamespace(import.meta.url)) {
       const { requested, excluded } = await choose(t, zoneOf([10, 'gone.site.example'], [20, 'mx2.site.example']))
       assert.deepEqual([requested, excluded], [['gone.site.example', 'mx2.site.example'], []])
     })
+    test('does not complete the name of an exchanger by the search list', async (t) => {
+      await nameServer(t, {
+        ...zoneOf([10, 'own'], [20, 'mx2.site.example']),
+        'A own.search.example': { addresses: [SITE] },
+      })
+      writeFileSync('/etc/resolv.conf', 'nameserver 127.0.0.1\nsearch search.example\n')
+      const limits = { timeoutMs: 60_000, signal: new AbortController().signal }
+      const { requested, includesSelf } = await chooseExchangers('site.example', [], limits)
+      assert.deepEqual([requested, includesSelf], [['own', 'mx2.site.example'], false])
+    })
     test('follows the alias of an exchanger', async (t) => {
       const zone = {
         ...zoneOf([20, 'alias.site.example'], [10, 'own.site.example']),

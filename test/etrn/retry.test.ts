@@ -443,6 +443,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     const run = await etrnJson([...HELO, '--wait', '1m', `127.0.0.1:${server.port}`, 'a.example'], options)
     const [report] = run.document.servers
     assert.deepEqual([run.status, report?.attempts, report?.names[0]?.pending], [75, 2, 3])
+    assert.equal(report?.elapsedMs, 60_000)
     assert.deepEqual(report?.error, {
       stage: 'etrn',
       message: 'the time that --wait gives is over; a.example: 3 messages left',
