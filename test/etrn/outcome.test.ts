@@ -3,16 +3,20 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import {
   EXIT_STATUS_OF,
+  exitStatusesOf,
   isAccepted,
   isSecurityFailure,
   mergeExitStatuses,
   type Outcome,
   outcomeOfError,
   resultOf,
+  type ServerReport,
   unansweredResult,
 } from '../../src/etrn/outcome.js'
+import { parseServer } from '../../src/input/server-address.js'
 import { SessionError, type Stage } from '../../src/smtp/errors.js'
 import { type Reply, ReplyParser } from '../../src/smtp/reply.js'
+import { NO_FACTS } from '../../src/smtp/trace.js'
 import { etrnJson } from '../helpers/command.js'
 import { etrnSteps, sessionWith, testExchange } from '../helpers/exchange.js'
 import { scripted, type Step } from '../helpers/scripted-server.js'
@@ -180,6 +184,36 @@ suite('mergeExitStatuses', () => {
     [[77, 2], 77],
   ] as const)
     test(`merges ${JSON.stringify(statuses)} to ${merged}`, () => assert.equal(mergeExitStatuses(statuses), merged))
+})
+
+function reportOf(outcomes: readonly Outcome[], facts: Partial<ServerReport> = {}): ServerReport {
+  return {
+    ...NO_FACTS,
+    server: parseServer('mx.example'),
+    attempts: 1,
+    elapsedMs: 0,
+    error: null,
+    isQueueUnknown: false,
+    names: outcomes.map((outcome, index) => unansweredResult(`n${index}.example`, outcome)),
+    ...facts,
+  }
+}
+
+suite('exitStatusesOf', () => {
+  test('returns the status of each name in order, then those of the session and of the queue', () => {
+    const report = reportOf(['started', 'rejected', 'refused', 'skipped', 'unsupported', 'deferred'])
+    assert.deepEqual(exitStatusesOf(report), [0, 65, 77, 0, 69, 75, 0, 0])
+  })
+  test('returns the status of the session for the names that failed with it, and for the session', () => {
+    const error = new SessionError('dns', 'no such host: mx.example', { exitStatus: 68 })
+    assert.deepEqual(exitStatusesOf(reportOf(['failed', 'refused'], { error })), [68, 77, 68, 0])
+  })
+  test('returns 76 for a name that failed in a session that did not', () => {
+    assert.deepEqual(exitStatusesOf(reportOf(['failed'])), [76, 0, 0])
+  })
+  test('returns 2 if the server cannot tell whether mail is waiting', () => {
+    assert.deepEqual(exitStatusesOf(reportOf(['started'], { isQueueUnknown: true })), [0, 0, 2])
+  })
 })
 
 suite('the command: outcome, text and exit status of one reply', { concurrency: true }, () => {

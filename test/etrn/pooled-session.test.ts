@@ -20,7 +20,7 @@ const SETTINGS = {
 const NAME = await parseNodeName('a.example', { allowWide: false })
 
 function sessionOf(delay = 0, password?: string): PooledSession {
-  return new PooledSession({ number: 1, isAdditional: false, delay }, password)
+  return new PooledSession(1, false, delay, password)
 }
 
 function serverAt(port: number): Server {
@@ -50,10 +50,10 @@ const HELLO_WITH_TLS: Conversation = [
 ]
 
 suite('PooledSession', () => {
-  test('can request seven names at first, and none after it retires', () => {
+  test('can request seven names at first, and none after QUIT', async () => {
     const session = sessionOf()
     assert.equal(session.namesLeft, 7)
-    session.retire()
+    await session.quit()
     assert.equal(session.namesLeft, 0)
   })
   test('counts the connection and each reply as a round trip, and expects one less after each', async (t) => {

@@ -192,6 +192,19 @@ if (isInNamespace(import.meta.url)) {
       const run = await etrn(['--mx', 'site.example', '-v', '--helo', 'gw.site.example', '--retry-for', '5m'], { once })
       assert.equal(run.signal, 'SIGTERM')
     })
+    test('exits with 75 after the time of --retry-for if every lookup fails', { timeout: 20_000 }, async (t) => {
+      resolver(undefined)
+      let now = performance.now()
+      t.mock.method(performance, 'now', () => now)
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const passTime = (): void => {
+        now += 3_600_000
+        setImmediate(() => t.mock.timers.tick(60_000))
+      }
+      const args = ['--mx', 'site.example', '-v', '--helo', 'gw.site.example', '--retry-for', '5m']
+      const { status, stderr } = await etrn(args, { once: { said: 'again at', act: passTime } })
+      assert.deepEqual([status, stderr.split('again at').length], [75, 2])
+    })
     test('requests from an exchanger beside one without an address, and exits with 68', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const { stdout, stderr, status } = await runMx(t, zoneOf([10, 'gone.site.example'], [20, 'mx2.site.example']))
