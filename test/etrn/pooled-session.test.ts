@@ -7,6 +7,7 @@ import { parseServer } from '../../src/input/server-address.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import type { Server } from '../../src/smtp/server.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
+import { fixture } from '../helpers/files.js'
 import { BYE, type Conversation, HELLO, scripted, silence } from '../helpers/scripted-server.js'
 
 const SETTINGS = {
@@ -64,6 +65,14 @@ suite('PooledSession', () => {
     })
     assert.deepEqual([delays, session.roundTrips], [[4, 3, 2], 3])
     assert.deepEqual([session.isOpen, session.delay], [true, 0])
+    await session.quit()
+  })
+  test('counts the TLS handshake as a round trip', async (t) => {
+    const session = sessionOf(0)
+    const tls = { cert: fixture('self.pem'), key: fixture('self.key') }
+    const hello = HELLO_WITH_TLS.slice(1)
+    await open(t, session, [[...HELLO_WITH_TLS, 'C: STARTTLS', 'S: 220 go', { tls }, ...hello, ...BYE]])
+    assert.deepEqual([session.roundTrips, session.facts.tls?.verified], [6, false])
     await session.quit()
   })
   test('expects no round trip less than none', async (t) => {

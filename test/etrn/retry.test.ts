@@ -444,7 +444,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     const [report] = run.document.servers
     assert.deepEqual([run.status, report?.attempts, report?.names[0]?.pending], [75, 2, 3])
     assert.equal(report?.elapsedMs, 60_000)
-    assert.deepEqual(report?.error, {
+    assert.deepEqual(report.error, {
       stage: 'etrn',
       message: 'the time that --wait gives is over; a.example: 3 messages left',
       code: null,

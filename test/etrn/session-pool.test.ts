@@ -324,6 +324,23 @@ suite('session pool: a reply that is not for ETRN', LIMITS, () => {
       status: 76,
       ...(code === null ? { error: { stage: 'etrn', exitStatus: 76 } } : { error: null }),
     })
+  testExchange({
+    title: 'reports the next name as failed and skips the others if a second reply comes before its ETRN',
+    conversations: [sessionWith('C: ETRN n1.example', Buffer.from('250 OK\r\n459 no\r\n'))],
+    names: list(3),
+    outcomes: ['started', 'failed', 'skipped'],
+    codes: [250, null, null],
+    status: 76,
+  })
+  testExchange({
+    title: 'reports every name as failed if the greeting is not SMTP',
+    conversations: [['S: hello', ...BYE]],
+    names: list(2),
+    outcomes: ['failed', 'failed'],
+    codes: [null, null],
+    status: 76,
+    error: { stage: 'greeting', exitStatus: 76 },
+  })
 })
 
 suite('session pool: a failure of one session beside others', LIMITS, () => {
@@ -420,6 +437,21 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
       [7, 0, 0],
     )
   })
+  test('opens a session for the last name if the only other session is silent', async (t) => {
+    const { server, port } = await crowd(t, {
+      greeting: (session) => (session === 2 ? () => undefined : '220 mx'),
+      etrn: async (name) => {
+        if (name === 'n2.example') await server.until(/^open/, 2)
+        return '250 OK'
+      },
+    })
+    // The test's own timeout is shorter than this one.
+    assert.equal((await etrn(['--timeout', '1h', `127.0.0.1:${port}`, ...list(8)])).status, 0)
+    assert.deepEqual(
+      server.asked.map((names) => names.length),
+      [7, 0, 1],
+    )
+  })
   test('defers the names under way and skips the others after a signal', async (t) => {
     const { server, port } = await crowd(t, {
       etrn: async (name) => (name === 'n1.example' ? '250 OK' : new Promise<Said>(() => undefined)),
@@ -483,6 +515,43 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
     const [report] = (await etrnJson([`127.0.0.1:${port}`, ...list(40)])).document.servers
     assert.deepEqual([report?.error?.stage, report?.greeting, report?.extensions], ['greeting', 'mx.example', ['ETRN']])
   })
+  test('keeps the greeting and the extensions of an earlier session if a signal ends a later one before its greeting', async (t) => {
+    const { server, port } = await crowd(t, {
+      greeting: (session) => (session === 1 ? '220 mx.example' : () => undefined),
+    })
+    const { document, signal } = await etrnJson(['--jobs', '1', `127.0.0.1:${port}`, ...list(8)], {
+      during: (child) => void server.until(/^open/, 2).then(() => child.kill('SIGTERM')),
+    })
+    const [report] = document.servers
+    assert.deepEqual(
+      [signal, report?.error?.exitStatus, report?.greeting, report?.extensions],
+      ['SIGTERM', 143, 'mx.example', ['ETRN']],
+    )
+  })
+  test('ends the request with 76 if octets come before the TLS handshake of an additional session', async (t) => {
+    const { server, port } = await crowd(t, {
+      listed: ['STARTTLS'],
+      other: (line, session) => {
+        if (line !== 'STARTTLS') return undefined
+        return session === 1 ? '454 not now' : (socket) => socket.write('220 go\r\n250 stray\r\n')
+      },
+      etrn: async (name) => {
+        if (name === 'n2.example') await server.until(/^close/, 1)
+        return '250 OK'
+      },
+    })
+    const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(20)])
+    assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'starttls'])
+  })
+  test('ends the request with 77 if a later session alone is not let in with its login', async (t) => {
+    const { server, port } = await crowd(t, {
+      listed: ['AUTH PLAIN'],
+      other: (line, session) => (line.startsWith('AUTH') ? (session === 1 ? '235 OK' : '535 no') : undefined),
+    })
+    const args = ['--jobs', '1', '--user', 'site', `127.0.0.1:${port}`, ...list(8)]
+    const { status, document } = await etrnJson(args, { env: { ETRN_PASSWORD: 'secret' } })
+    assert.deepEqual([status, document.servers[0]?.error?.stage, server.asked.length], [77, 'auth', 2])
+  })
   test('keeps the other sessions if one name closes each session that requests it', async (t) => {
     const { server, port } = await crowd(t, { etrn: (name) => (name === 'n9.example' ? close : '250 OK') })
     const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(20)])
@@ -493,14 +562,15 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
     assert.ok(hit.length > 1 && hit.length <= 4, `${hit.length} sessions`)
     assert.ok(hit.filter(([first]) => first !== 'n9.example').length <= 1)
   })
-  test('reports a server as soon as it is done, though a session still waits for its turn', async (t) => {
-    const { port } = await crowd(t, { etrn: (name) => (name === 'n3.example' ? '550 no' : '250 OK') })
+  test('reports a server as soon as it is done, and does not open a session that still waited for its turn', async (t) => {
+    const { server, port } = await crowd(t, { etrn: (name) => (name === 'n3.example' ? '550 no' : '250 OK') })
     const other = await crowd(t)
     const { stdout } = await etrn(['--jobs', '1', `127.0.0.1:${port},127.0.0.1:${other.port}`, ...list(6)])
     const lines = stdout.split('\n')
-    const at = (server: number, what: string): number =>
-      lines.findIndex((line) => line.startsWith(`127.0.0.1:${server}: ${what}`))
+    const at = (serverPort: number, text: string): number =>
+      lines.findIndex((line) => line.startsWith(`127.0.0.1:${serverPort}: ${text}`))
     assert.ok(at(port, 'not asked: n4.example') < at(other.port, 'n1.example'), stdout)
+    assert.equal(server.asked.length, 1)
   })
 })
 
