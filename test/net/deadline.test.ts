@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { StepError } from '../../src/errors.js'
+import { abortReason, formatSeconds, startDeadline } from '../../src/net/deadline.js'
+
+const NEVER_MS = 60_000
+
+suite('startDeadline', () => {
+  test('ends with 75 and its message when the time is over', async () => {
+    const { signal } = new AbortController()
+    const reason = await new Promise<StepError>((resolve) =>
+      startDeadline({ timeoutMs: 1, signal }, 'too late', resolve),
+    )
+    assert.deepEqual([reason.message, reason.exitStatus, reason.kind], ['too late', 75, undefined])
+  })
+  test("ends with the signal's reason when the signal aborts", (t) => {
+    const controller = new AbortController()
+    const reason = new StepError('stopped', { exitStatus: 69, kind: 'interrupted' })
+    const ended: StepError[] = []
+    const cancel = startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, 'x', (why) => ended.push(why))
+    t.after(cancel)
+    assert.deepEqual(ended, [])
+    controller.abort(reason)
+    assert.deepEqual(ended, [reason])
+  })
+  test('ends at once if the signal has aborted', () => {
+    const reason = new StepError('stopped', { exitStatus: 69 })
+    const ended: StepError[] = []
+    startDeadline({ timeoutMs: NEVER_MS, signal: AbortSignal.abort(reason) }, 'x', (why) => ended.push(why))
+    assert.deepEqual(ended, [reason])
+  })
+  test('ends once, whatever comes afterwards', async () => {
+    const controller = new AbortController()
+    let count = 0
+    await new Promise<void>((resolve) => {
+      startDeadline({ timeoutMs: 1, signal: controller.signal }, 'x', () => {
+        count++
+        resolve()
+      })
+    })
+    controller.abort()
+    assert.equal(count, 1)
+  })
+  test('never ends after it was cancelled, once or twice', async () => {
+    const controller = new AbortController()
+    const limits = { timeoutMs: 1, signal: controller.signal }
+    const cancel = startDeadline(limits, 'x', () => assert.fail('it was cancelled'))
+    cancel()
+    cancel()
+    controller.abort()
+    // A later timer of the same length comes after it.
+    await new Promise<void>((resolve) =>
+      startDeadline({ ...limits, signal: new AbortController().signal }, 'y', () => resolve()),
+    )
+  })
+  test('keeps no timer after the signal aborted', () => {
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    const before = timers()
+    const controller = new AbortController()
+    startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, 'x', () => undefined)
+    assert.equal(timers(), before + 1)
+    controller.abort()
+    assert.equal(timers(), before)
+  })
+})
+
+suite('formatSeconds', () => {
+  for (const [ms, text] of [
+    [60_000, '60s'],
+    [1500, '1.5s'],
+    [100, '0.1s'],
+  ] as const) {
+    test(`is ${text} for ${ms} ms`, () => assert.equal(formatSeconds(ms), text))
+  }
+})
+
+suite('abortReason', () => {
+  test('is the StepError that the signal aborted with', () => {
+    const reason = new StepError('stopped', { exitStatus: 69 })
+    assert.equal(abortReason(AbortSignal.abort(reason)), reason)
+  })
+  test('is "aborted" with 75 and the cause for any other reason', () => {
+    const cause = new Error('x')
+    const { message, exitStatus, cause: kept } = abortReason(AbortSignal.abort(cause))
+    assert.deepEqual([message, exitStatus, kept], ['aborted', 75, cause])
+  })
+})
