@@ -7,7 +7,7 @@ import type { ServerArgument } from '../../src/input/server-address.js'
 /** Returns the servers of a SERVER argument, without a configuration. */
 function serversOf(word: string, port?: number): ServerArgument[] {
   const line = { options: port === undefined ? {} : { port }, words: [word], typed: {} }
-  const config = { source: '', top: {}, profiles: new Map(), paths: new Map() }
+  const config = { tops: [], profiles: new Map(), paths: new Map() }
   return resolveTargets(line, config, () => undefined).map(({ server }) => server)
 }
 

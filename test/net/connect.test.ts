@@ -106,7 +106,7 @@ if (isInNamespace(import.meta.url)) {
     test('is "no route" or "network unreachable" as the system says', async () => {
       runIp('route add unreachable 203.0.113.0/24')
       await assert.rejects(connectTo(['203.0.113.1']), /^StepError: 203\.0\.113\.1 port 2500: no route to the host$/)
-      await assert.rejects(connectTo(['233.252.0.1']), /^StepError: 233\.252\.0\.1 port 2500: network unreachable$/)
+      await assert.rejects(connectTo(['100.64.0.1']), /^StepError: 100\.64\.0\.1 port 2500: network unreachable$/)
     })
     test("has its signal's reason and kind if the signal aborts", async () => {
       const controller = new AbortController()

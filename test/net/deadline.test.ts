@@ -1,23 +1,22 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
-import { abortReason, formatSeconds, startDeadline } from '../../src/net/deadline.js'
+import { abortReason, formatSeconds, startDeadline, timeoutError } from '../../src/net/deadline.js'
 
 const NEVER_MS = 60_000
+const overdue = (): StepError => timeoutError('too late', 'wait')
 
 suite('startDeadline', () => {
-  test('ends with 75 and its message when the time is over', async () => {
+  test('ends with its own error when the time is over', async () => {
     const { signal } = new AbortController()
-    const reason = await new Promise<StepError>((resolve) =>
-      startDeadline({ timeoutMs: 1, signal }, 'too late', resolve),
-    )
-    assert.deepEqual([reason.message, reason.exitStatus, reason.kind], ['too late', 75, undefined])
+    const reason = await new Promise<StepError>((resolve) => startDeadline({ timeoutMs: 1, signal }, overdue, resolve))
+    assert.equal(reason.message, 'too late')
   })
   test("ends with the signal's reason when the signal aborts", (t) => {
     const controller = new AbortController()
     const reason = new StepError('stopped', { exitStatus: 69, kind: 'interrupted' })
     const ended: StepError[] = []
-    const cancel = startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, 'x', (why) => ended.push(why))
+    const cancel = startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, overdue, (why) => ended.push(why))
     t.after(cancel)
     assert.deepEqual(ended, [])
     controller.abort(reason)
@@ -26,14 +25,14 @@ suite('startDeadline', () => {
   test('ends at once if the signal has aborted', () => {
     const reason = new StepError('stopped', { exitStatus: 69 })
     const ended: StepError[] = []
-    startDeadline({ timeoutMs: NEVER_MS, signal: AbortSignal.abort(reason) }, 'x', (why) => ended.push(why))
+    startDeadline({ timeoutMs: NEVER_MS, signal: AbortSignal.abort(reason) }, overdue, (why) => ended.push(why))
     assert.deepEqual(ended, [reason])
   })
   test('ends once, whatever comes afterwards', async () => {
     const controller = new AbortController()
     let count = 0
     await new Promise<void>((resolve) => {
-      startDeadline({ timeoutMs: 1, signal: controller.signal }, 'x', () => {
+      startDeadline({ timeoutMs: 1, signal: controller.signal }, overdue, () => {
         count++
         resolve()
       })
@@ -44,24 +43,29 @@ suite('startDeadline', () => {
   test('never ends after it was cancelled, once or twice', async () => {
     const controller = new AbortController()
     const limits = { timeoutMs: 1, signal: controller.signal }
-    const cancel = startDeadline(limits, 'x', () => assert.fail('it was cancelled'))
+    const cancel = startDeadline(limits, overdue, () => assert.fail('it was cancelled'))
     cancel()
     cancel()
     controller.abort()
     // A later timer of the same length comes after it.
     await new Promise<void>((resolve) =>
-      startDeadline({ ...limits, signal: new AbortController().signal }, 'y', () => resolve()),
+      startDeadline({ ...limits, signal: new AbortController().signal }, overdue, () => resolve()),
     )
   })
   test('keeps no timer after the signal aborted', () => {
     const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
     const before = timers()
     const controller = new AbortController()
-    startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, 'x', () => undefined)
+    startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, overdue, () => undefined)
     assert.equal(timers(), before + 1)
     controller.abort()
     assert.equal(timers(), before)
   })
+})
+
+test('timeoutError is temporary, and has the kind "timeout" and its hint', () => {
+  const { message, exitStatus, kind, hint } = overdue()
+  assert.deepEqual([message, exitStatus, kind, hint], ['too late', 75, 'timeout', 'wait'])
 })
 
 suite('formatSeconds', () => {

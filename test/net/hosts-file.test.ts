@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { hostsEntries, readHostsFile } from '../../src/net/hosts-file.js'
+import { hostsEntries } from '../../src/net/hosts-file.js'
 import { etrn, etrnJson } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { ACCEPTED, PORT, REQUEST, runIp, serveAt, serveNames, writeHosts } from './network.js'
@@ -55,10 +55,5 @@ if (isInNamespace(import.meta.url)) {
       writeHosts(t, '192.0.2.1 a.example # mail\nmail a.example\n192.0.2.300 mail\n192.0.2.2 mail#x\n')
       assert.deepEqual(hostsEntries('mail'), [{ address: '192.0.2.2', names: ['mail'] }])
     })
-  })
-
-  test('readHostsFile returns the lines of the file', (t) => {
-    writeHosts(t, '127.0.0.1 localhost\n::1 localhost\n')
-    assert.deepEqual(readHostsFile(), ['127.0.0.1 localhost', '::1 localhost', ''])
   })
 }

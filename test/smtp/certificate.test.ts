@@ -73,6 +73,14 @@ suite('a certificate is rejected with 76', { concurrency: true }, () => {
   )
 })
 
+testFailed(
+  'a certificate that is not the pinned one is rejected with 76 even with --tls encrypt',
+  rejected('mx'),
+  ['--tls', 'encrypt', '--tls-fingerprint', fingerprintOf('self')],
+  'tls',
+  /is not the pinned one/,
+)
+
 suite('the hint after a rejected certificate', { concurrency: true }, () => {
   const testHint = (title: string, name: string, options: readonly string[], hint: RegExp): void =>
     void test(title, async (t) => {
@@ -145,6 +153,16 @@ suite('verificationError', () => {
   test('is undefined for a name and an address of the certificate', () => {
     for (const name of ['mx.example', 'MX.example', 'localhost', '127.0.0.1'])
       assert.equal(verificationError(socketWith(), certificate, name, POLICY), undefined)
+  })
+  test('takes no wildcard for a part of a label, and names no wildcard in its hint', () => {
+    const wild = new X509Certificate(fixture('wild.pem'))
+    assert.equal(verificationError(socketWith(), wild, 'mx.wild.example', POLICY), undefined)
+    const error = verificationError(socketWith(), wild, 'mx.mail.example', POLICY)
+    assert.equal(
+      error?.message,
+      'the certificate is for *.wild.example, m*.mail.example, wild.example, not mx.mail.example',
+    )
+    assert.match(error.hint ?? '', /^try --tls-name wild\.example, /)
   })
   test('says that there is no certificate', () => {
     assert.equal(

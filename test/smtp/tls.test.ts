@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { suite, test } from 'node:test'
-import type { TlsOptions } from 'node:tls'
-import { prepareTls } from '../../src/smtp/tls.js'
+import { type TlsOptions, TLSSocket } from 'node:tls'
+import { handshake, prepareTls } from '../../src/smtp/tls.js'
 import type { TlsPolicy } from '../../src/smtp/tls-policy.js'
 import { etrnJson } from '../helpers/command.js'
 import { fixture, fixturePath } from '../helpers/files.js'
@@ -160,16 +162,40 @@ suite('plain text in place of the handshake fails with 76', { concurrency: true 
     testLevels(`if it is ${JSON.stringify(octets)} before the end`, [...AGREED, afterClientHello(octets, close)])
 })
 
-suite('prepareTls', () => {
-  const POLICY: TlsPolicy = {
-    level: 'verify',
-    fingerprint: undefined,
-    name: undefined,
-    ca: fixture('ca.pem'),
-    cert: undefined,
-    key: undefined,
-    minVersion: 'TLSv1.2',
+const POLICY: TlsPolicy = {
+  level: 'verify',
+  fingerprint: undefined,
+  name: 'mx.example',
+  ca: fixture('ca.pem'),
+  cert: undefined,
+  key: undefined,
+  minVersion: 'TLSv1.2',
+}
+
+suite('the exporter', { concurrency: true }, () => {
+  for (const version of ['TLSv1.3', 'TLSv1.2'] as const) {
+    test(version === 'TLSv1.3' ? 'is the same on both sides of TLS 1.3' : 'is undefined in TLS 1.2', async (t) => {
+      let exported: Buffer | undefined
+      const exportKey = (socket: Socket): void => {
+        assert.ok(socket instanceof TLSSocket)
+        exported = socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0))
+      }
+      const socket = new Socket()
+      t.after(() => socket.destroy())
+      const server = await scripted(t, [certificateStep('mx', { maxVersion: version }), exportKey, 'S: 220 mx'])
+      socket.connect({ host: '127.0.0.1', port: server.port })
+      await once(socket, 'connect')
+      const limits = { timeoutMs: 60_000, signal: new AbortController().signal, onTls: () => undefined }
+      const secured = await handshake(socket, 'mx.example', POLICY, limits)
+      await once(secured.socket, 'data')
+      assert.deepEqual(secured.exporter, version === 'TLSv1.3' ? exported : undefined)
+      assert.equal(exported?.length, 32)
+      secured.socket.destroy()
+    })
   }
+})
+
+suite('prepareTls', () => {
   test('returns the same context for the same policy', () => {
     assert.equal(prepareTls(POLICY), prepareTls(POLICY))
     assert.notEqual(prepareTls(POLICY), prepareTls({ ...POLICY }))
@@ -179,7 +205,7 @@ suite('prepareTls', () => {
     assert.throws(() => prepareTls({ ...POLICY, cert: fixture('client.pem') }))
     assert.throws(() => prepareTls({ ...POLICY, cert: fixture('client.pem'), key: fixture('mx.key') }))
   })
-  test('throws if an authority is no certificate', () => {
+  test('throws if the certificate is none', () => {
     assert.throws(() => prepareTls({ ...POLICY, cert: 'x' }))
   })
 })
