@@ -80,6 +80,11 @@ suite('printable', () => {
       concat('é', Buffer.of(0xc3), '漢', Buffer.of(0xf0, 0x9f), '😀'),
       'é\\xc3漢\\xf0\\x9f😀',
     ],
+    [
+      'keeps the first and last UTF-8 of each length beside an octet that is none',
+      concat('\u00a1\u07ff\u0800\ufffd\u{10000}', Buffer.of(0xff)),
+      '\u00a1\u07ff\u0800\ufffd\u{10000}\\xff',
+    ],
     ['escapes overlong UTF-8 octet by octet', Buffer.from([0xc0, 0xaf, 0xe0, 0x80, 0xaf]), '\\xc0\\xaf\\xe0\\x80\\xaf'],
     ['escapes a surrogate in UTF-8 octet by octet', Buffer.from([0xed, 0xa0, 0x80]), '\\xed\\xa0\\x80'],
     ['escapes control characters beside octets that are no UTF-8', Buffer.from([0x1b, 0xff, 0x00]), '\\x1b\\xff\\x00'],

@@ -40,6 +40,14 @@ if (isInNamespace(import.meta.url)) {
     })
   })
 
+  test('callGetaddrinfo ends its process when the time is over', { timeout: 8000 }, async (t) => {
+    await serveNames(t, { 'A mail': { silent: true }, 'AAAA mail': { silent: true } })
+    // Left alone, the process would wait for 40 s.
+    writeResolvConf('nameserver 127.0.0.1\noptions timeout:20\n')
+    await assert.rejects(callGetaddrinfo('mail', { ...LIMITS, timeoutMs: 100 }, overdue), /^StepError: too late$/)
+    while (process.getActiveResourcesInfo().includes('ProcessWrap')) await new Promise(setImmediate)
+  })
+
   suite('a name that the system resolves', () => {
     test('waits for the resolver no longer than --timeout', { timeout: 8000 }, async (t) => {
       await serveNames(t, { 'A mail': { silent: true }, 'AAAA mail': { silent: true } })

@@ -44,7 +44,7 @@ const rejects = (octets: Uint8Array | string, message: RegExp): void =>
     (error) => error instanceof MalformedReplyError && message.test(error.message),
   )
 
-const FEW_SESSIONS = 5
+const FEW_SESSIONS = 3
 
 function longLine(code: string): Buffer {
   return Buffer.from(`${code}${'\0'.repeat(2048 - 6)}\r\n`)

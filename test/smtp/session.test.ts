@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { parseNodeName } from '../../src/input/node-name.js'
 import { openSession } from '../../src/smtp/session.js'
+import type { RawTraceEvent } from '../../src/smtp/trace.js'
 import { type CommandOptions, etrn, etrnJson } from '../helpers/command.js'
-import { BYE, close, type Conversation, scripted, silence, type Step } from '../helpers/scripted-server.js'
+import { fixture, fixturePath } from '../helpers/files.js'
+import { BYE, close, type Conversation, loose, scripted, silence, type Step } from '../helpers/scripted-server.js'
 import { HELLO, OPTIONS, serverAt } from './plain-session.js'
 import {
   ACCEPTED,
@@ -231,6 +235,70 @@ suite('a second session fails', { concurrency: true }, () => {
 
 const AUTH_LISTED: readonly Step[] = [...GREETING, 'S: 250-mx', 'S: 250-AUTH PLAIN']
 const ACCEPTED_LOGIN: readonly Step[] = [`C: ${PLAIN_LINE}`, 'S: 235 ok']
+suite('a login over TLS', { concurrency: true }, () => {
+  const LISTED_WITH = (mechanisms: string): readonly Step[] => [
+    'C: EHLO gw.site.example',
+    'S: 250-mx',
+    `S: 250-AUTH ${mechanisms}`,
+    'S: 250 ETRN',
+  ]
+  test('uses EXTERNAL if the client showed a certificate', async (t) => {
+    const options = [...CA, '--tls-cert', fixturePath('client.pem'), '--tls-key', fixturePath('client.key')]
+    const conversation: Conversation = [
+      ...AGREED,
+      certificateStep('mx', { requestCert: true, ca: fixture('ca.pem') }),
+      ...LISTED_WITH('PLAIN EXTERNAL'),
+      'C: AUTH EXTERNAL c2l0ZQ==',
+      'S: 235 ok',
+      ...ACCEPTED,
+    ]
+    assert.equal((await requestFrom(t, [conversation], [...options, '--user', 'site'], 'smtp', LOGIN)).status, 0)
+  })
+  test('binds SCRAM to the channel if the server offers that', async (t) => {
+    let line = ''
+    const refuse = async (socket: Socket): Promise<void> => {
+      socket.removeAllListeners('data')
+      const [octets] = (await once(socket, 'data')) as [Buffer]
+      line = octets.toString()
+      socket.resume().write('454 later\r\n')
+    }
+    const lists = LISTED_WITH('SCRAM-SHA-256 SCRAM-SHA-256-PLUS')
+    const server = await loose(t, [...AGREED, certificateStep('mx'), ...lists, refuse])
+    const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...CA, '--user', 'site', '--timeout', '2s']
+    assert.equal((await etrn([...args, 'site.example'], LOGIN)).status, 75)
+    assert.match(line, /^AUTH SCRAM-SHA-256-PLUS cD10bHMtZXhwb3J0ZXIs/)
+  })
+})
+
+test('openSession reports the secrets of a login to the trace before it sends them', async (t) => {
+  const events: RawTraceEvent[] = []
+  const server = await scripted(t, [
+    ...GREETING,
+    'S: 250-mx',
+    'S: 250-AUTH PLAIN',
+    'S: 250 ETRN',
+    `C: ${PLAIN_LINE}`,
+    'S: 235 ok',
+    ...BYE,
+  ])
+  const credentials = { user: 'site', password: 'secret', mechanism: undefined }
+  const session = await openSession(
+    { ...serverAt(server.port), credentials },
+    { ...OPTIONS, trace: (event) => events.push(event) },
+  )
+  await session.quit()
+  assert.deepEqual(
+    events.filter(({ type }) => type === 'secret' || type === 'sent'),
+    [
+      { type: 'sent', line: 'EHLO gw.site.example' },
+      { type: 'secret', text: PLAIN_LINE.replace('AUTH PLAIN ', '') },
+      { type: 'secret', text: '\0site\0secret' },
+      { type: 'sent', line: 'AUTH PLAIN ****' },
+      { type: 'sent', line: 'QUIT' },
+    ],
+  )
+})
+
 suite('a login over loopback', { concurrency: true }, () => {
   const testSession = (title: string, conversations: readonly Conversation[], status: number): void =>
     void test(title, async (t) => {
