@@ -152,6 +152,7 @@ function testAddresses(): void {
       })
       const [report] = run.document.servers
       assert.deepEqual([report?.names[0]?.outcome, report?.error?.message], ['skipped', 'interrupted by SIGTERM'])
+      assert.equal(report?.error?.stage, 'greeting')
     })
   })
 }
