@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import {
-  brokenArgumentRule,
   brokenSendableRule,
   oneOf,
   parseCommandArgument,
@@ -159,13 +158,4 @@ suite('brokenSendableRule', () => {
   ] as const) {
     test(`is ${rule ?? 'undefined'} for ${JSON.stringify(word)}`, () => assert.equal(brokenSendableRule(word), rule))
   }
-})
-
-test('brokenArgumentRule is undefined for 1 to 253 ASCII characters', () => {
-  assert.deepEqual(['', 'x', 'x'.repeat(253), 'x'.repeat(254)].map(brokenArgumentRule), [
-    '1 to 253 characters',
-    undefined,
-    undefined,
-    '1 to 253 characters',
-  ])
 })

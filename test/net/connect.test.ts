@@ -3,13 +3,15 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
-import { connect, type ConnectOptions } from '../../src/net/connect.js'
+import { connect } from '../../src/net/connect.js'
 import { etrn, etrnJson, LEAPING } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { ACCEPTED, addBlackHole, OWN_ADDRESS, PORT, REQUEST, runIp, serveAt, serveNames } from './network.js'
 
 /** Where the time must run out. */
 const SHORT_TIMEOUT = ['--timeout', '2s']
+type ConnectOptions = Parameters<typeof connect>[2]
+
 const OPTIONS: ConnectOptions = {
   timeoutMs: 10_000,
   signal: new AbortController().signal,

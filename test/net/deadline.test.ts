@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
-import { abortReason, formatSeconds, startDeadline, timeoutError } from '../../src/net/deadline.js'
+import { abortReason, startDeadline, timeoutError, timeoutErrorMaker } from '../../src/net/deadline.js'
 
 const NEVER_MS = 60_000
 const overdue = (): StepError => timeoutError('too late', 'wait')
@@ -68,13 +68,17 @@ test('timeoutError is temporary, and has the kind "timeout" and its hint', () =>
   assert.deepEqual([message, exitStatus, kind, hint], ['too late', 75, 'timeout', 'wait'])
 })
 
-suite('formatSeconds', () => {
-  for (const [ms, text] of [
-    [60_000, '60s'],
-    [1500, '1.5s'],
-    [100, '0.1s'],
+suite('timeoutErrorMaker', () => {
+  for (const [timeoutMs, message] of [
+    [60_000, 'no reply within 60s'],
+    [1500, 'no reply within 1.5s'],
+    [100, 'no reply within 0.1s'],
   ] as const) {
-    test(`is ${text} for ${ms} ms`, () => assert.equal(formatSeconds(ms), text))
+    test(`makes "${message}" of ${timeoutMs} ms`, () => {
+      const { signal } = new AbortController()
+      const error = timeoutErrorMaker('no reply', { timeoutMs, signal }, 'wait')()
+      assert.deepEqual([error.message, error.exitStatus, error.kind, error.hint], [message, 75, 'timeout', 'wait'])
+    })
   }
 })
 

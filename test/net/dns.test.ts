@@ -200,6 +200,40 @@ if (isInNamespace(import.meta.url)) {
   })
 
   suite('a name that the system resolves', () => {
+    const SILENT = { 'A mail': { silent: true }, 'AAAA mail': { silent: true } } as const
+    test('fails with 68 if nobody knows it', async (t) => {
+      await serveNames(t, {})
+      await assert.rejects(lookUpAddresses('nowhere', undefined, LIMITS), failsWith(68, /^no such host: nowhere$/))
+    })
+    test('fails with 75 if no name server answers', async () => {
+      writeResolvConf('nameserver 127.0.0.9\n')
+      await assert.rejects(lookUpAddresses('mail', undefined, LIMITS), failsWith(75, /^mail: .*\(EAI_AGAIN\)$/))
+    })
+    test('fails with the reason of its signal', async (t) => {
+      await serveNames(t, SILENT)
+      const controller = new AbortController()
+      const reason = new StepError('stopped', { exitStatus: 75, kind: 'interrupted' })
+      const lookup = lookUpAddresses('mail', undefined, { ...LIMITS, signal: controller.signal })
+      controller.abort(reason)
+      await assert.rejects(lookup, reason)
+    })
+    test('leaves no process behind when the time is over', { timeout: 8000 }, async (t) => {
+      await serveNames(t, SILENT)
+      // Left alone, the process would wait for 40 s.
+      writeResolvConf('nameserver 127.0.0.1\noptions timeout:20\n')
+      await assert.rejects(
+        lookUpAddresses('mail', undefined, { ...LIMITS, timeoutMs: 100 }),
+        failsWith(75, /^no answer from the DNS within 0\.1s$/, 'timeout'),
+      )
+      while (process.getActiveResourcesInfo().includes('ProcessWrap')) await new Promise(setImmediate)
+    })
+    test('waits for the resolver no longer than --timeout', { timeout: 8000 }, async (t) => {
+      await serveNames(t, { 'A mail': { silent: true }, 'AAAA mail': { silent: true } })
+      writeResolvConf('nameserver 127.0.0.1\noptions timeout:20\n')
+      const run = await etrn([`mail:${PORT}`, '--timeout', '1s', 'site.example'])
+      assert.equal(run.status, 75)
+      assert.match(run.stderr, /no answer from the DNS within 1s/)
+    })
     test('is completed by the search list if it has no dot', async (t) => {
       await serveNames(t, { 'A mail.isp.example': { addresses: ['127.0.0.6'] }, 'AAAA mail.isp.example': {} })
       writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')

@@ -5,9 +5,9 @@ import {
   checkConnection,
   checkRecipients,
   mayContinueUnencrypted,
-  type TlsRequest,
   tlsLevelFor,
 } from '../../src/smtp/credentials-policy.js'
+import type { TlsLevel } from '../../src/smtp/tls-policy.js'
 import { etrn } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, type Conversation } from '../helpers/scripted-server.js'
@@ -83,6 +83,7 @@ function testRemoteLogin(): void {
 
 function testRules(): void {
   suite('tlsLevelFor', () => {
+    type TlsRequest = Parameters<typeof tlsLevelFor>[1]
     const levelFor = (host: string, request: TlsRequest, hasCredentials = false, isImplicitTls = false): string =>
       tlsLevelFor({ host, isImplicitTls }, request, hasCredentials)
     test('is may by default', () => assert.equal(levelFor('mx.example', {}), 'may'))
@@ -148,13 +149,11 @@ function testRules(): void {
   })
 
   test('mayContinueUnencrypted is true only for the level may, STARTTLS and no credentials', () => {
-    const server = serverAt(25)
-    const withLevel = (level: 'none' | 'may' | 'encrypt' | 'verify') => ({ ...server, tls: { ...server.tls, level } })
-    const credentials = { user: 'u', password: 'p', mechanism: undefined }
-    assert.equal(mayContinueUnencrypted(withLevel('may')), true)
-    for (const level of ['none', 'encrypt', 'verify'] as const)
-      assert.equal(mayContinueUnencrypted(withLevel(level)), false)
-    assert.equal(mayContinueUnencrypted({ ...withLevel('may'), isImplicitTls: true }), false)
-    assert.equal(mayContinueUnencrypted({ ...withLevel('may'), credentials }), false)
+    const mayContinue = (level: TlsLevel, isImplicitTls = false, hasCredentials = false): boolean =>
+      mayContinueUnencrypted({ ...serverAt(25).tls, level }, isImplicitTls, hasCredentials)
+    assert.equal(mayContinue('may'), true)
+    for (const level of ['none', 'encrypt', 'verify'] as const) assert.equal(mayContinue(level), false)
+    assert.equal(mayContinue('may', true), false)
+    assert.equal(mayContinue('may', false, true), false)
   })
 }

@@ -185,7 +185,7 @@ suite('the exporter', { concurrency: true }, () => {
       const server = await scripted(t, [certificateStep('mx', { maxVersion: version }), exportKey, 'S: 220 mx'])
       socket.connect({ host: '127.0.0.1', port: server.port })
       await once(socket, 'connect')
-      const limits = { timeoutMs: 60_000, signal: new AbortController().signal, onTls: () => undefined }
+      const limits = { timeoutMs: 60_000, signal: new AbortController().signal, trace: () => undefined }
       const secured = await handshake(socket, 'mx.example', POLICY, limits)
       await once(secured.socket, 'data')
       assert.deepEqual(secured.exporter, version === 'TLSv1.3' ? exported : undefined)
