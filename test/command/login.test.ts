@@ -5,7 +5,6 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { Redactor } from '../../src/smtp/redact.js'
 import { etrn, type Finished } from '../helpers/command.js'
 import { BIN, fixturePath } from '../helpers/files.js'
 import { BYE, type Conversation, scripted, type Step } from '../helpers/scripted-server.js'
@@ -349,16 +348,4 @@ suite('where the password comes from', { concurrency: true }, () => {
       /^etrn: a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD\n$/,
     )
   })
-})
-
-suite('a secret is hidden', () => {
-  const hide = (text: string): string => new Redactor('hunter2.secret').redact(text)
-  test('in any case of letters, as EHLO keywords are put into capitals', () =>
-    assert.equal(hide('EHLO lists HUNTER2.SECRET, ETRN'), 'EHLO lists ****, ETRN'))
-  test('where a text was cut within it', () => {
-    assert.equal(hide('yyyhunter2.se...'), 'yyy****...')
-    assert.equal(hide('yyyhunt...'), 'yyy****...')
-    assert.equal(hide('a hun...'), 'a hun...')
-  })
-  test('its signs stand for themselves', () => assert.equal(hide('hunter2-secret'), 'hunter2-secret'))
 })

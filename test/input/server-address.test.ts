@@ -1,15 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { resolveTargets } from '../../src/command/targets.js'
 import { UsageError } from '../../src/errors.js'
-import type { ServerArgument } from '../../src/input/server-address.js'
-
-/** The servers of a SERVER word, without a configuration. */
-const serversOf = (word: string, port?: number): ServerArgument[] => {
-  const line = { options: port === undefined ? {} : { port }, words: [word], typed: {} }
-  const config = { tops: [], profiles: new Map(), paths: new Map() }
-  return resolveTargets(line, config, () => undefined).map(({ server: target }) => target)
-}
+import { parseServer } from '../../src/input/server-address.js'
 
 const FORMS: readonly (readonly [word: string, host: string, port: number])[] = [
   ['mail.isp.example', 'mail.isp.example', 25],
@@ -34,38 +26,57 @@ const FORMS: readonly (readonly [word: string, host: string, port: number])[] = 
   ['smtps://mail.isp.example:26', 'mail.isp.example', 26],
 ]
 
-suite('SERVER', () => {
+suite('parseServer', () => {
   for (const [word, host, port] of FORMS) {
-    test(word, () =>
-      assert.deepEqual(serversOf(word), [{ word, host, port, isImplicitTls: /^smtps:/i.test(word), user: undefined }]),
-    )
+    test(`returns host ${host} and port ${port} for ${word}`, () =>
+      assert.deepEqual(parseServer(word), {
+        word,
+        host,
+        port,
+        isImplicitTls: /^smtps:/i.test(word),
+        user: undefined,
+      }))
   }
-  test('--port is for those that name none', () => {
+  test('takes the default port for a server that names none', () => {
     assert.deepEqual(
-      serversOf('a.example,b.example:26', 587).map(({ port }) => port),
-      [587, 26],
+      ['a.example', 'b.example:26', 'smtps://c.example'].map((word) => parseServer(word, 587).port),
+      [587, 26, 587],
     )
   })
-  test('a user stands in a URL', () => {
-    assert.equal(serversOf('smtp://site%40isp.example@mail.isp.example')[0]?.user, 'site@isp.example')
-    assert.equal(serversOf('smtps://site@[2001:db8::1]:26')[0]?.host, '2001:db8::1')
+  test('returns the user of a URL, unescaped', () => {
+    assert.equal(parseServer('smtp://site%40isp.example@mail.isp.example').user, 'site@isp.example')
+    assert.equal(parseServer('smtps://site@[2001:db8::1]:26').host, '2001:db8::1')
   })
-  test('a password may not, and is not shown again', () => {
+  test('returns the word in printable text', () => {
+    assert.equal(parseServer('smtp://a\u202eb@mail.example').word, 'smtp://a\\u{202e}b@mail.example')
+  })
+  test('throws for a password in a URL, without showing it', () => {
     for (const user of ['site', 'site@isp.example'])
       assert.throws(
-        () => serversOf(`smtp://${user}:s3cret@mail.isp.example`),
+        () => parseServer(`smtp://${user}:s3cret@mail.isp.example`),
         (error) =>
           error instanceof UsageError && /--password-file/.test(error.message) && !/s3cret/.test(error.message),
       )
   })
-  test('the same server twice is asked once', () =>
-    assert.equal(serversOf('a.example,a.example:25,a.example:26').length, 2))
+  for (const [word, rule] of [
+    ['', 'nothing there; write SERVER or SERVER,SERVER without blanks'],
+    ['#q', 'a name; the server comes first: etrn SERVER NAME'],
+    ['http://mail.example', 'http:// is not supported; write smtp://host or smtps://host'],
+    ['user@mail.example', 'a user stands in a URL only; write smtp://user@host, or --user'],
+    ['smtp://@mail.example', 'the user in front of the @ is missing'],
+    ['smtp://%@mail.example', 'the user has a % that is no escape; write %25'],
+    ['2001:db8::1', 'write an IPv6 address in brackets: [2001:db8::1]'],
+    ['mail.example:0', 'a port is a number from 1 to 65535'],
+    ['a..b', 'neither a host name nor an address; write host, host:port or [2001:db8::1]:port'],
+  ] as const) {
+    test(`throws for ${JSON.stringify(word)} with the rule "${rule}"`, () =>
+      assert.throws(() => parseServer(word), { name: 'UsageError', message: `server "${word}": ${rule}` }))
+  }
 
   for (const word of [
     '',
-    'a.example,',
-    ',a.example',
-    'a.example, b.example',
+    'a.example,b.example',
+    'a.example ',
     'mail.example.com:0',
     'mail.example.com:65536',
     'mail.example.com:x',
@@ -87,9 +98,9 @@ suite('SERVER', () => {
     'a\u202eb',
     '%41.com',
   ]) {
-    test(`${JSON.stringify(word)} is refused`, () => {
+    test(`throws with 64 and a printable message for ${JSON.stringify(word)}`, () => {
       assert.throws(
-        () => serversOf(word),
+        () => parseServer(word),
         (error) =>
           error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
       )

@@ -1,24 +1,34 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
-import { text } from 'node:stream/consumers'
+import { Socket } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { etrn } from '../helpers/command.js'
-import { BIN } from '../helpers/files.js'
-import { BYE, type Conversation, HELLO, loose, reset, silence, type Step } from '../helpers/scripted-server.js'
+import { StepError } from '../../src/errors.js'
+import { Connection } from '../../src/smtp/connection.js'
+import { RejectedError } from '../../src/smtp/errors.js'
+import type { DialogueEvent } from '../../src/smtp/trace.js'
+import { etrn, etrnJson } from '../helpers/command.js'
+import {
+  BYE,
+  close,
+  type Conversation,
+  HELLO,
+  loose,
+  reset,
+  scripted,
+  silence,
+  type Step,
+} from '../helpers/scripted-server.js'
+import { measurePeak } from './peak-memory.js'
+import { AGREED, CA, certificateStep, HELLO_AGAIN, ignoreInput, LISTED, testFailed } from './tls-server.js'
 
-// Nothing that a terminal obeys or hides may be in any output.
-const RAW = /[^\P{C}\n]|[\p{Zl}\p{Zp}]/u
+type ConnectionOptions = ConstructorParameters<typeof Connection>[1]
 
-const ESCAPES = Buffer.concat([
-  Buffer.from('a\x1b[2J\x1b]0;owned\x07\b\r\v\x7f\0'),
-  Buffer.from([0x9b, 0xc3, 0xff]),
-  Buffer.from('\u0085\u009b31m\u202edaer\u2066\u200b\u00ad\u2028\ufeff\u{e0041}é'),
-])
+/** What a terminal would obey or hide. */
+const UNPRINTABLE = /[^\P{C}\n]|[\p{Zl}\p{Zp}]/u
 
-async function against(
+/** Returns the exit status and all output, which must be printable and have no stack trace. */
+async function requestFrom(
   t: TestContext,
   conversation: Conversation,
   ...options: string[]
@@ -26,195 +36,287 @@ async function against(
   const server = await loose(t, conversation)
   const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...options, 'site.example']
   const { status, stdout, stderr } = await etrn(args)
-  assert.doesNotMatch(stdout + stderr, RAW)
+  assert.doesNotMatch(stdout + stderr, UNPRINTABLE)
   assert.doesNotMatch(stdout + stderr, /^ +at /m)
   return { status, output: stdout + stderr }
 }
 
-const say = (...parts: readonly (string | Buffer)[]): Buffer => Buffer.concat(parts.map((part) => Buffer.from(part)))
+const FLOOD_OCTETS = 64 * 1024 * 1024
 
-suite('what a server says can neither move the cursor nor fake a line', { concurrency: true }, () => {
-  for (const form of [[], ['-v'], ['--json'], ['-q', '-v'], ['--color', 'always', '--json']]) {
-    const title = form.join(' ')
-    test(`in a reply ${title}`, async (t) => {
-      const { output } = await against(
-        t,
-        [...HELLO, 'C: ETRN site.example', say('459 4.7.1 ', ESCAPES, '\r\n'), ...BYE],
-        ...form,
-      )
-      if (!form.includes('-q')) assert.ok(output.includes('\\x1b[2J') || output.includes('\\\\x1b[2J'), output)
-    })
-    test(`in the greeting ${title}`, async (t) => {
-      assert.equal((await against(t, [say('554 ', ESCAPES, '\r\n'), ...BYE], ...form)).status, 69)
-    })
-    test(`in a keyword ${title}`, async (t) => {
-      const hello = [
-        'S: 220 mx',
-        'C: EHLO gw.site.example',
-        say('250-mx\r\n250-', ESCAPES, '\r\n250 X', ESCAPES, '\r\n'),
-        ...BYE,
-      ] as const
-      assert.equal((await against(t, hello, ...form)).status, 69)
-    })
-    test(`in what is no reply ${title}`, async (t) => {
-      assert.equal((await against(t, [say(ESCAPES, '\r\n'), ...BYE], ...form)).status, 76)
-    })
-  }
-})
-
-suite('endless', { concurrency: true }, () => {
-  const endless = (piece: string) => async (socket: Socket) => {
+/** Sends 64 MiB of a repeated text, as long as the client is there. */
+function flood(piece: string): (socket: Socket) => Promise<void> {
+  return async (socket) => {
     const block = Buffer.from(piece.repeat(Math.ceil(65_536 / piece.length)))
     for (let sent = 0; sent < FLOOD_OCTETS && !socket.destroyed; sent += block.length) {
       if (!socket.write(block)) await Promise.race([once(socket, 'drain'), once(socket, 'close')])
     }
     await silence(socket)
   }
-  const FLOOD_OCTETS = 64 * 1024 * 1024
+}
+
+suite('an endless reply', { concurrency: true }, () => {
   for (const [title, piece] of [
-    ['lines of a greeting', '220-hello\r\n'],
-    ['line', 'x'],
-    ['greeting without an end', '220 hello '],
-    ['challenge', '334 aaaa'],
-    ['NULs', '\0'],
-    ['line ends', '\r\n'],
+    ['of greeting lines', '220-hello\r\n'],
+    ['of one line', 'x'],
+    ['of one greeting line', '220 hello '],
+    ['of one challenge', '334 aaaa'],
+    ['of NULs', '\0'],
+    ['of line ends', '\r\n'],
   ] as const) {
-    test(title, async (t) => {
-      const { status } = await floodedRun(t, [endless(piece)])
-      assert.equal(status, 76)
+    test(`${title} fails with 76`, async (t) => {
+      assert.equal((await requestFrom(t, [flood(piece)])).status, 76)
     })
   }
-  test('EHLO', async (t) =>
-    assert.equal((await floodedRun(t, ['S: 220 mx', 'C: EHLO gw.site.example', endless('250-X\r\n')])).status, 76))
-  test('reply to ETRN', async (t) => {
-    assert.equal((await floodedRun(t, [...HELLO, 'C: ETRN site.example', endless('250-OK\r\n')])).status, 76)
+  test('to EHLO fails with 76', async (t) => {
+    const conversation = ['S: 220 mx', 'C: EHLO gw.site.example', flood('250-X\r\n')] as const
+    assert.equal((await requestFrom(t, conversation)).status, 76)
   })
-  test('reply to QUIT changes nothing', async (t) => {
-    const { status } = await floodedRun(t, [
-      ...HELLO,
-      'C: ETRN site.example',
-      'S: 250 OK',
-      'C: QUIT',
-      endless('221-x\r\n'),
-    ])
-    assert.equal(status, 0)
+  test('to ETRN fails with 76', async (t) => {
+    assert.equal((await requestFrom(t, [...HELLO, 'C: ETRN site.example', flood('250-OK\r\n')])).status, 76)
   })
-  test('memory stays bounded under 64 MiB', async (t) => {
-    const calm = await floodedRun(t, [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE])
+  test('to QUIT leaves the exit status at 0', async (t) => {
+    const conversation: Conversation = [...HELLO, 'C: ETRN site.example', 'S: 250 OK', 'C: QUIT', flood('221-x\r\n')]
+    assert.equal((await requestFrom(t, conversation)).status, 0)
+  })
+  test('of 64 MiB takes no memory', async (t) => {
+    const usual = await measurePeak(t, [[...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE]])
     for (const piece of ['250-OK\r\n', '250 OK\r\n', 'x']) {
-      const flooded = await floodedRun(t, [...HELLO, 'C: ETRN site.example', endless(piece)])
-      t.diagnostic(`${JSON.stringify(piece)}: peak RSS ${flooded.peak} KiB, ${calm.peak} KiB without the flood`)
-      assert.ok(flooded.peak / calm.peak < 1.25)
+      const flooded = await measurePeak(t, [[...HELLO, 'C: ETRN site.example', flood(piece)]])
+      t.diagnostic(`${JSON.stringify(piece)}: peak RSS ${flooded.peak} KiB, ${usual.peak} KiB without the flood`)
+      assert.ok(flooded.peak / usual.peak < 1.25)
     }
-  })
-  test('nor do long replies to many names add up', async (t) => {
-    const long = Buffer.concat([...Array.from({ length: 127 }, () => line('250-')), line('250 ')])
-    const peakOf = async (sessions: number): Promise<number> => {
-      const names = Array.from({ length: sessions * 7 }, (_, i) => `n${i}.example`)
-      const conversations = Array.from({ length: sessions }, (_, s) => {
-        return [...HELLO, ...names.slice(s * 7, s * 7 + 7).flatMap((name): Step[] => [`C: ETRN ${name}`, long]), ...BYE]
-      })
-      const { status, peak } = await floodedRun(t, conversations, ['--jobs', '1', ...names])
-      assert.equal(status, 0)
-      t.diagnostic(`${names.length} replies of 128 lines of NUL: peak RSS ${peak} KiB`)
-      return peak
-    }
-    const few = await peakOf(30)
-    assert.ok((await peakOf(90)) / few < 1.1)
   })
 })
 
-function line(code: string): Buffer {
-  return Buffer.from(`${code}${'\0'.repeat(2048 - 6)}\r\n`)
-}
-
-/** Runs the command and measures its peak resident set, in KiB. The client may stop in the middle of the script. */
-async function floodedRun(
-  t: TestContext,
-  conversations: Conversation | readonly Conversation[],
-  words: readonly string[] = ['site.example'],
-): Promise<{ status: number | null; peak: number }> {
-  const isOne = (c: typeof conversations): c is Conversation => !c.every((step) => Array.isArray(step))
-  const server = await loose(t, ...(isOne(conversations) ? [conversations] : conversations))
-  const atExit =
-    "import { writeSync } from 'node:fs'; process.on('exit', () => writeSync(3, `${process.resourceUsage().maxRSS}`))"
-  // A small heap, so that what adds up shows, not how far the collector lets it grow
-  const heap = ['--max-old-space-size=32', '--max-semi-space-size=1']
-  const preload = ['--import', `data:text/javascript,${encodeURIComponent(atExit)}`]
-  const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...words]
-  const child = spawn(process.execPath, [...heap, ...preload, BIN, ...args], {
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-  })
-  const [measured, [status]] = await Promise.all([
-    text(child.stdio[3] as NodeJS.ReadableStream),
-    once(child, 'exit') as Promise<[number | null]>,
-  ])
-  return { status, peak: Number(measured) }
-}
-
-suite('slow', { concurrency: true }, () => {
-  // Octet after octet, each well within the time that a whole reply has, the whole of them far beyond it.
+suite('a reply by drips', { concurrency: true }, () => {
+  // Each octet comes well within the time that the whole reply has, and all of them far beyond it.
   const drip = (octets: string) => async (socket: Socket) => {
     for (const octet of octets) {
       if (socket.destroyed) return
       socket.write(octet)
-      await sleep(300)
+      await sleep(100)
     }
   }
   const long = 'x'.repeat(100)
-  const LIMIT = ['--timeout', '2s']
-  test('a greeting by drips', async (t) => assert.equal((await against(t, [drip(`220 ${long}`)], ...LIMIT)).status, 75))
-  test('a reply by drips', async (t) =>
-    assert.equal((await against(t, [...HELLO, 'C: ETRN site.example', drip(`250-${long}`)], ...LIMIT)).status, 75))
-  test('lines by drips', async (t) => {
+  const TIMEOUT = ['--timeout', '1s']
+  test('fails with 75 as a greeting', async (t) => {
+    assert.equal((await requestFrom(t, [drip(`220 ${long}`)], ...TIMEOUT)).status, 75)
+  })
+  test('fails with 75 after ETRN', async (t) => {
+    const conversation: Conversation = [...HELLO, 'C: ETRN site.example', drip(`250-${long}`)]
+    assert.equal((await requestFrom(t, conversation, ...TIMEOUT)).status, 75)
+  })
+  test('fails with 75 after EHLO, though whole lines come', async (t) => {
     const conversation = ['S: 220 mx', 'C: EHLO gw.site.example', drip('250-a\r\n'.repeat(20))] as const
-    assert.equal((await against(t, conversation, ...LIMIT)).status, 75)
+    assert.equal((await requestFrom(t, conversation, ...TIMEOUT)).status, 75)
   })
-  test('QUIT by drips changes nothing', async (t) => {
+  test('leaves the exit status at 0 after QUIT', async (t) => {
     const conversation: Conversation = [...HELLO, 'C: ETRN site.example', 'S: 250 OK', 'C: QUIT', drip(`221 ${long}`)]
-    assert.equal((await against(t, conversation)).status, 0)
-  })
-  test('--max-time ends it earlier', async (t) => {
-    const { status, output } = await against(
-      t,
-      [...HELLO, 'C: ETRN site.example', silence],
-      '--timeout',
-      '10m',
-      '--max-time',
-      '1s',
-    )
-    assert.equal(status, 75)
-    assert.match(output, /--max-time/)
+    assert.equal((await requestFrom(t, conversation)).status, 0)
   })
 })
 
-suite('something else listens there', { concurrency: true }, () => {
-  for (const [title, said, status] of [
+test('--max-time ends the wait for a reply before --timeout does', async (t) => {
+  const { status, output } = await requestFrom(
+    t,
+    [...HELLO, 'C: ETRN site.example', silence],
+    '--timeout',
+    '10m',
+    '--max-time',
+    '1s',
+  )
+  assert.equal(status, 75)
+  assert.match(output, /--max-time/)
+})
+
+suite('a server of another protocol', { concurrency: true }, () => {
+  for (const [protocol, greeting, status] of [
     ['SSH', 'SSH-2.0-OpenSSH_9.2p1\r\n', 76],
     ['HTTP', 'HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n', 76],
     ['POP3', '+OK ready\r\n', 76],
     ['IMAP', '* OK ready\r\n', 76],
     ['FTP', '220 FTP server ready\r\n', 69],
-    ['a TLS alert', '\x15\x03\x01\x00\x02\x02\x28\n', 76],
+    ['TLS, which sends an alert', '\x15\x03\x01\x00\x02\x02\x28\n', 76],
   ] as const) {
-    test(title, async (t) => {
-      const server = await loose(t, [
-        Buffer.from(said, 'latin1'),
-        ...(title === 'FTP' ? (['C: EHLO gw.site.example', 'S: 500 EHLO?', ...BYE] as const) : [silenceAfterQuit]),
-      ])
-      const run = await etrn([`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example'])
-      assert.equal(run.status, status)
-      assert.doesNotMatch(run.stderr, RAW)
+    test(`fails with ${status} and a printable message: ${protocol}`, async (t) => {
+      const afterwards: readonly Step[] =
+        protocol === 'FTP' ? ['C: EHLO gw.site.example', 'S: 500 EHLO?', ...BYE] : [leaveAfterQuit]
+      assert.equal((await requestFrom(t, [Buffer.from(greeting, 'latin1'), ...afterwards])).status, status)
     })
   }
-  test('whatever it is, the message stays readable', async (t) => {
-    const { output } = await against(t, [Buffer.from(`${'\0'.repeat(2000)}\n`), silenceAfterQuit])
-    assert.ok(output.length < 800, output)
-  })
-  test('a reset', async (t) => assert.equal((await against(t, [reset])).status, 75))
 })
 
-/** Takes the QUIT, says nothing, goes. */
-function silenceAfterQuit(socket: Socket): void {
+suite('a lost connection', { concurrency: true }, () => {
+  const AFTER_ETRN: Conversation = [...HELLO, 'C: ETRN site.example']
+  for (const [title, conversation, message] of [
+    ['before the greeting, by a reset', [reset], /the server closed the connection(?! in)|connection reset/],
+    ['before the greeting', [close], /the server closed the connection(?! in)/],
+    [
+      'within a line of the greeting',
+      ['S: 220-mx', Buffer.from('220 m'), close],
+      /closed the connection in the middle of a reply/,
+    ],
+    ['between two lines of the greeting', ['S: 220-mx', close], /closed the connection in the middle of a reply/],
+    ['in place of the reply to ETRN', [...AFTER_ETRN, close], /the server closed the connection(?! in)/],
+  ] as const) {
+    test(`fails with 75: ${title}`, async (t) => {
+      const { status, output } = await requestFrom(t, conversation)
+      assert.equal(status, 75)
+      assert.match(output, message)
+    })
+  }
+})
+
+suite('plain text after the reply to STARTTLS fails with 76', { concurrency: true }, () => {
+  // CVE-2021-22947, CVE-2021-38371: it would be taken for a reply within TLS.
+  for (const [title, octets] of [
+    ['if it is a forged EHLO reply', '220 go ahead\r\n250-mx.example\r\n250 ETRN\r\n'],
+    ['if it is half a line', '220 go ahead\r\n2'],
+    ['if it is a 421', '220 go ahead\r\n421 bye\r\n'],
+  ] as const) {
+    for (const [level, options] of [
+      ['may', []],
+      ['encrypt', ['--tls', 'encrypt']],
+      ['verify', CA],
+    ] as const) {
+      testFailed(
+        `${title}, with --tls ${level}`,
+        [...LISTED, 'C: STARTTLS', Buffer.from(octets), ignoreInput, silence],
+        options,
+        'starttls',
+        /^the server, or somebody on the way, spoke in clear where TLS has to begin$|^what answers is not TLS$/,
+      )
+    }
+  }
+})
+
+test('plain text within TLS fails the names that have no reply yet', async (t) => {
+  const raw: { socket?: Socket } = {}
+  const server = await loose(t, [
+    (socket) => (raw.socket = socket),
+    ...AGREED,
+    certificateStep('mx'),
+    ...HELLO_AGAIN,
+    'C: ETRN a.example',
+    () => raw.socket?.write('250 OK\r\n'),
+    silence,
+  ])
+  const run = await etrnJson([
+    `127.0.0.1:${server.port}`,
+    '--helo',
+    'gw.site.example',
+    '--timeout',
+    '2s',
+    'a.example',
+    'b.example',
+  ])
+  const [report] = run.document.servers
+  assert.deepEqual([run.status, report?.error?.message], [76, 'TLS failed: wrong version number'])
+  assert.deepEqual(
+    report?.names.map(({ outcome }) => outcome),
+    ['failed', 'skipped'],
+  )
+})
+
+/** Closes the connection when the client sends anything. */
+function leaveAfterQuit(socket: Socket): void {
   socket.once('data', () => socket.destroy())
 }
+
+suite('Connection', { concurrency: true }, () => {
+  const connectTo = async (
+    t: TestContext,
+    conversation: Conversation,
+    options: Partial<ConnectionOptions> = {},
+  ): Promise<{ smtp: Connection; sent: string[] }> => {
+    const socket = new Socket()
+    // Before the server's own hook, which waits for the end of the connection.
+    t.after(() => socket.destroy())
+    const server = await scripted(t, conversation)
+    socket.on('error', () => undefined)
+    socket.connect({ host: '127.0.0.1', port: server.port })
+    await once(socket, 'connect')
+    const sent: string[] = []
+    const trace = (event: DialogueEvent): void => {
+      if (event.type === 'sent') sent.push(event.line)
+    }
+    const signal = new AbortController().signal
+    return { smtp: new Connection(socket, { timeoutMs: 60_000, signal, trace, ...options }), sent }
+  }
+  test('sends a command and returns its whole reply', async (t) => {
+    const { smtp, sent } = await connectTo(t, ['S: 220 mx', 'C: NOOP x', 'S: 250-a', 'S: 250 b', ...BYE])
+    assert.equal((await smtp.readReply()).code, 220)
+    assert.equal((await smtp.command('NOOP x', 'NOOP ****')).text, 'a / b')
+    await smtp.quit()
+    assert.deepEqual(sent, ['NOOP ****', 'QUIT'])
+  })
+  test('sends no line with a line end or NUL, nor one of more than 12288 octets', async (t) => {
+    const longest = 'x'.repeat(12_286)
+    const { smtp } = await connectTo(t, ['S: 220 mx', `C: ${longest}`, 'S: 500 no', ...BYE])
+    await smtp.readReply()
+    for (const line of ['NOOP\r', 'NOOP\nQUIT', 'NOOP\0', `${longest}x`])
+      await assert.rejects(smtp.command(line), /^Error: not a command line$/)
+    assert.equal((await smtp.command(longest)).code, 500)
+    await smtp.quit()
+  })
+  test('commandIfAny sends nothing if there is no argument', async (t) => {
+    const { smtp } = await connectTo(t, ['S: 220 mx', 'C: NOOP x', 'S: 250 ok', ...BYE])
+    await smtp.readReply()
+    assert.equal(await smtp.commandIfAny('NOOP', () => undefined), undefined)
+    assert.equal((await smtp.commandIfAny('NOOP', () => 'x'))?.code, 250)
+    await smtp.quit()
+  })
+  for (const [title, octets, message] of [
+    ['a whole reply', '250 early\r\n', 'the server spoke before its turn: 250 early'],
+    ['half a reply', '250-early\r\n25', 'the server spoke before its turn: no whole reply within 1s'],
+    ['no reply at all', 'early\r\n', 'the server spoke before its turn: not an SMTP reply: "early"'],
+  ] as const) {
+    test(`sends no command after ${title} that it did not ask for`, async (t) => {
+      const conversation: Conversation = [Buffer.from(`220 mx\r\n${octets}`), ignoreInput]
+      const { smtp, sent } = await connectTo(t, conversation, { timeoutMs: 1000 })
+      await smtp.readReply()
+      await assert.rejects(smtp.command('NOOP'), (error) => {
+        assert.ok(error instanceof StepError)
+        assert.deepEqual([error.message, error.exitStatus, error.kind], [message, 76, undefined])
+        return true
+      })
+      assert.deepEqual(sent, [])
+    })
+  }
+  test('takes a 421 before a command for the end of the session', async (t) => {
+    const { smtp, sent } = await connectTo(t, [Buffer.from('220 mx\r\n421 bye\r\n'), close])
+    await smtp.readReply()
+    await assert.rejects(smtp.command('NOOP'), (error) => {
+      assert.ok(error instanceof RejectedError)
+      assert.deepEqual([error.reply.code, error.exitStatus, error.kind], [421, 75, 'connection-lost'])
+      return true
+    })
+    assert.deepEqual(sent, [])
+  })
+  test('takes half a 421 before a command for a lost connection', async (t) => {
+    const { smtp } = await connectTo(t, [Buffer.from('220 mx\r\n421-bye\r\n'), close])
+    await smtp.readReply()
+    await assert.rejects(smtp.command('NOOP'), (error) => {
+      assert.ok(error instanceof StepError)
+      assert.deepEqual([error.exitStatus, error.kind], [75, 'connection-lost'])
+      return true
+    })
+  })
+  test('sends QUIT but no command if the signal has aborted', async (t) => {
+    const controller = new AbortController()
+    const { smtp, sent } = await connectTo(t, ['S: 220 mx', 'C: QUIT'], { signal: controller.signal })
+    await smtp.readReply()
+    const reason = new StepError('stopped', { exitStatus: 75, kind: 'interrupted' })
+    controller.abort(reason)
+    await assert.rejects(smtp.command('NOOP'), reason)
+    await smtp.quit()
+    assert.deepEqual(sent, ['QUIT'])
+  })
+  test('sends no QUIT after a reply that is overdue', async (t) => {
+    const { smtp, sent } = await connectTo(t, ['S: 220 mx', 'C: NOOP'], { timeoutMs: 1000 })
+    await smtp.readReply()
+    await assert.rejects(smtp.command('NOOP'), /^StepError: no whole reply within 1s$/)
+    await smtp.quit()
+    assert.deepEqual(sent, ['NOOP'])
+  })
+})

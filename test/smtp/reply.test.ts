@@ -8,9 +8,14 @@ import {
   REPLY_LINE_OCTETS,
   REPLY_LINES,
   ReplyParser,
+  formatReply,
+  isPermanent,
+  isTransient,
 } from '../../src/smtp/reply.js'
+import { BYE, HELLO, type Step } from '../helpers/scripted-server.js'
+import { measurePeak } from './peak-memory.js'
 
-/** The replies that octets give, cut into these pieces, and what is left over. */
+/** Parses octets that arrive in these pieces. Returns the replies and the number of octets left over. */
 function parse(...pieces: readonly (Uint8Array | string)[]): { replies: Reply[]; buffered: number } {
   const parser = new ReplyParser()
   const replies: Reply[] = []
@@ -21,41 +26,47 @@ function parse(...pieces: readonly (Uint8Array | string)[]): { replies: Reply[];
   return { replies, buffered: parser.buffered }
 }
 
-function one(octets: Uint8Array | string): Reply {
+function parseOne(octets: Uint8Array | string): Reply {
   const { replies, buffered } = parse(octets)
   assert.equal(replies.length, 1)
   assert.equal(buffered, 0)
   return replies[0] ?? assert.fail()
 }
 
-function cut(octets: Buffer, places: readonly number[]): Buffer[] {
+function cutAt(octets: Buffer, places: readonly number[]): Buffer[] {
   const ends = [...places.map((place) => place % (octets.length + 1)), octets.length].sort((a, b) => a - b)
   return ends.map((end, index) => octets.subarray(ends[index - 1] ?? 0, end))
 }
 
-const refused = (octets: Uint8Array | string, message: RegExp): void =>
+const rejects = (octets: Uint8Array | string, message: RegExp): void =>
   assert.throws(
     () => parse(octets),
     (error) => error instanceof MalformedReplyError && message.test(error.message),
   )
 
-suite('the forms of a reply (RFC 5321, 4.2)', () => {
-  test('one line', () => {
-    assert.deepEqual(one('250 OK\r\n'), { code: 250, enhancedCode: null, lines: ['OK'], text: 'OK' })
+const FEW_SESSIONS = 3
+
+function longLine(code: string): Buffer {
+  return Buffer.from(`${code}${'\0'.repeat(2048 - 6)}\r\n`)
+}
+
+suite('a reply (RFC 5321, 4.2)', () => {
+  test('of one line has code, lines and text', () => {
+    assert.deepEqual(parseOne('250 OK\r\n'), { code: 250, enhancedCode: null, lines: ['OK'], text: 'OK' })
   })
-  test('several lines', () => {
-    const reply = one('250-mx.example\r\n250-ETRN\r\n250 HELP\r\n')
+  test('of several lines has their texts joined', () => {
+    const reply = parseOne('250-mx.example\r\n250-ETRN\r\n250 HELP\r\n')
     assert.deepEqual(reply.lines, ['mx.example', 'ETRN', 'HELP'])
     assert.equal(reply.text, 'mx.example / ETRN / HELP')
   })
-  test('a bare code is a reply', () => assert.deepEqual(one('250\r\n').lines, ['']))
-  test('a bare LF ends a line', () => assert.equal(one('250-a\n250 b\n').text, 'a / b'))
-  test('a last line may have no text', () => assert.deepEqual(one('250-a\r\n250 \r\n').lines, ['a', '']))
-  test('half a line is no reply', () => assert.deepEqual(parse('250 O'), { replies: [], buffered: 5 }))
-  test('nor is half a reply, whose octets stay counted', () => {
+  test('may be a bare code', () => assert.deepEqual(parseOne('250\r\n').lines, ['']))
+  test('may have lines that end in a bare LF', () => assert.equal(parseOne('250-a\n250 b\n').text, 'a / b'))
+  test('may end in a line without text', () => assert.deepEqual(parseOne('250-a\r\n250 \r\n').lines, ['a', '']))
+  test('needs the end of its line', () => assert.deepEqual(parse('250 O'), { replies: [], buffered: 5 }))
+  test('needs its last line, and the octets before it stay counted', () => {
     assert.deepEqual(parse('250-one\r\n250-two\r\n'), { replies: [], buffered: 18 })
   })
-  test('what comes behind a reply is seen', () => {
+  test('leaves the octets behind it counted', () => {
     const parser = new ReplyParser()
     parser.push(Buffer.from('250 OK\r\n459 no'))
     assert.equal(parser.next()?.code, 250)
@@ -63,20 +74,60 @@ suite('the forms of a reply (RFC 5321, 4.2)', () => {
   })
 })
 
-suite('enhanced status codes (RFC 2034)', () => {
-  test('are taken off the text', () => {
-    const reply = one('253 2.0.0 OK, 14 pending messages\r\n')
+suite('an enhanced status code (RFC 2034)', () => {
+  test('is taken off the text', () => {
+    const reply = parseOne('253 2.0.0 OK, 14 pending messages\r\n')
     assert.equal(reply.enhancedCode, '2.0.0')
     assert.equal(reply.text, 'OK, 14 pending messages')
     assert.deepEqual(reply.lines, ['2.0.0 OK, 14 pending messages'])
   })
-  test('of each line', () => assert.equal(one('550-5.7.1 a\r\n550 5.7.1 b\r\n').text, 'a / b'))
-  test('may be all there is', () => assert.equal(one('250 2.0.0\r\n').enhancedCode, '2.0.0'))
-  test('of another class are text', () => assert.equal(one('250 5.7.1 strange\r\n').enhancedCode, null))
-  test('an address is none', () => assert.equal(one('250 2.0.0.1 hello\r\n').enhancedCode, null))
+  test('is taken off each line', () => assert.equal(parseOne('550-5.7.1 a\r\n550 5.7.1 b\r\n').text, 'a / b'))
+  test('may be the whole text', () => assert.equal(parseOne('250 2.0.0\r\n').enhancedCode, '2.0.0'))
+  test('of another class than the reply is text', () =>
+    assert.equal(parseOne('250 5.7.1 strange\r\n').enhancedCode, null))
+  test('is not found in an address', () => assert.equal(parseOne('250 2.0.0.1 hello\r\n').enhancedCode, null))
 })
 
-suite('what is no reply', () => {
+suite('firstThree', () => {
+  for (const [title, octets, digits] of [
+    ['is the code of the lines so far', '421-a\r\n250', '421'],
+    ['is the beginning of a line so far', '421 b', '421'],
+    ['is shorter if there are fewer octets', '42', '42'],
+    ['is empty after a whole reply', '250 ok\r\n', ''],
+  ] as const) {
+    test(title, () => {
+      const parser = new ReplyParser()
+      parser.push(Buffer.from(octets))
+      parser.next()
+      assert.equal(parser.firstThree, digits)
+    })
+  }
+})
+
+suite('isTransient and isPermanent', () => {
+  test('are true for 4xx and for 5xx', () => {
+    const codes = [399, 400, 499, 500, 599]
+    assert.deepEqual(
+      codes.map((code) => isTransient({ code })),
+      [false, true, true, false, false],
+    )
+    assert.deepEqual(
+      codes.map((code) => isPermanent({ code })),
+      [false, false, false, true, true],
+    )
+  })
+})
+
+suite('formatReply', () => {
+  test('joins code, enhanced status code and text', () => {
+    assert.equal(formatReply({ code: 459, enhancedCode: '4.7.1', text: 'not your queue' }), '459 4.7.1 not your queue')
+    assert.equal(formatReply({ code: 250, enhancedCode: null, text: 'OK' }), '250 OK')
+    assert.equal(formatReply({ code: 250, enhancedCode: '2.0.0', text: '' }), '250 2.0.0')
+    assert.equal(formatReply({ code: 250, enhancedCode: null, text: '' }), '250')
+  })
+})
+
+suite('a malformed reply is rejected', () => {
   for (const line of [
     '',
     'OK',
@@ -90,46 +141,73 @@ suite('what is no reply', () => {
     ' 250 OK',
     '２５０ OK',
   ]) {
-    test(JSON.stringify(line), () => refused(`${line}\r\n`, /^not an SMTP reply/))
+    test(`if its line is ${JSON.stringify(line)}`, () => rejects(`${line}\r\n`, /^not an SMTP reply/))
   }
-  test('lines of different codes', () => refused('250-OK\r\n459 no\r\n', /different codes, 250 and 459/))
-  test('is quoted printable', () => {
-    refused(`\x1b[31mSSH-2.0${'x'.repeat(100)}\r\n`, /^not an SMTP reply: "\\x1b\[31mSSH-2\.0x+"$/)
+  test('if its lines have different codes', () => rejects('250-OK\r\n459 no\r\n', /different codes, 250 and 459/))
+  test('and quoted in printable text', () => {
+    rejects(`\x1b[31mSSH-2.0${'x'.repeat(100)}\r\n`, /^not an SMTP reply: "\\x1b\[31mSSH-2\.0x+"$/)
   })
 })
 
-suite('limits, on both sides of the edge', () => {
+suite('the longest', () => {
   const line = (code: string, octets: number): string => `${code} ${'x'.repeat(octets - 6)}\r\n`
-  test('a line', () => {
-    assert.equal(one(line('250', REPLY_LINE_OCTETS)).text.length, REPLY_LINE_OCTETS - 6)
-    refused(line('250', REPLY_LINE_OCTETS + 1), /more than 2048 octets/)
+  test('line, challenge and reply have these limits', () => {
+    assert.deepEqual([REPLY_LINE_OCTETS, CHALLENGE_LINE_OCTETS, REPLY_LINES], [2048, 12_288, 128])
   })
-  test('a line that never ends', () => {
+  test('line has 2048 octets', () => {
+    assert.equal(parseOne(line('250', REPLY_LINE_OCTETS)).text.length, REPLY_LINE_OCTETS - 6)
+    rejects(line('250', REPLY_LINE_OCTETS + 1), /more than 2048 octets/)
+  })
+  test('line without an end has 2048 octets', () => {
     assert.deepEqual(parse('x'.repeat(REPLY_LINE_OCTETS)).replies, [])
-    refused('x'.repeat(REPLY_LINE_OCTETS + 1), /more than 2048 octets/)
+    rejects('x'.repeat(REPLY_LINE_OCTETS + 1), /more than 2048 octets/)
   })
-  test('a challenge', () => {
-    assert.equal(one(line('334', CHALLENGE_LINE_OCTETS)).code, 334)
-    refused(line('334', CHALLENGE_LINE_OCTETS + 1), /more than 12288 octets/)
+  test('challenge has 12288 octets', () => {
+    assert.equal(parseOne(line('334', CHALLENGE_LINE_OCTETS)).code, 334)
+    rejects(line('334', CHALLENGE_LINE_OCTETS + 1), /more than 12288 octets/)
   })
-  test('the lines of a reply', () => {
-    assert.equal(one(`${'250-x\r\n'.repeat(REPLY_LINES - 1)}250 x\r\n`).lines.length, REPLY_LINES)
-    refused(`${'250-x\r\n'.repeat(REPLY_LINES)}250 x\r\n`, /more than 128 lines/)
+  test('reply has 128 lines', () => {
+    assert.equal(parseOne(`${'250-x\r\n'.repeat(REPLY_LINES - 1)}250 x\r\n`).lines.length, REPLY_LINES)
+    rejects(`${'250-x\r\n'.repeat(REPLY_LINES)}250 x\r\n`, /more than 128 lines/)
   })
 })
 
-suite('text', () => {
-  test('is harmless', () => {
+suite('the text of a reply', () => {
+  test('is whole at 2048 characters', () => {
+    const lines = ['x'.repeat(2000), 'y'.repeat(45)]
+    assert.equal(parseOne(`250-${lines[0]}\r\n250 ${lines[1]}\r\n`).text, lines.join(' / '))
+  })
+  test('is cut to 2048 characters and three dots, while the lines are whole', () => {
+    const reply = parseOne(`250-${'x'.repeat(2000)}\r\n250 ${'y'.repeat(46)}\r\n`)
+    assert.equal(reply.text, `${'x'.repeat(2000)} / ${'y'.repeat(45)}...`)
+    assert.equal(reply.lines[1], 'y'.repeat(46))
+  })
+  test('of many long replies takes no memory but its own', async (t) => {
+    const long = Buffer.concat([...Array.from({ length: 127 }, () => longLine('250-')), longLine('250 ')])
+    const peakOf = async (sessions: number): Promise<number> => {
+      const names = Array.from({ length: sessions * 7 }, (_, i) => `n${i}.example`)
+      const conversations = Array.from({ length: sessions }, (_, s) => {
+        return [...HELLO, ...names.slice(s * 7, s * 7 + 7).flatMap((name): Step[] => [`C: ETRN ${name}`, long]), ...BYE]
+      })
+      const { status, peak } = await measurePeak(t, conversations, names)
+      assert.equal(status, 0)
+      t.diagnostic(`${names.length} replies of 128 lines of NUL: peak RSS ${peak} KiB`)
+      return peak
+    }
+    const few = await peakOf(FEW_SESSIONS)
+    assert.ok((await peakOf(3 * FEW_SESSIONS)) / few < 1.1)
+  })
+  test('is printable', () => {
     const octets = Buffer.concat([
       Buffer.from('250 a\0\x1b[2Jb\x7f\r'),
       Buffer.from([0x9b, 0xff]),
       Buffer.from('é\u202e\u0085\r\n'),
     ])
-    assert.equal(one(octets).text, 'a\\x00\\x1b[2Jb\\x7f\\x0d\\x9b\\xffé\\u{202e}\\u{85}')
+    assert.equal(parseOne(octets).text, 'a\\x00\\x1b[2Jb\\x7f\\x0d\\x9b\\xffé\\u{202e}\\u{85}')
   })
 })
 
-suite('properties', () => {
+suite('ReplyParser, for any octets', () => {
   const text = fc.string({ unit: 'binary', maxLength: 40 }).map((s) => s.replace(/[\r\n]/g, ''))
   const reply = fc
     .record({
@@ -140,18 +218,18 @@ suite('properties', () => {
     .map(({ code, lines, end }) => lines.map((l, i) => `${code}${i < lines.length - 1 ? '-' : ' '}${l}${end}`).join(''))
   const places = fc.array(fc.nat(), { maxLength: 12 })
 
-  test('any cut of any replies gives the same', () => {
+  test('returns the same replies however the octets are cut', () => {
     fc.assert(
       fc.property(fc.array(reply, { maxLength: 4 }), fc.string(), places, (replies, rest, where) => {
         const octets = Buffer.from(replies.join('') + rest.replaceAll('\n', ''))
         const whole = parse(octets)
         assert.equal(whole.replies.length, replies.length)
-        assert.deepEqual(parse(...cut(octets, where)), whole)
+        assert.deepEqual(parse(...cutAt(octets, where)), whole)
         assert.deepEqual(parse(...[...octets].map((octet) => Buffer.of(octet))), whole)
       }),
     )
   })
-  test('any octets give replies or a ReplyError, and nothing that a terminal obeys', () => {
+  test('returns replies or throws a MalformedReplyError, in printable text', () => {
     const octets = fc.oneof(
       fc.uint8Array({ maxLength: 400 }),
       fc.string({ unit: 'binary' }).map((s) => Buffer.from(`250 ${s}\r\n`)),

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { StepError } from '../../src/errors.js'
+import { abortReason, startDeadline } from '../../src/net/deadline.js'
+
+const NEVER_MS = 60_000
+
+suite('startDeadline', () => {
+  for (const [timeoutMs, message] of [
+    [1, 'no reply within 0.001s'],
+    [10, 'no reply within 0.01s'],
+  ] as const) {
+    test(`ends with "${message}", 75 and the hint when ${timeoutMs} ms are over`, async () => {
+      const { signal } = new AbortController()
+      const {
+        message: text,
+        exitStatus,
+        kind,
+        hint,
+      } = await new Promise<StepError>((resolve) => {
+        startDeadline({ timeoutMs, signal }, 'no reply', resolve, 'wait')
+      })
+      assert.deepEqual([text, exitStatus, kind, hint], [message, 75, 'timeout', 'wait'])
+    })
+  }
+  test("ends with the signal's reason when the signal aborts", (t) => {
+    const controller = new AbortController()
+    const reason = new StepError('stopped', { exitStatus: 69, kind: 'interrupted' })
+    const ended: StepError[] = []
+    const cancel = startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, 'no reply', (why) =>
+      ended.push(why),
+    )
+    t.after(cancel)
+    assert.deepEqual(ended, [])
+    controller.abort(reason)
+    assert.deepEqual(ended, [reason])
+  })
+  test('ends at once if the signal has aborted', () => {
+    const reason = new StepError('stopped', { exitStatus: 69 })
+    const ended: StepError[] = []
+    startDeadline({ timeoutMs: NEVER_MS, signal: AbortSignal.abort(reason) }, 'no reply', (why) => ended.push(why))
+    assert.deepEqual(ended, [reason])
+  })
+  test('ends once, whatever comes afterwards', async () => {
+    const controller = new AbortController()
+    let count = 0
+    await new Promise<void>((resolve) => {
+      startDeadline({ timeoutMs: 1, signal: controller.signal }, 'no reply', () => {
+        count++
+        resolve()
+      })
+    })
+    controller.abort()
+    assert.equal(count, 1)
+  })
+  test('never ends after it was cancelled, once or twice', async () => {
+    const controller = new AbortController()
+    const limits = { timeoutMs: 1, signal: controller.signal }
+    const cancel = startDeadline(limits, 'no reply', () => assert.fail('it was cancelled'))
+    cancel()
+    cancel()
+    controller.abort()
+    // A later timer of the same length comes after it.
+    await new Promise<void>((resolve) =>
+      startDeadline({ ...limits, signal: new AbortController().signal }, 'no reply', () => resolve()),
+    )
+  })
+  test('keeps no timer after the signal aborted', () => {
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    const before = timers()
+    const controller = new AbortController()
+    startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, 'no reply', () => undefined)
+    assert.equal(timers(), before + 1)
+    controller.abort()
+    assert.equal(timers(), before)
+  })
+})
+
+suite('abortReason', () => {
+  test('is the StepError that the signal aborted with', () => {
+    const reason = new StepError('stopped', { exitStatus: 69 })
+    assert.equal(abortReason(AbortSignal.abort(reason)), reason)
+  })
+  test('is "aborted" with 75 and the cause for any other reason', () => {
+    const cause = new Error('x')
+    const { message, exitStatus, cause: kept } = abortReason(AbortSignal.abort(cause))
+    assert.deepEqual([message, exitStatus, kept], ['aborted', 75, cause])
+  })
+})

@@ -1,0 +1,323 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { type FailureKind, StepError } from '../../src/errors.js'
+import { lookUpAddresses, lookUpMx, queryAddresses } from '../../src/net/dns.js'
+import { etrn, etrnJson } from '../helpers/command.js'
+import type { Answer } from '../helpers/name-server.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { ACCEPTED, PORT, REQUEST, serveAt, serveNames, writeHosts, writeResolvConf } from './network.js'
+
+const LIMITS = { timeoutMs: 10_000, signal: new AbortController().signal }
+
+function failsWith(exitStatus: number, message: RegExp, kind?: FailureKind): (error: unknown) => true {
+  return (error) => {
+    assert.ok(error instanceof StepError, String(error))
+    assert.deepEqual([error.exitStatus, error.kind], [exitStatus, kind])
+    assert.match(error.message, message)
+    return true
+  }
+}
+
+if (isInNamespace(import.meta.url)) {
+  suite('the exit status of a failed lookup', () => {
+    const fails = (
+      title: string,
+      answers: Readonly<Record<string, Answer>>,
+      status: number,
+      message: RegExp,
+      ...options: string[]
+    ): void =>
+      void test(title, async (t) => {
+        await serveNames(t, answers)
+        const run = await etrnJson([...REQUEST, ...options])
+        const [report] = run.document.servers
+        assert.deepEqual([run.status, report?.error?.stage, report?.error?.exitStatus], [status, 'dns', status])
+        assert.match(report?.error?.message ?? '', message)
+      })
+    fails('is 68 if the host does not exist', {}, 68, /^no such host: mail\.example$/)
+    fails('is 68 if the host has no address', { 'MX mail.example': {} }, 68, /^mail\.example has no address$/)
+    fails(
+      'is 68 if the host has no IPv6 address and -6 is given',
+      { 'A mail.example': { addresses: ['127.0.0.1'] } },
+      68,
+      /no IPv6 address/,
+      '-6',
+    )
+    fails(
+      'is 68 if the host has no IPv4 address and -4 is given',
+      { 'AAAA mail.example': { addresses: ['::1'] } },
+      68,
+      /no IPv4 address/,
+      '-4',
+    )
+    fails(
+      'is 75 if the name server replies SERVFAIL',
+      { 'A mail.example': { rcode: 'SERVFAIL' }, 'AAAA mail.example': { rcode: 'SERVFAIL' } },
+      75,
+      /SERVFAIL/,
+    )
+    fails(
+      'is 75 if the name server replies REFUSED',
+      { 'A mail.example': { rcode: 'REFUSED' }, 'AAAA mail.example': { rcode: 'REFUSED' } },
+      75,
+      /REFUSED/,
+    )
+    fails(
+      'is 75 if there is no A record and the AAAA query fails',
+      { 'A mail.example': {}, 'AAAA mail.example': { rcode: 'SERVFAIL' } },
+      75,
+      /SERVFAIL/,
+    )
+    fails(
+      'is 75 if the name server is silent',
+      { 'A mail.example': { silent: true }, 'AAAA mail.example': { silent: true } },
+      75,
+      /silent|no answer/,
+      '--timeout',
+      '2s',
+    )
+    test('is 75 if no name server listens', async () => {
+      writeResolvConf('nameserver 127.0.0.9\n')
+      const run = await etrnJson(REQUEST)
+      assert.deepEqual([run.status, run.document.servers[0]?.error?.stage], [75, 'dns'])
+    })
+    test('is 75 if resolv.conf is empty', async () => {
+      writeResolvConf('')
+      const run = await etrnJson(REQUEST)
+      assert.deepEqual([run.status, run.document.servers[0]?.error?.stage], [75, 'dns'])
+    })
+  })
+
+  suite('the address that is used', () => {
+    const uses = (title: string, answers: Readonly<Record<string, Answer>>, host: string, ...options: string[]): void =>
+      void test(title, async (t) => {
+        await serveNames(t, answers)
+        const server = await serveAt(t, host, ACCEPTED)
+        const run = await etrnJson([...REQUEST, ...options])
+        await server.verify()
+        assert.deepEqual([run.status, run.document.servers[0]?.address], [0, host])
+      })
+    const BOTH = { 'A mail.example': { addresses: ['127.0.0.1'] }, 'AAAA mail.example': { addresses: ['::1'] } }
+    uses('is the IPv6 address if both families exist', BOTH, '::1')
+    uses('is the IPv4 address with -4', BOTH, '127.0.0.1', '-4')
+    uses('is the IPv6 address with -6', BOTH, '::1', '-6')
+    uses(
+      'is the A record if the AAAA query gets no answer',
+      { ...BOTH, 'AAAA mail.example': { silent: true } },
+      '127.0.0.1',
+    )
+    uses('is the AAAA record if the A query gets no answer', { ...BOTH, 'A mail.example': { silent: true } }, '::1')
+  })
+
+  suite('lookUpAddresses', () => {
+    for (const [title, family, addresses] of [
+      [
+        'alternates between the families, IPv6 first',
+        undefined,
+        ['2001:db8::1', '192.0.2.1', '2001:db8::2', '192.0.2.2', '192.0.2.3'],
+      ],
+      ['returns only IPv4 addresses for family 4', 4, ['192.0.2.1', '192.0.2.2', '192.0.2.3']],
+      ['returns only IPv6 addresses for family 6', 6, ['2001:db8::1', '2001:db8::2']],
+    ] as const) {
+      test(title, async (t) => {
+        // The answers of DNS come one by one, and the first one may be used alone.
+        const hosts = ['192.0.2.1', '192.0.2.2', '2001:db8::1', '192.0.2.3', '2001:db8::2']
+        writeHosts(t, hosts.map((address) => `${address} mail.example\n`).join(''))
+        const { first, late } = await lookUpAddresses('mail.example', family, LIMITS)
+        assert.deepEqual([first, await late], [addresses, []])
+      })
+    }
+    for (const family of [4, 6] as const) {
+      test(`returns the IPv${family} addresses of DNS for family ${family}`, async (t) => {
+        const addresses = { 4: ['192.0.2.1', '192.0.2.2'], 6: ['2001:db8::1', '2001:db8::2'] }
+        await serveNames(t, {
+          'A mail.example': { addresses: addresses[4] },
+          'AAAA mail.example': { addresses: addresses[6] },
+        })
+        const { first, late } = await lookUpAddresses('mail.example', family, LIMITS)
+        assert.deepEqual([first, await late], [addresses[family], []])
+      })
+    }
+    test('sends no query for the other family', async (t) => {
+      const { asked } = await serveNames(t, {
+        'A mail.example': { addresses: ['192.0.2.1'] },
+        'AAAA mail.example': { addresses: ['2001:db8::1'] },
+      })
+      await lookUpAddresses('mail.example', 4, LIMITS)
+      await lookUpAddresses('mail.example', 6, LIMITS)
+      assert.deepEqual(asked, ['A mail.example', 'AAAA mail.example'])
+    })
+    test('returns an address as it is, without a query', async (t) => {
+      const { asked } = await serveNames(t, {})
+      for (const address of ['192.0.2.1', '2001:db8::1', 'fe80::1%eth0'])
+        assert.deepEqual((await lookUpAddresses(address, undefined, LIMITS)).first, [address])
+      await assert.rejects(lookUpAddresses('192.0.2.1', 6, LIMITS), failsWith(68, /^192\.0\.2\.1 has no IPv6 address$/))
+      await assert.rejects(
+        lookUpAddresses('2001:db8::1', 4, LIMITS),
+        failsWith(68, /^2001:db8::1 has no IPv4 address$/),
+      )
+      assert.deepEqual(asked, [])
+    })
+    test('returns a late answer in `late` only, without the addresses that came first', async (t) => {
+      let answer = (): void => undefined
+      const after = new Promise<void>((resolve) => (answer = resolve))
+      await serveNames(t, {
+        'A mail.example': { addresses: ['192.0.2.1'] },
+        'AAAA mail.example': { addresses: ['2001:db8::1'], after },
+      })
+      const { first, late } = await lookUpAddresses('mail.example', undefined, LIMITS)
+      assert.deepEqual(first, ['192.0.2.1'])
+      answer()
+      assert.deepEqual(await late, ['2001:db8::1'])
+    })
+    test('ends a late query when it is cancelled', async (t) => {
+      await serveNames(t, {
+        'A mail.example': { addresses: ['192.0.2.1'] },
+        'AAAA mail.example': { silent: true },
+      })
+      const { late, cancel } = await lookUpAddresses('mail.example', undefined, LIMITS)
+      cancel()
+      assert.deepEqual(await late, [])
+    })
+    test('rejects with the reason of its signal', async (t) => {
+      await serveNames(t, { 'A mail.example': { silent: true }, 'AAAA mail.example': { silent: true } })
+      const controller = new AbortController()
+      const reason = new StepError('enough', { exitStatus: 75, kind: 'interrupted' })
+      const lookup = lookUpAddresses('mail.example', undefined, { ...LIMITS, signal: controller.signal })
+      controller.abort(reason)
+      await assert.rejects(lookup, reason)
+    })
+    test('sends no query if its signal has aborted', async (t) => {
+      const { asked } = await serveNames(t, {})
+      const signal = AbortSignal.abort(new StepError('enough', { exitStatus: 75 }))
+      await assert.rejects(lookUpAddresses('mail.example', undefined, { ...LIMITS, signal }), failsWith(75, /^enough$/))
+      await assert.rejects(lookUpMx('mail.example', { ...LIMITS, signal }), failsWith(75, /^enough$/))
+      assert.deepEqual(asked, [])
+    })
+    test('sends no query for the remaining servers if --max-time is over', { timeout: 10_000 }, async (t) => {
+      await serveNames(t, {
+        'A a.example': { silent: true },
+        'AAAA a.example': { silent: true },
+        'A b.example': { silent: true },
+        'AAAA b.example': { silent: true },
+      })
+      const run = await etrn(['a.example,b.example', 'site.example', '--jobs', '1', '--max-time', '1s'])
+      assert.equal(run.status, 75)
+    })
+  })
+
+  suite('a name that the system resolves', () => {
+    const SILENT = { 'A mail': { silent: true }, 'AAAA mail': { silent: true } } as const
+    test('fails with 68 if nobody knows it', async (t) => {
+      await serveNames(t, {})
+      await assert.rejects(lookUpAddresses('nowhere', undefined, LIMITS), failsWith(68, /^no such host: nowhere$/))
+    })
+    test('fails with 75 if no name server answers', async () => {
+      writeResolvConf('nameserver 127.0.0.9\n')
+      await assert.rejects(lookUpAddresses('mail', undefined, LIMITS), failsWith(75, /^mail: .*\(EAI_AGAIN\)$/))
+    })
+    test('fails with the reason of its signal', async (t) => {
+      await serveNames(t, SILENT)
+      const controller = new AbortController()
+      const reason = new StepError('stopped', { exitStatus: 75, kind: 'interrupted' })
+      const lookup = lookUpAddresses('mail', undefined, { ...LIMITS, signal: controller.signal })
+      controller.abort(reason)
+      await assert.rejects(lookup, reason)
+    })
+    test('leaves no process behind when the time is over', { timeout: 8000 }, async (t) => {
+      await serveNames(t, SILENT)
+      // Left alone, the process would wait for 40 s.
+      writeResolvConf('nameserver 127.0.0.1\noptions timeout:20\n')
+      await assert.rejects(
+        lookUpAddresses('mail', undefined, { ...LIMITS, timeoutMs: 100 }),
+        failsWith(75, /^no answer from the DNS within 0\.1s$/, 'timeout'),
+      )
+      while (process.getActiveResourcesInfo().includes('ProcessWrap')) await new Promise(setImmediate)
+    })
+    test('waits for the resolver no longer than --timeout', { timeout: 8000 }, async (t) => {
+      await serveNames(t, { 'A mail': { silent: true }, 'AAAA mail': { silent: true } })
+      writeResolvConf('nameserver 127.0.0.1\noptions timeout:20\n')
+      const run = await etrn([`mail:${PORT}`, '--timeout', '1s', 'site.example'])
+      assert.equal(run.status, 75)
+      assert.match(run.stderr, /no answer from the DNS within 1s/)
+    })
+    test('is completed by the search list if it has no dot', async (t) => {
+      await serveNames(t, { 'A mail.isp.example': { addresses: ['127.0.0.6'] }, 'AAAA mail.isp.example': {} })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      await serveAt(t, '127.0.0.6', ACCEPTED)
+      assert.equal((await etrn([`mail:${PORT}`, ...REQUEST.slice(1)])).status, 0)
+      assert.equal((await etrn([`nowhere:${PORT}`, ...REQUEST.slice(1)])).status, 68)
+    })
+    test('is completed by the search list if it ends in .local', async (t) => {
+      await serveNames(t, {
+        'A mail.local.isp.example': { addresses: ['192.0.2.6'] },
+        'AAAA mail.local.isp.example': {},
+      })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      assert.deepEqual((await lookUpAddresses('mail.LOCAL', undefined, LIMITS)).first, ['192.0.2.6'])
+    })
+    test('is not completed if it is absolute or has another ending', async (t) => {
+      const { asked } = await serveNames(t, {
+        'A mail.isp.example': { addresses: ['192.0.2.6'] },
+        'A mail.home.isp.example': { addresses: ['192.0.2.6'] },
+      })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      await assert.rejects(
+        lookUpAddresses('mail', undefined, LIMITS, { isAbsolute: true }),
+        failsWith(68, /^no such host: mail$/),
+      )
+      await assert.rejects(lookUpAddresses('mail.home', undefined, LIMITS), failsWith(68, /^no such host: mail\.home$/))
+      assert.deepEqual(asked.sort(), ['A mail', 'A mail.home', 'AAAA mail', 'AAAA mail.home'])
+    })
+  })
+
+  suite('lookUpMx', () => {
+    test('returns hosts in small letters with their preferences', async (t) => {
+      await serveNames(t, {
+        'MX site.example': {
+          mx: [
+            [20, 'MX2.ISP.example'],
+            [10, 'mx1.isp.example'],
+          ],
+        },
+      })
+      const found = await lookUpMx('site.example', LIMITS)
+      assert.deepEqual(
+        found.sort((a, b) => a.preference - b.preference),
+        [
+          { host: 'mx1.isp.example', preference: 10 },
+          { host: 'mx2.isp.example', preference: 20 },
+        ],
+      )
+    })
+    test("returns '' for a null MX", async (t) => {
+      await serveNames(t, { 'MX site.example': { mx: [[0, '']] } })
+      assert.deepEqual(await lookUpMx('site.example', LIMITS), [{ host: '', preference: 0 }])
+    })
+    test('returns an empty list if the domain has no MX', async (t) => {
+      await serveNames(t, { 'A site.example': { addresses: ['192.0.2.1'] } })
+      assert.deepEqual(await lookUpMx('site.example', LIMITS), [])
+    })
+    test('rejects with 68 if the domain does not exist', async (t) => {
+      await serveNames(t, {})
+      await assert.rejects(lookUpMx('site.example', LIMITS), failsWith(68, /^no such host: site\.example$/))
+    })
+    test('rejects with 75 if the name server fails', async (t) => {
+      await serveNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } })
+      await assert.rejects(lookUpMx('site.example', LIMITS), failsWith(75, /^site\.example: .*\(ESERVFAIL\)$/))
+    })
+    test('rejects with 75 if the name server is silent for the whole timeout', async (t) => {
+      await serveNames(t, { 'MX site.example': { silent: true } })
+      await assert.rejects(
+        lookUpMx('site.example', { ...LIMITS, timeoutMs: 100 }),
+        failsWith(75, /^no answer from the DNS within 0\.1s$/, 'timeout'),
+      )
+    })
+  })
+
+  test('queryAddresses ignores /etc/hosts', async (t) => {
+    writeHosts(t, '192.0.2.7 mail.example\n')
+    await serveNames(t, { 'A mail.example': { addresses: ['192.0.2.8'] } })
+    assert.deepEqual((await queryAddresses('mail.example', undefined, LIMITS)).first, ['192.0.2.8'])
+  })
+}

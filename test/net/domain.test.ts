@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import {
+  endsInNumber,
+  isAscii,
+  isHostName,
+  isLabel,
+  isQualifiedDomain,
+  toALabels,
+  trimDot,
+} from '../../src/net/domain.js'
+
+const LABEL_63 = 'a'.repeat(63)
+const DOMAIN_253 = [LABEL_63, LABEL_63, LABEL_63, 'a'.repeat(61)].join('.')
+
+function holds(
+  name: string,
+  predicate: (word: string) => boolean,
+  words: { readonly yes: readonly string[]; readonly no: readonly string[] },
+): void {
+  suite(name, () => {
+    for (const expected of [true, false]) {
+      for (const word of expected ? words.yes : words.no)
+        test(`is ${expected} for ${JSON.stringify(word.slice(0, 70))} (${word.length} characters)`, () =>
+          assert.equal(predicate(word), expected))
+    }
+  })
+}
+
+holds('isLabel', isLabel, {
+  yes: ['a', '1', 'a-1', 'a--b', 'A', 'xn--bcher-kva', LABEL_63],
+  no: ['', '-', '-a', 'a-', 'a_b', 'a.b', 'bücher', 'a b', 'a\n', `a${LABEL_63}`],
+})
+holds('isHostName', isHostName, {
+  yes: ['mail', 'mail.example', 'mail_1.example', '_mail.example', 'mail_.example', '1.example', DOMAIN_253, LABEL_63],
+  no: [
+    '',
+    '-mail',
+    'mail-',
+    'a..b',
+    'mail.',
+    '192.0.2.1',
+    'mail.1',
+    'bücher.example',
+    `a${LABEL_63}.x`,
+    `a.${DOMAIN_253}`,
+  ],
+})
+holds('isQualifiedDomain', isQualifiedDomain, {
+  yes: ['site.example', 'site.example.', 'bücher.example', 'bücher。example', 'a.b', DOMAIN_253],
+  no: [
+    '',
+    'site',
+    'site.',
+    'site.1',
+    '192.0.2.1',
+    'a_b.example',
+    'a..b',
+    '.example',
+    '１２７.example',
+    `a.${DOMAIN_253}`,
+  ],
+})
+holds('endsInNumber', endsInNumber, {
+  yes: ['1', '192.0.2.1', 'a.123'],
+  no: ['', 'a1', 'a.b1', '1.a', 'a.1.'],
+})
+holds('isAscii', isAscii, { yes: ['', 'a', '\x7f'], no: ['é', '\x80', '。'] })
+
+suite('trimDot', () => {
+  for (const [name, trimmed] of [
+    ['site.example.', 'site.example'],
+    ['site.example', 'site.example'],
+    ['site.example..', 'site.example.'],
+    ['site.example。', 'site.example'],
+    ['site.example．', 'site.example'],
+    ['site.example｡', 'site.example'],
+    ['.', ''],
+  ] as const) {
+    test(`makes ${JSON.stringify(trimmed)} of ${name}`, () => assert.equal(trimDot(name), trimmed))
+  }
+})
+
+suite('toALabels', () => {
+  for (const [name, labels] of [
+    ['site.example', 'site.example'],
+    ['SITE_1..', 'SITE_1..'],
+    ['Bücher.Example', 'xn--bcher-kva.Example'],
+    ['bücher。example', 'xn--bcher-kva.example'],
+    ['bücher．example', 'xn--bcher-kva.example'],
+    ['bücher｡example', 'xn--bcher-kva.example'],
+    ['bücher.a_b', undefined],
+    ['bücher..example', undefined],
+    ['\ufffd.example', undefined],
+    ['１２７.例', undefined],
+  ] as const) {
+    test(`is ${labels} for ${name}`, () => assert.equal(toALabels(name), labels))
+  }
+})

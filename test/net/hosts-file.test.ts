@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { hostsEntries } from '../../src/net/hosts-file.js'
+import { etrn, etrnJson } from '../helpers/command.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { ACCEPTED, PORT, REQUEST, runIp, serveAt, serveNames, writeHosts } from './network.js'
+
+if (isInNamespace(import.meta.url)) {
+  suite('/etc/hosts', () => {
+    test('is used without a DNS query if it has the name', async (t) => {
+      const { asked } = await serveNames(t, {})
+      writeHosts(t, '127.0.0.7 mail.example # here\n')
+      const server = await serveAt(t, '127.0.0.7', ACCEPTED)
+      assert.equal((await etrn(REQUEST)).status, 0)
+      await server.verify()
+      assert.deepEqual(asked, [])
+    })
+    test('is passed over for the DNS if it has the name in the other family only', async (t) => {
+      await serveNames(t, { 'AAAA mail.example': { addresses: ['::1'] } })
+      writeHosts(t, '127.0.0.7 mail.example\n')
+      await serveAt(t, '::1', ACCEPTED)
+      assert.equal((await etrn([...REQUEST, '-6'])).status, 0)
+    })
+    test('keeps the interface of a link-local address', async (t) => {
+      runIp('link add Lan0 type veth peer name Lan1')
+      runIp('link set Lan1 up')
+      runIp('link set Lan0 up')
+      runIp('address add fe80::25/64 dev Lan0 nodad')
+      writeHosts(t, 'FE80:0::25%Lan0 Mail.Example\n')
+      const server = await serveAt(t, 'fe80::25%Lan0', ACCEPTED)
+      const { status, document } = await etrnJson(REQUEST)
+      assert.deepEqual([status, document.servers[0]?.address], [0, 'fe80::25%Lan0'])
+      await server.verify()
+    })
+    test('resolves localhost', async (t) => {
+      writeHosts(t, '127.0.0.1 localhost\n')
+      const server = await serveAt(t, '127.0.0.1', ACCEPTED)
+      assert.equal((await etrn([`localhost:${PORT}`, ...REQUEST.slice(1)])).status, 0)
+      await server.verify()
+    })
+  })
+
+  suite('hostsEntries', () => {
+    test('returns every line that has the name, in the order of the file', (t) => {
+      writeHosts(
+        t,
+        ['192.0.2.1 a.example Mail', '# 192.0.2.9 mail', '  2001:DB8:0::1\tmail\t', '192.0.2.2 mailer', ''].join('\n'),
+      )
+      assert.deepEqual(hostsEntries('mail'), [
+        { address: '192.0.2.1', names: ['a.example', 'mail'] },
+        { address: '2001:db8::1', names: ['mail'] },
+      ])
+    })
+    test('ignores a comment, a line without an address, and a line whose address is none', (t) => {
+      writeHosts(t, '192.0.2.1 a.example # mail\nmail a.example\n192.0.2.300 mail\n192.0.2.2 mail#x\n')
+      assert.deepEqual(hostsEntries('mail'), [{ address: '192.0.2.2', names: ['mail'] }])
+    })
+  })
+}

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { suite, test } from 'node:test'
+import { isThisHost, ownHostName } from '../../src/net/this-host.js'
+import { etrn } from '../helpers/command.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { BYE, type Conversation, scripted } from '../helpers/scripted-server.js'
+import { addBlackHole, OWN_ADDRESS, PORT, runIp, serveAt, writeHosts } from './network.js'
+
+function setHostName(name: string): void {
+  execFileSync('hostname', [name])
+}
+
+if (isInNamespace(import.meta.url)) {
+  suite("this host's own name", () => {
+    const isNamed = (title: string, name: string, file: string, own: string): void =>
+      void test(title, async (t) => {
+        setHostName(name)
+        writeHosts(t, `127.0.0.1 localhost\n${file}`)
+        const server = await scripted(t, [
+          'S: 220 mx',
+          `C: EHLO ${own}`,
+          'S: 250-mx',
+          'S: 250 ETRN',
+          `C: ETRN ${own}`,
+          'S: 250 OK',
+          ...BYE,
+        ])
+        const run = await etrn([`127.0.0.1:${server.port}`])
+        await server.verify()
+        assert.equal(run.status, 0)
+        assert.equal(run.stderr, `no name given: asking for ${own}\n`)
+      })
+    isNamed('is the host name if it has a dot', 'gw.site.example', '', 'gw.site.example')
+    isNamed(
+      'is the dotted name that /etc/hosts gives for the host name',
+      'gw',
+      '127.0.1.1 gw.site.example gw\n',
+      'gw.site.example',
+    )
+    isNamed(
+      'is the first name in /etc/hosts that is known outside',
+      'gw',
+      '10.0.0.1 gw gw.lan GW.Site.Example\n',
+      'gw.site.example',
+    )
+    isNamed('is in small letters', 'GW.Site.Example', '', 'gw.site.example')
+
+    for (const [name, file] of [
+      ['gw', ''],
+      ['gw.local', ''],
+      ['gw.lan', '10.0.0.1 gw.lan gw.site.example\n'],
+      ['gw', '127.0.1.1 gw.localdomain gw.home.arpa gw\n'],
+    ] as const) {
+      test(`is unknown if the host name is ${name} and /etc/hosts has ${JSON.stringify(file)}`, async (t) => {
+        setHostName(name)
+        writeHosts(t, `127.0.0.1 localhost\n${file}`)
+        const run = await etrn(['127.0.0.1'])
+        assert.deepEqual([run.status, run.stdout], [64, ''])
+        assert.match(run.stderr, /^etrn: no name given, and .*: type etrn SERVER NAME\n$/)
+        const greetedBy = (literal: string): Conversation => [
+          'S: 220 mx',
+          `C: EHLO ${literal}`,
+          'S: 250-mx',
+          'S: 250 ETRN',
+          'C: ETRN a.example',
+          'S: 250 OK',
+          ...BYE,
+        ]
+        const four = await serveAt(t, '127.0.0.1', greetedBy('[127.0.0.1]'))
+        assert.equal((await etrn([`127.0.0.1:${PORT}`, 'a.example'])).status, 0)
+        await four.verify()
+        const six = await serveAt(t, '::1', greetedBy('[IPv6:::1]'))
+        assert.equal((await etrn([`[::1]:${PORT}`, 'a.example'])).status, 0)
+        await six.verify()
+      })
+    }
+  })
+
+  suite('ownHostName', () => {
+    for (const name of ['gw.site.example', 'local.example', 'gw.xlan', 'arpa.home.example', 'lan.example'])
+      test(`is the host name ${name}`, () => {
+        setHostName(name)
+        assert.equal(ownHostName(), name)
+      })
+    for (const name of ['gw', 'gw.local', 'gw.lan', 'gw.localdomain', 'gw.home.arpa', '192.0.2.1'])
+      test(`is undefined for the host name ${name}`, (t) => {
+        writeHosts(t, '127.0.0.1 localhost\n')
+        setHostName(name)
+        assert.equal(ownHostName(), undefined)
+      })
+  })
+
+  suite('isThisHost', () => {
+    addBlackHole()
+    for (const address of [OWN_ADDRESS, '127.0.0.1', '127.1.2.3', '::1'])
+      test(`is true for ${address}, which this host has`, async () => assert.equal(await isThisHost(address), true))
+    test('is true for an address that the routing table makes local', async () => {
+      runIp('route add local 203.0.113.0/24 dev lo')
+      runIp('-6 route add local 2001:db8:1::/64 dev lo')
+      assert.equal(await isThisHost('203.0.113.9'), true)
+      assert.equal(await isThisHost('2001:db8:1::9'), true)
+    })
+    test('is false for an address of another host', async () => assert.equal(await isThisHost('192.0.2.9'), false))
+    test('is false for an address without a route', async () => {
+      assert.equal(await isThisHost('100.64.0.1'), false)
+      assert.equal(await isThisHost('2001:db8:2::1'), false)
+    })
+  })
+}

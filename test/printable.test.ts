@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import type { Socket } from 'node:net'
+import { suite, test, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { printable, shortenMessage, truncate } from '../src/printable.js'
+import { etrn } from './helpers/command.js'
+import { BYE, type Conversation, HELLO, loose } from './helpers/scripted-server.js'
+
+/** What a terminal would obey or hide. */
+const UNPRINTABLE = /[^\P{C}\n]|[\p{Zl}\p{Zp}]/u
+
+const HOSTILE = Buffer.concat([
+  Buffer.from('a\x1b[2J\x1b]0;owned\x07\b\r\v\x7f\0'),
+  Buffer.from([0x9b, 0xc3, 0xff]),
+  Buffer.from('\u0085\u009b31m\u202edaer\u2066\u200b\u00ad\u2028\ufeff\u{e0041}é'),
+])
+
+/** Returns the exit status and all output, which must be printable and have no stack trace. */
+async function requestFrom(
+  t: TestContext,
+  conversation: Conversation,
+  options: readonly string[] = [],
+): Promise<{ status: number | null; output: string }> {
+  const server = await loose(t, conversation)
+  const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...options, 'site.example']
+  const { status, stdout, stderr } = await etrn(args)
+  assert.doesNotMatch(stdout + stderr, UNPRINTABLE)
+  assert.doesNotMatch(stdout + stderr, /^ +at /m)
+  return { status, output: stdout + stderr }
+}
+
+const concat = (...parts: readonly (string | Buffer)[]): Buffer => Buffer.concat(parts.map((part) => Buffer.from(part)))
+
+suite('all output is printable if control characters stand', { concurrency: true }, () => {
+  for (const options of [[], ['-v'], ['--json'], ['-q', '-v'], ['--color', 'always', '--json']]) {
+    const title = options.length === 0 ? 'without options' : `with ${options.join(' ')}`
+    test(`in a reply to ETRN, ${title}`, async (t) => {
+      const conversation = [...HELLO, 'C: ETRN site.example', concat('459 4.7.1 ', HOSTILE, '\r\n'), ...BYE] as const
+      const { output } = await requestFrom(t, conversation, options)
+      if (!options.includes('-q')) assert.ok(output.includes('\\x1b[2J') || output.includes('\\\\x1b[2J'), output)
+    })
+    test(`in the greeting, ${title}`, async (t) => {
+      assert.equal((await requestFrom(t, [concat('554 ', HOSTILE, '\r\n'), ...BYE], options)).status, 69)
+    })
+    test(`in an EHLO keyword, ${title}`, async (t) => {
+      const conversation = [
+        'S: 220 mx',
+        'C: EHLO gw.site.example',
+        concat('250-mx\r\n250-', HOSTILE, '\r\n250 X', HOSTILE, '\r\n'),
+        ...BYE,
+      ] as const
+      assert.equal((await requestFrom(t, conversation, options)).status, 69)
+    })
+    test(`in a line that is no reply, ${title}`, async (t) => {
+      assert.equal((await requestFrom(t, [concat(HOSTILE, '\r\n'), ...BYE], options)).status, 76)
+    })
+  }
+})
+
+test('the message about a line of 2000 NULs has fewer than 800 characters', async (t) => {
+  const leave = (socket: Socket): void => void socket.once('data', () => socket.destroy())
+  const { output } = await requestFrom(t, [Buffer.from(`${'\0'.repeat(2000)}\n`), leave])
+  assert.ok(output.length < 800, output)
+})
+
+suite('printable', () => {
+  for (const [title, raw, text] of [
+    ['keeps printable text', 'a é 漢 😀 ~', 'a é 漢 😀 ~'],
+    ['escapes ASCII control characters as \\xNN', '\0\t\n\r\x1b\x7f', '\\x00\\x09\\x0a\\x0d\\x1b\\x7f'],
+    ['escapes C1 control characters as \\u{NN}', '\u0080\u009b', '\\u{80}\\u{9b}'],
+    ['escapes invisible characters', 'a\u00ad\u200b\ufeff\u{e0041}', 'a\\u{ad}\\u{200b}\\u{feff}\\u{e0041}'],
+    ['escapes characters that change the direction', '\u202e\u2066', '\\u{202e}\\u{2066}'],
+    ['escapes separators of lines and paragraphs', '\u2028\u2029', '\\u{2028}\\u{2029}'],
+    ['escapes characters of private use', '\ue000', '\\u{e000}'],
+    ['escapes a lone surrogate', 'a\ud800', 'a\\u{d800}'],
+    ['decodes UTF-8', Buffer.from('é漢😀'), 'é漢😀'],
+    ['escapes octets that are no UTF-8', Buffer.from([0x61, 0x80, 0xff, 0xc0, 0x61]), 'a\\x80\\xff\\xc0a'],
+    [
+      'keeps UTF-8 beside octets that are none',
+      concat('é', Buffer.of(0xc3), '漢', Buffer.of(0xf0, 0x9f), '😀'),
+      'é\\xc3漢\\xf0\\x9f😀',
+    ],
+    [
+      'keeps the first and last UTF-8 of each length beside an octet that is none',
+      concat('\u00a1\u07ff\u0800\ufffd\u{10000}', Buffer.of(0xff)),
+      '\u00a1\u07ff\u0800\ufffd\u{10000}\\xff',
+    ],
+    ['escapes overlong UTF-8 octet by octet', Buffer.from([0xc0, 0xaf, 0xe0, 0x80, 0xaf]), '\\xc0\\xaf\\xe0\\x80\\xaf'],
+    ['escapes a surrogate in UTF-8 octet by octet', Buffer.from([0xed, 0xa0, 0x80]), '\\xed\\xa0\\x80'],
+    ['escapes control characters beside octets that are no UTF-8', Buffer.from([0x1b, 0xff, 0x00]), '\\x1b\\xff\\x00'],
+  ] as const) {
+    test(title, () => assert.equal(printable(raw), text))
+  }
+  test('returns text that no terminal obeys, for any octets and any text', () => {
+    const raw = fc.oneof(fc.uint8Array({ maxLength: 60 }), fc.string({ unit: 'binary' }))
+    fc.assert(
+      fc.property(raw, (input) => {
+        const shown = printable(input)
+        assert.match(shown, /^[^\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]*$/u)
+        assert.equal(printable(shown), shown)
+      }),
+    )
+  })
+  test('returns different texts for different octets without a backslash', () => {
+    const octets = fc.uint8Array({ maxLength: 8 }).map((all) => all.filter((octet) => octet !== 0x5c))
+    fc.assert(
+      fc.property(octets, octets, (one, other) => {
+        if (Buffer.compare(one, other) !== 0) assert.notEqual(printable(one), printable(other))
+      }),
+    )
+  })
+})
+
+suite('truncate', () => {
+  for (const [text, characters, truncated] of [
+    ['abc', 3, 'abc'],
+    ['abcd', 3, 'abc'],
+    ['ab😀', 4, 'ab😀'],
+    ['ab😀', 3, 'ab'],
+    ['', 3, ''],
+  ] as const) {
+    test(`makes ${JSON.stringify(truncated)} of ${JSON.stringify(text)} at ${characters}`, () =>
+      assert.equal(truncate(text, characters), truncated))
+  }
+})
+
+suite('shortenMessage', () => {
+  test('keeps 400 characters', () => assert.equal(shortenMessage('x'.repeat(400)), 'x'.repeat(400)))
+  test('cuts 401 characters to 400 and three dots', () =>
+    assert.equal(shortenMessage('x'.repeat(401)), `${'x'.repeat(400)}...`))
+  test('cuts no character in half', () => assert.equal(shortenMessage(`${'x'.repeat(399)}😀`), `${'x'.repeat(399)}...`))
+})

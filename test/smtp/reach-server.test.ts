@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { SessionError } from '../../src/smtp/errors.js'
+import { openSession } from '../../src/smtp/session.js'
+import type { RawTraceEvent } from '../../src/smtp/trace.js'
+import { etrn, etrnJson, LEAPING } from '../helpers/command.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { BYE, reset, scripted } from '../helpers/scripted-server.js'
+import { ACCEPTED, REQUEST, serveAt, serveNames } from '../net/network.js'
+import { HELLO, OPTIONS, serverAt } from './plain-session.js'
+import { testFailed } from './tls-server.js'
+
+if (isInNamespace(import.meta.url)) testAddresses()
+else testReplies()
+
+function testReplies(): void {
+  suite('a session ends after', { concurrency: true }, () => {
+    for (const [title, steps, stage, status] of [
+      ['greeting 554', ['S: 554 no'], 'greeting', 69],
+      ['greeting 450', ['S: 450 later'], 'greeting', 75],
+      ['greeting 250', ['S: 250 ok'], 'greeting', 76],
+      ['greeting 221', ['S: 221 bye'], 'greeting', 76],
+      ['EHLO reply 502', ['S: 220 mx', HELLO, 'S: 502 no'], 'ehlo', 69],
+      ['EHLO reply 450', ['S: 220 mx', HELLO, 'S: 450 later'], 'ehlo', 75],
+      ['EHLO reply 220', ['S: 220 mx', HELLO, 'S: 220 mx'], 'ehlo', 76],
+    ] as const) {
+      testFailed(`${title}: QUIT, and ${status} at the stage ${stage}`, [...steps, ...BYE], [], stage, /./, status)
+    }
+  })
+
+  suite('a server that may be this host', { concurrency: true }, () => {
+    for (const [title, steps, stage, name] of [
+      ['greeting has', ['S: 220 Mail.Site.example ESMTP'], 'greeting', 'mail.site.example'],
+      ['greeting is', ['S: 220 gw.site.example'], 'greeting', 'gw.site.example'],
+      ['greeting, with a dot at its end, has', ['S: 220 gw.site.example. hello'], 'greeting', 'gw.site.example'],
+      ['EHLO reply has', ['S: 220 mx', HELLO, 'S: 250-gw.site.example hi', 'S: 250 ETRN'], 'ehlo', 'gw.site.example'],
+    ] as const) {
+      test(`rejects with 68 and the kind "self" if the ${title} a name of this site`, async (t) => {
+        const server = await scripted(t, [...steps, ...BYE])
+        await assert.rejects(openSession(serverAt(server.port), OPTIONS), (error) => {
+          assert.ok(error instanceof SessionError)
+          assert.deepEqual([error.stage, error.exitStatus, error.kind], [stage, 68, 'self'])
+          assert.ok(error.message.includes(name))
+          return true
+        })
+        await server.verify()
+      })
+    }
+    test("takes a server whose name only begins or ends with this site's", async (t) => {
+      const server = await scripted(t, [
+        'S: 220 gw.site.example.net hello gw.site.example',
+        HELLO,
+        'S: 250-x.gw.site.example',
+        'S: 250-gw.site.example',
+        'S: 250 ETRN',
+        ...BYE,
+      ])
+      const session = await openSession(serverAt(server.port), OPTIONS)
+      await session.quit()
+    })
+  })
+
+  test('a session traces its steps, the replies and what they say, in order', async (t) => {
+    const server = await scripted(t, ['S: 220 mx hello', HELLO, 'S: 250-mx', 'S: 250 ETRN', ...BYE])
+    const events: RawTraceEvent[] = []
+    const session = await openSession(serverAt(server.port), { ...OPTIONS, trace: (event) => events.push(event) })
+    await session.quit()
+    assert.deepEqual(
+      events.map((event) => ('stage' in event ? `${event.type} ${event.stage}` : event.type)),
+      [
+        ...['step dns', 'done dns', 'resolved'],
+        ...['step connect', 'connecting', 'done connect', 'connected'],
+        ...['step greeting', 'received', 'greeting', 'done greeting'],
+        ...['step ehlo', 'sent', 'received', 'done ehlo', 'extensions'],
+        ...['sent', 'received'],
+      ],
+    )
+  })
+}
+
+function testAddresses(): void {
+  // No address is slow to connect for a clock that stands still, so none is tried beside another.
+  const oneByOne = { env: LEAPING }
+  const THREE = { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4', '127.0.0.5'] } }
+  const TWO = { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4'] } }
+
+  suite('a host with several addresses', () => {
+    test('is tried at the next address after a temporary failure before the EHLO reply', async (t) => {
+      await serveNames(t, THREE)
+      const busy = await serveAt(t, '127.0.0.3', ['S: 421 too many connections', ...BYE])
+      const gone = await serveAt(t, '127.0.0.4', ['S: 220 mx', 'C: EHLO gw.site.example', reset])
+      const good = await serveAt(t, '127.0.0.5', ACCEPTED)
+      const run = await etrnJson(REQUEST, oneByOne)
+      for (const server of [busy, gone, good]) await server.verify()
+      assert.deepEqual([run.status, run.document.servers[0]?.address], [0, '127.0.0.5'])
+    })
+    test('is not tried at the next address after a permanent failure, or once EHLO has its reply', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(
+        t,
+        '127.0.0.3',
+        ['S: 554 no', ...BYE],
+        ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 450 later', ...BYE],
+      )
+      const other = await serveAt(t, '127.0.0.4')
+      assert.equal((await etrnJson(REQUEST, oneByOne)).status, 69)
+      assert.equal((await etrnJson(REQUEST, oneByOne)).status, 75)
+      await other.verify()
+    })
+    test('is tried at an address whose DNS answer came late', async (t) => {
+      let answer = (): void => undefined
+      const after = new Promise<void>((resolve) => (answer = resolve))
+      await serveNames(t, {
+        'A mail.example': { addresses: ['127.0.0.1'] },
+        'AAAA mail.example': { addresses: ['::1'], after },
+      })
+      await serveAt(t, '127.0.0.1', ['S: 421 busy', 'C: QUIT', () => answer(), 'S: 221 bye'])
+      await serveAt(t, '::1', ACCEPTED)
+      assert.equal((await etrn(REQUEST, oneByOne)).status, 0)
+    })
+    test('is tried once at an address whose DNS answer came late', async (t) => {
+      await serveNames(t, {
+        'A mail.example': { addresses: ['127.0.0.1'] },
+        'AAAA mail.example': { addresses: ['::1'], afterMs: 200 },
+      })
+      await serveAt(t, '::1', ['S: 421 busy', ...BYE])
+      assert.equal((await etrn(REQUEST)).status, 75)
+    })
+    test('reports the last failure and its address', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      await serveAt(t, '127.0.0.4', ['S: 554 no', ...BYE])
+      const run = await etrnJson(REQUEST, oneByOne)
+      const [report] = run.document.servers
+      assert.deepEqual([run.status, report?.address, report?.error?.code], [69, '127.0.0.4', 554])
+    })
+    test('reports the last reply if the remaining addresses refuse the connection', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      const run = await etrnJson(REQUEST, oneByOne)
+      const [report] = run.document.servers
+      assert.deepEqual([run.status, report?.error?.stage, report?.error?.code], [75, 'greeting', 421])
+    })
+    test('is not requested if a signal arrives at the second address', async (t) => {
+      let interrupt = (): void => undefined
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      await serveAt(t, '127.0.0.4', [() => interrupt(), 'C: QUIT'])
+      const run = await etrnJson(REQUEST, {
+        ...oneByOne,
+        during: (child) => (interrupt = () => void child.kill('SIGTERM')),
+      })
+      const [report] = run.document.servers
+      assert.deepEqual([report?.names[0]?.outcome, report?.error?.message], ['skipped', 'interrupted by SIGTERM'])
+      assert.equal(report?.error?.stage, 'greeting')
+    })
+  })
+}

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { updateFacts, NO_FACTS, type ServerFacts } from '../../src/smtp/trace.js'
+import type { TlsInfo } from '../../src/smtp/tls.js'
+
+const TLS: TlsInfo = { protocol: 'TLSv1.3', cipher: 'X', verified: true, certificate: null }
+const EXTENSIONS = new Map([['ETRN', '']])
+const FACTS: ServerFacts = { address: '192.0.2.1', tls: TLS, greeting: 'mx', extensions: EXTENSIONS }
+
+suite('updateFacts', () => {
+  test('learns each fact from its event', () => {
+    assert.deepEqual(updateFacts(NO_FACTS, { type: 'greeting', text: 'mx' }), { ...NO_FACTS, greeting: 'mx' })
+    assert.deepEqual(updateFacts(NO_FACTS, { type: 'tls', tls: TLS }), { ...NO_FACTS, tls: TLS })
+    assert.deepEqual(updateFacts(NO_FACTS, { type: 'extensions', extensions: EXTENSIONS }), {
+      ...NO_FACTS,
+      extensions: EXTENSIONS,
+    })
+  })
+  test('forgets TLS at a new connection, and keeps the rest', () => {
+    assert.deepEqual(updateFacts(FACTS, { type: 'connected', address: '192.0.2.2', localAddress: '192.0.2.9' }), {
+      ...FACTS,
+      address: '192.0.2.2',
+      tls: null,
+    })
+  })
+  test('learns nothing from other events', () => {
+    for (const event of [
+      { type: 'connecting', address: '192.0.2.2' },
+      { type: 'warning', text: 'x' },
+      { type: 'sent', line: 'QUIT' },
+    ] as const)
+      assert.equal(updateFacts(FACTS, event), FACTS)
+  })
+})
