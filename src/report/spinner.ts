@@ -1,6 +1,4 @@
 import ora from 'ora'
-import type { ServerAddress } from '../input/server-address.js'
-import type { TraceEvent } from '../smtp/trace.js'
 import type { Progress } from './reporter.js'
 
 /** A spinner on a terminal that names what the run waits for. It leaves nothing on the screen. */
@@ -13,7 +11,7 @@ export class Spinner {
   }
 
   show(...[server, event]: Progress): void {
-    const text = event.type === 'pause' ? event.text : server === null ? undefined : describeEvent(server, event)
+    const text = describeEvent(server, event)
     if (text === undefined) return
     this.#ora.text = server === null ? text : `${server.word}: ${text}`
     if (!this.#ora.isSpinning) this.#ora.start()
@@ -25,10 +23,11 @@ export class Spinner {
   }
 }
 
-function describeEvent(server: ServerAddress, event: TraceEvent): string | undefined {
-  if (event.type === 'connecting') return `connecting to ${event.address} port ${server.port}`
+function describeEvent(server: Progress[0], event: Progress[1]): string | undefined {
+  if (event.type === 'pause') return event.text
+  if (event.type === 'connecting') return `connecting to ${event.address} port ${server?.port ?? ''}`
   if (event.type === 'sent') return event.line
   if (event.type !== 'step') return undefined
   if (event.stage === 'greeting') return 'waiting for the greeting'
-  return event.stage === 'dns' ? `looking up ${server.host}` : undefined
+  return event.stage === 'dns' && server !== null ? `looking up ${server.host}` : undefined
 }
