@@ -1,6 +1,7 @@
 import { OptionError } from '../errors.js'
 import { brokenSendableRule } from '../input/values.js'
-import { checkRecipients, type Credentials } from '../smtp/credentials-policy.js'
+import { checkRecipients } from '../smtp/credentials-policy.js'
+import type { Credentials } from '../smtp/session-settings.js'
 import type { CommandLine } from './arguments.js'
 import { OPTION_ROWS } from './options.js'
 import type { PasswordSources } from './password.js'

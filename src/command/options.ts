@@ -13,7 +13,7 @@ import {
 } from '../input/values.js'
 import { printable } from '../printable.js'
 import { type MechanismName, MECHANISMS } from '../smtp/mechanisms.js'
-import type { TlsLevel } from '../smtp/tls-policy.js'
+import type { TlsLevel } from '../smtp/session-settings.js'
 
 export const TLS_LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
 export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const

@@ -1,10 +1,10 @@
 import { StepError } from '../errors.js'
 import { COMMAND_LINE_OCTETS } from '../input/node-name.js'
-import type { Credentials } from './credentials-policy.js'
 import { exitStatusOfReply, RejectedError } from './errors.js'
 import { type MechanismName, MECHANISMS, ONLY_IF_NAMED } from './mechanisms.js'
 import type { Reply } from './reply.js'
 import { type AuthContext, authUnavailable, type MechanismSteps, SASL_MECHANISMS, saslViolation } from './sasl.js'
+import type { Credentials } from './session-settings.js'
 
 /** Sends a line, which a transcript shows as `shown`, and returns the whole reply. */
 export type SendAuthLine = (line: string, shown: string) => Promise<Reply>

@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import { EXIT, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { printable, truncate } from '../printable.js'
-import type { TlsPolicy } from './tls-policy.js'
+import type { TlsPolicy } from './session-settings.js'
 
 /** What a certificate says. All texts are printable. */
 export type CertificateInfo = {

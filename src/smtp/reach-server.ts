@@ -5,7 +5,7 @@ import { lookUpAddresses } from '../net/dns.js'
 import { Connection } from './connection.js'
 import { exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
 import { formatReply, type Reply } from './reply.js'
-import type { Server, SessionOptions } from './server.js'
+import type { Server, SessionOptions } from './session-settings.js'
 import type { SecureConnection } from './tls.js'
 
 /** A connection to a server, and what holds for the session on it. */

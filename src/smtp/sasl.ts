@@ -2,8 +2,8 @@ import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'no
 import { promisify } from 'node:util'
 import { EXIT, StepError } from '../errors.js'
 import { printable } from '../printable.js'
-import type { Credentials } from './credentials-policy.js'
 import type { MechanismName } from './mechanisms.js'
+import type { Credentials } from './session-settings.js'
 
 /** The connection that a mechanism runs on. */
 export type AuthContext = {

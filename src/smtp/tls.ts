@@ -6,7 +6,7 @@ import { familyOf } from '../net/address.js'
 import { type Limits, startDeadline } from '../net/deadline.js'
 import { type CertificateInfo, certificateInfoOf, tlsPolicyError, verificationError } from './certificate.js'
 import { tlsErrorOf } from './errors.js'
-import type { TlsPolicy } from './tls-policy.js'
+import type { TlsPolicy } from './session-settings.js'
 
 /** The result of a handshake. */
 export type TlsInfo = {

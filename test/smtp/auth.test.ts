@@ -4,10 +4,10 @@ import { suite, test } from 'node:test'
 import { completeWords } from '../../src/command/completion.js'
 import { StepError } from '../../src/errors.js'
 import { authenticate } from '../../src/smtp/auth.js'
-import type { Credentials } from '../../src/smtp/credentials-policy.js'
 import { MECHANISMS } from '../../src/smtp/mechanisms.js'
 import { ReplyParser } from '../../src/smtp/reply.js'
 import { type AuthContext, scram } from '../../src/smtp/sasl.js'
+import type { Credentials } from '../../src/smtp/session-settings.js'
 
 const AROUND: AuthContext = { host: 'mx.example', port: 25, exporter: undefined, hasCertificate: false, offered: [] }
 const SITE: Credentials = { user: 'site', password: 'secret', mechanism: undefined }
