@@ -4,8 +4,8 @@ import { connect, createSecureContext, type SecureContext, type TLSSocket } from
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { type Limits, startDeadline } from '../net/deadline.js'
-import { type CertificateInfo, certificateInfoOf, tlsPolicyError, verificationError } from './certificate.js'
-import { tlsErrorOf } from './errors.js'
+import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
+import { protocolError, tlsErrorOf } from './errors.js'
 import type { TlsPolicy } from './session-settings.js'
 
 /** The result of a handshake. */
@@ -135,7 +135,7 @@ function handshakeError(error: unknown, { minVersion }: TlsPolicy, octets: numbe
   }
   if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(code)) {
     const hint = '--tls-min TLSv1 allows what is older, for what it is worth'
-    return tlsPolicyError(`the server has no TLS as new as ${minVersion}`, hint, error)
+    return protocolError(`the server has no TLS as new as ${minVersion}`, hint, error)
   }
   const lost = { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause: error } as const
   return tlsErrorOf(error) ?? new StepError('the server closed the connection within the handshake', lost)
