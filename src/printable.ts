@@ -24,8 +24,10 @@ export function truncate(text: string, characters: number): string {
 const MESSAGE_CHARACTERS = 400
 
 /** Returns a message that people can read: three dots replace what is too long. */
-export function shortenMessage(message: string): string {
-  return message.length > MESSAGE_CHARACTERS ? `${truncate(message, MESSAGE_CHARACTERS)}...` : message
+export function shortenMessage(message: string, characters = MESSAGE_CHARACTERS): string {
+  if (message.length <= characters) return message
+  // A copy: a slice would keep the whole message in memory.
+  return `${Buffer.from(truncate(message, characters)).toString()}...`
 }
 
 function escapeCharacter(character: string): string {
