@@ -1,6 +1,6 @@
+import type { Ora } from 'ora'
 import { codeOf } from '../errors.js'
 import { createOutput, type Output, type Progress } from './reporter.js'
-import type { Spinner } from './spinner.js'
 
 /** A stream that the command writes to; a terminal has columns. */
 type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }
@@ -14,9 +14,9 @@ export type TerminalOptions = {
 /** Standard output and standard error, line by line, with colour and a spinner if they are terminals. */
 export class Terminal {
   readonly #options: TerminalOptions
-  #spinner: Spinner | undefined
-  /** The event that a spinner would show; undefined once the run is over. */
-  #latest: Progress | undefined
+  #spinner: Ora | undefined
+  /** What the run waits for; undefined after a line, until the next event */
+  #awaited: string | undefined
   #writeError: Error | undefined
 
   constructor(options: TerminalOptions) {
@@ -53,27 +53,28 @@ export class Terminal {
     const { stdout, stderr, environment } = this.#options
     const isTerminal = stdout.isTTY && stderr.isTTY && (stderr.columns ?? 0) > 0
     if (!isTerminal || environment['CI']) return
-    const { Spinner } = await import('./spinner.js')
-    this.#spinner = new Spinner(stderr)
-    if (this.#latest !== undefined) this.#spinner.show(...this.#latest)
+    const { ora } = await import('./spinner.js')
+    // Leaves standard input alone: a shell's loop may read from it.
+    this.#spinner = ora({ stream: stderr, discardStdin: false })
+    if (this.#awaited !== undefined) this.#spinner.start(this.#awaited)
   }
 
   /** Shows in the spinner what the run waits for. */
-  showProgress(...progress: Progress): void {
-    // A step that is done is no longer waited for.
-    if (progress[1].type !== 'done') this.#latest = progress
-    this.#spinner?.show(...progress)
+  showProgress(...[server, event]: Progress): void {
+    const text = describeEvent(server, event)
+    if (text === undefined) return
+    this.#awaited = server === null ? text : `${server.word}: ${text}`
+    this.#spinner?.start(this.#awaited)
   }
 
-  /** Removes the spinner until the next event. */
+  /** Removes the spinner until the next event. One that is still being loaded must not start either. */
   hideSpinner(): void {
-    this.#spinner?.hide()
+    this.#awaited = undefined
+    this.#spinner?.stop()
   }
 
   /** Waits until both streams have taken everything. Returns the error that a stream reported, if any. */
   async close(): Promise<Error | undefined> {
-    // A spinner that is still being loaded must not start any more.
-    this.#latest = undefined
     this.hideSpinner()
     const { stdout, stderr } = this.#options
     for (const stream of [stdout, stderr]) await new Promise<void>((resolve) => stream.write('', () => resolve()))
@@ -84,4 +85,13 @@ export class Terminal {
     this.hideSpinner()
     stream.write(`${line}\n`)
   }
+}
+
+function describeEvent(server: Progress[0], event: Progress[1]): string | undefined {
+  if (event.type === 'pause') return event.text
+  if (event.type === 'connecting') return `connecting to ${event.address} port ${server?.port ?? ''}`
+  if (event.type === 'sent') return event.line
+  if (event.type !== 'step') return undefined
+  if (event.stage === 'greeting') return 'waiting for the greeting'
+  return event.stage === 'dns' && server !== null ? `looking up ${server.host}` : undefined
 }
