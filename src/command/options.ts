@@ -173,11 +173,6 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
   }
 }
 
-/** Returns all options as they are typed, letters too. */
-export function optionNames(): string[] {
-  return [...OPTION_ROWS].flatMap(([name, { alias }]) => [name, alias ?? []].flat().map(formatOption))
-}
-
 /** Returns an option as it is typed. */
 export function formatOption(name: string): string {
   return name.length > 1 ? `--${name}` : `-${name}`
