@@ -2,6 +2,7 @@ import { StepError } from '../errors.js'
 import { COMMAND_LINE_OCTETS } from '../input/node-name.js'
 import { exitStatusOfReply, protocolError, RejectedError } from './errors.js'
 import { type MechanismName, MECHANISMS, ONLY_IF_NAMED } from './mechanisms.js'
+import { MASK } from './redact.js'
 import type { Reply } from './reply.js'
 import { type AuthContext, authUnavailable, type MechanismSteps, SASL_MECHANISMS } from './sasl.js'
 import type { Credentials } from './session-settings.js'
@@ -11,7 +12,6 @@ export type SendAuthLine = (line: string, shown: string) => Promise<Reply>
 
 /** The longest response: in base64 a line has 12,288 octets at most (RFC 4954, section 4). */
 const SASL_RESPONSE_OCTETS = 9000
-const MASK = '****'
 
 /** Logs in with AUTH (RFC 4954, section 4). Throws StepError: 77, 75 for a 4xx, 76 if the server violates the mechanism. */
 export async function authenticate(send: SendAuthLine, credentials: Credentials, context: AuthContext): Promise<void> {

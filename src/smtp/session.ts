@@ -89,11 +89,8 @@ async function startTls(dialogue: GreetedDialogue, extensions: Extensions): Prom
 }
 
 /** Logs in, if the credentials policy allows it on this connection (RFC 4954). */
-async function logIn(
-  { smtp, server, address, secured, options }: GreetedDialogue,
-  credentials: Credentials,
-  extensions: Extensions,
-): Promise<void> {
+async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extensions: Extensions): Promise<void> {
+  const { smtp, server, address, secured, options } = dialogue
   return runStep('auth', options, async () => {
     checkConnection(address, secured?.tls)
     const { authenticate, secretsOfAuthLine } = await import('./auth.js')
