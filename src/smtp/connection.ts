@@ -39,16 +39,15 @@ export class Connection {
       this.#socket.destroy(reason)
     })
     try {
-      for (;;) {
-        const reply = this.#parser.next()
-        if (reply !== undefined) {
-          this.#options.trace({ type: 'received', reply })
-          return reply
-        }
+      let reply = this.#parser.next()
+      while (reply === undefined) {
         const { value } = await this.#octets.next()
         if (value === undefined) throw this.#connectionLost()
         this.#parser.push(value)
+        reply = this.#parser.next()
       }
+      this.#options.trace({ type: 'received', reply })
+      return reply
     } catch (error) {
       if (error instanceof StepError) throw error
       if (error instanceof MalformedReplyError)
