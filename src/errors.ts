@@ -26,19 +26,14 @@ export type FailureKind =
   | 'timeout' // A step took longer than --timeout.
   | 'malformed-reply' // The server sent something that is not an SMTP reply.
 
-export type FailureFacts = {
-  readonly exitStatus: number
-  readonly kind?: FailureKind | undefined
-  /** The next step for the user, if the failing code knows one. */
-  readonly hint?: string | undefined
-  readonly cause?: unknown
-}
+export type FailureFacts = Pick<StepError, 'exitStatus'> & Partial<Pick<StepError, 'kind' | 'hint' | 'cause'>>
 
 /** A failed step of a run. It carries its exit status; an aborted run has one as its reason. */
 export class StepError extends Error {
   override readonly name: string = 'StepError'
   readonly exitStatus: number
   readonly kind: FailureKind | undefined
+  /** The next step for the user, if the failing code knows one. */
   readonly hint: string | undefined
   constructor(message: string, { exitStatus, kind, hint, cause }: FailureFacts) {
     super(message, { cause })
