@@ -3,11 +3,9 @@ import { fileURLToPath } from 'node:url'
 import { EXIT } from './errors.js'
 import { bugReport, type Host, main, SIGNALS } from './main.js'
 
-/** Returns the version that package.json states. */
-function readVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
-  // npm requires a version in it.
-  return (JSON.parse(text) as { readonly version: string }).version
+/** Returns the absolute path of a file of the package. */
+function pathOf(name: string): string {
+  return fileURLToPath(new URL(`../${name}`, import.meta.url))
 }
 
 function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
@@ -31,8 +29,9 @@ const host: Host = {
   stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
-  program: [process.execPath, fileURLToPath(new URL('../bin/etrn', import.meta.url))],
-  version: readVersion,
+  program: [process.execPath, pathOf('bin/etrn')],
+  // npm requires a version in it.
+  version: () => (JSON.parse(readFileSync(pathOf('package.json'), 'utf8')) as { readonly version: string }).version,
   onSignal,
   raise,
 }

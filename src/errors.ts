@@ -16,33 +16,24 @@ export const EXIT = {
   CONFIG: 78,
 } as const
 
-/**
- * Kinds of failures that other code tells apart.
- *
- *     connection-lost    the server closed the connection or replied 421: a new session can continue
- *     unencrypted-data   the server sent plain text where TLS must begin
- *     self               the server is this host
- *     time-over          --max-time or --wait is over
- *     interrupted        a signal ended the run
- *     timeout            a step took longer than --timeout
- *     malformed-reply    the server sent something that is not an SMTP reply
- */
+/** Kinds of failures that other code tells apart. */
 export type FailureKind =
-  'connection-lost' | 'unencrypted-data' | 'self' | 'time-over' | 'interrupted' | 'timeout' | 'malformed-reply'
+  | 'connection-lost' // The server closed the connection or replied 421: a new session can continue.
+  | 'unencrypted-data' // The server sent plain text where TLS must begin.
+  | 'self' // The server is this host.
+  | 'time-over' // --max-time or --wait is over.
+  | 'interrupted' // A signal ended the run.
+  | 'timeout' // A step took longer than --timeout.
+  | 'malformed-reply' // The server sent something that is not an SMTP reply.
 
-export type FailureFacts = {
-  readonly exitStatus: number
-  readonly kind?: FailureKind | undefined
-  /** The next step for the user, if the failing code knows one. */
-  readonly hint?: string | undefined
-  readonly cause?: unknown
-}
+export type FailureFacts = Pick<StepError, 'exitStatus'> & Partial<Pick<StepError, 'kind' | 'hint' | 'cause'>>
 
 /** A failed step of a run. It carries its exit status; an aborted run has one as its reason. */
 export class StepError extends Error {
   override readonly name: string = 'StepError'
   readonly exitStatus: number
   readonly kind: FailureKind | undefined
+  /** The next step for the user, if the failing code knows one. */
   readonly hint: string | undefined
   constructor(message: string, { exitStatus, kind, hint, cause }: FailureFacts) {
     super(message, { cause })

@@ -19,9 +19,9 @@ import {
 import type { Family } from './net/address.js'
 import { MAX_TIMER_MS } from './net/deadline.js'
 import { ownHostName } from './net/this-host.js'
-import { type Credentials, tlsLevelFor } from './smtp/credentials-policy.js'
+import { tlsLevelFor } from './smtp/credentials-policy.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
-import type { TlsLevel, TlsPolicy } from './smtp/tls-policy.js'
+import type { Credentials, TlsLevel, TlsPolicy } from './smtp/session-settings.js'
 import type { TraceEvent } from './smtp/trace.js'
 
 export { SessionError, type Stage } from './smtp/errors.js'

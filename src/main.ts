@@ -3,7 +3,7 @@ import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { type CommandLine, parseArguments } from './command/arguments.js'
 import { findConfigFiles, type Reader } from './command/config-files.js'
-import type { Config } from './command/config.js'
+import { readConfig } from './command/config.js'
 import { settleOptions } from './command/option-sources.js'
 import type { Options } from './command/options.js'
 import { createRequests } from './command/requests.js'
@@ -42,8 +42,7 @@ export type Host = TerminalOptions & {
  */
 export async function main(host: Host): Promise<{ exitStatus: number; signal: NodeJS.Signals | undefined }> {
   const command = new Command(host)
-  const exitStatus = await command.run()
-  return { exitStatus, signal: command.signal }
+  return { exitStatus: await command.run(), signal: command.signal }
 }
 
 /** Returns the message for an error that no code expected. */
@@ -60,10 +59,12 @@ class Command {
   readonly #terminal: Terminal
   /** Aborts everything that the run waits for. */
   readonly #abort = new AbortController()
+  readonly #reader: Reader
 
   constructor(host: Host) {
     this.#host = host
     this.#terminal = new Terminal(host)
+    this.#reader = { uid: host.uid, gid: host.gid, signal: this.#abort.signal }
     setMaxListeners(0, this.#abort.signal)
   }
 
@@ -83,55 +84,52 @@ class Command {
     const { help, version, completion, hook } = line.options
     if (help) {
       const { helpText } = await import('./command/help.js')
-      return this.#print(await helpText())
-    }
-    if (version) return this.#print(`etrn ${this.#host.version()}`)
-    if (completion) {
+      this.#terminal.print(await helpText())
+    } else if (version) {
+      this.#terminal.print(`etrn ${this.#host.version()}`)
+    } else if (completion) {
       const { printCompletionScript } = await import('./command/completion.js')
       printCompletionScript()
-      return EXIT.OK
+    } else {
+      this.#limit(line.options['max-time'])
+      return hook === undefined ? this.#request(line) : this.#printHook(line, hook)
     }
-    this.#limit(line.options['max-time'])
-    if (hook !== undefined) return this.#printHook(line, hook)
-    return this.#request(line, await this.#readConfig(this.#configFiles(line)))
-  }
-
-  #print(...lines: readonly string[]): number {
-    for (const line of lines) this.#terminal.print(line)
     return EXIT.OK
   }
 
   async #complete(words: readonly string[]): Promise<number> {
     const files = findConfigFiles({ ...this.#host, warn: () => undefined })
-    const config = await this.#readConfig(files).catch(() => undefined)
+    const config = await readConfig(files, this.#reader).catch(() => undefined)
     const { completeWords } = await import('./command/completion.js')
-    return this.#print(...(await completeWords(words, [...(config?.profiles.keys() ?? [])])))
+    for (const word of await completeWords(words, [...(config?.profiles.keys() ?? [])])) this.#terminal.print(word)
+    return EXIT.OK
   }
 
   async #printHook(line: CommandLine, kind: NonNullable<Options['hook']>): Promise<number> {
-    const { uid, program } = this.#host
+    const { uid, program, stdout } = this.#host
+    const { warn } = this.#terminal
     const isForUser = kind === 'cron'
     const files = this.#configFiles(line, isForUser ? uid : 0)
-    const config = await this.#readConfig(files)
-    const warn = (message: string): void => this.#terminal.warn(message)
+    const config = await readConfig(files, this.#reader)
     if (!isForUser && kind !== 'systemd' && uid !== 0)
-      await this.#readConfig(files, { uid: 0, gid: 0 }).catch((error: unknown) =>
+      await readConfig(files, { ...this.#reader, uid: 0, gid: 0 }).catch((error: unknown) =>
         warn(`root runs this hook, and would say: ${messageOf(error)}`),
       )
     const { hookText, resolveHookTargets } = await import('./command/hook.js')
     const targets = await resolveHookTargets(line, config, warn)
-    this.#host.stdout.write(hookText(kind, { line, targets, files, paths: config.paths, program }))
+    stdout.write(hookText(kind, { line, targets, files, paths: config.paths, program }))
     return EXIT.OK
   }
 
-  async #request(line: CommandLine, config: Config): Promise<number> {
+  async #request(line: CommandLine): Promise<number> {
+    const config = await readConfig(this.#configFiles(line), this.#reader)
     const { options } = settleOptions([line, ...config.tops])
-    if (line.options['max-time'] === undefined) this.#limit(options['max-time'])
+    this.#limit(options['max-time'])
     const hasSeveral = options.all || options.mx !== undefined || line.words[0]?.includes(',') === true
     const reporter = this.#createReporter(options, hasSeveral)
-    const { stdin, environment, raise } = this.#host
+    const { stdin: input, environment, raise } = this.#host
     const requests = await createRequests(line, config, {
-      input: stdin,
+      input,
       environment: environment['ETRN_PASSWORD'],
       warn: (message) => reporter.warn(message),
       signal: this.#abort.signal,
@@ -139,11 +137,9 @@ class Command {
     })
     const entries = new Set(requests.flatMap((request) => request.entries))
     for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfBadLine(entry))
-
     const stopListening = this.#host.onSignal((signal) => this.#handleSignal(signal))
-    const exitStatus = options.check
-      ? await this.#check(requests, options, reporter)
-      : await this.#run(requests, options, reporter)
+    const running = options.check ? this.#check(requests, options, reporter) : this.#run(requests, options, reporter)
+    const exitStatus = await running
     stopListening()
     return exitStatus
   }
@@ -174,9 +170,9 @@ class Command {
   }
 
   /** Completes a report, and returns the exit status: the signal's if a signal ended the run. */
-  #end<T extends { readonly exitStatus: number }>(reporter: { end: (done: T) => void }, done: T): number {
+  #end<T extends { readonly exitStatus: number }>(reporter: { end?: (done: T) => void }, done: T): number {
     const exitStatus = this.signal === undefined ? done.exitStatus : 128 + constants.signals[this.signal]
-    reporter.end({ ...done, exitStatus })
+    reporter.end?.({ ...done, exitStatus })
     return exitStatus
   }
 
@@ -194,17 +190,8 @@ class Command {
 
   #configFiles({ options }: CommandLine, uid = this.#host.uid): string[] {
     if (options.config !== undefined) return [options.config]
-    const warn = (message: string): void => {
-      if ((options.quiet ?? 0) === 0) this.#terminal.warn(message)
-    }
+    const warn = options.quiet ? (): void => undefined : this.#terminal.warn
     return findConfigFiles({ environment: this.#host.environment, uid, warn })
-  }
-
-  /** Reads the configuration as the user of the command may, or as another one. */
-  async #readConfig(files: readonly string[], { uid, gid }: Pick<Reader, 'uid' | 'gid'> = this.#host): Promise<Config> {
-    if (files.length === 0) return { tops: [], profiles: new Map(), paths: new Map() }
-    const { readConfig } = await import('./command/config.js')
-    return readConfig(files, { uid, gid, signal: this.#abort.signal })
   }
 
   /** Ends everything when --max-time is over. */
@@ -219,8 +206,7 @@ class Command {
   #handleSignal(signal: NodeJS.Signals): void {
     if (this.signal !== undefined) {
       this.#terminal.hideSpinner()
-      this.#host.raise(signal)
-      return
+      return this.#host.raise(signal)
     }
     this.signal = signal
     const exitStatus = 128 + constants.signals[signal]

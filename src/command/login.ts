@@ -1,9 +1,10 @@
 import { OptionError } from '../errors.js'
 import { brokenSendableRule } from '../input/values.js'
-import { checkRecipients, type Credentials } from '../smtp/credentials-policy.js'
+import { checkRecipients } from '../smtp/credentials-policy.js'
+import type { Credentials } from '../smtp/session-settings.js'
 import type { CommandLine } from './arguments.js'
 import { OPTION_ROWS } from './options.js'
-import type { PasswordSources } from './password.js'
+import type { InputSources } from './read-file.js'
 import { type Target, userOf, userOption } from './targets.js'
 
 /** Throws OptionError if the options of a login are incomplete. Reads no file. */
@@ -37,7 +38,7 @@ export function checkLoginTargets({ options }: CommandLine, targets: readonly Ta
 }
 
 /** Returns the credentials for a server, and reads the password or asks for it. Throws UsageError. */
-export async function readCredentials(target: Target, sources: PasswordSources): Promise<Credentials | undefined> {
+export async function readCredentials(target: Target, sources: InputSources): Promise<Credentials | undefined> {
   const { auth: mechanism } = target.options
   const user = userOf(target)
   if (mechanism === 'EXTERNAL') return { user: user ?? '', password: undefined, mechanism }

@@ -13,12 +13,11 @@ import {
 } from '../input/values.js'
 import { printable } from '../printable.js'
 import { type MechanismName, MECHANISMS } from '../smtp/mechanisms.js'
-import type { TlsLevel } from '../smtp/tls-policy.js'
+import type { TlsLevel } from '../smtp/session-settings.js'
 
 export const TLS_LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
 export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 const HOOK_KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
-const COLOR_CHOICES = ['auto', 'always', 'never'] as const
 
 const RUN_WIDE = { scope: 'run' } as const
 const COMMAND_LINE_ONLY = { scope: 'command line' } as const
@@ -67,31 +66,21 @@ const OPTION_TABLE = {
     'wait-local': value("DUR: First wait for this host's own SMTP port", '2m', parseDuration, { ...RUN_WIDE, ...OFF }),
   }),
   ...group('TLS', {
-    tls: value('LEVEL: none, may (not verified), encrypt (demanded), verify', 'verify', oneOf(...TLS_LEVELS), {
+    tls: choice('LEVEL: none, may (not verified), encrypt (demanded), verify', 'verify', TLS_LEVELS, {
       defaultText: 'may; verify with a login',
-      choices: TLS_LEVELS,
     }),
-    'tls-ca': value('FILE: Authorities to trust, in PEM', 'ca.pem', parseText, {
-      defaultText: "the system's",
-      isPath: true,
-    }),
+    'tls-ca': file('FILE: Authorities to trust, in PEM', 'ca.pem', { defaultText: "the system's" }),
     'tls-fingerprint': value('SHA256: The certificate, pinned', 'AB:CD:...', parseFingerprint),
     'tls-name': value('NAME: The name that the certificate has', 'mx.isp.example', parseHost, {
       defaultText: "the server's",
     }),
-    'tls-cert': value("FILE: This client's own certificate, in PEM", 'client.pem', parseText, { isPath: true }),
-    'tls-key': value('FILE: Its key', 'client.key', parseText, { defaultText: 'in the same file', isPath: true }),
-    'tls-min': value('VERSION: The oldest version to accept', 'TLSv1.3', oneOf(...TLS_VERSIONS), {
-      default: 'TLSv1.2',
-      choices: TLS_VERSIONS,
-    }),
+    'tls-cert': file("FILE: This client's own certificate, in PEM", 'client.pem'),
+    'tls-key': file('FILE: Its key', 'client.key', { defaultText: 'in the same file' }),
+    'tls-min': choice('VERSION: The oldest version to accept', 'TLSv1.3', TLS_VERSIONS, { default: 'TLSv1.2' }),
   }),
   ...group('Login', {
     user: value('U: Log in as U', 'site', parseSendable, PROFILE_ONLY),
-    'password-file': value('F: Read the password from F', '/etc/etrn/password', parseText, {
-      ...PASSWORD,
-      isPath: true,
-    }),
+    'password-file': file('F: Read the password from F', '/etc/etrn/password', PASSWORD),
     'password-command': value('C: Take the first line that C prints', "'pass show isp'", parseText, PASSWORD),
     auth: value('MECH: Log in by this mechanism', 'PLAIN', parseMechanism, {
       ...PROFILE_ONLY,
@@ -105,27 +94,19 @@ const OPTION_TABLE = {
   }),
   ...group('Instead', {
     check: flag('Look at all that matters, step by step; send no ETRN', COMMAND_LINE_ONLY),
-    hook: value('KIND: Print a ready hook for this mechanism', 'pppd', oneOf(...HOOK_KINDS), {
-      ...COMMAND_LINE_ONLY,
-      choices: HOOK_KINDS,
-    }),
+    hook: choice('KIND: Print a ready hook for this mechanism', 'pppd', HOOK_KINDS, COMMAND_LINE_ONLY),
   }),
   ...group('Configuration', {
-    config: value('FILE: Take the configuration from FILE alone', 'etrn.toml', parseText, {
+    config: file('FILE: Take the configuration from FILE alone', 'etrn.toml', {
       ...COMMAND_LINE_ONLY,
       defaultText: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
-      isPath: true,
     }),
   }),
   ...group('Output', {
     quiet: counter('Print failures only; twice: no temporary ones either', { ...RUN_WIDE, alias: 'q' }),
     verbose: counter('Write the SMTP dialogue to standard error', { ...RUN_WIDE, alias: 'v' }),
     json: flag('Print one JSON document, at the end', RUN_WIDE),
-    color: value('WHEN: Colour', 'never', oneOf(...COLOR_CHOICES), {
-      ...RUN_WIDE,
-      default: 'auto',
-      choices: COLOR_CHOICES,
-    }),
+    color: choice('WHEN: Colour', 'never', ['auto', 'always', 'never'], { ...RUN_WIDE, default: 'auto' }),
   }),
   ...group('Help', {
     help: flag('Show this help', { ...COMMAND_LINE_ONLY, alias: 'h' }),
@@ -192,11 +173,6 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
   }
 }
 
-/** Returns all options as they are typed, letters too. */
-export function optionNames(): string[] {
-  return [...OPTION_ROWS].flatMap(([name, { alias }]) => [name, alias ?? []].flat().map(formatOption))
-}
-
 /** Returns an option as it is typed. */
 export function formatOption(name: string): string {
   return name.length > 1 ? `--${name}` : `-${name}`
@@ -209,16 +185,9 @@ function group<T extends Readonly<Record<string, object>>>(name: string, rows: T
   return Object.fromEntries(entries) as { [K in keyof T]: T[K] & { readonly group: string } }
 }
 
-type OptionDetails = Partial<
-  Pick<OptionRow, 'alias' | 'default' | 'defaultText' | 'choices' | 'isPath' | 'scope' | 'unit'>
->
+type RowDetails = Partial<Omit<OptionRow, 'kind' | 'describe' | 'group' | 'example' | 'parse' | 'initial'>>
 
-function value<T, D extends OptionDetails>(
-  describe: string,
-  example: string,
-  parse: (word: unknown) => T,
-  details?: D,
-) {
+function value<T, D extends RowDetails>(describe: string, example: string, parse: (word: unknown) => T, details?: D) {
   // With a default the value is never undefined.
   const initial = (details?.default === undefined ? undefined : parse(details.default)) as D extends { default: string }
     ? T
@@ -226,17 +195,25 @@ function value<T, D extends OptionDetails>(
   return { kind: 'value' as const, describe, example, parse, initial, ...details }
 }
 
-function list(describe: string, example: string, parseOne: (word: unknown) => string, details?: OptionDetails) {
+function choice<T extends string, D extends RowDetails>(describe: string, example: T, words: readonly T[], details: D) {
+  return { ...value(describe, example, oneOf(...words), details), choices: words }
+}
+
+function file(describe: string, example: string, details?: RowDetails) {
+  return { ...value(describe, example, parseText, details), isPath: true as const }
+}
+
+function list(describe: string, example: string, parseOne: (word: unknown) => string, details?: RowDetails) {
   const parse = (given: unknown): string[] => [given].flat().map(parseOne)
   const initial: string[] = []
   return { kind: 'list' as const, describe, example, parse, initial, ...details }
 }
 
-function flag(describe: string, details?: OptionDetails) {
+function flag(describe: string, details?: RowDetails) {
   return { kind: 'flag' as const, describe, parse: (given: unknown) => given === true, initial: false, ...details }
 }
 
-function counter(describe: string, details?: OptionDetails) {
+function counter(describe: string, details?: RowDetails) {
   return { kind: 'counter' as const, describe, parse: (given: unknown) => Number(given), initial: 0, ...details }
 }
 

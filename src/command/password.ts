@@ -5,25 +5,14 @@ import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { ReadStream, WriteStream } from 'node:tty'
 import { EXIT, OptionError } from '../errors.js'
-import { readText } from './read-file.js'
+import { type InputSources, readText } from './read-file.js'
 import { type Target, userOption } from './targets.js'
-
-/** What a run provides for passwords. */
-export type PasswordSources = {
-  /** ETRN_PASSWORD */
-  readonly environment: string | undefined
-  readonly warn: (message: string) => void
-  /** Ends the wait for a file or a command. */
-  readonly signal: AbortSignal
-  /** Ends the process, as ^C at the prompt must do. */
-  readonly interrupt: () => void
-}
 
 /**
  * Returns the password from the file, the command, the environment or the terminal, whichever comes first. Throws UsageError: 64 if there
  * is no source, 66 if the source has no password.
  */
-export async function readPassword(target: Target, sources: PasswordSources): Promise<string> {
+export async function readPassword(target: Target, sources: InputSources): Promise<string> {
   const { 'password-file': file, 'password-command': command } = target.options
   const { environment, warn, signal } = sources
   if (file !== undefined)
@@ -94,7 +83,7 @@ function firstLine(text: string, option: string, source: string): string {
 }
 
 /** Asks on the terminal, whatever standard input is, and doesn't show what is typed. */
-async function promptPassword(target: Target, { signal, interrupt }: PasswordSources): Promise<string> {
+async function promptPassword(target: Target, { signal, interrupt }: InputSources): Promise<string> {
   const { input, output } = openTerminal(userOption(target))
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input, output: nowhere, terminal: true })

@@ -5,6 +5,19 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
 
+/** What a run provides to read names and passwords from. */
+export type InputSources = {
+  /** Standard input, which `--names-from -` reads */
+  readonly input: () => Readable
+  /** ETRN_PASSWORD */
+  readonly environment: string | undefined
+  readonly warn: (message: string) => void
+  /** Ends the wait for a file or a command. */
+  readonly signal: AbortSignal
+  /** Ends the process, as ^C at the prompt must do. */
+  readonly interrupt: () => void
+}
+
 /** Returns the text of a file that an option names. Throws OptionError (66), or the signal's reason if it ended the wait. */
 export async function readText(option: string, file: string, signal: AbortSignal): Promise<string> {
   try {

@@ -1,18 +1,10 @@
-import type { Readable } from 'node:stream'
 import { OptionError, UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
 import { type NodeName, parseNodeName } from '../input/node-name.js'
 import { ownHostName } from '../net/this-host.js'
 import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
-import { readText, streamText } from './read-file.js'
-
-export type NameSources = {
-  /** What `--names-from -` reads */
-  readonly input: () => Readable
-  readonly warn: (message: string) => void
-  readonly signal: AbortSignal
-}
+import { type InputSources, readText, streamText } from './read-file.js'
 
 /** Returns the names to request; the domain is that of --mx. */
 export type NameReader = (options: Options, domain: string | undefined) => Promise<readonly NameEntry[]>
@@ -21,7 +13,7 @@ export type NameReader = (options: Options, domain: string | undefined) => Promi
  * Returns a reader of names, in the order NAME, --subdomains, --queue, --names-from; else the domain of --mx, else this host's own name
  * (RFC 1985, section 6). It reads each file once, because standard input can be read only once.
  */
-export function createNameReader({ input, warn, signal }: NameSources): NameReader {
+export function createNameReader({ input, warn, signal }: InputSources): NameReader {
   const texts = new Map<string, Promise<string>>()
   const lists = new Map<string, Promise<readonly NameEntry[]>>()
   let isWarned = false

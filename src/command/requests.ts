@@ -7,11 +7,9 @@ import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
 import { checkLoginOptions, checkLoginTargets, readCredentials } from './login.js'
 import { locateError } from './option-sources.js'
-import type { PasswordSources } from './password.js'
-import { createNameReader, type NameReader, type NameSources } from './requested-names.js'
+import type { InputSources } from './read-file.js'
+import { createNameReader, type NameReader } from './requested-names.js'
 import { resolveTargets, type Target } from './targets.js'
-
-export type RequestSources = PasswordSources & NameSources
 
 /**
  * Returns the requests that the command line and the configuration ask for, with all files read. What one of several profiles lacks is a
@@ -20,7 +18,7 @@ export type RequestSources = PasswordSources & NameSources
 export async function createRequests(
   line: CommandLine,
   config: Config,
-  sources: RequestSources,
+  sources: InputSources,
 ): Promise<(Request | FailedRequest)[]> {
   const targets = resolveTargets(line, config, sources.warn)
   checkLoginTargets(line, targets, sources.environment)
@@ -31,7 +29,7 @@ export async function createRequests(
   return requests
 }
 
-async function createRequest(target: Target, hasOthers: boolean, readNames: NameReader, sources: RequestSources) {
+async function createRequest(target: Target, hasOthers: boolean, readNames: NameReader, sources: InputSources) {
   const { server, isMx, options, profile } = target
   const settings = requestSettingsOf(target)
   let entries: readonly NameEntry[] = []

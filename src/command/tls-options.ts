@@ -1,6 +1,6 @@
 import { EXIT, messageOf, OptionError, type UsageError } from '../errors.js'
 import { tlsLevelFor } from '../smtp/credentials-policy.js'
-import type { TlsLevel, TlsPolicy } from '../smtp/tls-policy.js'
+import type { TlsLevel, TlsPolicy } from '../smtp/session-settings.js'
 import { forOption } from './option-sources.js'
 import { readText } from './read-file.js'
 import { type Target, userOf } from './targets.js'

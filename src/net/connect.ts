@@ -7,6 +7,9 @@ import { familyOf } from './address.js'
 import { abortReason, type Limits, startDeadline } from './deadline.js'
 import type { Addresses } from './dns.js'
 
+/** The addresses to try, best first; the late ones follow when they are known. */
+type Candidates = Omit<Addresses, 'cancel'>
+
 type Connected = { readonly socket: Socket; readonly address: string }
 
 type ConnectOptions = Limits & {
@@ -24,11 +27,7 @@ const ATTEMPT_DELAY_MS = 250
  * Connects to the first address that accepts (RFC 8305). Each attempt runs until the deadline: a satellite link takes 600 ms, and
  * Node's own race ends attempts after 250. Throws StepError (75).
  */
-export async function connect(
-  { first: addresses, late }: Omit<Addresses, 'cancel'>,
-  port: number,
-  options: ConnectOptions,
-): Promise<Connected> {
+export async function connect(addresses: Candidates, port: number, options: ConnectOptions): Promise<Connected> {
   const race = new AbortController()
   // There is one listener for each address.
   setMaxListeners(0, race.signal)
@@ -51,7 +50,7 @@ export async function connect(
     }
   }
   try {
-    const winner = await raceAddresses(addresses, late, dial, race.signal)
+    const winner = await raceAddresses(addresses, dial, race.signal)
     sockets.delete(winner.socket)
     return winner
   } catch {
@@ -65,22 +64,20 @@ export async function connect(
 
 /** Dials the first address, and the others beside it: after the delay, or at once if the first one fails. */
 async function raceAddresses(
-  addresses: readonly string[],
-  late: Promise<readonly string[]>,
+  { first: [address, ...others], late }: Candidates,
   dial: (address: string) => Promise<Connected>,
   signal: AbortSignal,
 ): Promise<Connected> {
-  const [address, ...others] = addresses
   signal.throwIfAborted()
   if (address === undefined) {
     const more = await late
     if (more.length === 0) throw new Error('no address is left')
-    return raceAddresses(more, Promise.resolve([]), dial, signal)
+    return raceAddresses({ first: more, late: Promise.resolve([]) }, dial, signal)
   }
   const first = dial(address)
   const failure = new Promise<void>((resolve) => void first.catch(resolve))
   const pause = Promise.race([failure, sleep(ATTEMPT_DELAY_MS, undefined, { signal })])
-  return Promise.any([first, pause.then(async () => raceAddresses(others, late, dial, signal))])
+  return Promise.any([first, pause.then(async () => raceAddresses({ first: others, late }, dial, signal))])
 }
 
 function localEndFor(local: string | undefined, remote: string): { localAddress?: string } {

@@ -21,11 +21,10 @@ export function startDeadline(
   end: (reason: StepError) => void,
   hint?: string,
 ): () => void {
-  const overdue = (): StepError => {
+  const timer = setTimeout(() => {
     const message = `${missing} within ${timeoutMs / 1000}s`
-    return new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint })
-  }
-  const timer = setTimeout(() => finish(overdue()), timeoutMs)
+    finish(new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint }))
+  }, timeoutMs)
   const onAbort = (): void => finish(abortReason(signal))
   const cancel = (): void => {
     clearTimeout(timer)

@@ -21,10 +21,8 @@ export function trimDot(domain: string): string {
 /** Returns a domain name with its internationalised labels as A-labels; undefined if a label has no such form. */
 export function toALabels(domain: string): string | undefined {
   if (isAscii(domain)) return domain
-  const labels = domain.split(new RegExp(DOT)).map((label) => {
-    // domainToASCII parses the host of a URL: it must not see what it would take for an address or an escape.
-    return isAscii(label) ? label : domainToASCII(label)
-  })
+  // domainToASCII parses the host of a URL: it must not see what it would take for an address or an escape.
+  const labels = domain.split(new RegExp(DOT)).map((label) => (isAscii(label) ? label : domainToASCII(label)))
   return labels.every(isLabel) ? labels.join('.') : undefined
 }
 

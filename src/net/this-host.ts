@@ -11,8 +11,7 @@ import { hostsEntries } from './hosts-file.js'
  */
 export function ownHostName(): string | undefined {
   const name = hostname().toLowerCase()
-  if (name.includes('.')) return isPublicName(name) ? name : undefined
-  const names = hostsEntries(name).flatMap((entry) => entry.names)
+  const names = name.includes('.') ? [name] : hostsEntries(name).flatMap((entry) => entry.names)
   return names.find(isPublicName)
 }
 

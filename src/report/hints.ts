@@ -4,7 +4,7 @@ import type { SessionError, Stage } from '../smtp/errors.js'
 // Hints for servers' replies. A failure of our own code carries its hint, or has a kind that this table knows.
 
 /** What a hint can depend on. */
-export type Failure = {
+type Failure = {
   readonly stage: Stage
   readonly kind?: FailureKind | undefined
   /** The reply's code; null if there was none */
@@ -79,11 +79,7 @@ const HINTS: Readonly<Partial<Record<Stage, readonly HintRow[]>>> = {
     },
     { codes: [459], hint: 'the provider has to allow this name for your address' },
     { codes: [501], text: /must begin with #/, hint: "this Exim takes '#' only: try --queue with the same name" },
-    {
-      codes: [501, 553, 555],
-      name: /^[@#]/,
-      hint: 'the server may know plain domain names only; name each domain',
-    },
+    { codes: [501, 553, 555], name: /^[@#]/, hint: 'the server may know plain domain names only; name each domain' },
     {
       codes: [502],
       text: /do not allow/,
@@ -111,11 +107,9 @@ export function hintFor({ stage, kind, code, text, name, greeting }: Failure): s
 }
 
 /** Returns the next step for a failed session: its own hint, else one for the server's reply. */
-export function hintForError(
-  { stage, kind, message, reply, hint }: SessionError,
-  greeting: string,
-): string | undefined {
-  return hint ?? hintFor({ stage, kind, code: reply?.code ?? null, text: message, name: '', greeting })
+export function hintForError(error: SessionError, greeting: string): string | undefined {
+  const { stage, kind, message: text, reply } = error
+  return error.hint ?? hintFor({ stage, kind, code: reply?.code ?? null, text, name: '', greeting })
 }
 
 /** Returns what can be tried after any failure; undefined if nothing failed. */

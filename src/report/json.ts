@@ -1,6 +1,5 @@
 import type { ServerReport } from '../etrn/outcome.js'
-import type { Run } from '../etrn/run.js'
-import { SessionError } from '../smtp/errors.js'
+import type { SessionError } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
 import type { TlsInfo } from '../smtp/tls.js'
 import type { Output, Reporter } from './reporter.js'
@@ -9,18 +8,17 @@ import type { Output, Reporter } from './reporter.js'
 const DOCUMENT_VERSION = 1
 
 /** Prints one JSON document to `out` at the end. Warnings and the dialogue are left to the other reporter. */
-export function jsonReporter(out: Output, other: Reporter): Reporter {
+export function jsonReporter(out: Output, other: Reporter): Required<Reporter> {
   return {
     warn: (message) => other.warn(message),
     trace: (...progress) => other.trace(...progress),
     result: () => undefined,
     report: () => undefined,
-    end: (run) => out.line(JSON.stringify(runDocument(run), undefined, 2)),
+    end: ({ exitStatus, servers }) => {
+      const document = { ...documentHead(exitStatus), servers: servers.map(serverDocument) }
+      out.line(JSON.stringify(document, undefined, 2))
+    },
   }
-}
-
-function runDocument({ exitStatus, servers }: Run): object {
-  return { ...documentHead(exitStatus), servers: servers.map(serverDocument) }
 }
 
 /** Returns the beginning of each document. */
@@ -36,12 +34,12 @@ export function serverDocument(report: ServerReport): object {
     host: server.host,
     port: server.port,
     address,
-    tls: tls === null ? null : tlsDocument(tls),
+    tls: tls && tlsDocument(tls),
     greeting,
     extensions: extensions && formatExtensions(extensions),
     attempts,
     elapsedMs,
-    error: errorDocument(error),
+    error: error && errorDocument(error),
     names,
   }
 }
@@ -51,7 +49,6 @@ export function tlsDocument({ protocol, cipher, verified }: TlsInfo): object {
   return { protocol, cipher, verified }
 }
 
-function errorDocument(error: SessionError | null): object | null {
-  if (error === null) return null
-  return { stage: error.stage, message: error.message, code: error.reply?.code ?? null, exitStatus: error.exitStatus }
+function errorDocument({ stage, message, reply, exitStatus }: SessionError): object {
+  return { stage, message, code: reply?.code ?? null, exitStatus }
 }

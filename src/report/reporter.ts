@@ -8,7 +8,7 @@ import type { TraceEvent } from '../smtp/trace.js'
 /** An event of a run; the server is null if the event concerns the whole run. */
 export type Progress = readonly [server: ServerAddress | null, event: TraceEvent | Pause, session?: number]
 
-/** One form of output. Each method is called as soon as its fact is known; `end` comes last. */
+/** One form of output. Each method is called as soon as its fact is known. */
 export interface Reporter {
   /** Reports what the user should know although nothing failed. */
   warn(message: string): void
@@ -17,7 +17,8 @@ export interface Reporter {
   result(server: ServerAddress | null, result: Result): void
   /** Reports one server, when everything about it is known. */
   report(report: ServerReport): void
-  end(run: Run): void
+  /** Reports the whole run, if that tells something new. */
+  end?(run: Run): void
 }
 
 /** A destination of lines, with the colours that it can show. */

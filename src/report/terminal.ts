@@ -1,9 +1,9 @@
+import type { Ora } from 'ora'
 import { codeOf } from '../errors.js'
 import { createOutput, type Output, type Progress } from './reporter.js'
-import { Spinner } from './spinner.js'
 
 /** A stream that the command writes to; a terminal has columns. */
-export type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }
+type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }
 
 export type TerminalOptions = {
   readonly stdout: OutputStream
@@ -13,19 +13,15 @@ export type TerminalOptions = {
 
 /** Standard output and standard error, line by line, with colour and a spinner if they are terminals. */
 export class Terminal {
-  readonly #stdout: OutputStream
-  readonly #stderr: OutputStream
-  readonly #environment: TerminalOptions['environment']
-  #spinner: Spinner | undefined
-  /** The event that a spinner would show; undefined once the run is over. */
-  #latest: Progress | undefined
+  readonly #options: TerminalOptions
+  #spinner: Ora | undefined
+  /** What the run waits for; undefined after a line, until the next event */
+  #awaited: string | undefined
   #writeError: Error | undefined
 
-  constructor({ stdout, stderr, environment }: TerminalOptions) {
-    this.#stdout = stdout
-    this.#stderr = stderr
-    this.#environment = environment
-    for (const stream of [stdout, stderr]) {
+  constructor(options: TerminalOptions) {
+    this.#options = options
+    for (const stream of [options.stdout, options.stderr]) {
       stream.on('error', (error: Error) => {
         // A reader that closes a pipe has read what it needs.
         if (codeOf(error) !== 'EPIPE') this.#writeError = error
@@ -34,54 +30,54 @@ export class Terminal {
   }
 
   /** Prints a line to standard output. */
-  print(line: string): void {
-    this.#write(this.#stdout, line)
-  }
+  readonly print = (line: string): void => this.#write(this.#options.stdout, line)
 
   /** Prints a line to standard error. */
-  warn(line: string): void {
-    this.#write(this.#stderr, line)
-  }
+  readonly warn = (line: string): void => this.#write(this.#options.stderr, line)
 
   /** Returns standard output and standard error, in colour if `color`, the environment and the stream allow it. */
   outputs(color: 'auto' | 'always' | 'never'): { readonly out: Output; readonly err: Output } {
-    return {
-      out: createOutput((line) => this.print(line), this.#isColoured(color, this.#stdout)),
-      err: createOutput((line) => this.warn(line), this.#isColoured(color, this.#stderr)),
+    const isColoured = ({ isTTY }: OutputStream): boolean => {
+      if (color !== 'auto') return color === 'always'
+      const { NO_COLOR, FORCE_COLOR, TERM } = this.#options.environment
+      if (NO_COLOR) return false
+      if (FORCE_COLOR !== undefined) return FORCE_COLOR !== '0' && FORCE_COLOR !== 'false'
+      return isTTY === true && TERM !== 'dumb'
     }
+    const { stdout, stderr } = this.#options
+    return { out: createOutput(this.print, isColoured(stdout)), err: createOutput(this.warn, isColoured(stderr)) }
   }
 
   /** Starts a spinner if both streams are terminals: it would come between the lines that `| tee` prints. */
   async startSpinner(): Promise<void> {
-    const isTerminal = this.#stdout.isTTY && this.#stderr.isTTY && (this.#stderr.columns ?? 0) > 0
-    if (!isTerminal || this.#environment['CI']) return
-    const { Spinner } = await import('./spinner.js')
-    this.#spinner = new Spinner(this.#stderr)
-    if (this.#latest !== undefined) this.#spinner.show(...this.#latest)
+    const { stdout, stderr, environment } = this.#options
+    const isTerminal = stdout.isTTY && stderr.isTTY && (stderr.columns ?? 0) > 0
+    if (!isTerminal || environment['CI']) return
+    const { ora } = await import('./spinner.js')
+    // Leaves standard input alone: a shell's loop may read from it.
+    this.#spinner = ora({ stream: stderr, discardStdin: false })
+    if (this.#awaited !== undefined) this.#spinner.start(this.#awaited)
   }
 
   /** Shows in the spinner what the run waits for. */
-  showProgress(...progress: Progress): void {
-    // A step that is done is no longer waited for.
-    if (progress[1].type !== 'done') this.#latest = progress
-    this.#spinner?.show(...progress)
+  showProgress(...[server, event]: Progress): void {
+    const text = describeEvent(server, event)
+    if (text === undefined) return
+    this.#awaited = server === null ? text : `${server.word}: ${text}`
+    this.#spinner?.start(this.#awaited)
   }
 
-  /** Removes the spinner until the next event. */
+  /** Removes the spinner until the next event. One that is still being loaded must not start either. */
   hideSpinner(): void {
-    this.#spinner?.hide()
+    this.#awaited = undefined
+    this.#spinner?.stop()
   }
 
   /** Waits until both streams have taken everything. Returns the error that a stream reported, if any. */
   async close(): Promise<Error | undefined> {
-    // A spinner that is still being loaded must not start any more.
-    this.#latest = undefined
     this.hideSpinner()
-    await Promise.all(
-      [this.#stdout, this.#stderr].map(
-        async (stream) => new Promise<void>((resolve) => stream.write('', () => resolve())),
-      ),
-    )
+    const { stdout, stderr } = this.#options
+    for (const stream of [stdout, stderr]) await new Promise<void>((resolve) => stream.write('', () => resolve()))
     return this.#writeError
   }
 
@@ -89,12 +85,13 @@ export class Terminal {
     this.hideSpinner()
     stream.write(`${line}\n`)
   }
+}
 
-  #isColoured(color: 'auto' | 'always' | 'never', stream: OutputStream): boolean {
-    if (color !== 'auto') return color === 'always'
-    const { NO_COLOR, FORCE_COLOR, TERM } = this.#environment
-    if (NO_COLOR) return false
-    if (FORCE_COLOR !== undefined) return FORCE_COLOR !== '0' && FORCE_COLOR !== 'false'
-    return stream.isTTY === true && TERM !== 'dumb'
-  }
+function describeEvent(server: Progress[0], event: Progress[1]): string | undefined {
+  if (event.type === 'pause') return event.text
+  if (event.type === 'connecting') return `connecting to ${event.address} port ${server?.port ?? ''}`
+  if (event.type === 'sent') return event.line
+  if (event.type !== 'step') return undefined
+  if (event.stage === 'greeting') return 'waiting for the greeting'
+  return event.stage === 'dns' && server !== null ? `looking up ${server.host}` : undefined
 }

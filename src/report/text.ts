@@ -1,5 +1,5 @@
 import type { ChalkInstance } from 'chalk'
-import { EXIT } from '../errors.js'
+import { codeOf, EXIT, messageOf } from '../errors.js'
 import { EXIT_STATUS_OF, type Outcome, type Result, type ServerReport } from '../etrn/outcome.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { printable } from '../printable.js'
@@ -8,7 +8,7 @@ import { formatReply } from '../smtp/reply.js'
 import { generalHint, hintFor, hintForError } from './hints.js'
 import type { Output, Progress, Reporter } from './reporter.js'
 
-export type TextOptions = {
+type TextOptions = {
   readonly out: Output
   readonly err: Output
   /** 1 prints failures only; 2 also leaves out temporary ones. */
@@ -65,23 +65,18 @@ export class TextReporter implements Reporter {
     line(`${this.#prefix(server)}${name}: ${described}${reply === null ? '' : ` (${reply})`}`)
     if (server === null) return
     const greeting = this.#greetings.get(server) ?? ''
-    const hint = hintFor({ stage: 'etrn', code, text: text ?? '', name, greeting }) ?? generalHint(exitStatus)
-    if (hint !== undefined) this.#hintOnce(hint)
+    this.#hintOnce(hintFor({ stage: 'etrn', code, text: text ?? '', name, greeting }) ?? generalHint(exitStatus))
   }
 
   report({ server, error, isQueueUnknown, names }: ServerReport): void {
     if (isQueueUnknown) this.#warnOnce(`${server.word}: says 250 each time: it can't tell whether anything is left`)
     if (error !== null && this.#isShown(error.exitStatus)) this.#printFailure(server, error, names)
     const skipped = names.filter(({ outcome }) => outcome === 'skipped')
-    const isTemporary = names.every(({ outcome }) => isOkOrTemporary(EXIT_STATUS_OF[outcome]))
-    if (skipped.length === 0 || (this.#options.quiet > 1 && isTemporary)) return
+    const isShown = names.some(({ outcome }) => this.#isShown(EXIT_STATUS_OF[outcome]))
+    if (skipped.length === 0 || (this.#options.quiet > 1 && !isShown)) return
     this.#options.out.line(`${this.#prefix(server)}${OUTCOME_TEXTS.skipped}: ${listNames(skipped)}`)
     const isRefusal = error === null && !names.some(({ outcome }) => outcome === 'failed')
     if (isRefusal) this.#hintOnce('a refusal ends it, or a session in which no name is accepted; -k goes on')
-  }
-
-  end(): void {
-    // Everything has been printed.
   }
 
   #warnOnce(warning: string): void {
@@ -95,17 +90,16 @@ export class TextReporter implements Reporter {
     const suffix = unanswered.length === 0 ? '' : `; no answer for ${listNames(unanswered)}`
     const { stage, message, exitStatus, cause, kind } = error
     line(`${server.word}: ${colourFor(colour, exitStatus)(`${STAGE_LABELS[stage]}: ${message}`)}${suffix}`)
-    if (this.#options.verbose && isSystemError(cause)) line(colour.dim(`  ${printable(cause.message.trim())}`))
+    // An error of the system or of OpenSSL has a code. A server's words are in the message already.
+    if (this.#options.verbose && codeOf(cause) !== '') line(colour.dim(`  ${printable(messageOf(cause).trim())}`))
     // The user ended it: nothing is wrong.
     if (kind === 'time-over' || kind === 'interrupted') return
-    const hint = hintForError(error, this.#greetings.get(server) ?? '') ?? generalHint(exitStatus)
-    if (hint !== undefined) this.#hintOnce(hint)
+    this.#hintOnce(hintForError(error, this.#greetings.get(server) ?? '') ?? generalHint(exitStatus))
   }
 
   /** Prints a hint below what it is about. */
-  #hintOnce(hint: string): void {
-    if (this.#options.quiet === 0 && !this.#printed.has(hint)) this.#options.err.line(`  ${hint}`)
-    this.#printed.add(hint)
+  #hintOnce(hint: string | undefined): void {
+    if (hint !== undefined) this.#warnOnce(`  ${hint}`)
   }
 
   #prefix(server: ServerAddress | null): string {
@@ -118,10 +112,6 @@ export class TextReporter implements Reporter {
   }
 }
 
-function isOkOrTemporary(exitStatus: number): boolean {
-  return exitStatus === EXIT.OK || exitStatus === EXIT.TEMPFAIL
-}
-
 function describeResult({ outcome, pending, code }: Result): string {
   if (outcome === 'rejected' && code === null) return 'not sent'
   if (outcome === 'started' && code === 458) return 'asked before; it is under way'
@@ -132,11 +122,6 @@ function describeResult({ outcome, pending, code }: Result): string {
 function colourFor(colour: ChalkInstance, exitStatus: number): (text: string) => string {
   if (exitStatus === EXIT.OK) return colour.green
   return exitStatus === EXIT.TEMPFAIL ? colour.yellow : colour.red
-}
-
-/** Returns true for an error of the system or of OpenSSL. A server's words are in the message already. */
-function isSystemError(cause: unknown): cause is Error {
-  return cause instanceof Error && 'code' in cause
 }
 
 /** The most names that a line lists */

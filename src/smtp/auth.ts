@@ -1,17 +1,17 @@
 import { StepError } from '../errors.js'
 import { COMMAND_LINE_OCTETS } from '../input/node-name.js'
-import type { Credentials } from './credentials-policy.js'
-import { exitStatusOfReply, RejectedError } from './errors.js'
+import { exitStatusOfReply, protocolError, RejectedError } from './errors.js'
 import { type MechanismName, MECHANISMS, ONLY_IF_NAMED } from './mechanisms.js'
+import { MASK } from './redact.js'
 import type { Reply } from './reply.js'
-import { type AuthContext, authUnavailable, type MechanismSteps, SASL_MECHANISMS, saslViolation } from './sasl.js'
+import { type AuthContext, authUnavailable, type MechanismSteps, SASL_MECHANISMS } from './sasl.js'
+import type { Credentials } from './session-settings.js'
 
 /** Sends a line, which a transcript shows as `shown`, and returns the whole reply. */
 export type SendAuthLine = (line: string, shown: string) => Promise<Reply>
 
 /** The longest response: in base64 a line has 12,288 octets at most (RFC 4954, section 4). */
 const SASL_RESPONSE_OCTETS = 9000
-const MASK = '****'
 
 /** Logs in with AUTH (RFC 4954, section 4). Throws StepError: 77, 75 for a 4xx, 76 if the server violates the mechanism. */
 export async function authenticate(send: SendAuthLine, credentials: Credentials, context: AuthContext): Promise<void> {
@@ -21,7 +21,7 @@ export async function authenticate(send: SendAuthLine, credentials: Credentials,
   if (reply.code !== 235) throw authRejection(reply, mechanism, credentials, context)
   // By now a server that must prove its identity has done so.
   const { done } = await steps.next(Buffer.alloc(0))
-  if (done !== true && !ONLY_IF_NAMED.has(mechanism)) throw saslViolation('235 before the exchange was over')
+  if (done !== true && !ONLY_IF_NAMED.has(mechanism)) throw protocolError('235 before the exchange was over')
 }
 
 /** Sends the command, and a response to each 334. Returns the reply that ends the exchange. */
@@ -47,8 +47,8 @@ async function runExchange(send: SendAuthLine, command: string, steps: Mechanism
 
 async function nextResponse(steps: MechanismSteps, reply: Reply, late: Buffer | undefined): Promise<Buffer> {
   const response = late ?? (await steps.next(decodeChallenge(reply))).value ?? undefined
-  if (response === undefined) throw saslViolation('a challenge more than the mechanism has')
-  if (response.length > SASL_RESPONSE_OCTETS) throw saslViolation('a response longer than a line may be')
+  if (response === undefined) throw protocolError('a challenge more than the mechanism has')
+  if (response.length > SASL_RESPONSE_OCTETS) throw protocolError('a response longer than a line may be')
   return response
 }
 
@@ -87,7 +87,7 @@ function isUsable(name: MechanismName, { password }: Credentials, { hasCertifica
 function decodeChallenge({ lines }: Reply): Buffer {
   const [text = '', ...more] = lines
   if (more.length > 0 || !/^(?:[a-z0-9+/]{4})*(?:[a-z0-9+/]{2}==|[a-z0-9+/]{3}=)?$/i.test(text))
-    throw saslViolation('a challenge that is not base64')
+    throw protocolError('a challenge that is not base64')
   return Buffer.from(text, 'base64')
 }
 

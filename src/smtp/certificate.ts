@@ -1,9 +1,10 @@
 import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import { EXIT, StepError } from '../errors.js'
+import type { StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { printable, truncate } from '../printable.js'
-import type { TlsPolicy } from './tls-policy.js'
+import { protocolError } from './errors.js'
+import type { TlsPolicy } from './session-settings.js'
 
 /** What a certificate says. All texts are printable. */
 export type CertificateInfo = {
@@ -37,12 +38,12 @@ export function verificationError(
   name: string,
   policy: TlsPolicy,
 ): StepError | undefined {
-  if (certificate === undefined) return tlsPolicyError('the server has no certificate', 'ask your provider')
+  if (certificate === undefined) return protocolError('the server has no certificate', 'ask your provider')
   const pin = `--tls-fingerprint ${certificate.fingerprint256}`
   if (policy.fingerprint !== undefined) {
     if (certificate.fingerprint256.replaceAll(':', '') === policy.fingerprint) return undefined
     const message = `the certificate is not the pinned one, but ${certificate.fingerprint256}`
-    return tlsPolicyError(message, 'if the provider has renewed it, pin that one')
+    return protocolError(message, 'if the provider has renewed it, pin that one')
   }
   // The types say that it is an Error, but it is a code of OpenSSL's.
   const code = socket.authorized ? undefined : String(socket.authorizationError)
@@ -59,7 +60,7 @@ function nameError(certificate: X509Certificate, name: string, pin: string): Ste
   const other = names.find((candidate) => !candidate.includes('*') && candidate !== name)
   const option = other === undefined ? pin : `--tls-name ${other}`
   const hint = `try ${option}, if that is your provider, or ask it`
-  return tlsPolicyError(`the certificate is for ${shown}${more}, not ${name}`, hint)
+  return protocolError(`the certificate is for ${shown}${more}, not ${name}`, hint)
 }
 
 function chainError(code: string, certificate: X509Certificate, pin: string): StepError {
@@ -68,18 +69,18 @@ function chainError(code: string, certificate: X509Certificate, pin: string): St
   const unknownIssuer = `the certificate's issuer is not known here: ${issuerOf(certificate)}`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
-      return tlsPolicyError(expiryMessage(certificate), `ask the provider to renew it; ${pinHint}`)
+      return protocolError(expiryMessage(certificate), `ask the provider to renew it; ${pinHint}`)
     case 'CERT_NOT_YET_VALID':
-      return tlsPolicyError(`the certificate is valid from ${validFrom} only`, "is this host's clock right?")
+      return protocolError(`the certificate is valid from ${validFrom} only`, "is this host's clock right?")
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
-      return tlsPolicyError('the certificate is signed by itself alone', pinHint)
+      return protocolError('the certificate is signed by itself alone', pinHint)
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'UNABLE_TO_GET_ISSUER_CERT':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
-      return tlsPolicyError(unknownIssuer, `--tls-ca FILE names your provider's authority; ${pinHint}`)
+      return protocolError(unknownIssuer, `--tls-ca FILE names your provider's authority; ${pinHint}`)
     default:
-      return tlsPolicyError(`the certificate does not hold: ${code}`, pinHint)
+      return protocolError(`the certificate does not hold: ${code}`, pinHint)
   }
 }
 
@@ -105,8 +106,4 @@ function expiryMessage({ validTo }: X509Certificate): string {
 function formatDay(date: string): string {
   const time = new Date(date)
   return Number.isNaN(time.valueOf()) ? printable(date) : time.toISOString().slice(0, 10)
-}
-
-export function tlsPolicyError(message: string, hint: string, cause?: unknown): StepError {
-  return new StepError(message, { exitStatus: EXIT.PROTOCOL, hint, cause })
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
 import { type Limits, startDeadline } from '../net/deadline.js'
-import { RejectedError, tlsErrorOf } from './errors.js'
+import { protocolError, RejectedError, tlsErrorOf } from './errors.js'
 import { formatReply, MalformedReplyError, type Reply, ReplyParser } from './reply.js'
 import type { DialogueEvent } from './trace.js'
 
@@ -39,16 +39,15 @@ export class Connection {
       this.#socket.destroy(reason)
     })
     try {
-      for (;;) {
-        const reply = this.#parser.next()
-        if (reply !== undefined) {
-          this.#options.trace({ type: 'received', reply })
-          return reply
-        }
+      let reply = this.#parser.next()
+      while (reply === undefined) {
         const { value } = await this.#octets.next()
         if (value === undefined) throw this.#connectionLost()
         this.#parser.push(value)
+        reply = this.#parser.next()
       }
+      this.#options.trace({ type: 'received', reply })
+      return reply
     } catch (error) {
       if (error instanceof StepError) throw error
       if (error instanceof MalformedReplyError)
@@ -130,7 +129,7 @@ export class Connection {
       return
     }
     const turnError = (text: string, cause?: unknown): StepError =>
-      new StepError(`the server spoke before its turn: ${text}`, { exitStatus: EXIT.PROTOCOL, cause })
+      protocolError(`the server spoke before its turn: ${text}`, undefined, cause)
     const reply = await this.readReply().catch((error: unknown) => {
       const isGoodbye = this.#parser.firstThree === '421'
       const hasReason = isGoodbye || this.#options.signal.aborted || !(error instanceof StepError)

@@ -1,19 +1,9 @@
 import { EXIT, StepError, UsageError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { isLoopback } from '../net/address.js'
-import type { MechanismName } from './mechanisms.js'
-import type { TlsLevel, TlsPolicy } from './tls-policy.js'
+import type { Server, TlsLevel, TlsPolicy } from './session-settings.js'
 
 // The rules for credentials: which servers may receive them, and which TLS level follows from that.
-
-/** What a server may receive to let this host log in. */
-export type Credentials = {
-  readonly user: string
-  /** A password, or the token of XOAUTH2 and OAUTHBEARER; undefined for EXTERNAL, which needs none */
-  readonly password: string | undefined
-  /** The mechanism that --auth names; undefined: the strongest that both sides know */
-  readonly mechanism: MechanismName | undefined
-}
 
 /** What the user asks of TLS for one server. */
 type TlsRequest = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
@@ -55,6 +45,6 @@ export function checkConnection(address: string, tls: { readonly verified: boole
 }
 
 /** Returns true if a session may continue without TLS after a failed handshake. */
-export function mayContinueUnencrypted(tls: TlsPolicy, isImplicitTls: boolean, hasCredentials: boolean): boolean {
-  return tls.level === 'may' && !isImplicitTls && !hasCredentials
+export function mayContinueUnencrypted({ tls, isImplicitTls, credentials }: Server): boolean {
+  return tls.level === 'may' && !isImplicitTls && credentials === undefined
 }

@@ -38,11 +38,9 @@ export class SessionError extends StepError {
   }
 }
 
-/** Returns the failure of a step as that of its session. */
-export function sessionErrorOf(stage: Stage, error: StepError): SessionError {
-  const { message, exitStatus, kind, hint, cause } = error
-  const reply = error instanceof RejectedError || error instanceof SessionError ? error.reply : null
-  return new SessionError(stage, message, { exitStatus, kind, hint, cause, reply })
+/** Returns the failure of a step as that of its session. A RejectedError has the reply. */
+export function sessionErrorOf(stage: Stage, error: StepError | RejectedError): SessionError {
+  return new SessionError(stage, error.message, error)
 }
 
 /** Returns the exit status of a reply that ends a session. A permanent one depends on the stage (SPEC, section 5). */
@@ -51,6 +49,11 @@ export function exitStatusOfReply(stage: Stage, reply: Reply): number {
   if (!isPermanent(reply)) return EXIT.PROTOCOL
   if (stage === 'auth') return EXIT.NOPERM
   return stage === 'greeting' || stage === 'ehlo' ? EXIT.UNAVAILABLE : EXIT.PROTOCOL
+}
+
+/** Returns the failure of a server that violates a protocol, or that TLS doesn't protect (76). */
+export function protocolError(message: string, hint?: string, cause?: unknown): StepError {
+  return new StepError(message, { exitStatus: EXIT.PROTOCOL, hint, cause })
 }
 
 /** Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. */
@@ -62,5 +65,5 @@ export function tlsErrorOf(error: unknown): StepError | undefined {
   const needsCertificate = isAlert !== undefined && /certificate|handshake/.test(words)
   const hint = needsCertificate ? 'perhaps it wants a certificate of yours: --tls-cert' : 'ask your provider'
   const failure = isAlert === undefined ? 'TLS failed' : 'the server broke TLS off'
-  return new StepError(`${failure}: ${words}`, { exitStatus: EXIT.PROTOCOL, hint, cause: error })
+  return protocolError(`${failure}: ${words}`, hint, error)
 }

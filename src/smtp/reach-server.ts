@@ -5,8 +5,8 @@ import { lookUpAddresses } from '../net/dns.js'
 import { Connection } from './connection.js'
 import { exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
 import { formatReply, type Reply } from './reply.js'
-import type { Server, SessionOptions } from './server.js'
-import type { SecureConnection } from './tls.js'
+import type { Server, SessionOptions } from './session-settings.js'
+import type * as Tls from './tls.js'
 
 /** A connection to a server, and what holds for the session on it. */
 type Dialogue = {
@@ -20,7 +20,7 @@ type Dialogue = {
 
 /** A connection that has replied to EHLO. */
 export type GreetedDialogue = Dialogue & {
-  readonly secured: SecureConnection | undefined
+  readonly secured: Tls.SecureConnection | undefined
   readonly greeting: Reply
   readonly hello: Reply
 }
@@ -85,12 +85,10 @@ export async function sendEhlo({ smtp, helo, options }: Dialogue): Promise<Reply
   return runStep('ehlo', options, () => smtp.command(`EHLO ${helo}`))
 }
 
-export async function runHandshake(
-  { smtp, server: { host, isImplicitTls, tls: policy }, options }: Dialogue,
-  { handshake }: typeof import('./tls.js'),
-): Promise<SecureConnection> {
-  return runStep(isImplicitTls ? 'tls' : 'starttls', options, () =>
-    smtp.startTls((socket) => runStep('tls', options, () => handshake(socket, host, policy, options))),
+export async function runHandshake(dialogue: Dialogue, { handshake }: typeof Tls): Promise<Tls.SecureConnection> {
+  const { smtp, server, options } = dialogue
+  return runStep(server.isImplicitTls ? 'tls' : 'starttls', options, () =>
+    smtp.startTls((socket) => runStep('tls', options, () => handshake(socket, server, options))),
   )
 }
 

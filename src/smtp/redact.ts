@@ -5,7 +5,7 @@ import type { RawTraceEvent, TraceEvent } from './trace.js'
 
 /** The shortest secret that is masked: a shorter one occurs in any text. */
 const SECRET_CHARACTERS = 4
-const MASK = '****'
+export const MASK = '****'
 /** The end of a text that was cut */
 const ELLIPSIS = '...'
 

@@ -1,4 +1,4 @@
-import { printable, truncate } from '../printable.js'
+import { printable, shortenMessage } from '../printable.js'
 
 /** One whole reply (RFC 5321, 4.2). Its text is printable: the parser lets nothing raw through. */
 export type Reply = {
@@ -53,9 +53,8 @@ export class ReplyParser {
       const [, digits, mark, text = ''] = REPLY_LINE.exec(line.toString('latin1')) ?? []
       if (digits === undefined) throw new MalformedReplyError(`not an SMTP reply: ${quoteLine(line)}`)
       const code = Number(digits)
-      if (this.#lines.length > 0 && code !== this.#code) {
+      if (this.#lines.length > 0 && code !== this.#code)
         throw new MalformedReplyError(`a reply whose lines have different codes, ${this.#code} and ${code}`)
-      }
       if (this.#lines.length === REPLY_LINES) throw new MalformedReplyError(`a reply of more than ${REPLY_LINES} lines`)
       this.#code = code
       this.#lines.push(printable(Buffer.from(text, 'latin1')))
@@ -83,7 +82,7 @@ export class ReplyParser {
     this.#lineOctets = 0
     const trim = (line: string): string =>
       enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
-    const text = truncateReplyText(lines.map(trim).join(' / '))
+    const text = shortenMessage(lines.map(trim).join(' / '), REPLY_TEXT_CHARACTERS)
     return { code, enhancedCode, lines, text }
   }
 
@@ -91,23 +90,14 @@ export class ReplyParser {
   #takeLine(): Buffer | undefined {
     const end = this.#octets.indexOf('\n')
     const octets = end === -1 ? this.#octets.length : end + 1
-    const isChallenge = this.#octets.subarray(0, 3).toString('latin1') === '334'
-    const limit = isChallenge ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS
-    if (octets > limit) {
-      throw new MalformedReplyError(`a line of more than ${limit} octets: ${quoteLine(this.#octets)}`)
-    }
+    const limit = this.#octets.toString('latin1', 0, 3) === '334' ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS
+    if (octets > limit) throw new MalformedReplyError(`a line of more than ${limit} octets: ${quoteLine(this.#octets)}`)
     if (end === -1) return undefined
     const line = this.#octets.subarray(0, this.#octets[end - 1] === CR ? end - 1 : end)
     this.#octets = this.#octets.subarray(octets)
     this.#lineOctets += octets
     return line
   }
-}
-
-function truncateReplyText(text: string): string {
-  if (text.length <= REPLY_TEXT_CHARACTERS) return text
-  // A copy: a slice would keep the whole text in memory.
-  return `${Buffer.from(truncate(text, REPLY_TEXT_CHARACTERS)).toString()}...`
 }
 
 /** Returns the whole line: it must not be cut before the redactor has seen it. */

@@ -2,8 +2,9 @@ import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'no
 import { promisify } from 'node:util'
 import { EXIT, StepError } from '../errors.js'
 import { printable } from '../printable.js'
-import type { Credentials } from './credentials-policy.js'
+import { protocolError } from './errors.js'
 import type { MechanismName } from './mechanisms.js'
+import type { Credentials } from './session-settings.js'
 
 /** The connection that a mechanism runs on. */
 export type AuthContext = {
@@ -85,10 +86,10 @@ export async function* scram(
   const bare = `n=${escapeSaslName(await prepareText(user))},r=${nonce}`
   const first = (yield Buffer.from(header + bare)).toString()
   const [, serverNonce = '', salt = '', i = ''] = SERVER_FIRST.exec(first) ?? []
-  if (!serverNonce.startsWith(nonce) || serverNonce === nonce) throw saslViolation("a challenge that is not SCRAM's")
+  if (!serverNonce.startsWith(nonce) || serverNonce === nonce) throw protocolError("a challenge that is not SCRAM's")
   const iterations = Number(i)
   if (iterations < SCRAM_ITERATIONS.least || iterations > SCRAM_ITERATIONS.most) {
-    throw saslViolation(`${i} iterations wanted; ${SCRAM_ITERATIONS.least} to ${SCRAM_ITERATIONS.most} are taken`)
+    throw protocolError(`${i} iterations wanted; ${SCRAM_ITERATIONS.least} to ${SCRAM_ITERATIONS.most} are taken`)
   }
   const size = createHash(hash).digest().length
   const secret = await prepareText(password)
@@ -111,7 +112,7 @@ function checkServerFinal(final: string, expected: Buffer): void {
   if (error !== undefined) throw authUnavailable(`the server says ${printable(error)}`, 'check user and password')
   const signature = Buffer.from(verifier, 'base64')
   if (signature.length !== expected.length || !timingSafeEqual(signature, expected)) {
-    throw saslViolation("the server doesn't prove that it knows the password: it is not the one that it says")
+    throw protocolError("the server doesn't prove that it knows the password: it is not the one that it says")
   }
 }
 
@@ -135,8 +136,4 @@ async function prepareText(text: string): Promise<string> {
 /** Returns the failure of a login that can't be tried, or that the server refuses. */
 export function authUnavailable(message: string, hint?: string): StepError {
   return new StepError(message, { exitStatus: EXIT.NOPERM, hint })
-}
-
-export function saslViolation(message: string): StepError {
-  return new StepError(message, { exitStatus: EXIT.PROTOCOL })
 }

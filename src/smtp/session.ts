@@ -1,12 +1,12 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import type { SendAuthLine } from './auth.js'
-import { checkConnection, type Credentials, mayContinueUnencrypted } from './credentials-policy.js'
+import { checkConnection, mayContinueUnencrypted } from './credentials-policy.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
 import { expectCode, type GreetedDialogue, reachServer, runHandshake, runStep, sendEhlo } from './reach-server.js'
 import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
-import type { Server, SessionOptions } from './server.js'
+import type { Credentials, Server, SessionOptions } from './session-settings.js'
 import type { SecureConnection } from './tls.js'
 
 /** A session in which ETRN can be sent. */
@@ -32,8 +32,7 @@ export async function openSession(server: Server, options: SessionOptions): Prom
   } catch (error) {
     // Plain text in place of TLS is no failed handshake: it may be an attack.
     const isTlsFailure = error instanceof SessionError && error.stage === 'tls' && error.kind !== 'unencrypted-data'
-    const mayContinue = mayContinueUnencrypted(server.tls, server.isImplicitTls, server.credentials !== undefined)
-    if (!isTlsFailure || !mayContinue || options.signal.aborted) throw error
+    if (!isTlsFailure || !mayContinueUnencrypted(server) || options.signal.aborted) throw error
     options.trace({ type: 'warning', text: `TLS: ${error.message}; going on in clear (--tls encrypt forbids it)` })
     return startSession({ ...server, tls: { ...server.tls, level: 'none' } }, options)
   }
@@ -90,11 +89,8 @@ async function startTls(dialogue: GreetedDialogue, extensions: Extensions): Prom
 }
 
 /** Logs in, if the credentials policy allows it on this connection (RFC 4954). */
-async function logIn(
-  { smtp, server, address, secured, options }: GreetedDialogue,
-  credentials: Credentials,
-  extensions: Extensions,
-): Promise<void> {
+async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extensions: Extensions): Promise<void> {
+  const { smtp, server, address, secured, options } = dialogue
   return runStep('auth', options, async () => {
     checkConnection(address, secured?.tls)
     const { authenticate, secretsOfAuthLine } = await import('./auth.js')

@@ -3,10 +3,10 @@ import type { Socket } from 'node:net'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
-import { type Limits, startDeadline } from '../net/deadline.js'
-import { type CertificateInfo, certificateInfoOf, tlsPolicyError, verificationError } from './certificate.js'
-import { tlsErrorOf } from './errors.js'
-import type { TlsPolicy } from './tls-policy.js'
+import { startDeadline } from '../net/deadline.js'
+import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
+import { protocolError, tlsErrorOf } from './errors.js'
+import type { Server, SessionOptions, TlsPolicy } from './session-settings.js'
 
 /** The result of a handshake. */
 export type TlsInfo = {
@@ -48,14 +48,10 @@ export function prepareTls(policy: TlsPolicy): SecureContext {
  * Runs the handshake on a connected socket, reports the result, and applies the policy to it. The bare socket must not be used any more.
  * Throws StepError: 75 if the connection is lost or the time is over, else 76.
  */
-export async function handshake(
-  socket: Socket,
-  host: string,
-  policy: TlsPolicy,
-  options: Limits & { readonly trace: (event: { type: 'tls'; tls: TlsInfo }) => void },
-): Promise<SecureConnection> {
+export async function handshake(socket: Socket, server: Server, options: SessionOptions): Promise<SecureConnection> {
+  const { tls: policy } = server
   // A scope is a name of this host's only.
-  const name = policy.name ?? host.replace(/%.*/, '')
+  const name = policy.name ?? server.host.replace(/%.*/, '')
   const octetsBefore = socket.bytesRead
   const secured = startHandshake(socket, name, policy)
   const cancel = startDeadline(options, 'no TLS handshake', (reason) => secured.destroy(reason))
@@ -135,7 +131,7 @@ function handshakeError(error: unknown, { minVersion }: TlsPolicy, octets: numbe
   }
   if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(code)) {
     const hint = '--tls-min TLSv1 allows what is older, for what it is worth'
-    return tlsPolicyError(`the server has no TLS as new as ${minVersion}`, hint, error)
+    return protocolError(`the server has no TLS as new as ${minVersion}`, hint, error)
   }
   const lost = { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause: error } as const
   return tlsErrorOf(error) ?? new StepError('the server closed the connection within the handshake', lost)

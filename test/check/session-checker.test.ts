@@ -6,7 +6,7 @@ import { parseServer } from '../../src/input/server-address.js'
 import type { CertificateInfo } from '../../src/smtp/certificate.js'
 import { SessionError, type Stage } from '../../src/smtp/errors.js'
 import { ReplyParser } from '../../src/smtp/reply.js'
-import type { Server } from '../../src/smtp/server.js'
+import type { Server } from '../../src/smtp/session-settings.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 
 const TLS_POLICY = {

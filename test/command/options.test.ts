@@ -5,9 +5,10 @@ import { parseArguments, splitWords } from '../../src/command/arguments.js'
 import { completeWords } from '../../src/command/completion.js'
 import { createParser, helpText } from '../../src/command/help.js'
 import { settleOptions } from '../../src/command/option-sources.js'
-import { optionNames, type Options } from '../../src/command/options.js'
+import type { Options } from '../../src/command/options.js'
 import { UsageError } from '../../src/errors.js'
 import { parseDuration } from '../../src/input/values.js'
+import { optionNames } from '../helpers/option-names.js'
 
 const words = async (...argv: string[]): Promise<readonly string[]> => (await parseArguments(argv)).words
 const options = async (...argv: string[]): Promise<Options> => settleOptions([await parseArguments(argv)]).options

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { optionNames } from '../../src/command/options.js'
 import { EXIT } from '../../src/errors.js'
 import { spawnEtrn } from '../helpers/command.js'
 import { packageFile, ROOT } from '../helpers/files.js'
+import { optionNames } from '../helpers/option-names.js'
 import { bundled, licence } from './licences.js'
 
 const file = packageFile

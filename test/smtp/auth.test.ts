@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import { secretsOfAuthLine } from '../../src/smtp/auth.js'
-import type { Credentials } from '../../src/smtp/credentials-policy.js'
 import { MECHANISMS } from '../../src/smtp/mechanisms.js'
 import type { AuthContext } from '../../src/smtp/sasl.js'
+import type { Credentials } from '../../src/smtp/session-settings.js'
 import { base64, CREDENTIALS, playExchange, testFailure, testSuccess } from './sasl-dialogue.js'
 
 suite('the AUTH command', () => {

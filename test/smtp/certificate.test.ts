@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { suite, test } from 'node:test'
 import type { TLSSocket } from 'node:tls'
-import { certificateInfoOf, tlsPolicyError, verificationError } from '../../src/smtp/certificate.js'
-import type { TlsPolicy } from '../../src/smtp/tls-policy.js'
+import { certificateInfoOf, verificationError } from '../../src/smtp/certificate.js'
+import { protocolError } from '../../src/smtp/errors.js'
+import type { TlsPolicy } from '../../src/smtp/session-settings.js'
 import { etrn } from '../helpers/command.js'
 import { fixture } from '../helpers/files.js'
 import { type Conversation, scripted } from '../helpers/scripted-server.js'
@@ -187,7 +188,7 @@ suite('certificateInfoOf', () => {
     })
   })
   test('returns the message of the problem', () => {
-    const problem = tlsPolicyError('the certificate expired', 'ask')
+    const problem = protocolError('the certificate expired', 'ask')
     const { problem: message, validTo } = certificateInfoOf(new X509Certificate(fixture('expired.pem')), problem)
     assert.deepEqual([message, validTo], ['the certificate expired', '2020-01-02'])
   })

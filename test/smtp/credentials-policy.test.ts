@@ -7,7 +7,7 @@ import {
   mayContinueUnencrypted,
   tlsLevelFor,
 } from '../../src/smtp/credentials-policy.js'
-import type { TlsLevel } from '../../src/smtp/tls-policy.js'
+import type { TlsLevel } from '../../src/smtp/session-settings.js'
 import { etrn } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, type Conversation } from '../helpers/scripted-server.js'
@@ -150,7 +150,12 @@ function testRules(): void {
 
   test('mayContinueUnencrypted is true only for the level may, STARTTLS and no credentials', () => {
     const mayContinue = (level: TlsLevel, isImplicitTls = false, hasCredentials = false): boolean =>
-      mayContinueUnencrypted({ ...serverAt(25).tls, level }, isImplicitTls, hasCredentials)
+      mayContinueUnencrypted({
+        ...serverAt(25),
+        tls: { ...serverAt(25).tls, level },
+        isImplicitTls,
+        credentials: hasCredentials ? { user: 'site', password: 'secret', mechanism: undefined } : undefined,
+      })
     assert.equal(mayContinue('may'), true)
     for (const level of ['none', 'encrypt', 'verify'] as const) assert.equal(mayContinue(level), false)
     assert.equal(mayContinue('may', true), false)

@@ -1,4 +1,4 @@
-import type { Server, SessionOptions } from '../../src/smtp/server.js'
+import type { Server, SessionOptions } from '../../src/smtp/session-settings.js'
 
 // What a session without TLS and credentials needs.
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import { authenticate, type SendAuthLine } from '../../src/smtp/auth.js'
-import type { Credentials } from '../../src/smtp/credentials-policy.js'
 import { ReplyParser } from '../../src/smtp/reply.js'
 import type { AuthContext } from '../../src/smtp/sasl.js'
+import type { Credentials } from '../../src/smtp/session-settings.js'
 
 // AUTH exchanges without a connection.
 

@@ -4,11 +4,12 @@ import { readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { type TlsOptions, TLSSocket } from 'node:tls'
+import type { TlsPolicy } from '../../src/smtp/session-settings.js'
 import { handshake, prepareTls } from '../../src/smtp/tls.js'
-import type { TlsPolicy } from '../../src/smtp/tls-policy.js'
 import { etrnJson } from '../helpers/command.js'
 import { fixture, fixturePath } from '../helpers/files.js'
 import { close, type Conversation, reset, scripted, silence, type Step } from '../helpers/scripted-server.js'
+import { OPTIONS, serverAt } from './plain-session.js'
 import {
   ACCEPTED,
   afterClientHello,
@@ -185,8 +186,8 @@ suite('the exporter', { concurrency: true }, () => {
       const server = await scripted(t, [certificateStep('mx', { maxVersion: version }), exportKey, 'S: 220 mx'])
       socket.connect({ host: '127.0.0.1', port: server.port })
       await once(socket, 'connect')
-      const limits = { timeoutMs: 60_000, signal: new AbortController().signal, trace: () => undefined }
-      const secured = await handshake(socket, 'mx.example', POLICY, limits)
+      const mail = { ...serverAt(server.port), host: 'mx.example', tls: POLICY }
+      const secured = await handshake(socket, mail, OPTIONS)
       await once(secured.socket, 'data')
       assert.deepEqual(secured.exporter, version === 'TLSv1.3' ? exported : undefined)
       assert.equal(exported?.length, 32)

@@ -1,0 +1,57 @@
+import type { SecureVersion } from 'node:tls'
+import type { ServerAddress } from '../input/server-address.js'
+import type { Family } from '../net/address.js'
+import type { Limits } from '../net/deadline.js'
+import type { MechanismName } from './mechanisms.js'
+import type { RawTraceEvent } from './trace.js'
+
+/** How much TLS is required, in Postfix's words: none; if offered; encryption; encryption and a verified certificate. */
+export type TlsLevel = 'none' | 'may' | 'encrypt' | 'verify'
+
+export type TlsPolicy = {
+  readonly level: TlsLevel
+  /** The certificate's SHA-256, 64 hex digits in capitals. It pins the certificate; chain and name are not checked. */
+  readonly fingerprint: string | undefined
+  /** The name that the certificate must have; undefined: the host's */
+  readonly name: string | undefined
+  /** Certificate authorities in PEM; undefined: the system's */
+  readonly ca: string | undefined
+  /** The client's certificate and key, in PEM */
+  readonly cert: string | undefined
+  readonly key: string | undefined
+  readonly minVersion: SecureVersion
+  /** Reports whether a certificate would pass even if the level doesn't require it. */
+  readonly isInspected?: true
+}
+
+/** What a server may receive to let this host log in. */
+export type Credentials = {
+  readonly user: string
+  /** A password, or the token of XOAUTH2 and OAUTHBEARER; undefined for EXTERNAL, which needs none */
+  readonly password: string | undefined
+  /** The mechanism that --auth names; undefined: the strongest that both sides know */
+  readonly mechanism: MechanismName | undefined
+}
+
+/** A server, and what is required of it. */
+export type Server = ServerAddress & {
+  readonly tls: TlsPolicy
+  readonly credentials: Credentials | undefined
+}
+
+/** What holds for every session with a server. */
+export type SessionSettings = {
+  /** The longest wait for one step, in milliseconds */
+  readonly timeoutMs: number
+  /** The EHLO argument; undefined: the address literal of the local end (RFC 5321, 4.1.3) */
+  readonly helo: string | undefined
+  readonly family: Family
+  /** The local end: an address or an interface; undefined: the system's choice */
+  readonly local: string | undefined
+  /** Names of this host in lower case: a server that has one of them is this host. */
+  readonly self: readonly string[]
+  /** Send ETRN even if EHLO doesn't list it. */
+  readonly assumeEtrn: boolean
+}
+
+export type SessionOptions = SessionSettings & Limits & { readonly trace: (event: RawTraceEvent) => void }
