@@ -25,6 +25,11 @@ export type CallOptions = {
   readonly once?: { readonly said: string; readonly act: (child: Running) => void }
 }
 
+export type InProcessOptions = CallOptions & {
+  /** The user that the command takes itself for; the user of the test if left out. */
+  readonly user?: { readonly uid: number; readonly gid: number }
+}
+
 export type CommandOptions = CallOptions & {
   /** A command that runs the program, for example nsenter. */
   readonly through?: readonly string[]
@@ -84,7 +89,7 @@ export type Running = { readonly pid: number; readonly kill: (signal: NodeJS.Sig
  * Calls the command in the test's process, the quick way to test its output and exit status. Its standard streams are pipes, and its
  * environment holds nothing but `env`.
  */
-export async function etrn(args: readonly string[], options: CallOptions = {}): Promise<Finished> {
+export async function etrn(args: readonly string[], options: InProcessOptions = {}): Promise<Finished> {
   // The clock belongs to a whole process.
   if (options.env === LEAPING) return spawnEtrn(args, options)
   const stdout = new PassThrough()
@@ -103,8 +108,8 @@ export async function etrn(args: readonly string[], options: CallOptions = {}): 
   const { exitStatus, signal } = await main({
     argv: args,
     environment: options.env ?? {},
-    uid: process.getuid?.(),
-    gid: process.getgid?.(),
+    uid: options.user === undefined ? process.getuid?.() : options.user.uid,
+    gid: options.user === undefined ? process.getgid?.() : options.user.gid,
     stdin: () => stdin,
     stdout,
     stderr,
@@ -164,7 +169,7 @@ export async function assertRefused(
   args: readonly string[],
   message: string | RegExp,
   status = 64,
-  options: CallOptions = {},
+  options: InProcessOptions = {},
 ): Promise<void> {
   const run = await etrn(args, options)
   assert.equal(run.stdout, '')

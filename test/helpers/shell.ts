@@ -1,5 +1,7 @@
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { clearLine, cursorTo, type Direction, moveCursor } from 'node:readline'
+import { PassThrough } from 'node:stream'
 import { promisify } from 'node:util'
 
 /** Runs a line of bash. */
@@ -47,5 +49,28 @@ export class TerminalRun {
   async end(): Promise<number | null> {
     const [status] = (await this.#closed) as [number | null]
     return status
+  }
+}
+
+/** A stream that takes the output of a terminal: what tty.WriteStream writes, this stream gives back. */
+export class TerminalStream extends PassThrough {
+  readonly isTTY = true
+  readonly columns: number
+
+  constructor(columns = 80) {
+    super()
+    this.columns = columns
+  }
+
+  cursorTo(x: number, y?: number): boolean {
+    return cursorTo(this, x, y)
+  }
+
+  moveCursor(dx: number, dy: number): boolean {
+    return moveCursor(this, dx, dy)
+  }
+
+  clearLine(direction: Direction): boolean {
+    return clearLine(this, direction)
   }
 }
