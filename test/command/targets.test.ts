@@ -1,40 +1,256 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
-import { resolveTargets } from '../../src/command/targets.js'
-import { UsageError } from '../../src/errors.js'
-import type { ServerArgument } from '../../src/input/server-address.js'
+import { suite, test, type TestContext } from 'node:test'
+import type { CommandLine } from '../../src/command/arguments.js'
+import type { Config, Profile } from '../../src/command/config.js'
+import { type PartialOptions, settle } from '../../src/command/options.js'
+import { resolveTargets, saysNames, saysOptions } from '../../src/command/targets.js'
+import { assertRefused, etrn, etrnJson, type Finished } from '../helpers/command.js'
+import { makeFile } from '../helpers/files.js'
+import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
 
-/** Returns the servers of a SERVER argument, without a configuration. */
-function serversOf(word: string, port?: number): ServerArgument[] {
-  const line = { options: port === undefined ? {} : { port }, words: [word], typed: {} }
-  const config = { tops: [], profiles: new Map(), paths: new Map() }
-  return resolveTargets(line, config, () => undefined).map(({ server }) => server)
-}
+const HELO = 'helo = "gw.site.example"\n'
+const SERVER = 'server = "mail.invalid"\n'
+const runWithConfig = async (t: TestContext, toml: string, args: readonly string[]): Promise<Finished> =>
+  etrn(['--config', makeFile(t, 'config.toml', toml), ...args])
 
-suite('the SERVER argument', () => {
-  test('may be several servers, joined by commas', () => {
+suite('targets: profiles', { concurrency: true }, () => {
+  const startTwoProfiles = async (t: TestContext, separatePort: boolean) => {
+    const isp = await scripted(t, sessionWith(...etrnSteps('a.example', '250 OK')))
+    const backup = await scripted(t, sessionWith(...etrnSteps('b.example', '250 OK')))
+    const server = separatePort ? `"127.0.0.1"\nport = ${backup.port}` : `"127.0.0.1:${backup.port}"`
+    const toml = `${HELO}[servers.isp]\nserver = "127.0.0.1:${isp.port}"\nnames = ["a.example"]\n[servers.backup]\nserver = ${server}\nnames = ["b.example"]\n`
+    return { isp, backup, toml }
+  }
+  test('--json names the profiles, hosts and ports of a list', async (t) => {
+    const { isp, backup, toml } = await startTwoProfiles(t, true)
+    const { document, status } = await etrnJson(['--config', makeFile(t, 'config.toml', toml), 'isp,backup'])
+    assert.equal(status, 0)
     assert.deepEqual(
-      serversOf('a.example,smtps://b.example').map(({ word, host }) => [word, host]),
+      document.servers.map(({ server, host, port, names }) => [server, host, port, names.map(({ name }) => name)]),
       [
-        ['a.example', 'a.example'],
-        ['smtps://b.example', 'b.example'],
+        ['isp', '127.0.0.1', isp.port, ['a.example']],
+        ['backup', '127.0.0.1', backup.port, ['b.example']],
       ],
     )
   })
-  test('takes the port of --port for the servers that name none', () => {
+  test('--all requests the names of each profile, and each line names its profile', async (t) => {
+    const { toml } = await startTwoProfiles(t, false)
+    const run = await runWithConfig(t, toml, ['--all'])
+    assert.match(run.stdout, /^isp: a\.example: asked/m)
+    assert.match(run.stdout, /^backup: b\.example: asked/m)
+  })
+  test('a profile is accepted beside a server that is down', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps('a.example', '250 OK')))
+    const toml = `${HELO}[servers.isp]\nserver = "127.0.0.1:${server.port}"\n`
+    const run = await runWithConfig(t, toml, ['isp,127.0.0.1:1', 'a.example'])
+    assert.deepEqual([run.status, /^isp: a\.example: asked/.test(run.stdout)], [75, true])
+    assert.match(run.stderr, /^127\.0\.0\.1:1: connect: .*refused/)
+  })
+  test('warns that a host may be a mistyped profile', async (t) => {
+    const run = await runWithConfig(t, `[servers.isp]\n${SERVER}`, ['--hook', 'cron', 'ips', 'a.example'])
+    assert.match(run.stderr, /^ips is no profile \(there are: isp\): taking it for a host$/m)
+  })
+  test('warns without any profile only if no name is given', async () => {
+    // A hook looks nobody up.
+    const run = await etrn(['--hook', 'cron', 'isp'])
+    assert.match(run.stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+    assert.equal((await etrn(['--max-time', '2s', '127.0.0.1:1', 'a.example'])).stderr.includes('profile'), false)
+    assert.equal((await etrn(['--hook', 'cron', 'isp', 'a.example'])).stderr, '')
+  })
+})
+
+suite('resolveTargets', () => {
+  const createConfig = (
+    profiles: Readonly<Record<string, Partial<Profile>>> = {},
+    top: PartialOptions = {},
+  ): Config => ({
+    source: 'config.toml',
+    top,
+    profiles: new Map(
+      Object.entries(profiles).map(([name, profile]) => [
+        name,
+        { server: `${name}.example`, options: {}, source: `config.toml: profile ${name}`, ...profile },
+      ]),
+    ),
+    paths: new Map(),
+  })
+  const resolve = (words: readonly string[], options: PartialOptions = {}, config = createConfig()) => {
+    const warnings: string[] = []
+    const line: CommandLine = { options, words, typed: {} }
+    return { targets: resolveTargets(line, config, (message) => warnings.push(message)), warnings }
+  }
+  test('takes the first word for servers and the others for names', () => {
+    const { targets } = resolve(['a.example,b.example:26', 'x.example', 'y.example'], { port: 587 })
     assert.deepEqual(
-      serversOf('a.example,b.example:26', 587).map(({ port }) => port),
-      [587, 26],
+      targets.map(({ server, isMx, options }) => [server.host, server.port, isMx, options.names]),
+      [
+        ['a.example', 587, false, ['x.example', 'y.example']],
+        ['b.example', 26, false, ['x.example', 'y.example']],
+      ],
     )
   })
-  test('requests the same server once', () => assert.equal(serversOf('a.example,a.example:25,a.example:26').length, 2))
-  for (const word of ['', 'a.example,', ',a.example', 'a.example, b.example']) {
-    test(`${JSON.stringify(word)} is rejected with 64`, () => {
-      assert.throws(
-        () => serversOf(word),
-        (error) =>
-          error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
-      )
-    })
-  }
+  test('takes every word for a name with --mx', () => {
+    const { targets } = resolve(['x.example'], { mx: 'site.example' }, createConfig({}, { port: 26 }))
+    assert.deepEqual(
+      targets.map(({ server, isMx, options }) => [server.host, server.port, isMx, options.names]),
+      [['site.example', 26, true, ['x.example']]],
+    )
+  })
+  test('--self is accepted with --mx, and --interval with --wait', () => {
+    assert.equal(resolve([], { mx: 'site.example', self: ['mx.example'] }).targets.length, 1)
+    assert.equal(resolve(['mx.example'], { wait: 1, interval: 1 }).targets.length, 1)
+  })
+  test('requests the names once of a server that a list has twice', () => {
+    assert.equal(
+      resolve(['a.example,A.example:25,a.example:26,smtps://a.example:25,smtp://u@a.example']).targets.length,
+      4,
+    )
+    const config = createConfig({ isp: { server: 'a.example' }, backup: { server: 'a.example' } })
+    assert.deepEqual(
+      resolve(['isp,backup,isp'], {}, config).targets.map(({ server }) => server.word),
+      ['isp', 'backup'],
+    )
+  })
+  test('--all resolves each profile, named by its own word', () => {
+    const config = createConfig({ isp: {}, backup: { options: { port: 26 } } })
+    assert.deepEqual(
+      resolve([], { all: true }, config).targets.map(({ server }) => [server.word, server.host, server.port]),
+      [
+        ['isp', 'isp.example', 25],
+        ['backup', 'backup.example', 26],
+      ],
+    )
+  })
+  test('warns of a word that is no profile, but not of localhost, a domain or a profile', () => {
+    const config = createConfig({ isp: {} })
+    assert.deepEqual(resolve(['localhost,mx.example,isp,ips', 'x.example'], {}, config).warnings, [
+      'ips is no profile (there are: isp): taking it for a host',
+    ])
+  })
+  test('lists at most eight profiles in the warning', () => {
+    const config = createConfig(Object.fromEntries(Array.from({ length: 9 }, (_, n) => [`p${n + 1}`, {}])))
+    assert.match(resolve(['ips'], {}, config).warnings.join(), /\(there are: p1, p2, p3, p4, p5, p6, p7, p8\)/)
+  })
+  for (const [title, options] of [
+    ['subdomains', { subdomains: ['a'] }],
+    ['queue', { queue: ['a'] }],
+    ['names-from', { 'names-from': ['a'] }],
+  ] as const)
+    test(`does not warn if ${title} names what to request`, () =>
+      assert.deepEqual(resolve(['isp'], options as unknown as PartialOptions).warnings, []))
+})
+
+suite('targets: refused command lines', { concurrency: true }, () => {
+  test('reports that no server is given', async () =>
+    assertRefused([], 'etrn: no server given: type etrn SERVER [NAME ...], or etrn --help\n'))
+  test('reports a server with port 0', async () =>
+    assertRefused(
+      ['mail.example.com:0', 'x'],
+      'etrn: server "mail.example.com:0": a port is a number from 1 to 65535\n',
+    ))
+  test('reports --self without --mx', async () =>
+    assertRefused(['mx', 'a.example', '--self', 'b.example'], 'etrn: --self belongs to --mx: type --mx DOMAIN\n'))
+  test('reports --all with --mx', async () =>
+    assertRefused(['--all', '--mx', 'a.example'], 'etrn: --all and --mx exclude each other: type one of them\n'))
+  test('reports --interval if neither the command line nor the profile has --wait', async (t) => {
+    const toml = `[servers.isp]\nserver = "127.0.0.1:1"\nwait = "1s"\n`
+    assert.equal((await runWithConfig(t, toml, ['isp', 'a.example', '--interval', '1s'])).status, 75)
+    assert.equal((await runWithConfig(t, '', ['127.0.0.1:1', 'a.example', '--interval', '1s'])).status, 64)
+  })
+  test('reports --all without a profile', async (t) =>
+    assertRefused(['--config', makeFile(t, 'config.toml', ''), '--all'], /^etrn: --all: no profile is there/))
+  test('reports --all with a server', async (t) =>
+    assertRefused(
+      ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), '--all', 'isp'],
+      /--all asks every profile: leave "isp" out/,
+    ))
+})
+
+suite('targets: the source of an error', { concurrency: true }, () => {
+  const blames = (
+    title: string,
+    toml: string,
+    message: RegExp,
+    status = 78,
+    args: readonly string[] = ['isp', 'a.example'],
+  ): void =>
+    void test(title, async (t) =>
+      assertRefused(['--config', makeFile(t, 'config.toml', toml), ...args], message, status),
+    )
+  blames(
+    'a bad name of a profile is reported with file and profile, and 78',
+    `[servers.isp]\n${SERVER}names = ["a..b"]`,
+    /config\.toml: profile isp: name "a\.\.b": /,
+    78,
+    ['isp'],
+  )
+  blames(
+    'a bad name of the command line is reported without the file, and 64',
+    `[servers.isp]\n${SERVER}`,
+    /^etrn: name "a\.\.b": /,
+    64,
+    ['isp', '--queue', 'q', 'a..b'],
+  )
+  blames(
+    'a bad name at the top of the file is reported with the file',
+    'names = ["a..b"]',
+    /config\.toml: name "a\.\.b": /,
+    78,
+    ['127.0.0.1'],
+  )
+  blames(
+    'ipv4 and ipv6 of a profile are reported with the profile',
+    `[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`,
+    /profile isp: -4 and -6 exclude each other/,
+  )
+  blames(
+    'ipv4 and ipv6 at the top of the file are reported with the file',
+    'ipv4 = true\nipv6 = true',
+    /config\.toml: -4 and -6 exclude each other/,
+  )
+  blames(
+    '-4 and -6 of the command line are reported without the file',
+    'ipv4 = true',
+    /^etrn: -4 and -6 exclude each other/,
+    64,
+    ['-4', '-6', '127.0.0.1', 'a.example'],
+  )
+  blames(
+    'a tls-key alone is reported with the file',
+    'tls-key = "k.pem"',
+    /config\.toml: --tls-key belongs to --tls-cert/,
+  )
+  blames(
+    'a missing tls-ca is reported with the file, and 66',
+    'tls-ca = "/nowhere.pem"',
+    /config\.toml: --tls-ca \/nowhere\.pem: there is no such file/,
+    66,
+  )
+  blames(
+    'a missing tls-ca of a profile is reported with the profile, and 66',
+    `[servers.isp]\n${SERVER}tls-ca = "/nowhere.pem"`,
+    /profile isp: --tls-ca \/nowhere\.pem: there is no such file/,
+    66,
+  )
+  blames(
+    'a user of the URL without a password is reported without the file',
+    'timeout = "5s"',
+    /^etrn: a login needs a password/,
+    64,
+    ['smtp://u@127.0.0.1', 'a.example'],
+  )
+  test('saysNames and saysOptions tell names, options of a server and options of the run apart', () => {
+    for (const [layer, names, options] of [
+      [{}, false, false],
+      [{ names: ['a'] }, true, false],
+      [{ queue: ['q'] }, true, false],
+      [{ 'allow-wide': true }, false, true],
+      [{ timeout: 1 }, false, true],
+      [{ user: 'u' }, false, true],
+      [{ jobs: 1 }, false, false],
+      [{ mx: 'a.example' }, false, false],
+    ] as const)
+      assert.deepEqual([saysNames(layer as PartialOptions), saysOptions(layer as PartialOptions)], [names, options])
+    assert.equal(saysOptions(settle()), true)
+  })
 })
