@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { completeServers, completeWords } from '../../src/command/completion.js'
+import { completeWords } from '../../src/command/completion.js'
 import { optionNames } from '../../src/command/options.js'
 import { etrn, spawnEtrn } from '../helpers/command.js'
 import { makeFolder, ROOT } from '../helpers/files.js'
@@ -49,7 +49,13 @@ suite('completion of profiles', () => {
 
   const PROFILES = ['isp', 'backup', 'branch']
   const completes = (title: string, words: readonly string[], expected: readonly string[]): void =>
-    void test(title, () => assert.deepEqual(completeServers(['etrn', ...words], PROFILES), expected))
+    void test(title, async () => {
+      const found = await completeWords(['etrn', ...words], PROFILES)
+      assert.deepEqual(
+        found.filter((word) => PROFILES.some((profile) => word.endsWith(profile))),
+        expected,
+      )
+    })
   completes('offers every profile for an empty word', [''], PROFILES)
   completes('offers the profiles that begin with the word', ['b'], ['backup', 'branch'])
   completes('offers the profiles that a list lacks', ['isp,b'], ['isp,backup', 'isp,branch'])

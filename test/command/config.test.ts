@@ -70,28 +70,29 @@ tls-ca = "/etc/ca.pem"
 names = ["a.example"]
 `
     writeFileSync(file, toml)
-    const { source, top, profiles, paths } = await readConfig([file], READER)
-    assert.equal(source, file)
-    assert.deepEqual(top, {
-      port: 26,
-      'retry-for': 600_000,
-      json: false,
-      quiet: 2,
-      'names-from': ['-', join(folder, 'names.txt')],
-    })
+    const { tops, profiles, paths } = await readConfig([file], READER)
     assert.deepEqual(
-      [...profiles],
+      tops.map(({ options }) => options),
       [
-        [
-          'isp',
-          {
-            server: 'mx.example',
-            source: `${file}: profile isp`,
-            options: { 'tls-ca': '/etc/ca.pem', names: ['a.example'] },
-          },
-        ],
+        {
+          port: 26,
+          'retry-for': 600_000,
+          json: false,
+          quiet: 2,
+          'names-from': ['-', join(folder, 'names.txt')],
+        },
       ],
     )
+    assert.deepEqual(
+      [...profiles].map(([name, { server, options }]) => [name, server, options]),
+      [['isp', 'mx.example', { 'tls-ca': '/etc/ca.pem', names: ['a.example'] }]],
+    )
+    assert.equal(tops[0]?.locate?.('quiet'), `${file}:4`)
+    assert.equal(tops[0].locate('jobs'), file)
+    const isp = profiles.get('isp')
+    assert.equal(isp?.locate?.('names'), `${file}:9: profile isp`)
+    assert.equal(isp.locate('server'), `${file}:7: profile isp`)
+    assert.equal(isp.locate('jobs'), `${file}: profile isp`)
     assert.deepEqual(
       [...paths],
       [
@@ -109,9 +110,11 @@ names = ["a.example"]
     }
     const first = write('1', 'port = 1\njobs = 1\n[servers.a]\nserver = "a1"\nport = 3\n[servers.b]\nserver = "b1"\n')
     const second = write('2', 'port = 2\n[servers.a]\nserver = "a2"\n')
-    const { source, top, profiles } = await readConfig([first, second], READER)
-    assert.equal(source, `${first}, ${second}`)
-    assert.deepEqual(top, { port: 2, jobs: 1 })
+    const { tops, profiles } = await readConfig([first, second], READER)
+    assert.deepEqual(
+      tops.map(({ options }) => options),
+      [{ port: 2 }, { port: 1, jobs: 1 }],
+    )
     assert.deepEqual(
       [...profiles].map(([name, { server, options }]) => [name, server, options]),
       [

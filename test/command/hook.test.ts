@@ -1,44 +1,12 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { suite, test, type TestContext } from 'node:test'
-import fc from 'fast-check'
+import { suite, test } from 'node:test'
 import { type CommandLine, parseArguments } from '../../src/command/arguments.js'
-import { type HookInput, hookText, type HookKind } from '../../src/command/hook.js'
-import { resolveTargets } from '../../src/command/targets.js'
+import { type HookKind, hookText, resolveHookTargets } from '../../src/command/hook.js'
 import { EXIT } from '../../src/errors.js'
-import { etrn } from '../helpers/command.js'
-import { BIN, makeFolder } from '../helpers/files.js'
-
-const KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const satisfies readonly HookKind[]
-const SCRIPTS = KINDS.filter((kind) => kind !== 'cron')
-const printHook = async (kind: HookKind, ...args: string[]): Promise<string> =>
-  (await etrn(['--hook', kind, ...args, 'mail.isp.example', 'site.example'])).stdout
-
-/** Returns the words that a shell makes of a command. */
-function splitByShell(command: string): string[] {
-  const printed = execFileSync('sh', ['-c', `printf '%s\\0' ${command}`], {
-    encoding: 'utf8',
-    env: { HOME: '/home/u' },
-  })
-  return printed.split('\0').slice(0, -1)
-}
-
-/** Returns the command of a hook, from node on, as the mechanism hands it to a shell. */
-function commandIn(kind: HookKind, text: string): string {
-  const command =
-    kind === 'cron'
-      ? /^3-59\/10 \* \* \* \* flock -n \S+ (.*)$/m.exec(text)?.[1]?.replaceAll('\\%', '%')
-      : /flock -n \S+ \\\n {4}(.*) 2>&1 \|\n/.exec(text)?.[1]
-  return command ?? assert.fail(text)
-}
-
-/** Returns the input of a hook for a command line without a configuration. */
-function inputOf(line: CommandLine): HookInput {
-  const targets = resolveTargets(line, { source: '', top: {}, profiles: new Map(), paths: new Map() }, () => undefined)
-  return { line, targets, files: [], written: new Map(), program: ['/node', '/etrn'] }
-}
+import { assertRefused, etrn } from '../helpers/command.js'
+import { BIN, makeFile } from '../helpers/files.js'
+import { commandIn, inputOf, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
+import { NO_CONFIG } from '../helpers/options.js'
 
 suite('hook: its command', { concurrency: true }, () => {
   for (const kind of ['pppd', 'ifupdown', 'networkmanager', 'cron'] as const)
@@ -52,71 +20,21 @@ suite('hook: its command', { concurrency: true }, () => {
         ...['--keep-going', '--verbose', '--verbose', 'mail.isp.example', 'site.example'],
       ])
     })
-  test('a shell makes the same words of any text', () => {
-    const word = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 20 })
-    fc.assert(
-      fc.property(fc.constantFrom('pppd', 'cron'), word, fc.array(word, { maxLength: 3 }), (kind, helo, names) => {
-        const typed = { queue: [helo, ...names] }
-        const expected = typed.queue.flatMap((queue) =>
-          queue.startsWith('-') ? [`--queue=${queue}`] : ['--queue', queue],
-        )
-        const shown = splitByShell(
-          commandIn(kind, hookText(kind, inputOf({ options: {}, words: ['mail.isp.example'], typed }))),
-        )
-        assert.deepEqual(shown.slice(kind === 'cron' ? 7 : 6, -1), expected)
-      }),
-      { numRuns: 50 },
-    )
-  })
   test('keeps --retry-for, --wait and --max-time, and gives the run more time than the waits', async () => {
     const text = await printHook('pppd', '--retry-for', '90s', '--wait', '1h')
     assert.match(text, / --max-time 66m .*--retry-for 90s --wait 1h /)
     assert.match(await printHook('pppd', '--max-time', '2h'), / --retry-for 5m --max-time 2h /)
-  })
-  test('runs on the interface of --interface only; otherwise the line is a comment', async () => {
-    assert.match(await printHook('networkmanager', '--interface', 'ppp0'), /^\[ "\$\{1-\}" = ppp0 \] \|\| exit 0$/m)
-    assert.match(await printHook('ifupdown'), /^# \[ "\$\{IFACE-\}" = ppp0 \] \|\| exit 0$/m)
-  })
-  test('systemd: loads a file that only root may read as a credential', async () => {
-    const text = await printHook('systemd', '--user', 'site', '--password-file', '/etc/etrn/100%')
-    assert.match(text, /^LoadCredential=file-7:\/etc\/etrn\/100%%$/m)
-    assert.match(
-      text,
-      /^ExecStart=.* --password-file \$\{CREDENTIALS_DIRECTORY\}\/file-7 mail\.isp\.example site\.example$/m,
-    )
   })
   test('joins a value that begins with a dash by =, and puts -- before words that an option could take', async () => {
     assert.match(await printHook('pppd', '--queue=-uucp'), / --queue=-uucp mail/)
     const { stdout } = await etrn(['--hook', 'pppd', '-k', '--', 'true', 'a.example'])
     assert.match(stdout, / --keep-going -- true a\.example /)
   })
-  test('cron: the crontab says which output cron will mail', async () => {
-    assert.match(await printHook('cron'), /^# cron mails what is printed, so only failures are: /m)
-    assert.match(await printHook('cron', '--json'), /^# --json and --verbose print something each time/m)
-  })
-  test('cron: keeps a backslash before %', async () => {
-    const text = await printHook('cron', '--queue', 'a\\%b')
-    // cron reads \% as %, and \\ would leave the % unescaped.
-    assert.doesNotMatch(text, /\\\\%/)
-    assert.deepEqual(splitByShell(commandIn('cron', text)).slice(-4, -2), ['--queue', 'a\\%b'])
-  })
-  test('systemd: escapes $, %, quotes and backslashes', async () => {
-    const text = await printHook('systemd', '--queue', 'a$b%c"d\\e;f')
-    assert.match(text, /^ExecStart=.* --queue "a\$\$b%%c\\"d\\\\e;f" mail/m)
-  })
 })
 
 suite('hook: with a configuration', { concurrency: true }, () => {
-  const printWithConfig = async (t: TestContext, toml: string, ...args: string[]): Promise<string> => {
-    const folder = makeFolder(t)
-    writeFileSync(join(folder, 'own.toml'), toml)
-    const run = await etrn(['--config', join(folder, 'own.toml'), ...args])
-    assert.equal(run.status, 0, run.stderr)
-    return run.stdout.replaceAll(folder, '/c')
-  }
-  const ISP = '[servers.isp]\nserver = "mail.isp.example"\nnames = ["site.example"]\n'
   test('keeps the times of the configuration', async (t) => {
-    const text = await printWithConfig(
+    const text = await printHookWithConfig(
       t,
       `wait-local = "30m"\n${ISP}retry-for = "1h"\nwait = "2h"\n`,
       '--hook',
@@ -125,21 +43,10 @@ suite('hook: with a configuration', { concurrency: true }, () => {
     )
     assert.doesNotMatch(text, /--retry-for/)
     assert.match(text, / --max-time 214m --config \/c\/own\.toml isp /)
-    assert.doesNotMatch(await printWithConfig(t, `max-time = "9h"\n${ISP}`, '--hook', 'pppd', '--all'), /--max-time/)
-  })
-  test('systemd: loads the configuration and the files beside it as credentials of the same names', async (t) => {
-    const toml = `${ISP}user = "u"\npassword-file = "isp.password"\ntls-ca = "/etc/ssl/own.pem"\n`
-    const text = await printWithConfig(t, toml, '--hook', 'systemd', 'isp')
-    assert.match(text, /^LoadCredential=config\.toml:\/c\/own\.toml\nLoadCredential=isp\.password:\/c\/isp\.password$/m)
-    assert.match(text, /^# The user of this service has to be able to read \/etc\/ssl\/own\.pem$/m)
-    assert.match(text, /^ExecStart=.* --config \$\{CREDENTIALS_DIRECTORY\}\/config\.toml isp$/m)
-    const beside = await printWithConfig(t, `${ISP}tls-ca = "/c/own.pem"\n`, '--hook', 'systemd', 'isp')
-    assert.match(beside, /^# The user of this service has to be able to read \/c\/own\.pem$/m)
-  })
-  test('keeps quiet and interface of the configuration', async (t) => {
-    const toml = `quiet = 2\n${ISP}interface = "wwan0"\n`
-    assert.doesNotMatch(await printWithConfig(t, toml, '--hook', 'cron', 'isp'), /--quiet --/)
-    assert.match(await printWithConfig(t, toml, '--hook', 'pppd', 'isp'), /^\[ "\$\{1-\}" = wwan0 \] \|\| exit 0$/m)
+    assert.doesNotMatch(
+      await printHookWithConfig(t, `max-time = "9h"\n${ISP}`, '--hook', 'pppd', '--all'),
+      /--max-time/,
+    )
   })
   test('has the same lock for the same request, and another lock for other names', async () => {
     const lock = async (kind: HookKind, ...args: string[]): Promise<string> =>
@@ -147,13 +54,6 @@ suite('hook: with a configuration', { concurrency: true }, () => {
     assert.equal(await lock('pppd'), await lock('ifupdown'))
     assert.notEqual(await lock('pppd'), await lock('pppd', '--queue', 'q'))
   })
-})
-
-suite('hook: syntax', { concurrency: true }, () => {
-  for (const kind of SCRIPTS)
-    test(`${kind}: sh -n accepts the script`, async () => {
-      execFileSync('sh', ['-n'], { input: await printHook(kind, '--queue', "it's") })
-    })
 })
 
 suite('hook: refused command lines', { concurrency: true }, () => {
@@ -166,16 +66,54 @@ suite('hook: refused command lines', { concurrency: true }, () => {
   refuses(['--hook', 'procmail', 'mx', 'a.example'], /the choice is pppd, ifupdown, networkmanager, cron, systemd/)
   refuses(['--hook', 'cron'], /no server given/)
   refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--hook and --check exclude each other/)
-  refuses(['--hook', 'systemd', 'mx', 'a.example', '--tls-ca', '/a\\'], /backslash/)
   refuses(['--config', '/dev/null', '--hook', 'cron', 'mx', 'a.example'], /\/dev\/null is not there when a hook runs/)
   refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control character in "\/.*a\\nb"/)
-  refuses(
-    ['--hook', 'cron', 'mx', ...Array.from({ length: 60 }, (_, n) => `name-${n}.some.example`)],
-    /at most 990 octets/,
-  )
 })
 
 test('hook: writes the options as they were typed', async () => {
   const line = await parseArguments(['-p25', 'mx', '--timeout=1h30m', '--', 'a.example'])
   assert.match(hookText('cron', inputOf(line)), /--port 25 --timeout 1h30m mx a\.example$/m)
+})
+
+suite('resolveHookTargets', { concurrency: true }, () => {
+  const refuses = (title: string, args: readonly string[], message: RegExp): void =>
+    void test(title, async () => assertRefused(['--hook', 'cron', ...args], message))
+  refuses('reports a bad name', ['mx', 'a..b'], /name "a\.\.b"/)
+  refuses('reports names from standard input', ['mx', '--names-from', '-'], /a hook has no standard input/)
+  refuses(
+    'reports a login for two servers',
+    ['a.example,b.example', 'n.example', '--user', 'u', '--password-file', 'f'],
+    /a login belongs to one server/,
+  )
+  refuses(
+    'reports a user of the URL without a password file',
+    ['smtp://u@mx', 'a.example'],
+    /in a hook nobody types a password/,
+  )
+  refuses(
+    'reports --user without a password file',
+    ['mx', 'a.example', '--user', 'u'],
+    /in a hook nobody types a password/,
+  )
+  refuses('reports -4 with -6', ['mx', 'a.example', '-4', '-6'], /-4 and -6 exclude each other/)
+  refuses('reports --tls-key alone', ['mx', 'a.example', '--tls-key', '/k'], /--tls-key belongs to --tls-cert/)
+  refuses('reports --auth without a user', ['mx', 'a.example', '--auth', 'PLAIN'], /needs a user/)
+  refuses(
+    'reports a fingerprint without TLS',
+    ['mx', 'a.example', '--tls', 'none', '--tls-fingerprint', 'A'.repeat(64)],
+    /contradicts/,
+  )
+  test('reports a bad name of a profile with its place', async (t) => {
+    const toml = '[servers.isp]\nserver = "mx.example"\nnames = ["a..b"]\n'
+    const args = ['--config', makeFile(t, 'config.toml', toml), '--hook', 'cron', 'isp']
+    await assertRefused(args, /^etrn: \S+config\.toml:3: profile isp: name "a\.\.b": /, 78)
+  })
+  test('reads no file that a hook will read when it runs', async () => {
+    const line: CommandLine = {
+      options: { 'names-from': ['/nowhere'], 'tls-ca': '/nowhere', user: 'u', 'password-file': '/nowhere' },
+      words: ['mx.example'],
+      typed: {},
+    }
+    assert.equal((await resolveHookTargets(line, NO_CONFIG, (message) => assert.fail(message))).length, 1)
+  })
 })

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { needsPassword, readCredentials } from '../../src/command/login.js'
-import { type PartialOptions, settle } from '../../src/command/options.js'
+import { checkLoginOptions, needsPassword, readCredentials } from '../../src/command/login.js'
+import type { PartialOptions } from '../../src/command/options.js'
+import { parseServer } from '../../src/input/server-address.js'
 import { Redactor } from '../../src/smtp/redact.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { fixture, fixturePath, makeFile } from '../helpers/files.js'
@@ -16,6 +17,7 @@ import {
   PASSWORD_ENVIRONMENT,
   testLogin,
 } from '../helpers/login.js'
+import { settle } from '../helpers/options.js'
 import { BYE, scripted, type Step } from '../helpers/scripted-server.js'
 
 const TLS: Step = { tls: { cert: fixture('mx.pem'), key: fixture('mx.key') } }
@@ -226,6 +228,38 @@ suite('login: where a login may go', { concurrency: true }, () => {
   })
 })
 
+suite('checkLoginOptions', () => {
+  const check = (options: PartialOptions, server = 'mx.example'): void =>
+    checkLoginOptions(parseServer(server), settle(options))
+  const refuses = (title: string, options: PartialOptions, option: string, message: string, server?: string): void =>
+    void test(title, () => assert.throws(() => check(options, server), { option, exitStatus: 64, message }))
+  refuses('--auth PLAIN needs a user', { auth: 'PLAIN' }, 'auth', '--auth PLAIN needs a user: type --user U')
+  refuses(
+    '--password-file needs a user',
+    { 'password-file': 'f' },
+    'password-file',
+    'a password needs a user: type --user U',
+  )
+  refuses(
+    '--password-command needs a user',
+    { 'password-command': 'c' },
+    'password-command',
+    'a password needs a user: type --user U',
+  )
+  refuses(
+    'a user of the URL has no control character',
+    {},
+    'server',
+    'the user of smtp://a%07b@mx: a control or invisible character in it (U+0007)',
+    'smtp://a%07b@mx',
+  )
+  test('a login without a password file, a user of the URL, and EXTERNAL without a user are accepted', () => {
+    check({ user: 'u' })
+    check({ auth: 'PLAIN', 'password-file': 'f' }, 'smtp://u@mx.example')
+    check({ auth: 'EXTERNAL', 'password-file': 'f' })
+  })
+})
+
 suite('login: needsPassword and readCredentials', () => {
   const SERVER = { word: 'mx', host: 'mx', port: 25, isImplicitTls: false, user: undefined }
   const SOURCES = {
@@ -236,7 +270,13 @@ suite('login: needsPassword and readCredentials', () => {
   }
   test('a password is needed if a user has neither a file, a command nor a certificate', () => {
     const needs = (options: PartialOptions, user?: string): boolean =>
-      needsPassword({ options: settle(options), server: { ...SERVER, user }, isMx: false, profile: undefined })
+      needsPassword({
+        options: settle(options),
+        sourceOf: () => undefined,
+        server: { ...SERVER, user },
+        isMx: false,
+        profile: undefined,
+      })
     assert.deepEqual(
       [
         needs({}),

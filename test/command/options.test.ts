@@ -1,19 +1,10 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { parseArguments } from '../../src/command/arguments.js'
-import {
-  formatOption,
-  mergeOptions,
-  OPTION_ROWS,
-  optionNames,
-  type Options,
-  type PartialOptions,
-  settle,
-} from '../../src/command/options.js'
+import { formatOption, OPTION_ROWS, optionNames, type Options } from '../../src/command/options.js'
 import { UsageError } from '../../src/errors.js'
-import { assertRefused, etrn } from '../helpers/command.js'
-import { makeFile } from '../helpers/files.js'
-import { BYE, etrnSteps, scripted } from '../helpers/scripted-server.js'
+import { assertRefused } from '../helpers/command.js'
+import { settle } from '../helpers/options.js'
 
 const settleArguments = async (...argv: string[]): Promise<Options> => settle((await parseArguments(argv)).options)
 
@@ -26,9 +17,9 @@ suite('options: values from the command line', () => {
     ]))
   test('the last one counts if an option is given twice', async () =>
     assert.equal((await settleArguments('--timeout', '1', '--timeout', '2')).timeout, 2000))
-  test('an option that is not given has its initial value, and there is no other key', async () => {
+  test('an option that is not given has its default, and there is no other key', async () => {
     const options = await settleArguments('mx')
-    assert.equal(options.timeout, undefined)
+    assert.deepEqual([options.timeout, options.port, options['retry-for']], [60_000, undefined, undefined])
     assert.deepEqual([options.queue, options.quiet, options.json, options.names], [[], 0, false, []])
     assert.deepEqual(
       Object.keys(options).filter((key) => key !== 'names' && !optionNames().includes(`--${key}`)),
@@ -75,6 +66,10 @@ suite('options: values from the command line', () => {
 })
 
 suite('options: the table', () => {
+  test('the defaults are those of the manual', () => {
+    const { jobs, timeout, interval, color, 'tls-min': tlsMin } = settle()
+    assert.deepEqual([jobs, timeout, interval, color, tlsMin], [8, 60_000, 60_000, 'auto', 'TLSv1.2'])
+  })
   test('each value and list has a placeholder and an example that its parser accepts', () => {
     for (const [name, row] of OPTION_ROWS) {
       if (row.kind !== 'value' && row.kind !== 'list') continue
@@ -92,61 +87,4 @@ suite('options: the table', () => {
   })
   test('formatOption writes one dash before a letter and two before a name', () =>
     assert.deepEqual([formatOption('k'), formatOption('keep-going')], ['-k', '--keep-going']))
-})
-
-suite('options: layers', () => {
-  test('the stronger layer counts', () =>
-    assert.deepEqual(mergeOptions({ port: 1 }, { port: 2, jobs: 3 }, { jobs: 4 }), { port: 1, jobs: 3 }))
-  test('a flag that is off in the stronger layer counts', () =>
-    assert.equal(settle({ json: false }, { json: true }).json, false))
-  for (const [unit, stronger, weaker] of [
-    ['names', { names: ['a'] }, { queue: ['q'], 'names-from': ['f'], subdomains: ['s'] }],
-    ['names', { queue: ['q'] }, { names: ['a'] }],
-    ['family', { ipv4: true }, { ipv6: true }],
-    ['password', { 'password-file': 'f' }, { 'password-command': 'c' }],
-  ] as readonly (readonly [unit: string, stronger: PartialOptions, weaker: PartialOptions])[])
-    test(`${Object.keys(stronger).join()} replaces all ${unit} options of a weaker layer`, () =>
-      assert.deepEqual(mergeOptions(stronger, { ...weaker, port: 25 }), { ...stronger, port: 25 }))
-
-  const settlesHelo = (
-    title: string,
-    expected: string,
-    toml: (port: number) => string,
-    args: readonly string[],
-  ): void =>
-    void test(title, async (t) => {
-      const server = await scripted(t, [
-        'S: 220 mx.example ESMTP',
-        `C: EHLO ${expected}.example`,
-        'S: 250-mx.example',
-        'S: 250 ETRN',
-        ...etrnSteps('a.example', '250 OK'),
-        ...BYE,
-      ])
-      const run = await etrn(['--config', makeFile(t, 'config.toml', toml(server.port)), ...args])
-      await server.verify()
-      assert.equal(run.status, 0, run.stderr)
-    })
-  const both = (port: number): string =>
-    `helo = "top.example"\n[servers.isp]\nserver = "127.0.0.1:${port}"\nhelo = "profile.example"\nnames = ["a.example"]\n`
-  settlesHelo('the command line overrides the profile', 'line', both, ['isp', '--helo', 'line.example'])
-  settlesHelo('the profile overrides the top of the file', 'profile', both, ['isp'])
-  settlesHelo('the top of the file overrides the default', 'top', (port) => `helo = "top.example"\nport = ${port}\n`, [
-    '127.0.0.1',
-    'a.example',
-  ])
-  settlesHelo(
-    '-4 overrides ipv6 of the file, which excludes it',
-    'top',
-    (port) => `ipv6 = true\nhelo = "top.example"\nport = ${port}\n`,
-    ['-4', '127.0.0.1', 'a.example'],
-  )
-  test('false in a profile overrides true at the top of the file', async (t) => {
-    const run = async (flag: string) => {
-      const toml = `helo = "gw.site.example"\nallow-wide = true\n[servers.isp]\nserver = "127.0.0.1:1"\n${flag}\nnames = ["single"]\n`
-      return etrn(['--config', makeFile(t, 'config.toml', toml), 'isp'])
-    }
-    assert.equal((await run('')).status, 75)
-    assert.equal((await run('allow-wide = false')).status, 78)
-  })
 })

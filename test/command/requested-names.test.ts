@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
-import { createNameReader, noNameError, once, typedNames } from '../../src/command/requested-names.js'
-import { type PartialOptions, settle } from '../../src/command/options.js'
+import { createNameReader, noNameError, typedNames } from '../../src/command/requested-names.js'
+import type { PartialOptions } from '../../src/command/options.js'
 import { ownHostName } from '../../src/net/this-host.js'
 import { assertRefused, etrn, etrnJson } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
+import { settle } from '../helpers/options.js'
 import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
 
 const HELO = 'helo = "gw.site.example"\n'
@@ -71,8 +72,6 @@ suite('createNameReader', () => {
       },
       warn: (message) => warnings.push(message),
       signal: new AbortController().signal,
-      environment: undefined,
-      interrupt: () => undefined,
     })
     return {
       read: async (options: PartialOptions, domain?: string) => read(settle(options), domain),
@@ -106,6 +105,12 @@ suite('createNameReader', () => {
       assert.deepEqual(warnings, [`no name given: asking for ${own}`])
     }
   })
+  test('parses a file again for other rules, but reads standard input once', async () => {
+    const { read, countInputs } = createReader('single\n')
+    assert.equal(typeof (await read({ 'names-from': ['-'] }))[0], 'object')
+    assert.deepEqual(await read({ 'names-from': ['-'], 'allow-wide': true }), ['single'])
+    assert.equal(countInputs(), 1)
+  })
   test('allows a wide name with --allow-wide only', async () => {
     for (const options of [{ names: ['single'] }, { subdomains: ['com'] }]) {
       await assert.rejects(typedNames(settle(options)), /not fully qualified/)
@@ -113,10 +118,5 @@ suite('createNameReader', () => {
     }
     const { read } = createReader('single\n')
     assert.deepEqual(await read({ 'names-from': ['-'], 'allow-wide': true }), ['single'])
-  })
-  test('once calls its function once for each set of arguments', async () => {
-    let calls = 0
-    const add = once((a: number, b: number) => Promise.resolve(++calls && a + b))
-    assert.deepEqual([await add(1, 2), await add(1, 2), await add(2, 1), calls], [3, 3, 3, 2])
   })
 })

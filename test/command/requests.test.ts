@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
-import { checkHookTargets, createRequests } from '../../src/command/requests.js'
+import { createRequests } from '../../src/command/requests.js'
 import type { CommandLine } from '../../src/command/arguments.js'
 import type { PartialOptions } from '../../src/command/options.js'
+import { ownHostName } from '../../src/net/this-host.js'
 import { assertRefused, type Document, etrn } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
+import { NO_CONFIG } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted, sessionWith } from '../helpers/scripted-server.js'
-import { ownHostName } from '../../src/net/this-host.js'
 
 suite('requests: a profile that cannot be used does not stop the others', { concurrency: true }, () => {
   const createToml = (port: number): string => `helo = "gw.site.example"\n[servers.locked]
@@ -64,6 +65,110 @@ queue = ["b"]
   })
 })
 
+suite('requests: a missing file of one profile', { concurrency: true }, () => {
+  for (const args of [['--all'], ['--all', '--timeout', '5s']]) {
+    test(`is the failure of that profile, and the other server gets its request: ${args.join(' ')}`, async (t) => {
+      const server = await scripted(t, sessionWith(...etrnSteps('b.example', '250 OK')))
+      const profiles = `helo = "gw.site.example"
+[servers.bad]
+server = "127.0.0.1:1"
+names = ["a.example"]
+tls-ca = "/nowhere/ca.pem"
+[servers.good]
+server = "127.0.0.1:${server.port}"
+names = ["b.example"]
+`
+      const run = await etrn(['--config', makeFile(t, 'config.toml', profiles), ...args])
+      await server.verify()
+      assert.equal(run.status, 66)
+      assert.match(run.stdout, /^good: b\.example: .*\(250 OK\)$/m)
+      assert.match(run.stderr, /^bad: TLS: \S+\/config\.toml:5: profile bad: --tls-ca \/nowhere\/ca\.pem: /m)
+    })
+  }
+  test('ends the run if the top of the file names it', async (t) => {
+    const toml = `tls-ca = "/nowhere/ca.pem"\nqueue = ["q"]\n[servers.a]\nserver = "127.0.0.1:1"\n[servers.b]\nserver = "127.0.0.1:2"\n`
+    const args = ['--config', makeFile(t, 'config.toml', toml), '--all']
+    await assertRefused(args, /^etrn: \S+:1: --tls-ca \/nowhere\/ca\.pem: there is no such file\n$/, 66)
+  })
+})
+
+const SERVER = 'server = "mail.invalid"\n'
+
+suite('requests: the source of an error', { concurrency: true }, () => {
+  const blames = (
+    title: string,
+    toml: string,
+    message: RegExp,
+    status = 78,
+    args: readonly string[] = ['isp', 'a.example'],
+  ): void =>
+    void test(title, async (t) =>
+      assertRefused(['--config', makeFile(t, 'config.toml', toml), ...args], message, status),
+    )
+  blames(
+    'a bad name of a profile is reported with file and profile, and 78',
+    `[servers.isp]\n${SERVER}names = ["a..b"]`,
+    /config\.toml:3: profile isp: name "a\.\.b": /,
+    78,
+    ['isp'],
+  )
+  blames(
+    'a bad name of the command line is reported without the file, and 64',
+    `[servers.isp]\n${SERVER}`,
+    /^etrn: name "a\.\.b": /,
+    64,
+    ['isp', '--queue', 'q', 'a..b'],
+  )
+  blames(
+    'a bad name at the top of the file is reported with the file',
+    'names = ["a..b"]',
+    /config\.toml:1: name "a\.\.b": /,
+    78,
+    ['127.0.0.1'],
+  )
+  blames(
+    'ipv4 and ipv6 of a profile are reported with the profile',
+    `[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`,
+    /config\.toml:4: profile isp: -4 and -6 exclude each other/,
+  )
+  blames(
+    'ipv4 and ipv6 at the top of the file are reported with the file',
+    'ipv4 = true\nipv6 = true',
+    /config\.toml:2: -4 and -6 exclude each other/,
+  )
+  blames(
+    '-4 and -6 of the command line are reported without the file',
+    'ipv4 = true',
+    /^etrn: -4 and -6 exclude each other/,
+    64,
+    ['-4', '-6', '127.0.0.1', 'a.example'],
+  )
+  blames(
+    'a tls-key alone is reported with the file',
+    'tls-key = "k.pem"',
+    /config\.toml:1: --tls-key belongs to --tls-cert/,
+  )
+  blames(
+    'a missing tls-ca is reported with the file, and 66',
+    'tls-ca = "/nowhere.pem"',
+    /config\.toml:1: --tls-ca \/nowhere\.pem: there is no such file/,
+    66,
+  )
+  blames(
+    'a missing tls-ca of a profile is reported with the profile, and 66',
+    `[servers.isp]\n${SERVER}tls-ca = "/nowhere.pem"`,
+    /config\.toml:3: profile isp: --tls-ca \/nowhere\.pem: there is no such file/,
+    66,
+  )
+  blames(
+    'a user of the URL without a password is reported without the file',
+    'timeout = "5s"',
+    /^etrn: a login needs a password/,
+    64,
+    ['smtp://u@127.0.0.1', 'a.example'],
+  )
+})
+
 suite('createRequests', () => {
   const SOURCES = {
     input: () => new PassThrough().end(),
@@ -72,12 +177,12 @@ suite('createRequests', () => {
     environment: undefined,
     interrupt: () => undefined,
   }
-  const NO_CONFIG = { source: '', top: {}, profiles: new Map(), paths: new Map() }
   const createOne = async (options: PartialOptions, words: readonly string[] = ['mx.example', 'a.example']) => {
     const line: CommandLine = { options, words, typed: {} }
     const [request, ...others] = await createRequests(line, NO_CONFIG, SOURCES)
     assert.deepEqual(others, [])
-    return request ?? assert.fail()
+    assert.ok(request !== undefined && 'retryPolicy' in request)
+    return request
   }
   test('has the defaults of every setting', async () => {
     assert.deepEqual(await createOne({}), {
@@ -148,43 +253,4 @@ suite('createRequests', () => {
       ['-4', '-6', 'mx', 'a.example'],
       'etrn: -4 and -6 exclude each other: type one of them, or none for both\n',
     ))
-})
-
-suite('checkHookTargets: refused hooks', { concurrency: true }, () => {
-  const refuses = (title: string, args: readonly string[], message: RegExp): void =>
-    void test(title, async () => assertRefused(['--hook', 'cron', ...args], message))
-  refuses('reports a bad name', ['mx', 'a..b'], /name "a\.\.b"/)
-  refuses('reports names from standard input', ['mx', '--names-from', '-'], /a hook has no standard input/)
-  refuses(
-    'reports a login for two servers',
-    ['a.example,b.example', 'n.example', '--user', 'u', '--password-file', 'f'],
-    /a login belongs to one server/,
-  )
-  refuses(
-    'reports a user of the URL without a password file',
-    ['smtp://u@mx', 'a.example'],
-    /in a hook nobody types a password/,
-  )
-  refuses(
-    'reports --user without a password file',
-    ['mx', 'a.example', '--user', 'u'],
-    /in a hook nobody types a password/,
-  )
-  refuses('reports -4 with -6', ['mx', 'a.example', '-4', '-6'], /-4 and -6 exclude each other/)
-  refuses('reports --tls-key alone', ['mx', 'a.example', '--tls-key', '/k'], /--tls-key belongs to --tls-cert/)
-  refuses('reports --auth without a user', ['mx', 'a.example', '--auth', 'PLAIN'], /needs a user/)
-  refuses(
-    'reports a fingerprint without TLS',
-    ['mx', 'a.example', '--tls', 'none', '--tls-fingerprint', 'A'.repeat(64)],
-    /contradicts/,
-  )
-  test('reads no file that a hook will read when it runs', async () => {
-    const line: CommandLine = {
-      options: { 'names-from': ['/nowhere'], 'tls-ca': '/nowhere', user: 'u', 'password-file': '/nowhere' },
-      words: ['mx.example'],
-      typed: {},
-    }
-    const config = { source: '', top: {}, profiles: new Map(), paths: new Map() }
-    assert.equal((await checkHookTargets(line, config, (message) => assert.fail(message))).length, 1)
-  })
 })

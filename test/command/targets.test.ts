@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { suite, test, type TestContext } from 'node:test'
 import type { CommandLine } from '../../src/command/arguments.js'
 import type { Config, Profile } from '../../src/command/config.js'
-import { type PartialOptions, settle } from '../../src/command/options.js'
-import { resolveTargets, saysNames, saysOptions } from '../../src/command/targets.js'
+import type { PartialOptions } from '../../src/command/options.js'
+import { resolveTargets } from '../../src/command/targets.js'
 import { assertRefused, etrn, etrnJson, type Finished } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
 import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
@@ -64,13 +64,9 @@ suite('resolveTargets', () => {
     profiles: Readonly<Record<string, Partial<Profile>>> = {},
     top: PartialOptions = {},
   ): Config => ({
-    source: 'config.toml',
-    top,
+    tops: [{ options: top }],
     profiles: new Map(
-      Object.entries(profiles).map(([name, profile]) => [
-        name,
-        { server: `${name}.example`, options: {}, source: `config.toml: profile ${name}`, ...profile },
-      ]),
+      Object.entries(profiles).map(([name, profile]) => [name, { server: `${name}.example`, options: {}, ...profile }]),
     ),
     paths: new Map(),
   })
@@ -164,93 +160,4 @@ suite('targets: refused command lines', { concurrency: true }, () => {
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), '--all', 'isp'],
       /--all asks every profile: leave "isp" out/,
     ))
-})
-
-suite('targets: the source of an error', { concurrency: true }, () => {
-  const blames = (
-    title: string,
-    toml: string,
-    message: RegExp,
-    status = 78,
-    args: readonly string[] = ['isp', 'a.example'],
-  ): void =>
-    void test(title, async (t) =>
-      assertRefused(['--config', makeFile(t, 'config.toml', toml), ...args], message, status),
-    )
-  blames(
-    'a bad name of a profile is reported with file and profile, and 78',
-    `[servers.isp]\n${SERVER}names = ["a..b"]`,
-    /config\.toml: profile isp: name "a\.\.b": /,
-    78,
-    ['isp'],
-  )
-  blames(
-    'a bad name of the command line is reported without the file, and 64',
-    `[servers.isp]\n${SERVER}`,
-    /^etrn: name "a\.\.b": /,
-    64,
-    ['isp', '--queue', 'q', 'a..b'],
-  )
-  blames(
-    'a bad name at the top of the file is reported with the file',
-    'names = ["a..b"]',
-    /config\.toml: name "a\.\.b": /,
-    78,
-    ['127.0.0.1'],
-  )
-  blames(
-    'ipv4 and ipv6 of a profile are reported with the profile',
-    `[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`,
-    /profile isp: -4 and -6 exclude each other/,
-  )
-  blames(
-    'ipv4 and ipv6 at the top of the file are reported with the file',
-    'ipv4 = true\nipv6 = true',
-    /config\.toml: -4 and -6 exclude each other/,
-  )
-  blames(
-    '-4 and -6 of the command line are reported without the file',
-    'ipv4 = true',
-    /^etrn: -4 and -6 exclude each other/,
-    64,
-    ['-4', '-6', '127.0.0.1', 'a.example'],
-  )
-  blames(
-    'a tls-key alone is reported with the file',
-    'tls-key = "k.pem"',
-    /config\.toml: --tls-key belongs to --tls-cert/,
-  )
-  blames(
-    'a missing tls-ca is reported with the file, and 66',
-    'tls-ca = "/nowhere.pem"',
-    /config\.toml: --tls-ca \/nowhere\.pem: there is no such file/,
-    66,
-  )
-  blames(
-    'a missing tls-ca of a profile is reported with the profile, and 66',
-    `[servers.isp]\n${SERVER}tls-ca = "/nowhere.pem"`,
-    /profile isp: --tls-ca \/nowhere\.pem: there is no such file/,
-    66,
-  )
-  blames(
-    'a user of the URL without a password is reported without the file',
-    'timeout = "5s"',
-    /^etrn: a login needs a password/,
-    64,
-    ['smtp://u@127.0.0.1', 'a.example'],
-  )
-  test('saysNames and saysOptions tell names, options of a server and options of the run apart', () => {
-    for (const [layer, names, options] of [
-      [{}, false, false],
-      [{ names: ['a'] }, true, false],
-      [{ queue: ['q'] }, true, false],
-      [{ 'allow-wide': true }, false, true],
-      [{ timeout: 1 }, false, true],
-      [{ user: 'u' }, false, true],
-      [{ jobs: 1 }, false, false],
-      [{ mx: 'a.example' }, false, false],
-    ] as const)
-      assert.deepEqual([saysNames(layer as PartialOptions), saysOptions(layer as PartialOptions)], [names, options])
-    assert.equal(saysOptions(settle()), true)
-  })
 })

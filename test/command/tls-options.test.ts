@@ -1,67 +1,46 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { type PartialOptions, settle } from '../../src/command/options.js'
-import { checkPem, checkTlsOptions, readTlsPolicy, tlsLevelFor } from '../../src/command/tls-options.js'
+import type { PartialOptions } from '../../src/command/options.js'
+import { checkPem, checkTlsOptions, readTlsPolicy } from '../../src/command/tls-options.js'
 import { UsageError } from '../../src/errors.js'
 import { parseServer } from '../../src/input/server-address.js'
 import { fixture, fixturePath } from '../helpers/files.js'
+import { settle } from '../helpers/options.js'
 
-const NOTHING = { level: undefined, fingerprint: undefined, ca: undefined, name: undefined }
-
-suite('tlsLevelFor', () => {
-  const settles = (
-    title: string,
-    server: string,
-    request: Partial<typeof NOTHING> | object,
-    hasLogin: boolean,
-    level: string,
-  ): void =>
-    void test(title, () => assert.equal(tlsLevelFor(parseServer(server), { ...NOTHING, ...request }, hasLogin), level))
-  settles('may is the default', 'mx.example', {}, false, 'may')
-  settles('smtps:// is always verified', 'smtps://mx.example', { level: 'none' }, false, 'verify')
-  for (const request of [{ fingerprint: 'A' }, { ca: 'ca.pem' }, { name: 'mx.example' }])
-    settles(`${Object.keys(request).join()} alone means verify`, 'mx.example', request, false, 'verify')
-  settles('--tls overrides what a CA alone means', 'mx.example', { ca: 'ca.pem', level: 'encrypt' }, false, 'encrypt')
-  settles('a login means verify', 'mx.example', {}, true, 'verify')
-  settles('--tls overrides what a login means', 'mx.example', { level: 'may' }, true, 'may')
+suite('checkTlsOptions: the level', () => {
+  const settlesLevel = (title: string, server: string, options: PartialOptions, level: string): void =>
+    void test(title, () => assert.equal(checkTlsOptions(parseServer(server), settle(options)), level))
+  settlesLevel('may is the default', 'mx.example', {}, 'may')
+  settlesLevel('smtps:// is always verified', 'smtps://mx.example', { tls: 'none' }, 'verify')
+  for (const [option, value] of [
+    ['tls-fingerprint', 'A'],
+    ['tls-ca', 'ca.pem'],
+    ['tls-name', 'mx.example'],
+  ])
+    settlesLevel(`--${option ?? ''} alone means verify`, 'mx.example', { [option ?? '']: value }, 'verify')
+  settlesLevel('--tls overrides what a CA alone means', 'mx.example', { 'tls-ca': 'ca.pem', tls: 'encrypt' }, 'encrypt')
+  settlesLevel('--user means verify', 'mx.example', { user: 'u' }, 'verify')
+  settlesLevel('a user of the URL means verify', 'smtp://u@mx.example', {}, 'verify')
+  settlesLevel('EXTERNAL means verify', 'mx.example', { auth: 'EXTERNAL' }, 'verify')
+  settlesLevel('--tls overrides what a login means', 'mx.example', { user: 'u', tls: 'may' }, 'may')
   for (const server of ['localhost', '127.0.0.1', '[::1]'])
-    settles(`a login to ${server} means may`, server, {}, true, 'may')
-  for (const level of ['none', 'may'] as const)
-    test(`--tls ${level} contradicts a fingerprint`, () =>
-      assert.throws(
-        () => tlsLevelFor(parseServer('mx.example'), { ...NOTHING, level, fingerprint: 'A' }, false),
-        (error) =>
-          error instanceof UsageError &&
-          error.exitStatus === 64 &&
-          error.message === `--tls ${level} contradicts --tls-fingerprint: type --tls verify, or leave it out`,
-      ))
-  for (const level of ['encrypt', 'verify'] as const)
-    settles(`--tls ${level} agrees with a fingerprint`, 'mx.example', { level, fingerprint: 'A' }, false, level)
-})
-
-suite('checkTlsOptions', () => {
-  const check = (options: PartialOptions, server = 'mx.example') =>
-    checkTlsOptions(parseServer(server), settle(options))
-  const refuses = (title: string, options: PartialOptions, message: RegExp, server?: string): void =>
-    void test(title, () => assert.throws(() => check(options, server), message))
-  refuses('--tls-key needs --tls-cert', { 'tls-key': 'k' }, /^UsageError: --tls-key belongs to --tls-cert: type both$/)
-  refuses('--auth PLAIN needs a user', { auth: 'PLAIN' }, /^UsageError: --auth PLAIN needs a user: type --user U$/)
-  refuses(
-    '--password-file needs a user',
-    { 'password-file': 'f' },
-    /^UsageError: a password needs a user: type --user U$/,
-  )
-  refuses('--password-command needs a user', { 'password-command': 'c' }, /a password needs a user/)
-  refuses(
-    'a user of the URL has no control character',
-    {},
-    /^UsageError: the user of .*: a control or invisible/,
-    'smtp://a%07b@mx.example',
-  )
-  test('a login with a certificate, a user of the URL and a key with its certificate are accepted', () => {
-    assert.equal(check({ auth: 'EXTERNAL' }), 'verify')
-    assert.equal(check({ auth: 'PLAIN', 'password-file': 'f' }, 'smtp://u@mx.example'), 'verify')
+    settlesLevel(`a login to ${server} means may`, server, { user: 'u' }, 'may')
+  for (const tls of ['none', 'may'] as const)
+    test(`--tls ${tls} contradicts a fingerprint`, () =>
+      assert.throws(() => checkTlsOptions(parseServer('mx.example'), settle({ tls, 'tls-fingerprint': 'A' })), {
+        exitStatus: 64,
+        option: 'tls',
+        message: `--tls ${tls} contradicts --tls-fingerprint: type --tls verify, or leave it out`,
+      }))
+  for (const tls of ['encrypt', 'verify'] as const)
+    settlesLevel(`--tls ${tls} agrees with a fingerprint`, 'mx.example', { tls, 'tls-fingerprint': 'A' }, tls)
+  test('--tls-key without --tls-cert is refused', () => {
+    const check = (options: PartialOptions) => checkTlsOptions(parseServer('mx.example'), settle(options))
+    assert.throws(() => check({ 'tls-key': 'k' }), {
+      option: 'tls-key',
+      message: '--tls-key belongs to --tls-cert: type both',
+    })
     assert.equal(check({ 'tls-cert': 'c', 'tls-key': 'k' }), 'may')
   })
 })
@@ -118,7 +97,10 @@ suite('readTlsPolicy', () => {
 suite('checkPem', () => {
   const [ca, cert, key] = [fixture('ca.pem'), fixture('client.pem'), fixture('client.key')]
   const check = async (pem: { ca?: string; cert?: string; key?: string }) =>
-    checkPem({ ca: undefined, cert: undefined, key: undefined, ...pem }, (which) => `the ${which}`, 64)
+    checkPem(
+      { ca: undefined, cert: undefined, key: undefined, ...pem },
+      (part, problem, cause) => new UsageError(`the ${part}: ${problem}`, 64, cause),
+    )
   test('accepts a CA, a certificate with its key, and both in one text', async () => {
     await check({})
     await check({ ca })

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { type Failure, generalHint, hintFor } from '../../src/report/hints.js'
+import { type Failure, generalHint, hintFor, hintForError } from '../../src/report/hints.js'
+import { SessionError } from '../../src/smtp/errors.js'
 import { etrn } from '../helpers/command.js'
 import { BYE, close, etrnSteps, HELLO, scripted, sessionWith } from '../helpers/scripted-server.js'
 
+const REFUSAL = { code: 502, lines: ['no'], enhancedCode: null, text: 'no' }
 const HELO = ['--helo', 'gw.site.example']
 
 suite('hints for the reply to one name', { concurrency: true }, () => {
@@ -142,33 +144,15 @@ suite('hintFor: the first row that fits', () => {
       if (hint === undefined) assert.equal(found, undefined)
       else assert.match(found ?? '', hint)
     })
-  finds('dns: no MX is left', { stage: 'dns', text: 'nobody is left' }, /--helo and --self/)
-  finds(
-    'dns: a single word that does not exist may be a profile',
-    { stage: 'dns', text: 'no such host: isp' },
-    /profile/,
-  )
-  finds(
-    'dns: a domain that does not exist',
-    { stage: 'dns', text: 'no such host: mx.example' },
-    /^check the spelling of the server$/,
-  )
-  finds('dns: no address of the family', { stage: 'dns', text: 'mx has no IPv6 address' }, /without -4 and -6/)
-  finds('dns: no address at all', { stage: 'dns', text: 'mx has no address' }, /spelling/)
-  finds('dns: any other failure', { stage: 'dns', text: 'no DNS server answers' }, /--retry-for 5m/)
-  finds('connect: refused', { stage: 'connect', text: 'connection refused' }, /--port/)
-  finds('connect: the interface', { stage: 'connect', text: 'no such interface' }, /ip addr/)
-  finds('connect: any other failure', { stage: 'connect', text: 'timeout' }, /Port 25 is often blocked/)
-  finds('greeting: a timeout', { stage: 'greeting', text: 'no whole reply within 3s' }, /smtps:/)
+  finds('greeting: a timeout', { stage: 'greeting', kind: 'timeout' }, /smtps:/)
   for (const stage of ['greeting', 'ehlo'] as const) {
-    finds(`${stage}: no SMTP`, { stage, text: 'not an SMTP reply: "HTTP"' }, /right port/)
+    finds(`${stage}: no SMTP`, { stage, kind: 'malformed-reply' }, /right port/)
     for (const code of [550, 554, 503])
       finds(`${stage}: ${code} refuses the address`, { stage, code, text: 'no' }, /takes nothing from this address/)
   }
   finds('greeting: 521 has no row', { stage: 'greeting', code: 521, text: 'never' }, undefined)
   for (const code of [500, 502]) finds(`ehlo: ${code}`, { stage: 'ehlo', code }, /without EHLO has no ETRN/)
   for (const code of [501, 504, 553]) finds(`ehlo: ${code}`, { stage: 'ehlo', code }, /--helo gives another/)
-  finds('starttls: not offered', { stage: 'starttls', text: "the server doesn't offer TLS" }, /587, or smtps:/)
   finds('tls: no row', { stage: 'tls', text: 'anything' }, undefined)
   finds(
     'etrn: 250 for @ of Postfix',
@@ -208,16 +192,19 @@ suite('hintFor: the first row that fits', () => {
   for (const code of [500, 502])
     finds(`etrn: ${code}`, { stage: 'etrn', code, text: 'what?' }, /this server has no ETRN/)
   for (const code of [550, 554]) finds(`etrn: ${code}`, { stage: 'etrn', code }, /your address is not allowed/)
-  const HIDDEN = "the server doesn't offer it; EHLO lists AUTH, SIZE"
-  finds(
-    'etrn: Exim does not offer it',
-    { stage: 'etrn', text: HIDDEN, greeting: 'Exim' },
-    /unless acl_smtp_etrn is set/,
-  )
-  finds('etrn: not offered before a login', { stage: 'etrn', text: HIDDEN }, /after a login \(--user\)/)
-  finds(
-    'etrn: not offered, and no login either',
-    { stage: 'etrn', text: "the server doesn't offer it; EHLO lists XAUTH2" },
-    /^it may be hidden, or off/,
-  )
+})
+
+suite('hintForError', () => {
+  const facts = { exitStatus: 69 }
+  test('prefers the hint that the error carries', () =>
+    assert.equal(hintForError(new SessionError('ehlo', 'no', { ...facts, hint: 'own', reply: REFUSAL }), ''), 'own'))
+  test('finds the row for the reply of the error', () =>
+    assert.match(hintForError(new SessionError('ehlo', 'no', { ...facts, reply: REFUSAL }), '') ?? '', /without EHLO/))
+  test('finds the row for the kind of the error', () =>
+    assert.match(hintForError(new SessionError('greeting', 'no', { ...facts, kind: 'timeout' }), '') ?? '', /smtps:/))
+  test('finds the row for the greeting of the server', () => {
+    const reply = { ...REFUSAL, code: 458 }
+    assert.match(hintForError(new SessionError('etrn', 'no', { ...facts, reply }), 'mx Exim') ?? '', /acl_smtp_etrn/)
+    assert.equal(hintForError(new SessionError('etrn', 'no', { ...facts, reply }), 'mx'), undefined)
+  })
 })

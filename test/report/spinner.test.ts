@@ -4,7 +4,7 @@ import { suite, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import type { Progress } from '../../src/report/reporter.js'
 import { Spinner } from '../../src/report/spinner.js'
-import type { Server } from '../../src/smtp/session.js'
+import type { ServerAddress } from '../../src/input/server-address.js'
 import { BIN } from '../helpers/files.js'
 import { BYE, HELLO, scripted } from '../helpers/scripted-server.js'
 import { noTerminal, TerminalRun, TerminalStream } from '../helpers/shell.js'
@@ -30,7 +30,7 @@ test(
 )
 
 suite('Spinner', () => {
-  const SERVER = { word: 'isp', host: 'mx.isp.example', port: 587 } as Server
+  const SERVER = { word: 'isp', host: 'mx.isp.example', port: 587 } as ServerAddress
   const showAll = async (...events: Progress[]): Promise<string> => {
     const stream = new TerminalStream()
     const spinner = new Spinner(stream)

@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { type OutputStream, Terminal, type TerminalOptions } from '../../src/report/terminal.js'
-import type { Server } from '../../src/smtp/session.js'
+import type { ServerAddress } from '../../src/input/server-address.js'
 import { etrn } from '../helpers/command.js'
 import { BIN } from '../helpers/files.js'
 import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
@@ -47,7 +47,7 @@ suite('Terminal', () => {
     assert.deepEqual(isColoured(terminals, { TERM: 'xterm' }), [true, true])
   })
 
-  const SERVER = { word: 'mx.example', port: 25 } as Server
+  const SERVER = { word: 'mx.example', port: 25 } as ServerAddress
   const WAITING = [SERVER, { type: 'sent', line: 'QUIT' }] as const
   /** Calls `act` with a terminal. Returns the text that standard error has taken at its end. */
   const showOn = async (

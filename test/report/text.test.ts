@@ -4,8 +4,7 @@ import type { Outcome, Result } from '../../src/etrn/outcome.js'
 import type { ServerReport } from '../../src/etrn/server-report.js'
 import { createOutput } from '../../src/report/reporter.js'
 import { TextReporter, type TextOptions } from '../../src/report/text.js'
-import type { Server } from '../../src/smtp/session.js'
-import type { TlsInfo } from '../../src/smtp/tls.js'
+import type { ServerAddress } from '../../src/input/server-address.js'
 import { etrn } from '../helpers/command.js'
 import { etrnSteps, HELLO, loose, scripted, sessionWith, silence } from '../helpers/scripted-server.js'
 
@@ -179,30 +178,6 @@ suite('text: hints are printed once', { concurrency: true }, () => {
   })
 })
 
-suite('text: -v', { concurrency: true }, () => {
-  const readTranscript = (stderr: string): string[] =>
-    stderr
-      .trimEnd()
-      .split('\n')
-      .map((line) => line.replace(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /, ''))
-  test('prints the dialogue to standard error, each line with its time', async (t) => {
-    const server = await scripted(t, ACCEPTING)
-    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '-v', 'site.example'])
-    assert.deepEqual(readTranscript(run.stderr), [
-      `connecting to 127.0.0.1 port ${server.port}`,
-      'connected to 127.0.0.1',
-      'S: 220 mx.example ESMTP',
-      'C: EHLO gw.site.example',
-      'S: 250-mx.example',
-      'S: 250 ETRN',
-      'C: ETRN site.example',
-      'S: 250 OK',
-      'C: QUIT',
-      'S: 221 bye',
-    ])
-  })
-})
-
 suite('TextReporter', () => {
   const createReporter = (options: Partial<TextOptions> = {}, isColoured = false) => {
     const lines: string[] = []
@@ -217,7 +192,7 @@ suite('TextReporter', () => {
     })
     return { reporter, lines }
   }
-  const SERVER = { word: 'mx.example', port: 25 } as Server
+  const SERVER = { word: 'mx.example', port: 25 } as ServerAddress
 
   test('prints the same warning of two sessions once', () => {
     const { reporter, lines } = createReporter()
@@ -257,15 +232,6 @@ suite('TextReporter', () => {
     assert.deepEqual(
       lines.map((line) => line.replace(/^\S+Z /, '')),
       ['C: QUIT', '[2] C: QUIT'],
-    )
-  })
-  test('says whether the server of a TLS session is verified', () => {
-    const { reporter, lines } = createReporter({ verbose: true })
-    const tls = { protocol: 'TLSv1.3', cipher: 'X' }
-    for (const verified of [true, false]) reporter.trace(SERVER, { type: 'tls', tls: { ...tls, verified } as TlsInfo })
-    assert.deepEqual(
-      lines.map((line) => line.replace(/^\S+Z /, '')),
-      ['TLSv1.3 X, the server is verified', 'TLSv1.3 X, the server is not verified'],
     )
   })
   test('colours success green, a temporary failure yellow and a permanent one red', () => {

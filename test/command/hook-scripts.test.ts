@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { suite, test } from 'node:test'
+import { etrn } from '../helpers/command.js'
+import { commandIn, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
+
+suite('hook-scripts: scripts', { concurrency: true }, () => {
+  test('runs on the interface of --interface only; otherwise the line is a comment', async () => {
+    assert.match(await printHook('networkmanager', '--interface', 'ppp0'), /^\[ "\$\{1-\}" = ppp0 \] \|\| exit 0$/m)
+    assert.match(await printHook('ifupdown'), /^# \[ "\$\{IFACE-\}" = ppp0 \] \|\| exit 0$/m)
+  })
+  test('keeps quiet and interface of the configuration', async (t) => {
+    const toml = `quiet = 2\n${ISP}interface = "wwan0"\n`
+    assert.doesNotMatch(await printHookWithConfig(t, toml, '--hook', 'cron', 'isp'), /--quiet --/)
+    assert.match(await printHookWithConfig(t, toml, '--hook', 'pppd', 'isp'), /^\[ "\$\{1-\}" = wwan0 \] \|\| exit 0$/m)
+  })
+  for (const kind of ['pppd', 'ifupdown', 'networkmanager'] as const)
+    test(`${kind}: sh -n accepts the script`, async () => {
+      execFileSync('sh', ['-n'], { input: await printHook(kind, '--queue', "it's") })
+    })
+})
+
+suite('hook-scripts: the crontab', { concurrency: true }, () => {
+  test('cron: the crontab says which output cron will mail', async () => {
+    assert.match(await printHook('cron'), /^# cron mails what is printed, so only failures are: /m)
+    assert.match(await printHook('cron', '--json'), /^# --json and --verbose print something each time/m)
+  })
+  test('cron: keeps a backslash before %', async () => {
+    const text = await printHook('cron', '--queue', 'a\\%b')
+    // cron reads \% as %, and \\ would leave the % unescaped.
+    assert.doesNotMatch(text, /\\\\%/)
+    assert.deepEqual(splitByShell(commandIn('cron', text)).slice(-4, -2), ['--queue', 'a\\%b'])
+  })
+  test('refuses a line of more than 990 octets', async () => {
+    const names = Array.from({ length: 60 }, (_, n) => `name-${n}.some.example`)
+    const run = await etrn(['--hook', 'cron', 'mx', ...names])
+    assert.deepEqual([run.status, run.stdout], [64, ''])
+    assert.match(run.stderr, /at most 990 octets/)
+  })
+  test('accepts a line of 990 octets, and refuses one of 991', async () => {
+    const print = async (length: number) =>
+      etrn(['--hook', 'cron', 'mx', '--queue', 'q'.repeat(400), '--queue', 'q'.repeat(length)])
+    const { stdout } = await print(1)
+    const left = 990 - (/^3-59\/10 \* \* \* \* (.*)$/m.exec(stdout)?.[1]?.length ?? 0)
+    assert.deepEqual([(await print(1 + left)).status, (await print(2 + left)).status], [0, 64])
+  })
+})
