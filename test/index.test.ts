@@ -5,7 +5,7 @@ import { UsageError } from '../src/errors.js'
 import { ask } from '../src/index.js'
 import { SessionError } from '../src/smtp/errors.js'
 import { fixture } from './helpers/files.js'
-import { BYE, type Conversation, HELLO, scripted } from './helpers/scripted-server.js'
+import { BYE, close, type Conversation, HELLO, scripted } from './helpers/scripted-server.js'
 
 const OPTIONS = { helo: 'gw.site.example' }
 
@@ -42,6 +42,40 @@ suite('ask', () => {
       throw thrown
     }
     await assert.rejects(ask(`127.0.0.1:${server.port}`, ['site.example'], { ...OPTIONS, onResult }), thrown)
+  })
+  test('keepGoing requests the other names after a refusal', async (t) => {
+    for (const keepGoing of [false, true]) {
+      const second = keepGoing ? (['C: ETRN b.example', 'S: 250 OK'] as const) : []
+      const server = await scripted(t, [...HELLO, 'C: ETRN a.example', 'S: 550 no', ...second, ...BYE])
+      const names = ['a.example', 'b.example', 'A.example']
+      const report = await ask(`127.0.0.1:${server.port}`, names, { ...OPTIONS, keepGoing })
+      assert.deepEqual(
+        report.names.map(({ outcome }) => outcome),
+        ['refused', keepGoing ? 'started' : 'skipped'],
+      )
+    }
+  })
+  test('assumeEtrn sends ETRN even if EHLO does not list it', async (t) => {
+    const hello = ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250 mx'] as const
+    const server = await scripted(t, [...hello, 'C: ETRN a.example', 'S: 250 OK', ...BYE], [...hello, ...BYE])
+    const request = async (assumeEtrn: boolean) =>
+      ask(`127.0.0.1:${server.port}`, ['a.example'], { ...OPTIONS, assumeEtrn })
+    assert.equal((await request(true)).names[0]?.outcome, 'started')
+    assert.deepEqual((await request(false)).error?.exitStatus, 69)
+  })
+  test('trace receives the number of the session of each event', async (t) => {
+    const lost = [...HELLO, 'C: ETRN a.example', 'S: 250 OK', 'C: ETRN b.example', close] as const
+    const next = [...HELLO, 'C: ETRN b.example', 'S: 250 OK', ...BYE] as const
+    const server = await scripted(t, lost, next)
+    const sent: string[] = []
+    await ask(`127.0.0.1:${server.port}`, ['a.example', 'b.example'], {
+      ...OPTIONS,
+      trace: (event, session) => event.type === 'sent' && sent.push(`${session} ${event.line}`),
+    })
+    assert.deepEqual(
+      sent.filter((line) => line.includes('ETRN')),
+      ['1 ETRN a.example', '1 ETRN b.example', '2 ETRN b.example'],
+    )
   })
   test('a fingerprint, a CA or a name alone demands verified TLS', async (t) => {
     const fingerprint = 'AB:'.repeat(31) + 'CD'

@@ -78,7 +78,7 @@ suite('main: what the arguments ask for', { concurrency: true }, () => {
       [
         isAscii(await check({})),
         isAscii(await check({ LANG: 'C', LC_CTYPE: '', LC_ALL: '' })),
-        isAscii(await check({ LANG: 'en_GB.utf8' })),
+        isAscii(await check({ LANG: 'en_GB.utf8', LC_CTYPE: '', LC_ALL: '' })),
         isAscii(await check({ LANG: 'en_GB.UTF-8', LC_ALL: 'C' })),
         isAscii(await check({ LANG: 'C', LC_CTYPE: 'en_GB.UTF-8' })),
       ],
@@ -263,6 +263,15 @@ suite('main: hooks', { concurrency: true }, () => {
     )
     assert.equal((await printHook('cron', file, user)).stderr, '')
     assert.equal((await printHook('systemd', file, user)).stderr, '')
+  })
+  test('reads for a hook of root only what root reads, and for a crontab what the user reads', async (t) => {
+    const home = makeFolder(t)
+    mkdirSync(join(home, '.config/etrn'), { recursive: true })
+    const toml = '[servers.isp]\nserver = "127.0.0.1:1"\nnames = ["a.example"]\n'
+    writeFileSync(join(home, '.config/etrn/config.toml'), toml)
+    const run = async (kind: string) => etrn(['--hook', kind, 'isp'], { env: { HOME: home }, user })
+    assert.equal((await run('cron')).stderr, '')
+    assert.match((await run('pppd')).stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
   })
   const isRoot = process.getuid?.() === 0
   test('does not warn if root would accept the configuration', { skip: isRoot ? false : 'needs root' }, async (t) => {

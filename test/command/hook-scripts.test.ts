@@ -14,6 +14,15 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
     assert.doesNotMatch(await printHookWithConfig(t, toml, '--hook', 'cron', 'isp'), /--quiet --/)
     assert.match(await printHookWithConfig(t, toml, '--hook', 'pppd', 'isp'), /^\[ "\$\{1-\}" = wwan0 \] \|\| exit 0$/m)
   })
+  test('names no interface if --interface is an address, or differs between servers', async (t) => {
+    const COMMENT = /^# \[ "\$\{1-\}" = ppp0 \] \|\| exit 0$/m
+    for (const address of ['192.0.2.1', '2001:db8::1'])
+      assert.match(await printHook('pppd', '--interface', address), COMMENT)
+    const toml = (second: string): string =>
+      `${ISP}interface = "wwan0"\n[servers.b]\nserver = "b.example"\nnames = ["b.example"]\ninterface = "${second}"\n`
+    assert.match(await printHookWithConfig(t, toml('eth0'), '--hook', 'pppd', '--all'), COMMENT)
+    assert.match(await printHookWithConfig(t, toml('wwan0'), '--hook', 'pppd', '--all'), /^\[ "\$\{1-\}" = wwan0 \]/m)
+  })
   for (const kind of ['pppd', 'ifupdown', 'networkmanager'] as const)
     test(`${kind}: sh -n accepts the script`, async () => {
       execFileSync('sh', ['-n'], { input: await printHook(kind, '--queue', "it's") })
@@ -23,7 +32,8 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
 suite('hook-scripts: the crontab', { concurrency: true }, () => {
   test('cron: the crontab says which output cron will mail', async () => {
     assert.match(await printHook('cron'), /^# cron mails what is printed, so only failures are: /m)
-    assert.match(await printHook('cron', '--json'), /^# --json and --verbose print something each time/m)
+    for (const option of ['--json', '-v'])
+      assert.match(await printHook('cron', option), /^# --json and --verbose print something each time/m)
   })
   test('cron: keeps a backslash before %', async () => {
     const text = await printHook('cron', '--queue', 'a\\%b')

@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
+import { hookText } from '../../src/command/hook.js'
 import { assertRefused } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
-import { ISP, printHook, printHookWithConfig } from '../helpers/hook.js'
+import { inputOf, ISP, printHook, printHookWithConfig } from '../helpers/hook.js'
 
 suite('hook-units', { concurrency: true }, () => {
   test('loads a file that only root may read as a credential', async () => {
@@ -44,8 +45,24 @@ suite('hook-units', { concurrency: true }, () => {
       /^etrn: systemd would not find pem\/ca\.pem beside the configuration: write it as \/.*pem\/ca\.pem\n$/,
     )
   })
-  test('does not pass standard input as a file', async () => {
-    const line = await printHook('systemd', '--names-from', 'names')
-    assert.match(line, /^LoadCredential=file-\d+:\/.*\/names$/m)
+  test('passes the one configuration file that is read by default, and names it once', () => {
+    const line = { options: {}, words: ['mx.example'], typed: {} }
+    const text = hookText('systemd', { ...inputOf(line), files: ['/etc/etrn/config.toml'] })
+    assert.match(text, /^LoadCredential=config\.toml:\/etc\/etrn\/config\.toml$/m)
+    assert.match(text, /^ExecStart=\/node \/etrn --config \$\{CREDENTIALS_DIRECTORY\}\/config\.toml --retry-for /m)
+  })
+  test('names the configuration once if --config names it', async (t) => {
+    const text = await printHookWithConfig(t, ISP, '--hook', 'systemd', 'isp')
+    assert.equal(text.match(/--config/g)?.length, 1)
+  })
+  test('passes no file of two configurations, and says who must be able to read it', () => {
+    const line = { options: { 'tls-ca': '/c/ca.pem' }, words: ['mx.example'], typed: {} }
+    const input = { ...inputOf(line), files: ['/etc/etrn/config.toml', '/c/config.toml'] }
+    const text = hookText('systemd', { ...input, paths: new Map([['/c/ca.pem', 'ca.pem']]) })
+    assert.doesNotMatch(text, /LoadCredential|--config/)
+    assert.match(text, /^# The user of this service has to be able to read \/c\/ca\.pem$/m)
+  })
+  test('passes a file of --names-from', async () => {
+    assert.match(await printHook('systemd', '--names-from', 'names'), /^LoadCredential=file-\d+:\/.*\/names$/m)
   })
 })

@@ -133,6 +133,24 @@ suite('password: its source', { concurrency: true }, () => {
     /more than 8192 characters/,
     { ETRN_PASSWORD: 'x'.repeat(9000) },
   )
+  refuses('reports 66 if the password has a NUL', ['--user', 'site'], 66, /a password has no NUL/, {
+    ETRN_PASSWORD: 'a\0b',
+  })
+  for (const [length, status] of [
+    [8192, 75],
+    [8193, 66],
+  ] as const)
+    test(`reports ${status} if the password has ${length} characters`, async () => {
+      const env = { ETRN_PASSWORD: 'x'.repeat(length) }
+      assert.equal((await etrn(['127.0.0.1:9', '--user', 'site', 'site.example'], { env })).status, status)
+    })
+  testLogin('warns if the group may read --password-file', {
+    conversations: [ACCEPTING],
+    args: ['--password-file', writePassword('group', PASSWORD, 0o640)],
+    status: 0,
+    env: {},
+    stderr: /others may read this password; chmod 600/,
+  })
   refuses('reports 66 if ETRN_PASSWORD is empty', ['--user', 'site'], 66, /ETRN_PASSWORD: there is no password/, {
     ETRN_PASSWORD: '',
   })

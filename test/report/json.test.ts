@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { documentHead, tlsDocument } from '../../src/report/json.js'
+import type { ServerReport } from '../../src/etrn/server-report.js'
+import { documentHead, serverDocument, tlsDocument } from '../../src/report/json.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
 import { etrnJson } from '../helpers/command.js'
 import { BYE, etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
@@ -88,6 +89,20 @@ suite('--json', { concurrency: true }, () => {
 
 test('documentHead states the version of the document and the exit status', () =>
   assert.deepEqual(documentHead(77), { version: 1, exitStatus: 77 }))
+test('serverDocument has TLS without the certificate, and null for unknown extensions', () => {
+  const tls = { protocol: 'TLSv1.3', cipher: 'X', verified: false, certificate: 'secret' }
+  const server = { word: 'isp', host: 'mx.example', port: 587, credentials: 'secret' }
+  const facts = { address: '192.0.2.1', greeting: 'mx', attempts: 2, elapsedMs: 3, error: null, names: [] }
+  const report = { ...facts, server, tls, extensions: null, isQueueUnknown: true } as unknown as ServerReport
+  assert.deepEqual(serverDocument(report), {
+    ...facts,
+    server: 'isp',
+    host: 'mx.example',
+    port: 587,
+    tls: { protocol: 'TLSv1.3', cipher: 'X', verified: false },
+    extensions: null,
+  })
+})
 test('tlsDocument leaves the certificate out', () =>
   assert.deepEqual(
     tlsDocument({ protocol: 'TLSv1.3', cipher: 'X', verified: true, certificate: 'secret' } as unknown as TlsInfo),

@@ -5,6 +5,7 @@ import type { ServerReport } from '../../src/etrn/server-report.js'
 import { createOutput } from '../../src/report/reporter.js'
 import { TextReporter, type TextOptions } from '../../src/report/text.js'
 import type { ServerAddress } from '../../src/input/server-address.js'
+import { SessionError } from '../../src/smtp/errors.js'
 import { etrn } from '../helpers/command.js'
 import { etrnSteps, HELLO, loose, scripted, sessionWith, silence } from '../helpers/scripted-server.js'
 
@@ -221,6 +222,20 @@ suite('TextReporter', () => {
     reporter.report(reportOf(resultOf('a.example', 'failed'), resultOf('b.example', 'skipped')))
     assert.deepEqual(lines, ['not asked: b.example'])
   })
+  for (const [kind, lines] of [
+    ['time-over', ['mx.example: ETRN: over']],
+    ['interrupted', ['mx.example: ETRN: over']],
+    [
+      'timeout',
+      ['mx.example: ETRN: over', '  it may pass by itself: --retry-for keeps trying, for as long as you say'],
+    ],
+  ] as const)
+    test(`prints ${lines.length === 1 ? 'no hint' : 'a hint'} if the kind of the failure is ${kind}`, () => {
+      const { reporter, lines: printed } = createReporter()
+      const error = new SessionError('etrn', 'over', { exitStatus: 75, kind })
+      reporter.report({ ...reportOf(), error })
+      assert.deepEqual(printed, lines)
+    })
   test('warns that the server cannot tell whether mail is left', () => {
     const { reporter, lines } = createReporter()
     reporter.report({ ...reportOf(resultOf('a.example', 'started', 250)), isQueueUnknown: true })
