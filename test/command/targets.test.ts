@@ -4,6 +4,7 @@ import type { CommandLine } from '../../src/command/arguments.js'
 import type { Config, Profile } from '../../src/command/config.js'
 import type { PartialOptions } from '../../src/command/options.js'
 import { resolveTargets } from '../../src/command/targets.js'
+import { UsageError } from '../../src/errors.js'
 import { assertRefused, etrn, etrnJson, type Finished } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
 import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
@@ -85,6 +86,13 @@ suite('resolveTargets', () => {
       ],
     )
   })
+  for (const word of ['', 'a.example,', ',a.example', 'a.example, b.example'])
+    test(`refuses the server ${JSON.stringify(word)}`, () =>
+      assert.throws(
+        () => resolve([word]),
+        (error) =>
+          error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
+      ))
   test('takes every word for a name with --mx', () => {
     const { targets } = resolve(['x.example'], { mx: 'site.example' }, createConfig({}, { port: 26 }))
     assert.deepEqual(

@@ -5,6 +5,7 @@ import type { PartialOptions } from '../../src/command/options.js'
 import { checkPem, checkTlsOptions, readTlsPolicy } from '../../src/command/tls-options.js'
 import { UsageError } from '../../src/errors.js'
 import { parseServer } from '../../src/input/server-address.js'
+import { assertRefused } from '../helpers/command.js'
 import { fixture, fixturePath } from '../helpers/files.js'
 import { settle } from '../helpers/options.js'
 
@@ -43,6 +44,28 @@ suite('checkTlsOptions: the level', () => {
     })
     assert.equal(check({ 'tls-cert': 'c', 'tls-key': 'k' }), 'may')
   })
+})
+
+suite('tls-options: refused command lines', { concurrency: true }, () => {
+  const refuses = (args: readonly string[], status: number, message: RegExp): void =>
+    void test(`reports ${status} for ${args.join(' ').replaceAll(fixturePath(''), '')}`, async () =>
+      assertRefused(['127.0.0.1:9', 'site.example', ...args], message, status))
+  const [cert, key] = [fixturePath('client.pem'), fixturePath('client.key')]
+  refuses(['--tls', 'maybe'], 64, /the choice is none, may, encrypt, verify/)
+  refuses(['--tls-min', 'SSLv3'], 64, /the choice is TLSv1, /)
+  refuses(['--tls-fingerprint', 'AB:CD'], 64, /64 hex digits/)
+  refuses(['--tls', 'may', '--tls-fingerprint', 'AB'.repeat(32)], 64, /--tls may contradicts --tls-fingerprint/)
+  refuses(['--tls-key', key], 64, /--tls-key belongs to --tls-cert/)
+  refuses(['--tls-ca', '/nonexistent'], 66, /--tls-ca \/nonexistent: there is no such file/)
+  refuses(['--tls-ca', fixturePath('make.sh')], 66, /--tls-ca .*make\.sh: /)
+  refuses(['--tls-cert', cert], 66, /--tls-cert .*client\.pem: /)
+  refuses(['--tls-cert', cert, '--tls-key', fixturePath('mx.key')], 66, /--tls-key .*mx\.key: the key is not that of/)
+  refuses(
+    ['--tls-cert', cert, '--tls-key', fixturePath('make.sh')],
+    66,
+    /--tls-key .*make\.sh: there is no private key in it/,
+  )
+  refuses(['--tls-name', 'a b'], 64, /--tls-name "a b"/)
 })
 
 suite('readTlsPolicy', () => {

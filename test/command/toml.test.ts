@@ -15,11 +15,11 @@ function simplify(value: TomlValue): unknown {
 suite('parseToml', () => {
   const parses = (title: string, toml: string, expected: object): void =>
     void test(title, () => assert.deepEqual(simplify(parseToml(toml)), expected))
-  parses('reads the values of each type with their lines', 'a = "x"\nb = 1\nc = true\n\nd = [\n  "y",\n]\n', {
+  parses('reads the values of each type with their lines', 'a = "x"\nb = 1\nc = true\n\nd = [\n  "y", "z",\n]\n', {
     'a:1': 'x',
     'b:2': 1,
     'c:3': true,
-    'd:5': ['y'],
+    'd:5': ['y', 'z'],
   })
   parses('reads tables with the lines of their headings', '[servers.isp]\nport = 1\n[servers.b]\n', {
     'servers:1': { 'isp:1': { 'port:2': 1 }, 'b:3': {} },
