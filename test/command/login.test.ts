@@ -217,6 +217,12 @@ suite('login: where a login may go', { concurrency: true }, () => {
     const args = ['--config', makeFile(t, 'config.toml', profile('a') + profile('b')), 'a,b', 'a.example']
     for (const env of [{}, { ETRN_PASSWORD: 'secret' }]) assert.equal((await etrn(args, { env })).status, 75)
   })
+  test('accepts two profiles with users in their URLs and passwords in their files', async (t) => {
+    const profile = (name: string): string =>
+      `[servers.${name}]\nserver = "smtp://u@127.0.0.1:1"\npassword-command = "echo x"\n`
+    const args = ['--config', makeFile(t, 'config.toml', profile('a') + profile('b')), 'a,b', 'a.example']
+    assert.equal((await etrn(args)).status, 75)
+  })
   test('refuses a login with --mx unless the certificate is named or pinned', async () => {
     const args = ['--mx', 'site.invalid', '--user', 'u', '--password-command', 'exit 3', 'a.example']
     await assertRefused(args, /^etrn: with --mx a login needs --tls-name or --tls-fingerprint too/)

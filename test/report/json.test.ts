@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { ServerReport } from '../../src/etrn/server-report.js'
+import type { ServerReport } from '../../src/etrn/outcome.js'
 import { documentHead, serverDocument, tlsDocument } from '../../src/report/json.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
 import { etrnJson } from '../helpers/command.js'

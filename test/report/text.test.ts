@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { Outcome, Result } from '../../src/etrn/outcome.js'
-import type { ServerReport } from '../../src/etrn/server-report.js'
-import { createOutput } from '../../src/report/reporter.js'
+import type { Outcome, Result, ServerReport } from '../../src/etrn/outcome.js'
+import { createOutput, type Progress } from '../../src/report/reporter.js'
 import { TextReporter, type TextOptions } from '../../src/report/text.js'
 import type { ServerAddress } from '../../src/input/server-address.js'
 import { SessionError } from '../../src/smtp/errors.js'
+import type { TlsInfo } from '../../src/smtp/tls.js'
 import { etrn } from '../helpers/command.js'
 import { etrnSteps, HELLO, loose, scripted, sessionWith, silence } from '../helpers/scripted-server.js'
 
@@ -179,6 +179,30 @@ suite('text: hints are printed once', { concurrency: true }, () => {
   })
 })
 
+suite('text: -v', { concurrency: true }, () => {
+  const readTranscript = (stderr: string): string[] =>
+    stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.replace(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /, ''))
+  test('prints the dialogue to standard error, each line with its time', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps('site.example', '250 OK')))
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '-v', 'site.example'])
+    assert.deepEqual(readTranscript(run.stderr), [
+      `connecting to 127.0.0.1 port ${server.port}`,
+      'connected to 127.0.0.1',
+      'S: 220 mx.example ESMTP',
+      'C: EHLO gw.site.example',
+      'S: 250-mx.example',
+      'S: 250 ETRN',
+      'C: ETRN site.example',
+      'S: 250 OK',
+      'C: QUIT',
+      'S: 221 bye',
+    ])
+  })
+})
+
 suite('TextReporter', () => {
   const createReporter = (options: Partial<TextOptions> = {}, isColoured = false) => {
     const lines: string[] = []
@@ -204,7 +228,7 @@ suite('TextReporter', () => {
     return { name, outcome, code, enhancedCode: null, text: null, pending: null }
   }
   const reportOf = (...names: Result[]): ServerReport => {
-    return { server: SERVER, error: null, isQueueUnknown: false, names } as unknown as ServerReport
+    return { server: SERVER, error: null, isQueueUnknown: false, names }
   }
   test('leaves skipped names out under -qq if every failure is temporary', () => {
     const report = reportOf(resultOf('a.example', 'deferred', 450), resultOf('b.example', 'skipped'))
@@ -249,6 +273,39 @@ suite('TextReporter', () => {
       ['C: QUIT', '[2] C: QUIT'],
     )
   })
+  const transcribes = (title: string, event: Progress[1], ...expected: string[]): void =>
+    void test(`-v ${title}`, () => {
+      const { reporter, lines } = createReporter({ verbose: true })
+      reporter.trace(SERVER, event)
+      assert.deepEqual(
+        lines.map((line) => line.replace(/^\S+Z /, '')),
+        expected,
+      )
+    })
+  const tlsEvent = (verified: boolean): Progress[1] => ({
+    type: 'tls',
+    tls: { protocol: 'TLSv1.3', cipher: 'X', verified } as TlsInfo,
+  })
+  transcribes('says that the server of a TLS session is verified', tlsEvent(true), 'TLSv1.3 X, the server is verified')
+  transcribes(
+    'says that the server of a TLS session is not verified',
+    tlsEvent(false),
+    'TLSv1.3 X, the server is not verified',
+  )
+  transcribes('prints the text of a pause', { type: 'pause', text: 'later', pauseMs: 1 }, 'later')
+  transcribes(
+    'prints the address and the port of a connection',
+    { type: 'connecting', address: '192.0.2.1' },
+    'connecting to 192.0.2.1 port 25',
+  )
+  transcribes(
+    'prints each line of a reply with its separator, without blanks at its end',
+    { type: 'received', reply: { code: 250, lines: ['mx ', '', 'ETRN'], enhancedCode: null, text: '' } },
+    'S: 250-mx',
+    'S: 250-',
+    'S: 250 ETRN',
+  )
+  transcribes('prints nothing for a step', { type: 'step', stage: 'greeting' })
   test('colours success green, a temporary failure yellow and a permanent one red', () => {
     const { reporter, lines } = createReporter({}, true)
     for (const [outcome, code] of [
