@@ -242,7 +242,7 @@ suite('createRequests', () => {
     assert.equal((await createOne({ ipv4: true })).settings.family, 4)
   })
   test('--mx: this host is known by its own name, --helo and --self, each once', async () => {
-    const options = { mx: 'site.example', helo: 'GW.site.example.', self: ['gw.site.example', 'MX.site.example'] }
+    const options = { mx: 'site.example', helo: 'GW.site.example.', self: ['MX.site.example', 'mx.site.example'] }
     const { settings, entries, isMx } = await createOne(options, [])
     const own = ownHostName()?.toLowerCase()
     assert.deepEqual(settings.self, [...(own === undefined ? [] : [own]), 'gw.site.example', 'mx.site.example'])

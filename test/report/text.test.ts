@@ -6,6 +6,7 @@ import { TextReporter, type TextOptions } from '../../src/report/text.js'
 import type { ServerAddress } from '../../src/input/server-address.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
+import { NO_FACTS } from '../../src/smtp/trace.js'
 import { etrn } from '../helpers/command.js'
 import { etrnSteps, HELLO, loose, scripted, sessionWith, silence } from '../helpers/scripted-server.js'
 
@@ -228,7 +229,7 @@ suite('TextReporter', () => {
     return { name, outcome, code, enhancedCode: null, text: null, pending: null }
   }
   const reportOf = (...names: Result[]): ServerReport => {
-    return { server: SERVER, error: null, isQueueUnknown: false, names }
+    return { ...NO_FACTS, server: SERVER, error: null, isQueueUnknown: false, attempts: 1, elapsedMs: 0, names }
   }
   test('leaves skipped names out under -qq if every failure is temporary', () => {
     const report = reportOf(resultOf('a.example', 'deferred', 450), resultOf('b.example', 'skipped'))
