@@ -221,11 +221,12 @@ suite('main: errors', { concurrency: true }, () => {
 suite('main: the spinner', { concurrency: true }, () => {
   const showsSpinner = (title: string, options: readonly string[], isShown: boolean): void =>
     void test(title, async (t) => {
+      // The module is loaded by now, so that a spinner would turn before the server replies.
+      await import('../src/report/spinner.js')
       const stderr = new TerminalStream()
       const server = await scripted(t, [
         ...HELLO,
         'C: ETRN site.example',
-        // The spinner needs a few turns of the event loop to be loaded.
         async () => {
           while (isShown && !shown.includes('ETRN site.example')) await new Promise(setImmediate)
         },

@@ -17,7 +17,8 @@ suite('help', () => {
     for (const [name, row] of rows) {
       const description = row.placeholder === undefined ? row.describe : `${row.placeholder}: ${row.describe}`
       assert.ok(words.includes(description), name)
-      if (row.default !== undefined) assert.ok(words.includes(`[default: ${row.default}]`), name)
+      const defaultText = row.default ?? row.defaultText
+      if (defaultText !== undefined) assert.ok(words.includes(`[default: ${defaultText}]`), name)
       for (const choice of row.choices ?? []) assert.ok(words.includes(`"${choice}"`), `${name} ${choice}`)
     }
   })

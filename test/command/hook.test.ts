@@ -70,6 +70,18 @@ suite('hook: refused command lines', { concurrency: true }, () => {
   refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control character in "\/.*a\\nb"/)
 })
 
+test('hook: writes an option that is repeated once, with its last value', async () => {
+  const line = await parseArguments(['--timeout', '1', '--timeout', '2', '--queue', 'a', '--queue', 'b', 'mx'])
+  assert.match(hookText('cron', inputOf(line)), / --queue a --queue b --timeout 2 mx$/m)
+})
+
+for (const config of ['/dev/fd/3', '/proc/self/fd/3'])
+  test(`hook: refuses the configuration ${config}, which is not there when a hook runs`, () => {
+    const line = { options: { config }, words: ['mx'], typed: {} }
+    const message = `${config} is not there when a hook runs: name a file`
+    assert.throws(() => hookText('cron', inputOf(line)), { exitStatus: 64, message })
+  })
+
 test('hook: writes the options as they were typed', async () => {
   const line = await parseArguments(['-p25', 'mx', '--timeout=1h30m', '--', 'a.example'])
   assert.match(hookText('cron', inputOf(line)), /--port 25 --timeout 1h30m mx a\.example$/m)

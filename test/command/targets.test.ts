@@ -104,6 +104,10 @@ suite('resolveTargets', () => {
     assert.equal(resolve([], { mx: 'site.example', self: ['mx.example'] }).targets.length, 1)
     assert.equal(resolve(['mx.example'], { wait: 1, interval: 1 }).targets.length, 1)
   })
+  test('--interval is accepted if one of two profiles has --wait', () => {
+    const config = createConfig({ isp: { options: { wait: 1 } }, backup: {} })
+    assert.equal(resolve(['isp,backup'], { interval: 1 }, config).targets.length, 2)
+  })
   test('requests the names once of a server that a list has twice', () => {
     assert.equal(
       resolve(['a.example,A.example:25,a.example:26,smtps://a.example:25,smtp://u@a.example']).targets.length,
