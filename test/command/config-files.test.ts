@@ -7,10 +7,13 @@ import { findConfigFiles, readSafely } from '../../src/command/config-files.js'
 import { etrn, type Finished, spawnEtrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
 import { noOtherUser } from '../helpers/namespace.js'
+import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
 
 const TARGET = ['127.0.0.1:1', 'a.example']
 const isRoot = process.getuid?.() === 0
+const readAs = async (path: string, uid: number | undefined, gid: number | undefined): Promise<string> =>
+  readSafely(path, { uid, gid, signal: NO_SIGNAL })
 /** A user other than root who may read the files of the test. */
 const UID = process.getuid?.() || 1000
 
@@ -43,9 +46,9 @@ suite('config-files: unsafe files', { concurrency: true }, () => {
   test('refuses a file of another user', { skip: isRoot ? false : 'needs root' }, async (t) => {
     const path = makeFile(t, 'config.toml', 'text')
     chownSync(path, 1234, 1234)
-    assert.equal(await readSafely(path, { uid: 1234, gid: 1234 }), 'text')
+    assert.equal(await readAs(path, 1234, 1234), 'text')
     for (const uid of [0, 1235])
-      await assert.rejects(readSafely(path, { uid, gid: 1234 }), /it belongs to neither root nor you \(chown\)/)
+      await assert.rejects(readAs(path, uid, 1234), /it belongs to neither root nor you \(chown\)/)
   })
   test(
     'accepts a file that the group of the same number as its reader may write, and refuses any other group',
@@ -65,16 +68,16 @@ suite('config-files: unsafe files', { concurrency: true }, () => {
   test('accepts a file that the group of root may write', { skip: isRoot ? false : 'needs root' }, async (t) => {
     const path = makeFile(t, 'config.toml', 'text')
     chmodSync(path, 0o664)
-    assert.equal(await readSafely(path, { uid: 1000, gid: 1000 }), 'text')
+    assert.equal(await readAs(path, 1000, 1000), 'text')
     chownSync(path, 0, 1000)
-    assert.equal(await readSafely(path, { uid: 1000, gid: 1000 }), 'text')
-    await assert.rejects(readSafely(path, { uid: 1001, gid: 1000 }), /its group may write it/)
-    await assert.rejects(readSafely(path, { uid: 1000, gid: 1001 }), /its group may write it/)
+    assert.equal(await readAs(path, 1000, 1000), 'text')
+    await assert.rejects(readAs(path, 1001, 1000), /its group may write it/)
+    await assert.rejects(readAs(path, 1000, 1001), /its group may write it/)
   })
   test('accepts any file on a system without user numbers', async (t) => {
     const path = makeFile(t, 'config.toml', 'text')
     chmodSync(path, 0o666)
-    assert.equal(await readSafely(path, { uid: undefined, gid: undefined }), 'text')
+    assert.equal(await readAs(path, undefined, undefined), 'text')
   })
 })
 

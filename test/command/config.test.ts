@@ -6,9 +6,10 @@ import { readConfig } from '../../src/command/config.js'
 import { UsageError } from '../../src/errors.js'
 import { etrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
+import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
 
-const READER = { uid: undefined, gid: undefined }
+const READER = { uid: undefined, gid: undefined, signal: NO_SIGNAL }
 
 suite('config: a profile', { concurrency: true }, () => {
   test('sets the server, its names and its options', async (t) => {

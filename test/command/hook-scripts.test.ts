@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { hookText } from '../../src/command/hook.js'
 import { etrn } from '../helpers/command.js'
-import { commandIn, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
+import { commandIn, inputOf, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
 
 suite('hook-scripts: scripts', { concurrency: true }, () => {
   test('runs on the interface of --interface only; otherwise the line is a comment', async () => {
@@ -22,6 +24,27 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
       `${ISP}interface = "wwan0"\n[servers.b]\nserver = "b.example"\nnames = ["b.example"]\ninterface = "${second}"\n`
     assert.match(await printHookWithConfig(t, toml('eth0'), '--hook', 'pppd', '--all'), COMMENT)
     assert.match(await printHookWithConfig(t, toml('wwan0'), '--hook', 'pppd', '--all'), /^\[ "\$\{1-\}" = wwan0 \]/m)
+  })
+  test('a shell makes the same words of any text', () => {
+    const word = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 20 })
+    fc.assert(
+      fc.property(fc.constantFrom('pppd', 'cron'), word, fc.array(word, { maxLength: 3 }), (kind, helo, names) => {
+        const typed = { queue: [helo, ...names] }
+        const expected = typed.queue.flatMap((queue) =>
+          queue.startsWith('-') ? [`--queue=${queue}`] : ['--queue', queue],
+        )
+        const shown = splitByShell(
+          commandIn(kind, hookText(kind, inputOf({ options: {}, words: ['mail.isp.example'], typed }))),
+        )
+        assert.deepEqual(shown.slice(kind === 'cron' ? 7 : 6, -1), expected)
+      }),
+      { numRuns: 50 },
+    )
+  })
+  test('leaves a word without special characters as it is, and quotes an empty one', async () => {
+    assert.match(await printHook('pppd', '--queue', 'A_z09@+=:,./-%'), / --queue A_z09@\+=:,\.\/-% mail/)
+    const input = inputOf({ options: {}, words: ['mx', ''], typed: {} })
+    assert.match(hookText('pppd', input), / mx '' 2>&1/)
   })
   for (const kind of ['pppd', 'ifupdown', 'networkmanager'] as const)
     test(`${kind}: sh -n accepts the script`, async () => {

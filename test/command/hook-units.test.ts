@@ -36,6 +36,14 @@ suite('hook-units', { concurrency: true }, () => {
     assert.match(readFileSync(join(folder, `${name}.service`), 'utf8'), /^\[Unit\]\n[^]*^ExecStart=.*site\.example$/m)
     assert.match(readFileSync(join(folder, `${name}.timer`), 'utf8'), /^OnUnitInactiveSec=10min$/m)
   })
+  test('escapes $, %, quotes and backslashes', async () => {
+    const text = await printHook('systemd', '--queue', 'a$b%c"d\\e;f')
+    assert.match(text, /^ExecStart=.* --queue "a\$\$b%%c\\"d\\\\e;f" mail/m)
+  })
+  test('leaves a word without special characters as it is, and quotes an empty one', () => {
+    const line = { options: {}, words: ['mx', 'A_z09@+=:,./-', ''], typed: {} }
+    assert.match(hookText('systemd', inputOf(line)), /^ExecStart=.* mx A_z09@\+=:,\.\/- ""$/m)
+  })
   test('refuses a path that ends with a backslash', async () =>
     assertRefused(['--hook', 'systemd', 'mx', 'a.example', '--tls-ca', '/a\\'], /backslash/))
   test('refuses a file in a folder beside the configuration', async (t) => {

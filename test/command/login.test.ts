@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { checkLoginOptions, needsPassword, readCredentials } from '../../src/command/login.js'
 import type { PartialOptions } from '../../src/command/options.js'
-import { parseServer } from '../../src/input/server-address.js'
 import { Redactor } from '../../src/smtp/redact.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { fixture, fixturePath, makeFile } from '../helpers/files.js'
@@ -17,7 +16,7 @@ import {
   PASSWORD_ENVIRONMENT,
   testLogin,
 } from '../helpers/login.js'
-import { settle } from '../helpers/options.js'
+import { NO_SIGNAL, targetOf } from '../helpers/options.js'
 import { BYE, scripted, type Step } from '../helpers/scripted-server.js'
 
 const TLS: Step = { tls: { cert: fixture('mx.pem'), key: fixture('mx.key') } }
@@ -235,8 +234,7 @@ suite('login: where a login may go', { concurrency: true }, () => {
 })
 
 suite('checkLoginOptions', () => {
-  const check = (options: PartialOptions, server = 'mx.example'): void =>
-    checkLoginOptions(parseServer(server), settle(options))
+  const check = (options: PartialOptions, server = 'mx.example'): void => checkLoginOptions(targetOf(server, options))
   const refuses = (title: string, options: PartialOptions, option: string, message: string, server?: string): void =>
     void test(title, () => assert.throws(() => check(options, server), { option, exitStatus: 64, message }))
   refuses('--auth PLAIN needs a user', { auth: 'PLAIN' }, 'auth', '--auth PLAIN needs a user: type --user U')
@@ -267,27 +265,19 @@ suite('checkLoginOptions', () => {
 })
 
 suite('login: needsPassword and readCredentials', () => {
-  const SERVER = { word: 'mx', host: 'mx', port: 25, isImplicitTls: false, user: undefined }
   const SOURCES = {
     environment: 'sesame',
     warn: (message: string): void => assert.fail(message),
-    signal: new AbortController().signal,
+    signal: NO_SIGNAL,
     interrupt: () => undefined,
   }
   test('a password is needed if a user has neither a file, a command nor a certificate', () => {
-    const needs = (options: PartialOptions, user?: string): boolean =>
-      needsPassword({
-        options: settle(options),
-        sourceOf: () => undefined,
-        server: { ...SERVER, user },
-        isMx: false,
-        profile: undefined,
-      })
+    const needs = (options: PartialOptions, server = 'mx.example'): boolean => needsPassword(targetOf(server, options))
     assert.deepEqual(
       [
         needs({}),
         needs({ user: 'u' }),
-        needs({}, 'u'),
+        needs({}, 'smtp://u@mx.example'),
         needs({ user: 'u', 'password-file': 'f' }),
         needs({ user: 'u', 'password-command': 'c' }),
         needs({ user: 'u', auth: 'EXTERNAL' }),
@@ -295,29 +285,32 @@ suite('login: needsPassword and readCredentials', () => {
       [false, true, true, false, false, false],
     )
   })
-  for (const [title, options, user, expected] of [
-    ['there are no credentials without a user', {}, undefined, undefined],
+  for (const [title, options, server, expected] of [
+    ['there are no credentials without a user', {}, 'mx.example', undefined],
     [
       '--user overrides the user of the URL',
       { user: 'a' },
-      'b',
+      'smtp://b@mx.example',
       { user: 'a', password: 'sesame', mechanism: undefined },
     ],
-    ['the URL names the user', { auth: 'PLAIN' }, 'b', { user: 'b', password: 'sesame', mechanism: 'PLAIN' }],
+    [
+      'the URL names the user',
+      { auth: 'PLAIN' },
+      'smtp://b@mx.example',
+      { user: 'b', password: 'sesame', mechanism: 'PLAIN' },
+    ],
     [
       'EXTERNAL needs no user and no password',
       { auth: 'EXTERNAL' },
-      undefined,
+      'mx.example',
       { user: '', password: undefined, mechanism: 'EXTERNAL' },
     ],
     [
       'EXTERNAL can have a user',
       { auth: 'EXTERNAL', user: 'a' },
-      undefined,
+      'mx.example',
       { user: 'a', password: undefined, mechanism: 'EXTERNAL' },
     ],
   ] as const)
-    test(title, async () =>
-      assert.deepEqual(await readCredentials({ ...SERVER, user }, settle(options), SOURCES), expected),
-    )
+    test(title, async () => assert.deepEqual(await readCredentials(targetOf(server, options), SOURCES), expected))
 })

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { locateError, settleOptions, type SettledOptions } from '../../src/command/option-sources.js'
+import {
+  forOption,
+  locateError,
+  type OptionSource,
+  settleOptions,
+  type SettledOptions,
+} from '../../src/command/option-sources.js'
 import type { PartialOptions } from '../../src/command/options.js'
-import { OptionError } from '../../src/errors.js'
+import { OptionError, UsageError } from '../../src/errors.js'
 import { etrn } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
 import { BYE, etrnSteps, scripted } from '../helpers/scripted-server.js'
@@ -78,16 +84,40 @@ suite('settleOptions', () => {
 
 suite('locateError', () => {
   const ERROR = new OptionError('port', 'wrong')
-  test('returns the error of the command line unchanged', () => {
-    assert.equal(locateError(ERROR, undefined), ERROR)
-    assert.equal(locateError(ERROR, { options: {} }), ERROR)
+  const settleFrom = (source: Partial<OptionSource>): SettledOptions =>
+    settleOptions([{ options: { port: 1 }, ...source }])
+  test('returns the error of the command line, and of a default, unchanged', () => {
+    assert.equal(locateError(ERROR, settleFrom({})), ERROR)
+    assert.equal(locateError(ERROR, settleFrom({ options: { jobs: 1 }, locate: () => 'file' })), ERROR)
+  })
+  test('returns an error that is about no option unchanged', () => {
+    const error = new UsageError('wrong')
+    assert.equal(locateError(error, settleFrom({ locate: () => 'file' })), error)
   })
   test('names the place in a file and reports 78', () => {
-    const { message, exitStatus, cause } = locateError(ERROR, { options: {}, locate: (option) => `file:${option}` })
+    const { message, exitStatus, cause } = locateError(ERROR, settleFrom({ locate: (option) => `file:${option}` }))
     assert.deepEqual([message, exitStatus, cause], ['file:port: wrong', 78, ERROR])
   })
   test('keeps an exit status other than 64', () => {
-    const error = new OptionError('tls-ca', 'missing', 66)
-    assert.equal(locateError(error, { options: {}, locate: () => 'file' }).exitStatus, 66)
+    const error = new OptionError('port', 'missing', 66)
+    assert.equal(locateError(error, settleFrom({ locate: () => 'file' })).exitStatus, 66)
+  })
+})
+
+suite('forOption', () => {
+  test('names the option of a UsageError, and keeps its message and exit status', async () => {
+    const error = new UsageError('wrong', 65)
+    const work = async (): Promise<void> => Promise.reject(error)
+    await assert.rejects(forOption('port', work), { option: 'port', message: 'wrong', exitStatus: 65, cause: error })
+  })
+  test('returns the result, and throws any other error unchanged', async () => {
+    assert.equal(await forOption('port', () => 1), 1)
+    const error = new TypeError('bug')
+    await assert.rejects(
+      forOption('port', () => {
+        throw error
+      }),
+      error,
+    )
   })
 })

@@ -7,6 +7,7 @@ import { suite, test } from 'node:test'
 import { describeFileError, readText, streamText } from '../../src/command/read-file.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
+import { NO_SIGNAL } from '../helpers/options.js'
 
 const OVERDUE = 'etrn: the time that --max-time gives is over\n'
 
@@ -30,25 +31,25 @@ suite('read-file', { concurrency: true }, () => {
     assert.deepEqual([run.status, run.stderr], [75, OVERDUE])
   })
   test('readText reads a file', async (t) =>
-    assert.equal(await readText('--option', makeFile(t, 'file', 'sésame\n')), 'sésame\n'))
+    assert.equal(await readText('option', makeFile(t, 'file', 'sésame\n'), NO_SIGNAL), 'sésame\n'))
   test('readText reads a pipe to its end', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
-    const text = readText('--option', fifo)
+    const text = readText('option', fifo, NO_SIGNAL)
     const writer = createWriteStream(fifo)
     writer.write('a\n', () => writer.end('b\n'))
     assert.equal(await text, 'a\nb\n')
   })
   test('readText throws the reason of a signal that is aborted', async (t) => {
     const reason = new Error('over')
-    await assert.rejects(readText('--option', makeFile(t, 'file', 'text'), AbortSignal.abort(reason)), reason)
+    await assert.rejects(readText('option', makeFile(t, 'file', 'text'), AbortSignal.abort(reason)), reason)
   })
   test('streamText throws the reason of the signal, and otherwise the error of the stream', async () => {
     const reason = new Error('over')
     await assert.rejects(streamText(new PassThrough(), AbortSignal.abort(reason)), reason)
     const broken = new PassThrough()
     broken.destroy(new Error('broken'))
-    await assert.rejects(streamText(broken, new AbortController().signal), /broken/)
+    await assert.rejects(streamText(broken, NO_SIGNAL), /broken/)
   })
   test('describeFileError puts the usual errors into words', () => {
     const describe = (code: string): string => describeFileError(Object.assign(new Error('a text'), { code }))

@@ -4,14 +4,13 @@ import { suite, test } from 'node:test'
 import type { PartialOptions } from '../../src/command/options.js'
 import { checkPem, checkTlsOptions, readTlsPolicy } from '../../src/command/tls-options.js'
 import { UsageError } from '../../src/errors.js'
-import { parseServer } from '../../src/input/server-address.js'
 import { assertRefused } from '../helpers/command.js'
 import { fixture, fixturePath } from '../helpers/files.js'
-import { settle } from '../helpers/options.js'
+import { NO_SIGNAL, targetOf } from '../helpers/options.js'
 
 suite('checkTlsOptions: the level', () => {
   const settlesLevel = (title: string, server: string, options: PartialOptions, level: string): void =>
-    void test(title, () => assert.equal(checkTlsOptions(parseServer(server), settle(options)), level))
+    void test(title, async () => assert.equal(await checkTlsOptions(targetOf(server, options)), level))
   settlesLevel('may is the default', 'mx.example', {}, 'may')
   settlesLevel('smtps:// is always verified', 'smtps://mx.example', { tls: 'none' }, 'verify')
   for (const [option, value] of [
@@ -28,21 +27,21 @@ suite('checkTlsOptions: the level', () => {
   for (const server of ['localhost', '127.0.0.1', '[::1]'])
     settlesLevel(`a login to ${server} means may`, server, { user: 'u' }, 'may')
   for (const tls of ['none', 'may'] as const)
-    test(`--tls ${tls} contradicts a fingerprint`, () =>
-      assert.throws(() => checkTlsOptions(parseServer('mx.example'), settle({ tls, 'tls-fingerprint': 'A' })), {
+    test(`--tls ${tls} contradicts a fingerprint`, async () =>
+      assert.rejects(checkTlsOptions(targetOf('mx.example', { tls, 'tls-fingerprint': 'A' })), {
         exitStatus: 64,
         option: 'tls',
         message: `--tls ${tls} contradicts --tls-fingerprint: type --tls verify, or leave it out`,
       }))
   for (const tls of ['encrypt', 'verify'] as const)
     settlesLevel(`--tls ${tls} agrees with a fingerprint`, 'mx.example', { tls, 'tls-fingerprint': 'A' }, tls)
-  test('--tls-key without --tls-cert is refused', () => {
-    const check = (options: PartialOptions) => checkTlsOptions(parseServer('mx.example'), settle(options))
-    assert.throws(() => check({ 'tls-key': 'k' }), {
+  test('--tls-key without --tls-cert is refused', async () => {
+    const check = async (options: PartialOptions) => checkTlsOptions(targetOf('mx.example', options))
+    await assert.rejects(check({ 'tls-key': 'k' }), {
       option: 'tls-key',
       message: '--tls-key belongs to --tls-cert: type both',
     })
-    assert.equal(check({ 'tls-cert': 'c', 'tls-key': 'k' }), 'may')
+    assert.equal(await check({ 'tls-cert': 'c', 'tls-key': 'k' }), 'may')
   })
 })
 
@@ -69,8 +68,7 @@ suite('tls-options: refused command lines', { concurrency: true }, () => {
 })
 
 suite('readTlsPolicy', () => {
-  const SIGNAL = new AbortController().signal
-  const read = async (options: PartialOptions) => readTlsPolicy(parseServer('mx.example'), settle(options), SIGNAL)
+  const read = async (options: PartialOptions) => readTlsPolicy(targetOf('mx.example', options), NO_SIGNAL)
   test('has the defaults of every option', async () =>
     assert.deepEqual(await read({}), {
       level: 'may',
