@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { checkLoginOptions, needsPassword, readCredentials } from '../../src/command/login.js'
 import type { PartialOptions } from '../../src/command/options.js'
-import { Redactor } from '../../src/smtp/redact.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { fixture, fixturePath, makeFile } from '../helpers/files.js'
 import {

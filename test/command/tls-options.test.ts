@@ -1,12 +1,19 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { createPrivateKey } from 'node:crypto'
 import { suite, test } from 'node:test'
 import type { PartialOptions } from '../../src/command/options.js'
 import { checkPem, checkTlsOptions, readTlsPolicy } from '../../src/command/tls-options.js'
 import { UsageError } from '../../src/errors.js'
 import { assertRefused } from '../helpers/command.js'
-import { fixture, fixturePath } from '../helpers/files.js'
+import { fixture, fixturePath, makeFile } from '../helpers/files.js'
 import { NO_SIGNAL, targetOf } from '../helpers/options.js'
+import { CA, certificateStep, secureSession, testAccepted, testFailed } from '../smtp/tls-server.js'
+
+/** Returns the client's key, locked by a passphrase. */
+function lockedKey(): string {
+  const lock = { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'sesame' } as const
+  return createPrivateKey(fixture('client.key')).export(lock).toString()
+}
 
 suite('checkTlsOptions: the level', () => {
   const settlesLevel = (title: string, server: string, options: PartialOptions, level: string): void =>
@@ -45,6 +52,19 @@ suite('checkTlsOptions: the level', () => {
   })
 })
 
+suite('tls-options: the level of a whole run', { concurrency: true }, () => {
+  testAccepted('--tls-ca alone verifies the server', [secureSession('mx')], CA, true)
+  testFailed(
+    'smtps:// verifies the server in spite of --tls none',
+    [{ ...certificateStep('self'), fails: true }],
+    ['--tls', 'none'],
+    'tls',
+    /signed by itself/,
+    76,
+    'smtps',
+  )
+})
+
 suite('tls-options: refused command lines', { concurrency: true }, () => {
   const refuses = (args: readonly string[], status: number, message: RegExp): void =>
     void test(`reports ${status} for ${args.join(' ').replaceAll(fixturePath(''), '')}`, async () =>
@@ -65,6 +85,11 @@ suite('tls-options: refused command lines', { concurrency: true }, () => {
     /--tls-key .*make\.sh: there is no private key in it/,
   )
   refuses(['--tls-name', 'a b'], 64, /--tls-name "a b"/)
+  test('reports 66 for --tls-cert with a key that has a passphrase', async (t) => {
+    const file = makeFile(t, 'locked.pem', fixture('client.pem') + lockedKey())
+    const message = `etrn: --tls-cert ${file}: the key has a passphrase; take it off\n`
+    await assertRefused(['127.0.0.1:9', 'site.example', '--tls-cert', file], message, 66)
+  })
 })
 
 suite('readTlsPolicy', () => {
@@ -149,14 +174,7 @@ suite('checkPem', () => {
     'the cert: the key is not that of the certificate',
   )
   test('refuses a key with a passphrase', async () => {
-    const { createPrivateKey } = await import('node:crypto')
-    const locked = createPrivateKey(readFileSync(fixturePath('client.key'))).export({
-      type: 'pkcs8',
-      format: 'pem',
-      cipher: 'aes-256-cbc',
-      passphrase: 'sesame',
-    })
-    await assert.rejects(check({ cert, key: locked.toString() }), {
+    await assert.rejects(check({ cert, key: lockedKey() }), {
       message: 'the key: the key has a passphrase; take it off',
     })
   })

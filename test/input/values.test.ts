@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import {
+  brokenSendableRule,
+  oneOf,
+  parseCommandArgument,
+  parseCount,
+  parseDomain,
+  parseDuration,
+  parseFingerprint,
+  parseHost,
+  parsePort,
+  parseSendable,
+  parseText,
+} from '../../src/input/values.js'
+
+const LABEL_63 = 'a'.repeat(63)
+const DOMAIN_253 = [LABEL_63, LABEL_63, LABEL_63, 'a'.repeat(61)].join('.')
+const DIGITS = 'AB'.repeat(32)
+
+function testValues<T>(
+  parse: (word: unknown) => T,
+  accepted: readonly (readonly [word: string, value: T])[],
+  rejected: readonly unknown[],
+  rule: RegExp,
+): void {
+  suite(parse.name, () => {
+    for (const [word, value] of accepted)
+      test(`returns ${JSON.stringify(value).slice(0, 70)} for ${JSON.stringify(word).slice(0, 70)}`, () =>
+        assert.deepEqual(parse(word), value))
+    for (const word of rejected)
+      test(`throws for ${JSON.stringify(word).slice(0, 70)}`, () => assert.throws(() => parse(word), rule))
+    test('throws for no text and for an empty one', () => {
+      for (const word of [undefined, 1, true, null]) assert.throws(() => parse(word), /^Error: it has to be a text$/)
+      assert.throws(() => parse(''), /^Error: the value is empty$/)
+    })
+  })
+}
+
+testValues(
+  parseDuration,
+  [
+    ['1', 1000],
+    ['90', 90_000],
+    ['90s', 90_000],
+    ['2m', 120_000],
+    ['1h30m', 5_400_000],
+    ['1h1m1s', 3_661_000],
+    ['576h', 2_073_600_000],
+    ['2073600', 2_073_600_000],
+  ],
+  [
+    '0',
+    '0s',
+    '0h0m',
+    '577h',
+    '2073601',
+    '-1',
+    '1.5',
+    '1d',
+    '1s1m',
+    's',
+    '1 m',
+    '1000h',
+    '12345678',
+    '1h30x',
+    '1.5s',
+    '-5',
+    '5 s',
+    '1m1h',
+    '1e3',
+    '25000h',
+    '10000000',
+  ],
+  /^Error: a duration is 90, 90s, 2m or 1h30m, from 1s to 576h$/,
+)
+testValues(
+  parsePort,
+  [
+    ['1', 1],
+    ['65535', 65_535],
+    ['00025', 25],
+  ],
+  ['0', '65536', '-1', '2.5', 'smtp', '000025', ' 25'],
+  /^Error: a port is a number from 1 to 65535$/,
+)
+testValues(
+  parseCount,
+  [
+    ['1', 1],
+    ['9999', 9999],
+  ],
+  ['0', '10000', '-1', '1e3', 'x'],
+  /^Error: a number from 1 to 9999$/,
+)
+testValues(
+  parseFingerprint,
+  [
+    [DIGITS, DIGITS],
+    [DIGITS.toLowerCase(), DIGITS],
+    [DIGITS.replace(/..(?!$)/g, '$&:'), DIGITS],
+    [`sha256 Fingerprint=${DIGITS}`, DIGITS],
+    [`SHA256:${DIGITS}`, DIGITS],
+  ],
+  [DIGITS.slice(1), `${DIGITS}A`, `${DIGITS.slice(1)}G`, `md5:${DIGITS}`],
+  /^Error: a SHA-256 has 64 hex digits, with or without colons$/,
+)
+testValues(parseText, [['x', 'x']], [], /./)
+testValues(
+  parseCommandArgument,
+  [
+    ['gw.site.example', 'gw.site.example'],
+    ['x'.repeat(253), 'x'.repeat(253)],
+  ],
+  ['a b', 'a\0b', 'bücher.example', 'x'.repeat(254)],
+  /^Error: (a space in it|a control or invisible|only ASCII can be sent|1 to 253 characters)/,
+)
+testValues(parseSendable, [['bücher', 'bücher']], ['a b', 'a\r\nb', 'a\u200bb'], /^Error: a (space|control)/)
+testValues(
+  parseDomain,
+  [
+    ['Site.Example.', 'site.example'],
+    ['bücher.example', 'xn--bcher-kva.example'],
+    [DOMAIN_253, DOMAIN_253],
+  ],
+  ['site', '192.0.2.1', 'a..b', 'a_b.example', '１２７.example'],
+  /^Error: no name of a domain$/,
+)
+testValues(
+  parseHost,
+  [
+    ['Mail.Example.', 'Mail.Example'],
+    ['localhost', 'localhost'],
+    ['192.0.2.1', '192.0.2.1'],
+    ['2001:db8::1', '2001:db8::1'],
+  ],
+  ['mail', 'a..b', '192.0.2.256'],
+  /^Error: no name of a host$/,
+)
+test('oneOf returns a word of the choice and throws for any other', () => {
+  assert.equal(oneOf('none', 'may')('may'), 'may')
+  assert.throws(() => oneOf('none', 'may')('MAY'), /^Error: the choice is none, may$/)
+})
+
+suite('brokenSendableRule', () => {
+  for (const [word, rule] of [
+    ['site.example', undefined],
+    ['', undefined],
+    ['é', undefined],
+    ['a b', 'a space in it; one name is one word'],
+    ['# b', "a space in it; # begins a queue's name, not a comment"],
+    ['#a b', 'a space in it; one name is one word'],
+    ['a\u00a0b', 'a control or invisible character in it (U+00A0)'],
+    ['a\tb', 'a control or invisible character in it (U+0009)'],
+    ['a\u00adb', 'a control or invisible character in it (U+00AD)'],
+    ['a\u{e0041}b', 'a control or invisible character in it (U+E0041)'],
+    ['a\u3164b', 'a control or invisible character in it (U+3164)'],
+  ] as const) {
+    test(`is ${rule ?? 'undefined'} for ${JSON.stringify(word)}`, () => assert.equal(brokenSendableRule(word), rule))
+  }
+})
