@@ -48,6 +48,10 @@ suite('hook: with a configuration', { concurrency: true }, () => {
       /--max-time/,
     )
   })
+  test('adds no --retry-for and no --max-time if one of two profiles has its own', async (t) => {
+    const toml = `max-time = "9h"\n${ISP}retry-for = "1h"\n[servers.b]\nserver = "b.example"\nnames = ["b.example"]\n`
+    assert.doesNotMatch(await printHookWithConfig(t, toml, '--hook', 'pppd', '--all'), /--retry-for|--max-time/)
+  })
   test('has the same lock for the same request, and another lock for other names', async () => {
     const lock = async (kind: HookKind, ...args: string[]): Promise<string> =>
       /etrn-mail\.isp\.example-[0-9a-f]{8}/.exec(await printHook(kind, ...args))?.[0] ?? assert.fail()

@@ -85,6 +85,11 @@ names = ["b.example"]
       assert.match(run.stderr, /^bad: TLS: \S+\/config\.toml:5: profile bad: --tls-ca \/nowhere\/ca\.pem: /m)
     })
   }
+  test('ends the run if a name of one profile is wrong, which is no missing file', async (t) => {
+    const toml = `[servers.a]\nserver = "127.0.0.1:1"\nnames = ["a..b"]\n[servers.b]\nserver = "127.0.0.1:2"\nqueue = ["q"]\n`
+    const args = ['--config', makeFile(t, 'config.toml', toml), '--all']
+    await assertRefused(args, /^etrn: \S+:3: profile a: name "a\.\.b": /, 78)
+  })
   test('ends the run if the top of the file names it', async (t) => {
     const toml = `tls-ca = "/nowhere/ca.pem"\nqueue = ["q"]\n[servers.a]\nserver = "127.0.0.1:1"\n[servers.b]\nserver = "127.0.0.1:2"\n`
     const args = ['--config', makeFile(t, 'config.toml', toml), '--all']

@@ -3,10 +3,11 @@ import { suite, test, type TestContext } from 'node:test'
 import type { CommandLine } from '../../src/command/arguments.js'
 import type { Config, Profile } from '../../src/command/config.js'
 import type { PartialOptions } from '../../src/command/options.js'
-import { resolveTargets } from '../../src/command/targets.js'
+import { resolveTargets, userOf, userOption } from '../../src/command/targets.js'
 import { UsageError } from '../../src/errors.js'
 import { assertRefused, etrn, etrnJson, type Finished } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
+import { targetOf } from '../helpers/options.js'
 import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
 
 const HELO = 'helo = "gw.site.example"\n'
@@ -146,6 +147,16 @@ suite('resolveTargets', () => {
   ] as const)
     test(`does not warn if ${title} names what to request`, () =>
       assert.deepEqual(resolve(['isp'], options as unknown as PartialOptions).warnings, []))
+})
+
+test('userOf: --user overrides the user of the URL, and userOption names the one that counts', () => {
+  const describe = (server: string, options: PartialOptions): (string | undefined)[] => {
+    const target = targetOf(server, options)
+    return [userOf(target), userOption(target)]
+  }
+  assert.deepEqual(describe('mx.example', {}), [undefined, 'server'])
+  assert.deepEqual(describe('smtp://b@mx.example', {}), ['b', 'server'])
+  assert.deepEqual(describe('smtp://b@mx.example', { user: 'a' }), ['a', 'user'])
 })
 
 suite('targets: refused command lines', { concurrency: true }, () => {
