@@ -1,46 +1,41 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { suite, test, type TestContext } from 'node:test'
-import { inspect, promisify } from 'node:util'
+import { suite, test } from 'node:test'
+import { inspect } from 'node:util'
 import { UsageError } from '../src/errors.js'
 import { ask } from '../src/index.js'
-import { ownHostName } from '../src/net/this-host.js'
 import { SessionError } from '../src/smtp/errors.js'
-import { fixture, fixturePath, packageFile, ROOT } from './helpers/files.js'
-import { BYE, type Conversation, HELLO, scripted } from './helpers/scripted-server.js'
+import { fixture } from './helpers/files.js'
+import { BYE, close, type Conversation, HELLO, scripted } from './helpers/scripted-server.js'
 
 const OPTIONS = { helo: 'gw.site.example' }
 
-suite('as a library', () => {
-  test('asks one server', async (t) => {
+suite('ask', () => {
+  test('returns a report of the names, and calls onResult for each', async (t) => {
     const server = await scripted(t, [...HELLO, 'C: ETRN site.example', 'S: 251 nothing', ...BYE])
-    const seen: string[] = []
+    const outcomes: string[] = []
     const report = await ask(`127.0.0.1:${server.port}`, ['site.example'], {
       ...OPTIONS,
-      onResult: ({ outcome }) => void seen.push(outcome),
+      onResult: ({ outcome }) => void outcomes.push(outcome),
     })
     assert.equal(report.error, null)
     assert.deepEqual(report.names, [
       { name: 'site.example', outcome: 'empty', code: 251, enhancedCode: null, text: 'nothing', pending: 0 },
     ])
-    assert.deepEqual(seen, ['empty'])
+    assert.deepEqual(outcomes, ['empty'])
   })
-  test('an error has its stage, its exit status and its cause', async () => {
+  test('returns an error with its stage, its exit status and its cause', async () => {
     const { error, names } = await ask('127.0.0.1:9', ['site.example'])
     assert.ok(error instanceof SessionError)
     assert.deepEqual([error.stage, error.exitStatus, names[0]?.outcome], ['connect', 75, 'deferred'])
     assert.ok(error.cause instanceof Error && 'code' in error.cause && error.cause.code === 'ECONNREFUSED')
   })
-  test('a signal ends it, with QUIT', async (t) => {
-    const ending = new AbortController()
-    const server = await scripted(t, [...HELLO, 'C: ETRN site.example', () => ending.abort(), 'C: QUIT'])
-    const { names } = await ask(`127.0.0.1:${server.port}`, ['site.example'], { ...OPTIONS, signal: ending.signal })
+  test('an aborted signal ends the session with QUIT, and the name is deferred', async (t) => {
+    const abort = new AbortController()
+    const server = await scripted(t, [...HELLO, 'C: ETRN site.example', () => abort.abort(), 'C: QUIT'])
+    const { names } = await ask(`127.0.0.1:${server.port}`, ['site.example'], { ...OPTIONS, signal: abort.signal })
     assert.equal(names[0]?.outcome, 'deferred')
   })
-  test('what a callback throws comes out, and the session is left in good order', async (t) => {
+  test('rejects with the error of a callback, and still sends QUIT', async (t) => {
     const server = await scripted(t, [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE])
     const thrown = new Error('mine')
     const onResult = (): never => {
@@ -48,7 +43,41 @@ suite('as a library', () => {
     }
     await assert.rejects(ask(`127.0.0.1:${server.port}`, ['site.example'], { ...OPTIONS, onResult }), thrown)
   })
-  test('what there is to check TLS against is checked', async (t) => {
+  test('keepGoing requests the other names after a refusal', async (t) => {
+    for (const keepGoing of [false, true]) {
+      const second = keepGoing ? (['C: ETRN b.example', 'S: 250 OK'] as const) : []
+      const server = await scripted(t, [...HELLO, 'C: ETRN a.example', 'S: 550 no', ...second, ...BYE])
+      const names = ['a.example', 'b.example', 'A.example']
+      const report = await ask(`127.0.0.1:${server.port}`, names, { ...OPTIONS, keepGoing })
+      assert.deepEqual(
+        report.names.map(({ outcome }) => outcome),
+        ['refused', keepGoing ? 'started' : 'skipped'],
+      )
+    }
+  })
+  test('assumeEtrn sends ETRN even if EHLO does not list it', async (t) => {
+    const hello = ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250 mx'] as const
+    const server = await scripted(t, [...hello, 'C: ETRN a.example', 'S: 250 OK', ...BYE], [...hello, ...BYE])
+    const request = async (assumeEtrn: boolean) =>
+      ask(`127.0.0.1:${server.port}`, ['a.example'], { ...OPTIONS, assumeEtrn })
+    assert.equal((await request(true)).names[0]?.outcome, 'started')
+    assert.deepEqual((await request(false)).error?.exitStatus, 69)
+  })
+  test('trace receives the number of the session of each event', async (t) => {
+    const lost = [...HELLO, 'C: ETRN a.example', 'S: 250 OK', 'C: ETRN b.example', close] as const
+    const next = [...HELLO, 'C: ETRN b.example', 'S: 250 OK', ...BYE] as const
+    const server = await scripted(t, lost, next)
+    const sent: string[] = []
+    await ask(`127.0.0.1:${server.port}`, ['a.example', 'b.example'], {
+      ...OPTIONS,
+      trace: (event, session) => event.type === 'sent' && sent.push(`${session} ${event.line}`),
+    })
+    assert.deepEqual(
+      sent.filter((line) => line.includes('ETRN')),
+      ['1 ETRN a.example', '1 ETRN b.example', '2 ETRN b.example'],
+    )
+  })
+  test('a fingerprint, a CA or a name alone demands verified TLS', async (t) => {
     const fingerprint = 'AB:'.repeat(31) + 'CD'
     const ca = fixture('ca.pem')
     for (const tls of [{ fingerprint }, { ca }, { name: 'mx.example' }]) {
@@ -57,7 +86,7 @@ suite('as a library', () => {
       assert.deepEqual([error?.stage, error?.exitStatus], ['starttls', 76])
     }
   })
-  test('wrong arguments are usage errors, before anything is sent', async () => {
+  test('rejects wrong arguments with a UsageError before anything is sent', async () => {
     const wrong: readonly Parameters<typeof ask>[] = [
       ['', ['site.example']],
       ['mx', ['no name']],
@@ -76,7 +105,7 @@ suite('as a library', () => {
       ['mx', ['site.example'], { credentials: { user: 'site' } }],
       ['mx', ['site.example'], { credentials: { user: 'a\0b', password: 'x' } }],
     ]
-    // As those write who have no types
+    // Callers without TypeScript can write these.
     const untyped = [
       ['mx', 'site.example'],
       [new URL('smtp://mx'), ['site.example']],
@@ -91,11 +120,10 @@ suite('as a library', () => {
     ] as unknown as typeof wrong
     for (const args of [...wrong, ...untyped]) await assert.rejects(ask(...args), UsageError)
   })
-  test('what is wrong with a key is said of the text that has it', async () => {
-    const pem = fixture
-    const cert = pem('client.pem')
+  test('names the text that has a wrong key, or none', async () => {
+    const cert = fixture('client.pem')
     const message = /^tls\.key: the key is not that of the certificate$/
-    await assert.rejects(ask('mx', ['site.example'], { tls: { cert, key: pem('mx.key') } }), {
+    await assert.rejects(ask('mx', ['site.example'], { tls: { cert, key: fixture('mx.key') } }), {
       exitStatus: 64,
       message,
     })
@@ -104,12 +132,15 @@ suite('as a library', () => {
     })
   })
   for (const [title, answers] of [
-    ['from an exchange that went well', ['S: 235 welcome sesame', 'C: ETRN site.example', 'S: 250 OK sesame', ...BYE]],
-    ['from a refusal', ['S: 535 sesame is wrong', ...BYE]],
-    ['from what is no reply', ['S: sesame is wrong', ...BYE]],
-    ['from what came before its turn', ['S: 235 welcome\r\n250 sesame', ...BYE]],
+    [
+      'the replies of a session that succeeds',
+      ['S: 235 welcome sesame', 'C: ETRN site.example', 'S: 250 OK sesame', ...BYE],
+    ],
+    ['a refusal', ['S: 535 sesame is wrong', ...BYE]],
+    ['a line that is no reply', ['S: sesame is wrong', ...BYE]],
+    ['a reply that arrives too early', ['S: 235 welcome\r\n250 sesame', ...BYE]],
   ] as const) {
-    test(`no password is in what it gives back ${title}`, async (t) => {
+    test(`masks a password that the server repeats in ${title}`, async (t) => {
       const server = await scripted(t, [
         ...[HELLO[0], HELLO[1], 'S: 250-mx.example', 'S: 250-AUTH PLAIN', 'S: 250 ETRN'],
         ...[`C: AUTH PLAIN ${Buffer.from('\0site\0sesame').toString('base64')}`, ...answers],
@@ -121,98 +152,4 @@ suite('as a library', () => {
       assert.doesNotMatch(inspect(report, { depth: 9 }), /sesame/)
     })
   }
-})
-
-suite("the README's examples", () => {
-  const read = packageFile
-  const readme = read('README.md')
-
-  /** Runs an example as it stands, but for the server, the files and where etrn is. */
-  const run = async (
-    t: TestContext,
-    example: string,
-    conversation: Conversation | undefined,
-    { replace = {}, args = [] }: { replace?: Record<string, string>; args?: readonly string[] } = {},
-  ): Promise<string> => {
-    const code = read(`test/examples/${example}.ts`)
-    const shown = code.replace(/^(?=.)/gm, '    ')
-    assert.ok(readme.includes(`\n\n${shown}\n`), 'it is in the README, word for word')
-    const { port } = await scripted(t, ...(conversation === undefined ? [] : [conversation]))
-    const folder = mkdtempSync(join(tmpdir(), 'etrn-example-'))
-    t.after(() => rmSync(folder, { recursive: true }))
-    const words = {
-      "'etrn'": `'${new URL('dist/index.js', ROOT).href}'`,
-      'mail.isp.example': `127.0.0.1:${port}`,
-      ...replace,
-    }
-    const here = Object.entries(words).reduce((text, [from, to]) => text.replace(from, to), code)
-    writeFileSync(join(folder, 'example.mjs'), here)
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, [join(folder, 'example.mjs'), ...args])
-    return stdout + stderr
-  }
-
-  const ehlo = `EHLO ${ownHostName() ?? '[127.0.0.1]'}`
-  const hello: Conversation = [`C: ${ehlo}`, 'S: 250-mx.example', 'S: 250 ETRN']
-
-  test('its table has the fields of a report, and no other', async (t) => {
-    const { port } = await scripted(t, [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE])
-    const report = await ask(`127.0.0.1:${port}`, ['site.example'], OPTIONS)
-    const [, table = ''] = /^\| report \|.*\n((?:\|.*\n)+)/m.exec(readme) ?? []
-    const fields = [...table.matchAll(/^\|([^|]*)/gm)].flatMap(([, cell = '']) => cell.match(/\w+/g) ?? [])
-    assert.deepEqual(Object.keys(report).sort(), fields.sort())
-  })
-  test('the first one', async (t) => {
-    const asked: Conversation = [
-      ...(['C: ETRN site.example', 'S: 253 OK, 2 pending messages for node site.example started'] as const),
-      ...(['C: ETRN @sub.site.example', 'S: 458 later'] as const),
-    ]
-    assert.equal(
-      await run(t, 'first', ['S: 220 mx.example', ...hello, ...asked, ...BYE]),
-      `site.example pending 2 OK, 2 pending messages for node site.example started
-@sub.site.example deferred null later
-`,
-    )
-  })
-  test('a login', async (t) => {
-    const file = fixturePath
-    const folder = mkdtempSync(join(tmpdir(), 'etrn-example-'))
-    t.after(() => rmSync(folder, { recursive: true }))
-    writeFileSync(join(folder, 'password'), 'secret\n')
-    const listed = [`C: ${ehlo}`, 'S: 250-mx.example', 'S: 250-AUTH PLAIN', 'S: 250 ETRN'] as const
-    const output = await run(
-      t,
-      'login',
-      [
-        ...['S: 220 mx.example', `C: ${ehlo}`, 'S: 250-mx.example', 'S: 250 STARTTLS'],
-        ...['C: STARTTLS', 'S: 220 go ahead'],
-        { tls: { key: readFileSync(file('mx.key')), cert: readFileSync(file('mx.pem')) } },
-        ...listed,
-        ...[`C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`, 'S: 235 welcome'],
-        ...['C: ETRN site.example', 'S: 250 OK'],
-        ...BYE,
-      ] as Conversation,
-      { replace: { '/etc/ssl/isp.pem': file('ca.pem'), '/etc/etrn.password': join(folder, 'password') } },
-    )
-    assert.equal(output, 'TLSv1.3 true started\n')
-  })
-  test('one that watches and judges', async (t) => {
-    const conversation: Conversation = ['S: 220 mx.example', ...hello, 'C: ETRN site.example', 'S: 458 later', ...BYE]
-    assert.equal(
-      await run(t, 'judge', conversation, { args: ['site.example'] }),
-      `session 1: ${ehlo}
-session 1: ETRN site.example
-site.example deferred
-session 1: QUIT
-worth trying again
-`,
-    )
-  })
-  test('the same, refused', async (t) => {
-    const conversation: Conversation = ['S: 220 mx.example', ...hello, 'C: ETRN site.example', 'S: 459 no', ...BYE]
-    assert.match(await run(t, 'judge', conversation, { args: ['site.example'] }), /\nask the provider\n$/)
-  })
-  test('and one that nothing is sent for', async (t) => {
-    const output = await run(t, 'judge', undefined, { args: ['no name'] })
-    assert.match(output, /^nothing was sent: .*no name.*\n$/)
-  })
 })

@@ -1,40 +1,186 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
-import { resolveTargets } from '../../src/command/targets.js'
+import { suite, test, type TestContext } from 'node:test'
+import type { CommandLine } from '../../src/command/arguments.js'
+import type { Config, Profile } from '../../src/command/config.js'
+import type { PartialOptions } from '../../src/command/options.js'
+import { resolveTargets, userOf, userOption } from '../../src/command/targets.js'
 import { UsageError } from '../../src/errors.js'
-import type { ServerArgument } from '../../src/input/server-address.js'
+import { assertRefused, etrn, etrnJson, type Finished } from '../helpers/command.js'
+import { makeFile } from '../helpers/files.js'
+import { targetOf } from '../helpers/options.js'
+import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
 
-/** Returns the servers of a SERVER argument, without a configuration. */
-function serversOf(word: string, port?: number): ServerArgument[] {
-  const line = { options: port === undefined ? {} : { port }, words: [word], typed: {} }
-  const config = { tops: [], profiles: new Map(), paths: new Map() }
-  return resolveTargets(line, config, () => undefined).map(({ server }) => server)
-}
+const HELO = 'helo = "gw.site.example"\n'
+const SERVER = 'server = "mail.invalid"\n'
+const runWithConfig = async (t: TestContext, toml: string, args: readonly string[]): Promise<Finished> =>
+  etrn(['--config', makeFile(t, 'config.toml', toml), ...args])
 
-suite('the SERVER argument', () => {
-  test('may be several servers, joined by commas', () => {
+suite('targets: profiles', { concurrency: true }, () => {
+  const startTwoProfiles = async (t: TestContext, separatePort: boolean) => {
+    const isp = await scripted(t, sessionWith(...etrnSteps('a.example', '250 OK')))
+    const backup = await scripted(t, sessionWith(...etrnSteps('b.example', '250 OK')))
+    const server = separatePort ? `"127.0.0.1"\nport = ${backup.port}` : `"127.0.0.1:${backup.port}"`
+    const toml = `${HELO}[servers.isp]\nserver = "127.0.0.1:${isp.port}"\nnames = ["a.example"]\n[servers.backup]\nserver = ${server}\nnames = ["b.example"]\n`
+    return { isp, backup, toml }
+  }
+  test('--json names the profiles, hosts and ports of a list', async (t) => {
+    const { isp, backup, toml } = await startTwoProfiles(t, true)
+    const { document, status } = await etrnJson(['--config', makeFile(t, 'config.toml', toml), 'isp,backup'])
+    assert.equal(status, 0)
     assert.deepEqual(
-      serversOf('a.example,smtps://b.example').map(({ word, host }) => [word, host]),
+      document.servers.map(({ server, host, port, names }) => [server, host, port, names.map(({ name }) => name)]),
       [
-        ['a.example', 'a.example'],
-        ['smtps://b.example', 'b.example'],
+        ['isp', '127.0.0.1', isp.port, ['a.example']],
+        ['backup', '127.0.0.1', backup.port, ['b.example']],
       ],
     )
   })
-  test('takes the port of --port for the servers that name none', () => {
+  test('--all requests the names of each profile, and each line names its profile', async (t) => {
+    const { toml } = await startTwoProfiles(t, false)
+    const run = await runWithConfig(t, toml, ['--all'])
+    assert.match(run.stdout, /^isp: a\.example: asked/m)
+    assert.match(run.stdout, /^backup: b\.example: asked/m)
+  })
+  test('a profile is accepted beside a server that is down', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps('a.example', '250 OK')))
+    const toml = `${HELO}[servers.isp]\nserver = "127.0.0.1:${server.port}"\n`
+    const run = await runWithConfig(t, toml, ['isp,127.0.0.1:1', 'a.example'])
+    assert.deepEqual([run.status, /^isp: a\.example: asked/.test(run.stdout)], [75, true])
+    assert.match(run.stderr, /^127\.0\.0\.1:1: connect: .*refused/)
+  })
+  test('warns that a host may be a mistyped profile', async (t) => {
+    const run = await runWithConfig(t, `[servers.isp]\n${SERVER}`, ['--hook', 'cron', 'ips', 'a.example'])
+    assert.match(run.stderr, /^ips is no profile \(there are: isp\): taking it for a host$/m)
+  })
+  test('warns without any profile only if no name is given', async () => {
+    // A hook looks nobody up.
+    const run = await etrn(['--hook', 'cron', 'isp'])
+    assert.match(run.stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+    assert.equal((await etrn(['--max-time', '2s', '127.0.0.1:1', 'a.example'])).stderr.includes('profile'), false)
+    assert.equal((await etrn(['--hook', 'cron', 'isp', 'a.example'])).stderr, '')
+  })
+})
+
+suite('resolveTargets', () => {
+  const createConfig = (
+    profiles: Readonly<Record<string, Partial<Profile>>> = {},
+    top: PartialOptions = {},
+  ): Config => ({
+    tops: [{ options: top }],
+    profiles: new Map(
+      Object.entries(profiles).map(([name, profile]) => [name, { server: `${name}.example`, options: {}, ...profile }]),
+    ),
+    paths: new Map(),
+  })
+  const resolve = (words: readonly string[], options: PartialOptions = {}, config = createConfig()) => {
+    const warnings: string[] = []
+    const line: CommandLine = { options, words, typed: {} }
+    return { targets: resolveTargets(line, config, (message) => warnings.push(message)), warnings }
+  }
+  test('takes the first word for servers and the others for names', () => {
+    const { targets } = resolve(['a.example,b.example:26', 'x.example', 'y.example'], { port: 587 })
     assert.deepEqual(
-      serversOf('a.example,b.example:26', 587).map(({ port }) => port),
-      [587, 26],
+      targets.map(({ server, isMx, options }) => [server.host, server.port, isMx, options.names]),
+      [
+        ['a.example', 587, false, ['x.example', 'y.example']],
+        ['b.example', 26, false, ['x.example', 'y.example']],
+      ],
     )
   })
-  test('requests the same server once', () => assert.equal(serversOf('a.example,a.example:25,a.example:26').length, 2))
-  for (const word of ['', 'a.example,', ',a.example', 'a.example, b.example']) {
-    test(`${JSON.stringify(word)} is rejected with 64`, () => {
+  for (const word of ['', 'a.example,', ',a.example', 'a.example, b.example'])
+    test(`refuses the server ${JSON.stringify(word)}`, () =>
       assert.throws(
-        () => serversOf(word),
+        () => resolve([word]),
         (error) =>
           error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
-      )
-    })
+      ))
+  test('takes every word for a name with --mx', () => {
+    const { targets } = resolve(['x.example'], { mx: 'site.example' }, createConfig({}, { port: 26 }))
+    assert.deepEqual(
+      targets.map(({ server, isMx, options }) => [server.host, server.port, isMx, options.names]),
+      [['site.example', 26, true, ['x.example']]],
+    )
+  })
+  test('--self is accepted with --mx, and --interval with --wait', () => {
+    assert.equal(resolve([], { mx: 'site.example', self: ['mx.example'] }).targets.length, 1)
+    assert.equal(resolve(['mx.example'], { wait: 1, interval: 1 }).targets.length, 1)
+  })
+  test('--interval is accepted if one of two profiles has --wait', () => {
+    const config = createConfig({ isp: { options: { wait: 1 } }, backup: {} })
+    assert.equal(resolve(['isp,backup'], { interval: 1 }, config).targets.length, 2)
+  })
+  test('requests the names once of a server that a list has twice', () => {
+    assert.equal(
+      resolve(['a.example,A.example:25,a.example:26,smtps://a.example:25,smtp://u@a.example']).targets.length,
+      4,
+    )
+    const config = createConfig({ isp: { server: 'a.example' }, backup: { server: 'a.example' } })
+    assert.deepEqual(
+      resolve(['isp,backup,isp'], {}, config).targets.map(({ server }) => server.word),
+      ['isp', 'backup'],
+    )
+  })
+  test('--all resolves each profile, named by its own word', () => {
+    const config = createConfig({ isp: {}, backup: { options: { port: 26 } } })
+    assert.deepEqual(
+      resolve([], { all: true }, config).targets.map(({ server }) => [server.word, server.host, server.port]),
+      [
+        ['isp', 'isp.example', 25],
+        ['backup', 'backup.example', 26],
+      ],
+    )
+  })
+  test('warns of a word that is no profile, but not of localhost, a domain or a profile', () => {
+    const config = createConfig({ isp: {} })
+    assert.deepEqual(resolve(['localhost,mx.example,isp,ips', 'x.example'], {}, config).warnings, [
+      'ips is no profile (there are: isp): taking it for a host',
+    ])
+  })
+  test('lists at most eight profiles in the warning', () => {
+    const config = createConfig(Object.fromEntries(Array.from({ length: 9 }, (_, n) => [`p${n + 1}`, {}])))
+    assert.match(resolve(['ips'], {}, config).warnings.join(), /\(there are: p1, p2, p3, p4, p5, p6, p7, p8\)/)
+  })
+  for (const [title, options] of [
+    ['subdomains', { subdomains: ['a'] }],
+    ['queue', { queue: ['a'] }],
+    ['names-from', { 'names-from': ['a'] }],
+  ] as const)
+    test(`does not warn if ${title} names what to request`, () =>
+      assert.deepEqual(resolve(['isp'], options as unknown as PartialOptions).warnings, []))
+})
+
+test('userOf: --user overrides the user of the URL, and userOption names the one that counts', () => {
+  const describe = (server: string, options: PartialOptions): (string | undefined)[] => {
+    const target = targetOf(server, options)
+    return [userOf(target), userOption(target)]
   }
+  assert.deepEqual(describe('mx.example', {}), [undefined, 'server'])
+  assert.deepEqual(describe('smtp://b@mx.example', {}), ['b', 'server'])
+  assert.deepEqual(describe('smtp://b@mx.example', { user: 'a' }), ['a', 'user'])
+})
+
+suite('targets: refused command lines', { concurrency: true }, () => {
+  test('reports that no server is given', async () =>
+    assertRefused([], 'etrn: no server given: type etrn SERVER [NAME ...], or etrn --help\n'))
+  test('reports a server with port 0', async () =>
+    assertRefused(
+      ['mail.example.com:0', 'x'],
+      'etrn: server "mail.example.com:0": a port is a number from 1 to 65535\n',
+    ))
+  test('reports --self without --mx', async () =>
+    assertRefused(['mx', 'a.example', '--self', 'b.example'], 'etrn: --self belongs to --mx: type --mx DOMAIN\n'))
+  test('reports --all with --mx', async () =>
+    assertRefused(['--all', '--mx', 'a.example'], 'etrn: --all and --mx exclude each other: type one of them\n'))
+  test('reports --interval if neither the command line nor the profile has --wait', async (t) => {
+    const toml = `[servers.isp]\nserver = "127.0.0.1:1"\nwait = "1s"\n`
+    assert.equal((await runWithConfig(t, toml, ['isp', 'a.example', '--interval', '1s'])).status, 75)
+    assert.equal((await runWithConfig(t, '', ['127.0.0.1:1', 'a.example', '--interval', '1s'])).status, 64)
+  })
+  test('reports --all without a profile', async (t) =>
+    assertRefused(['--config', makeFile(t, 'config.toml', ''), '--all'], /^etrn: --all: no profile is there/))
+  test('reports --all with a server', async (t) =>
+    assertRefused(
+      ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), '--all', 'isp'],
+      /--all asks every profile: leave "isp" out/,
+    ))
 })

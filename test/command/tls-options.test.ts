@@ -1,17 +1,61 @@
 import assert from 'node:assert/strict'
 import { createPrivateKey } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { etrn } from '../helpers/command.js'
-import { fixturePath } from '../helpers/files.js'
-import { CA, certificateStep, fingerprintOf, secureSession, testAccepted, testFailed } from '../smtp/tls-server.js'
+import type { PartialOptions } from '../../src/command/options.js'
+import { checkPem, checkTlsOptions, readTlsPolicy } from '../../src/command/tls-options.js'
+import { UsageError } from '../../src/errors.js'
+import { assertRefused } from '../helpers/command.js'
+import { fixture, fixturePath, makeFile } from '../helpers/files.js'
+import { NO_SIGNAL, targetOf } from '../helpers/options.js'
+import { CA, certificateStep, secureSession, testAccepted, testFailed } from '../smtp/tls-server.js'
 
-suite('the server is verified', { concurrency: true }, () => {
-  testAccepted('with --tls-ca alone', [secureSession('mx')], CA, true)
+/** Returns the client's key, locked by a passphrase. */
+function lockedKey(): string {
+  const lock = { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'sesame' } as const
+  return createPrivateKey(fixture('client.key')).export(lock).toString()
+}
+
+suite('checkTlsOptions: the level', () => {
+  const settlesLevel = (title: string, server: string, options: PartialOptions, level: string): void =>
+    void test(title, async () => assert.equal(await checkTlsOptions(targetOf(server, options)), level))
+  settlesLevel('may is the default', 'mx.example', {}, 'may')
+  settlesLevel('smtps:// is always verified', 'smtps://mx.example', { tls: 'none' }, 'verify')
+  for (const [option, value] of [
+    ['tls-fingerprint', 'A'],
+    ['tls-ca', 'ca.pem'],
+    ['tls-name', 'mx.example'],
+  ])
+    settlesLevel(`--${option ?? ''} alone means verify`, 'mx.example', { [option ?? '']: value }, 'verify')
+  settlesLevel('--tls overrides what a CA alone means', 'mx.example', { 'tls-ca': 'ca.pem', tls: 'encrypt' }, 'encrypt')
+  settlesLevel('--user means verify', 'mx.example', { user: 'u' }, 'verify')
+  settlesLevel('a user of the URL means verify', 'smtp://u@mx.example', {}, 'verify')
+  settlesLevel('EXTERNAL means verify', 'mx.example', { auth: 'EXTERNAL' }, 'verify')
+  settlesLevel('--tls overrides what a login means', 'mx.example', { user: 'u', tls: 'may' }, 'may')
+  for (const server of ['localhost', '127.0.0.1', '[::1]'])
+    settlesLevel(`a login to ${server} means may`, server, { user: 'u' }, 'may')
+  for (const tls of ['none', 'may'] as const)
+    test(`--tls ${tls} contradicts a fingerprint`, async () =>
+      assert.rejects(checkTlsOptions(targetOf('mx.example', { tls, 'tls-fingerprint': 'A' })), {
+        exitStatus: 64,
+        option: 'tls',
+        message: `--tls ${tls} contradicts --tls-fingerprint: type --tls verify, or leave it out`,
+      }))
+  for (const tls of ['encrypt', 'verify'] as const)
+    settlesLevel(`--tls ${tls} agrees with a fingerprint`, 'mx.example', { tls, 'tls-fingerprint': 'A' }, tls)
+  test('--tls-key without --tls-cert is refused', async () => {
+    const check = async (options: PartialOptions) => checkTlsOptions(targetOf('mx.example', options))
+    await assert.rejects(check({ 'tls-key': 'k' }), {
+      option: 'tls-key',
+      message: '--tls-key belongs to --tls-cert: type both',
+    })
+    assert.equal(await check({ 'tls-cert': 'c', 'tls-key': 'k' }), 'may')
+  })
+})
+
+suite('tls-options: the level of a whole run', { concurrency: true }, () => {
+  testAccepted('--tls-ca alone verifies the server', [secureSession('mx')], CA, true)
   testFailed(
-    'on smtps:// even with --tls none',
+    'smtps:// verifies the server in spite of --tls none',
     [{ ...certificateStep('self'), fails: true }],
     ['--tls', 'none'],
     'tls',
@@ -21,45 +65,117 @@ suite('the server is verified', { concurrency: true }, () => {
   )
 })
 
-suite('an option of TLS is rejected before anything is sent', { concurrency: true }, () => {
-  const testRejected = (args: readonly string[], status: number, message: RegExp): void =>
-    void test(`with ${status}: ${args.join(' ').replaceAll(fixturePath(''), '')}`, async () => {
-      const run = await etrn(['127.0.0.1:9', 'site.example', ...args])
-      assert.equal(run.status, status)
-      assert.match(run.stderr, message)
-      assert.equal(run.stderr.split('\n').length, 2)
-    })
-  testRejected(['--tls', 'maybe'], 64, /the choice is none, may, encrypt, verify/)
-  testRejected(['--tls-min', 'SSLv3'], 64, /the choice is TLSv1, /)
-  testRejected(['--tls-fingerprint', 'AB:CD'], 64, /64 hex digits/)
-  testRejected(
-    ['--tls', 'may', '--tls-fingerprint', fingerprintOf('mx')],
-    64,
-    /--tls may contradicts --tls-fingerprint/,
-  )
-  testRejected(['--tls-key', fixturePath('client.key')], 64, /--tls-key belongs to --tls-cert/)
-  testRejected(['--tls-ca', '/nonexistent'], 66, /--tls-ca \/nonexistent: there is no such file/)
-  testRejected(['--tls-ca', fixturePath('make.sh')], 66, /--tls-ca .*make\.sh: /)
-  testRejected(['--tls-cert', fixturePath('client.pem')], 66, /--tls-cert .*client\.pem: /)
-  testRejected(
-    ['--tls-cert', fixturePath('client.pem'), '--tls-key', fixturePath('mx.key')],
-    66,
-    /--tls-key .*mx\.key: the key is not that of/,
-  )
-  testRejected(
-    ['--tls-cert', fixturePath('client.pem'), '--tls-key', fixturePath('make.sh')],
+suite('tls-options: refused command lines', { concurrency: true }, () => {
+  const refuses = (args: readonly string[], status: number, message: RegExp): void =>
+    void test(`reports ${status} for ${args.join(' ').replaceAll(fixturePath(''), '')}`, async () =>
+      assertRefused(['127.0.0.1:9', 'site.example', ...args], message, status))
+  const [cert, key] = [fixturePath('client.pem'), fixturePath('client.key')]
+  refuses(['--tls', 'maybe'], 64, /the choice is none, may, encrypt, verify/)
+  refuses(['--tls-min', 'SSLv3'], 64, /the choice is TLSv1, /)
+  refuses(['--tls-fingerprint', 'AB:CD'], 64, /64 hex digits/)
+  refuses(['--tls', 'may', '--tls-fingerprint', 'AB'.repeat(32)], 64, /--tls may contradicts --tls-fingerprint/)
+  refuses(['--tls-key', key], 64, /--tls-key belongs to --tls-cert/)
+  refuses(['--tls-ca', '/nonexistent'], 66, /--tls-ca \/nonexistent: there is no such file/)
+  refuses(['--tls-ca', fixturePath('make.sh')], 66, /--tls-ca .*make\.sh: /)
+  refuses(['--tls-cert', cert], 66, /--tls-cert .*client\.pem: /)
+  refuses(['--tls-cert', cert, '--tls-key', fixturePath('mx.key')], 66, /--tls-key .*mx\.key: the key is not that of/)
+  refuses(
+    ['--tls-cert', cert, '--tls-key', fixturePath('make.sh')],
     66,
     /--tls-key .*make\.sh: there is no private key in it/,
   )
-  testRejected(['--tls-name', 'a b'], 64, /--tls-name "a b"/)
-  test('with 66: --tls-cert with a key that has a passphrase', async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'etrn-tls-'))
-    t.after(() => rmSync(folder, { recursive: true }))
-    const file = join(folder, 'locked.pem')
-    const lock = { format: 'pem', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'x' } as const
-    const key = createPrivateKey(readFileSync(fixturePath('client.key'))).export(lock)
-    writeFileSync(file, `${readFileSync(fixturePath('client.pem'), 'utf8')}${String(key)}`)
-    const { status, stderr } = await etrn(['127.0.0.1:9', 'site.example', '--tls-cert', file])
-    assert.deepEqual([status, stderr], [66, `etrn: --tls-cert ${file}: the key has a passphrase; take it off\n`])
+  refuses(['--tls-name', 'a b'], 64, /--tls-name "a b"/)
+  test('reports 66 for --tls-cert with a key that has a passphrase', async (t) => {
+    const file = makeFile(t, 'locked.pem', fixture('client.pem') + lockedKey())
+    const message = `etrn: --tls-cert ${file}: the key has a passphrase; take it off\n`
+    await assertRefused(['127.0.0.1:9', 'site.example', '--tls-cert', file], message, 66)
+  })
+})
+
+suite('readTlsPolicy', () => {
+  const read = async (options: PartialOptions) => readTlsPolicy(targetOf('mx.example', options), NO_SIGNAL)
+  test('has the defaults of every option', async () =>
+    assert.deepEqual(await read({}), {
+      level: 'may',
+      minVersion: 'TLSv1.2',
+      fingerprint: undefined,
+      name: undefined,
+      ca: undefined,
+      cert: undefined,
+      key: undefined,
+    }))
+  test('has the text of each file and the value of each option', async () =>
+    assert.deepEqual(
+      await read({
+        'tls-ca': fixturePath('ca.pem'),
+        'tls-cert': fixturePath('client.pem'),
+        'tls-key': fixturePath('client.key'),
+        'tls-fingerprint': 'A',
+        'tls-name': 'other.example',
+        'tls-min': 'TLSv1.3',
+      }),
+      {
+        level: 'verify',
+        minVersion: 'TLSv1.3',
+        fingerprint: 'A',
+        name: 'other.example',
+        ca: fixture('ca.pem'),
+        cert: fixture('client.pem'),
+        key: fixture('client.key'),
+      },
+    ))
+  test('reports 66 and the option for a file that is missing or no PEM', async () => {
+    for (const [options, message] of [
+      [{ 'tls-ca': '/nowhere' }, '--tls-ca /nowhere: there is no such file'],
+      [
+        { 'tls-ca': fixturePath('make.sh') },
+        `--tls-ca ${fixturePath('make.sh')}: there is no certificate in it, in PEM`,
+      ],
+      [
+        { 'tls-cert': fixturePath('make.sh') },
+        `--tls-cert ${fixturePath('make.sh')}: there is no certificate in it, in PEM`,
+      ],
+    ] as const)
+      await assert.rejects(read(options), { name: 'UsageError', exitStatus: 66, message })
+  })
+})
+
+suite('checkPem', () => {
+  const [ca, cert, key] = [fixture('ca.pem'), fixture('client.pem'), fixture('client.key')]
+  const check = async (pem: { ca?: string; cert?: string; key?: string }) =>
+    checkPem(
+      { ca: undefined, cert: undefined, key: undefined, ...pem },
+      (part, problem, cause) => new UsageError(`the ${part}: ${problem}`, 64, cause),
+    )
+  test('accepts a CA, a certificate with its key, and both in one text', async () => {
+    await check({})
+    await check({ ca })
+    await check({ ca, cert, key })
+    await check({ cert: cert + key })
+  })
+  const refuses = (title: string, pem: Parameters<typeof check>[0], message: string | RegExp): void =>
+    void test(title, async () => assert.rejects(check(pem), { name: 'UsageError', exitStatus: 64, message }))
+  refuses('refuses a CA without a certificate', { ca: key }, 'the ca: there is no certificate in it, in PEM')
+  refuses(
+    'refuses a certificate text without a certificate',
+    { cert: key },
+    'the cert: there is no certificate in it, in PEM',
+  )
+  refuses('refuses a certificate without a key', { cert }, 'the cert: there is no private key in it, in PEM')
+  refuses('refuses a key text without a key', { cert, key: cert }, 'the key: there is no private key in it, in PEM')
+  refuses(
+    'refuses the key of another certificate',
+    { cert, key: fixture('mx.key') },
+    'the key: the key is not that of the certificate',
+  )
+  refuses(
+    'refuses the key of another certificate in one text',
+    { cert: cert + fixture('mx.key') },
+    'the cert: the key is not that of the certificate',
+  )
+  test('refuses a key with a passphrase', async () => {
+    await assert.rejects(check({ cert, key: lockedKey() }), {
+      message: 'the key: the key has a passphrase; take it off',
+    })
   })
 })

@@ -7,17 +7,17 @@ export type Message = { readonly from: string; readonly to: string; readonly tex
 
 type Lines = AsyncIterator<string, undefined>
 
-/** Answers beyond those of a plain receiving server. */
+/** A command beyond those of a plain receiving server. */
 type Extension = { readonly keyword: string; readonly answer: (argument: string) => string }
 
-/** A mail server that takes messages and hands each to `accept`. */
+/** A mail server that calls `accept` with each message. */
 export class MailServer {
   readonly name: string
   readonly #accept: (message: Message) => void
   readonly #extensions: readonly Extension[]
   readonly #sockets = new Set<Socket>()
   readonly #server: Server
-  /** Connections so far */
+  /** The number of connections so far */
   connections = 0
 
   constructor(name: string, accept: (message: Message) => void, extensions: readonly Extension[] = []) {
@@ -30,17 +30,17 @@ export class MailServer {
       socket.on('error', () => undefined)
       socket.on('close', () => this.#sockets.delete(socket))
       this.#converse(socket).catch((error: unknown) => {
-        // Postfix doesn't wait for the reply to QUIT: what is said then is answered with a reset.
+        // Postfix doesn't wait for the reply to QUIT, so the reply is answered with a reset.
         if (socket.errored === null) throw error
       })
     })
   }
 
-  /** The port that it listens on; 0 asks for a free one. */
+  /** Listens on the port, or on a free one for 0. Returns the port. */
   async listen(port = 0, host = '127.0.0.1'): Promise<number> {
     this.#server.listen(port, host)
     await once(this.#server, 'listening')
-    // listen on TCP gives an AddressInfo
+    // A TCP server has an AddressInfo.
     return (this.#server.address() as AddressInfo).port
   }
 
@@ -50,39 +50,39 @@ export class MailServer {
   }
 
   async #converse(socket: Socket): Promise<void> {
-    const say = (line: string): void => void socket.write(`${line}\r\n`)
+    const reply = (line: string): void => void socket.write(`${line}\r\n`)
     const lines = linesOf(socket)
     let from = ''
     let to: string[] = []
-    say(`220 ${this.name} ESMTP`)
-    for (let line = await next(lines); line !== undefined; line = await next(lines)) {
+    reply(`220 ${this.name} ESMTP`)
+    for (let line = await nextLine(lines); line !== undefined; line = await nextLine(lines)) {
       const [, verb = '', argument = ''] = /^(\S*) *(.*)$/.exec(line) ?? []
       switch (verb.toUpperCase()) {
         case 'EHLO':
-          for (const reply of this.#hello()) say(reply)
+          for (const line of this.#hello()) reply(line)
           break
         case 'MAIL':
           from = addressIn(argument)
           to = []
-          say('250 OK')
+          reply('250 OK')
           break
         case 'RCPT':
           to.push(addressIn(argument))
-          say('250 OK')
+          reply('250 OK')
           break
         case 'DATA': {
-          say('354 go ahead')
-          const text = await data(lines)
+          reply('354 go ahead')
+          const text = await readData(lines)
           for (const recipient of to) this.#accept({ from, to: recipient, text })
-          say('250 taken')
+          reply('250 taken')
           break
         }
         case 'QUIT':
-          say('221 bye')
+          reply('221 bye')
           socket.end()
           break
         default:
-          say(
+          reply(
             this.#extensions.find(({ keyword }) => keyword === verb.toUpperCase())?.answer(argument) ?? '500 not known',
           )
       }
@@ -95,12 +95,12 @@ export class MailServer {
   }
 }
 
-/** A provider that holds mail for sites that are not online, and sends it when they ask (RFC 1985). */
+/** A provider that holds mail for sites that are offline, and delivers it on request (RFC 1985). */
 export class Provider extends MailServer {
-  /** Mail that waits, by domain */
+  /** The waiting messages, by domain */
   readonly held: ReadonlyMap<string, readonly Message[]>
 
-  /** `sites`: the port of each domain's own server, on this machine */
+  /** Creates a provider. `sites` has the port of each domain's own server on this machine. */
   constructor(name: string, sites: ReadonlyMap<string, number>) {
     const held = new Map<string, Message[]>([...sites.keys()].map((domain) => [domain, []]))
     const busy = new Set<string>()
@@ -114,7 +114,7 @@ export class Provider extends MailServer {
           messages.shift()
         }
       } catch {
-        // The site is not there: what is left waits.
+        // The site is offline: the remaining messages wait.
       } finally {
         busy.delete(domain)
       }
@@ -124,7 +124,7 @@ export class Provider extends MailServer {
       (message) => {
         const domain = message.to.replace(/.*@/, '')
         held.get(domain)?.push(message)
-        // The first try is at once; what the site can't take now waits for its ETRN.
+        // A message that can't be delivered at once waits for ETRN.
         void deliverHeld(domain, sites.get(domain) ?? 0)
       },
       [
@@ -145,15 +145,15 @@ export class Provider extends MailServer {
   }
 }
 
-/** Gives a message to the server on this port, over a connection of its own. */
+/** Sends a message to the server on this port, over a connection of its own. */
 export async function send(port: number, client: string, { from, to, text }: Message): Promise<void> {
   const socket = createConnection(port, '127.0.0.1')
   socket.on('error', () => undefined)
   await once(socket, 'connect')
   const lines = linesOf(socket)
   const expect = async (code: string): Promise<void> => {
-    let line = await next(lines)
-    while (line?.startsWith(`${code}-`)) line = await next(lines)
+    let line = await nextLine(lines)
+    while (line?.startsWith(`${code}-`)) line = await nextLine(lines)
     if (!line?.startsWith(code)) throw new Error(`expected ${code}, got ${line ?? 'nothing'}`)
   }
   await expect('220')
@@ -175,13 +175,13 @@ function linesOf(socket: Socket): Lines {
   return createInterface({ input: socket, crlfDelay: Infinity })[Symbol.asyncIterator]()
 }
 
-async function next(lines: Lines): Promise<string | undefined> {
+async function nextLine(lines: Lines): Promise<string | undefined> {
   return (await lines.next()).value
 }
 
-async function data(lines: Lines): Promise<string> {
+async function readData(lines: Lines): Promise<string> {
   const text: string[] = []
-  for (let line = await next(lines); line !== undefined && line !== '.'; line = await next(lines)) {
+  for (let line = await nextLine(lines); line !== undefined && line !== '.'; line = await nextLine(lines)) {
     text.push(line.replace(/^\./, ''))
   }
   return text.join('\n')

@@ -7,6 +7,7 @@ import { main } from '../../src/main.js'
 import type { Stage } from '../../src/smtp/errors.js'
 import { BIN } from './files.js'
 
+/** The output of a run and how it ended. */
 export type Finished = {
   readonly stdout: string
   readonly stderr: string
@@ -15,31 +16,39 @@ export type Finished = {
 }
 
 export type CallOptions = {
-  /** Standard input; null: it stays open and silent. */
+  /** Standard input; null leaves it open and silent. */
   readonly input?: string | null
   readonly env?: Readonly<Record<string, string>>
-  /** Called with the process while it runs. */
+  /** Receives the run as soon as it has started. */
   readonly during?: (child: Running) => void
-  /** Called once, when standard error has this text. */
+  /** Acts on the run once, when standard error contains this text. */
   readonly once?: { readonly said: string; readonly act: (child: Running) => void }
 }
 
+export type InProcessOptions = CallOptions & {
+  /** The user that the command takes itself for; the user of the test if left out. */
+  readonly user?: { readonly uid: number; readonly gid: number }
+}
+
 export type CommandOptions = CallOptions & {
-  /** A command that runs it, as nsenter does */
+  /** A command that runs the program, for example nsenter. */
   readonly through?: readonly string[]
 }
 
-/** What is to take a quarter of a second or more ends when it is told to, at once or as soon as it begins; all else takes no time. */
+/**
+ * A module that replaces the clock. Timers below 250 ms run as usual. Longer ones wait for SIGUSR2, which ends those that are waiting, or
+ * the next one if none is waiting. `performance.now()` advances by these jumps alone.
+ */
 const CLOCK = `
   import promises from 'node:timers/promises'
-  const late = new Map()
-  const { setTimeout: later, clearTimeout: forget } = globalThis
+  const waiting = new Map()
+  const { setTimeout: realSetTimeout, clearTimeout: realClearTimeout } = globalThis
   let time = 0
   let isNext = false
   const leap = () => {
-    isNext = late.size === 0
-    for (const [timer, { work, due }] of [...late]) {
-      if (!late.has(timer)) continue
+    isNext = waiting.size === 0
+    for (const [timer, { work, due }] of [...waiting]) {
+      if (!waiting.has(timer)) continue
       clearTimeout(timer)
       time = Math.max(time, due)
       work()
@@ -47,15 +56,15 @@ const CLOCK = `
   }
   performance.now = () => time
   globalThis.setTimeout = (work, ms, ...rest) => {
-    if (!(ms >= 250)) return later(work, ms, ...rest)
-    const timer = later(() => undefined, 2 ** 31 - 1)
-    late.set(timer, { work, due: time + ms })
+    if (!(ms >= 250)) return realSetTimeout(work, ms, ...rest)
+    const timer = realSetTimeout(() => undefined, 2 ** 31 - 1)
+    waiting.set(timer, { work, due: time + ms })
     if (isNext) setImmediate(leap)
     return timer
   }
   globalThis.clearTimeout = (timer) => {
-    late.delete(timer)
-    forget(timer)
+    waiting.delete(timer)
+    realClearTimeout(timer)
   }
   promises.setTimeout = (ms, _, { signal } = {}) =>
     new Promise((resolve, reject) => {
@@ -67,40 +76,40 @@ const CLOCK = `
     })
   process.on('SIGUSR2', leap)`
 
-/** For `env`: a clock that leaps over what is waited for, and only when the test says so. */
+/** The `env` of a run whose clock leaps over long waits, each time that the test calls `leap`. */
 export const LEAPING: Readonly<Record<string, string>> = {
   NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(CLOCK)}`,
 }
 export const leap = (child: Running): void => void child.kill('SIGUSR2')
 
-/** A run of the command that a test can act on. */
+/** A run of the command that a test can send signals to. */
 export type Running = { readonly pid: number; readonly kill: (signal: NodeJS.Signals) => boolean }
 
 /**
- * Runs the command in this process: the quick way to test what it prints and its exit status. Its standard streams are pipes, and its
- * environment has nothing but `env`.
+ * Calls the command in the test's process, the quick way to test its output and exit status. Its standard streams are pipes, and its
+ * environment holds nothing but `env`.
  */
-export async function etrn(args: readonly string[], o: CallOptions = {}): Promise<Finished> {
-  // Its clock is the whole process's.
-  if (o.env === LEAPING) return spawnEtrn(args, o)
+export async function etrn(args: readonly string[], options: InProcessOptions = {}): Promise<Finished> {
+  // The clock belongs to a whole process.
+  if (options.env === LEAPING) return spawnEtrn(args, options)
   const stdout = new PassThrough()
   const stderr = new PassThrough()
   const stdin = new PassThrough()
-  if (o.input !== null) stdin.end(o.input ?? '')
+  if (options.input !== null) stdin.end(options.input ?? '')
   const listeners = new Set<(signal: NodeJS.Signals) => void>()
   const kill = (signal: NodeJS.Signals): boolean => {
     for (const listener of listeners) listener(signal)
     return listeners.size > 0
   }
   const running = { pid: process.pid, kill }
-  o.during?.(running)
-  if (o.once !== undefined) actOnce(stderr, o.once, running)
+  options.during?.(running)
+  if (options.once !== undefined) actOnce(stderr, options.once, running)
   const output = Promise.all([text(stdout), text(stderr)])
   const { exitStatus, signal } = await main({
     argv: args,
-    environment: o.env ?? {},
-    uid: process.getuid?.(),
-    gid: process.getgid?.(),
+    environment: options.env ?? {},
+    uid: options.user === undefined ? process.getuid?.() : options.user.uid,
+    gid: options.user === undefined ? process.getgid?.() : options.user.gid,
     stdin: () => stdin,
     stdout,
     stderr,
@@ -119,30 +128,33 @@ export async function etrn(args: readonly string[], o: CallOptions = {}): Promis
   return { stdout: out, stderr: err, ...ended }
 }
 
-/** Runs bin/etrn in a process of its own, as a user does, in an environment with nothing but PATH. */
-export async function spawnEtrn(args: readonly string[], o: CommandOptions = {}): Promise<Finished> {
-  const [program = BIN, ...rest] = [...(o.through ?? []), BIN, ...args]
-  // With the second one, what the command runs counts in the coverage.
+/** Runs bin/etrn in a process of its own, in an environment that holds PATH and `env`. */
+export async function spawnEtrn(args: readonly string[], options: CommandOptions = {}): Promise<Finished> {
+  const [program = BIN, ...rest] = [...(options.through ?? []), BIN, ...args]
+  // NODE_V8_COVERAGE makes the process count in the coverage report.
   const { PATH, NODE_V8_COVERAGE } = process.env
-  const child = spawn(program, rest, { env: { PATH, NODE_V8_COVERAGE, ...o.env }, stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(program, rest, {
+    env: { PATH, NODE_V8_COVERAGE, ...options.env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
   child.stdin.on('error', () => undefined)
-  if (o.input !== null) child.stdin.end(o.input ?? '')
+  if (options.input !== null) child.stdin.end(options.input ?? '')
   const running = { pid: child.pid ?? 0, kill: (signal: NodeJS.Signals) => child.kill(signal) }
-  o.during?.(running)
-  if (o.once !== undefined) actOnce(child.stderr, o.once, running)
+  options.during?.(running)
+  if (options.once !== undefined) actOnce(child.stderr, options.once, running)
   return finished(child)
 }
 
 function actOnce(stderr: Readable, { said, act }: NonNullable<CallOptions['once']>, running: Running): void {
-  let heard = ''
+  let output = ''
   stderr.on('data', (octets: Buffer) => {
-    const wasSaid = heard.includes(said)
-    heard += octets.toString()
-    if (!wasSaid && heard.includes(said)) act(running)
+    const hadText = output.includes(said)
+    output += octets.toString()
+    if (!hadText && output.includes(said)) act(running)
   })
 }
 
-/** What a process printed, and how it ended. */
+/** Returns the output of a process and how it ended. */
 export async function finished(child: ChildProcessByStdio<Writable | null, Readable, Readable>): Promise<Finished> {
   const ended = new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
     child.on('error', reject)
@@ -152,7 +164,22 @@ export async function finished(child: ChildProcessByStdio<Writable | null, Reada
   return { stdout, stderr, status, signal }
 }
 
-/** What --json prints (the manual has it in full). */
+/** Asserts that the command prints one error line and nothing else, and ends with the status. */
+export async function assertRefused(
+  args: readonly string[],
+  message: string | RegExp,
+  status = 64,
+  options: InProcessOptions = {},
+): Promise<void> {
+  const run = await etrn(args, options)
+  assert.equal(run.stdout, '')
+  if (typeof message === 'string') assert.equal(run.stderr, message)
+  else assert.match(run.stderr, message)
+  assert.match(run.stderr, /^etrn: [^\n]*\n$/)
+  assert.equal(run.status, status)
+}
+
+/** The document that --json prints; the manual describes each field. */
 export type Document = {
   readonly version: number
   readonly exitStatus: number
@@ -176,14 +203,14 @@ export type Document = {
   }[]
 }
 
-/** The same with --json: standard output is one document. */
+/** Runs the command with --json, and parses the document that it prints. */
 export async function etrnJson(
   args: readonly string[],
-  o: CommandOptions = {},
+  options: CommandOptions = {},
   start: typeof spawnEtrn = etrn,
 ): Promise<Finished & { readonly document: Document }> {
-  const run = await start(['--json', ...args], o)
+  const run = await start(['--json', ...args], options)
   assert.notEqual(run.stdout, '', run.stderr)
-  // What it is, the tests are there to find out.
+  // Its real type is for the tests to find out.
   return { ...run, document: JSON.parse(run.stdout) as Document }
 }

@@ -3,23 +3,26 @@ import { once } from 'node:events'
 import { isIPv6, SocketAddress } from 'node:net'
 import type { TestContext } from 'node:test'
 
-/** What a name server says of one name and type: addresses, an error, or nothing; perhaps late. */
+/** The answer of a name server for one name and type. */
 export type Answer = {
   readonly addresses?: readonly string[]
   readonly mx?: readonly (readonly [preference: number, host: string])[]
-  /** Where the name is an alias of: what is known of that one follows. */
+  /** The name that this one is an alias of; its own records follow. */
   readonly cname?: string
   readonly rcode?: 'SERVFAIL' | 'NXDOMAIN' | 'REFUSED'
   readonly silent?: true
   readonly afterMs?: number
-  /** It comes after this. */
+  /** The server answers when this promise is fulfilled. */
   readonly after?: Promise<unknown>
 }
 
 const TYPES: Readonly<Record<number, string>> = { 1: 'A', 15: 'MX', 28: 'AAAA' }
 const RCODES = { NOERROR: 0, SERVFAIL: 2, NXDOMAIN: 3, REFUSED: 5 } as const
 
-/** A name server on port 53 that knows `A mail.example` and the like; what it doesn't know doesn't exist. */
+/**
+ * Starts a name server on port 53 until the test ends. The keys of its zone are `A mail.example` and the like; it replies NXDOMAIN to
+ * every other name. `asked` lists the questions.
+ */
 export async function nameServer(
   t: TestContext,
   zone: Readonly<Record<string, Answer>>,
@@ -35,8 +38,8 @@ export async function nameServer(
     const known = Object.keys(zone).some((key) => key.endsWith(` ${real}`))
     const answer = zone[`${type} ${real}`] ?? (known ? {} : { rcode: 'NXDOMAIN' as const })
     if (answer.silent) return
-    const alias = cname === undefined ? [] : [record(POINTER, 5, encoded(cname))]
-    const owner = cname === undefined ? POINTER : encoded(cname)
+    const alias = cname === undefined ? [] : [record(POINTER, 5, encodeName(cname))]
+    const owner = cname === undefined ? POINTER : encodeName(cname)
     const records = [...alias, ...recordsOf(owner, answer)]
     const message = Buffer.concat([header(query, answer, records.length), question, ...records])
     const send = (): void => socket.send(message, peer.port, peer.address)
@@ -72,14 +75,14 @@ function header(query: Buffer, { rcode }: Answer, count: number): Buffer {
   return message
 }
 
-/** The name that was asked for */
+/** A compression pointer to the name of the question (RFC 1035, 4.1.4) */
 const POINTER = Buffer.from([0xc0, 12])
 
 function recordsOf(owner: Buffer, { addresses = [], mx = [] }: Answer): Buffer[] {
-  const exchangers = mx.map(([preference, host]) => Buffer.concat([two(preference), encoded(host)]))
+  const exchangers = mx.map(([preference, host]) => Buffer.concat([encodeUint16(preference), encodeName(host)]))
   return [
     ...addresses.map((address) => {
-      const octets = isIPv6(address) ? sixteen(address) : Buffer.from(address.split('.').map(Number))
+      const octets = isIPv6(address) ? encodeIpv6(address) : Buffer.from(address.split('.').map(Number))
       return record(owner, octets.length === 16 ? 28 : 1, octets)
     }),
     ...exchangers.map((octets) => record(owner, 15, octets)),
@@ -87,10 +90,18 @@ function recordsOf(owner: Buffer, { addresses = [], mx = [] }: Answer): Buffer[]
 }
 
 function record(owner: Buffer, type: number, octets: Buffer): Buffer {
-  return Buffer.concat([owner, two(type), two(1), two(0), two(60), two(octets.length), octets])
+  return Buffer.concat([
+    owner,
+    encodeUint16(type),
+    encodeUint16(1),
+    encodeUint16(0),
+    encodeUint16(60),
+    encodeUint16(octets.length),
+    octets,
+  ])
 }
 
-function encoded(name: string): Buffer {
+function encodeName(name: string): Buffer {
   const labels = name.split('.').filter(Boolean)
   return Buffer.concat([
     ...labels.map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1')),
@@ -98,18 +109,18 @@ function encoded(name: string): Buffer {
   ])
 }
 
-function two(number: number): Buffer {
+function encodeUint16(number: number): Buffer {
   return Buffer.from([number >> 8, number & 0xff])
 }
 
-function sixteen(address: string): Buffer {
+function encodeIpv6(address: string): Buffer {
   const [head = '', tail = ''] = new SocketAddress({ address, family: 'ipv6' }).address.split('::')
   const words = (part: string): number[] =>
     part
       .split(':')
       .filter(Boolean)
       .map((word) => parseInt(word, 16))
-  const [before, after] = [words(head), words(tail)]
-  const all = [...before, ...Array<number>(8 - before.length - after.length).fill(0), ...after]
+  const [first, last] = [words(head), words(tail)]
+  const all = [...first, ...Array<number>(8 - first.length - last.length).fill(0), ...last]
   return Buffer.from(all.flatMap((word) => [word >> 8, word & 0xff]))
 }

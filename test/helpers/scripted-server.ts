@@ -5,34 +5,35 @@ import type { TestContext } from 'node:test'
 import { type TlsOptions, TLSSocket } from 'node:tls'
 
 /**
- * What happens in one connection, in order:
+ * A step of one connection:
  *
- *     'S: 220 mx ESMTP'   the server sends this line, CRLF behind it
- *     'C: QUIT'           the client must send exactly this line, and nothing beyond it
- *     octets              the server sends them as they are
- *     a function          whatever it does; awaited
- *     { tls: ... }        the server's side of a TLS handshake; `fails`: the client has to break it off
+ *     'S: 220 mx ESMTP'   the server sends this line and CRLF
+ *     'C: QUIT'           the client must send exactly this line, and nothing after it
+ *     octets              the server sends them unchanged
+ *     a function          the server calls it with the socket, and awaits it
+ *     { tls: ... }        the server's side of a TLS handshake; with `fails` the client must break it off
  */
 export type Step = `S: ${string}` | `S:` | `C: ${string}` | Uint8Array | ((socket: Socket) => unknown) | TlsStep
 export type TlsStep = { readonly tls: TlsOptions; readonly fails?: true }
 export type Conversation = readonly Step[]
 
-/** Ends the connection as TCP has it, or breaks it off. */
+/** Closes the connection in good order. */
 export const close = (socket: Socket): void => void socket.end()
+/** Resets the connection. */
 export const reset = (socket: Socket): void => void socket.resetAndDestroy()
-/** Says nothing more until the client goes. */
+/** Sends nothing until the client closes the connection. */
 export const silence = async (socket: Socket): Promise<unknown> =>
   socket.destroyed ? undefined : once(socket, 'close')
 
 export type Scripted = {
   readonly port: number
-  /** All that came from the client, connection by connection */
+  /** The text that the client sent, connection by connection */
   readonly received: readonly string[]
-  /** Waits for all connections to end, and throws where the client didn't keep to the script. */
+  /** Waits until all connections have ended. Throws if the client departed from the script. */
   readonly verify: () => Promise<void>
 }
 
-/** The usual beginning and end. */
+/** The usual first steps of a session; BYE are its last ones. */
 export const HELLO: Conversation = [
   'S: 220 mx.example ESMTP',
   'C: EHLO gw.site.example',
@@ -41,21 +42,27 @@ export const HELLO: Conversation = [
 ]
 export const BYE: Conversation = ['C: QUIT', 'S: 221 bye']
 
-/** A server on 127.0.0.1 that plays a conversation for each connection, in this order; it goes when the test ends. */
+/** Returns the steps of one ETRN command and its reply. */
+export const etrnSteps = (name: string, reply: string): Step[] => [`C: ETRN ${name}`, `S: ${reply}`]
+/** Returns a session with these steps between HELLO and BYE. */
+export const sessionWith = (...steps: readonly Step[]): Conversation => [...HELLO, ...steps, ...BYE]
+
+/** Starts a server on 127.0.0.1 until the test ends. It plays one conversation for each connection, in this order. */
 export async function scripted(t: TestContext, ...conversations: readonly Conversation[]): Promise<Scripted> {
   return scriptedAt(t, { host: '127.0.0.1', port: 0 }, ...conversations)
 }
 
-/** The same for a client that may leave before the end of the script: a test of what it says, not of what it sends. */
+/** Starts the same server, but lets the client leave before the end of the script. */
 export async function loose(t: TestContext, ...conversations: readonly Conversation[]): Promise<Scripted> {
   return scriptedAt(t, { host: '127.0.0.1', port: 0, isLoose: true }, ...conversations)
 }
 
-type Where = { readonly host: string; readonly port: number; readonly isLoose?: true }
+type ListenOptions = { readonly host: string; readonly port: number; readonly isLoose?: true }
 
+/** Starts a scripted server at an address and port of the test's choice. */
 export async function scriptedAt(
   t: TestContext,
-  where: Where,
+  options: ListenOptions,
   ...conversations: readonly Conversation[]
 ): Promise<Scripted> {
   const sockets: Socket[] = []
@@ -77,7 +84,7 @@ export async function scriptedAt(
     play.catch(() => socket.destroy())
     plays.push(play)
   })
-  server.listen({ host: where.host, port: where.port })
+  server.listen({ host: options.host, port: options.port })
   await once(server, 'listening')
   const verify = async (): Promise<void> => {
     await Promise.all(plays)
@@ -85,67 +92,67 @@ export async function scriptedAt(
   }
   t.after(async () => {
     try {
-      if (!where.isLoose) await verify()
+      if (!options.isLoose) await verify()
     } finally {
       for (const socket of sockets) socket.destroy()
       server.close()
     }
   })
-  // listen on TCP gives an AddressInfo
+  // A TCP server has an AddressInfo.
   const { port } = server.address() as AddressInfo
   return { port, received, verify }
 }
 
-async function perform(bare: Socket, conversation: Conversation, note: (octets: string) => void): Promise<void> {
-  let socket = bare
-  let heard = ''
-  const end = { reached: false }
+async function perform(plain: Socket, conversation: Conversation, record: (octets: string) => void): Promise<void> {
+  let socket = plain
+  let unread = ''
+  const end = { isReached: false }
   let wake = (): void => undefined
-  const hear = (octets: Buffer): void => {
-    heard += octets.toString('latin1')
-    note(octets.toString('latin1'))
+  const receive = (octets: Buffer): void => {
+    unread += octets.toString('latin1')
+    record(octets.toString('latin1'))
     wake()
   }
   const listen = (): void => {
-    socket.on('data', hear)
+    socket.on('data', receive)
     for (const event of ['end', 'close']) {
       socket.on(event, () => {
-        end.reached = true
+        end.isReached = true
         wake()
       })
     }
   }
   listen()
-  const more = async (): Promise<void> => new Promise((resolve) => (wake = resolve))
+  const waitForInput = async (): Promise<void> => new Promise((resolve) => (wake = resolve))
   for (const step of conversation) {
     if (typeof step === 'function') await step(socket)
     else if (typeof step === 'string' && step.startsWith('S:')) socket.write(`${step.slice(3)}\r\n`)
     else if (typeof step === 'string') {
       const expected = `${step.slice(3)}\r\n`
-      while (!heard.endsWith('\n') && !end.reached) await more()
-      assert.equal(heard, expected, 'what the client sent')
-      heard = ''
+      while (!unread.endsWith('\n') && !end.isReached) await waitForInput()
+      assert.equal(unread, expected, 'what the client sent')
+      unread = ''
     } else if ('tls' in step) {
-      socket.off('data', hear)
-      socket = await secured(socket, step)
+      socket.off('data', receive)
+      socket = await startTls(socket, step)
       if (step.fails) return
       listen()
     } else socket.write(step)
   }
-  while (!end.reached) await more()
-  assert.equal(heard, '', 'what the client sent beyond the script')
+  while (!end.isReached) await waitForInput()
+  assert.equal(unread, '', 'what the client sent beyond the script')
 }
 
-async function secured(bare: Socket, { tls, fails }: TlsStep): Promise<Socket> {
-  const socket = new TLSSocket(bare, { ...tls, isServer: true })
-  const ended = await new Promise<string>((resolve) => {
+async function startTls(plain: Socket, { tls, fails }: TlsStep): Promise<Socket> {
+  const socket = new TLSSocket(plain, { ...tls, isServer: true })
+  const failure = await new Promise<string>((resolve) => {
     socket.on('error', (error: Error) => resolve(error.message))
     socket.once('close', () => resolve('closed'))
-    if (fails) socket.once('data', (octets: Buffer) => resolve(`said: ${octets.toString()}`))
+    if (fails) socket.once('data', (octets: Buffer) => resolve(`the client sent ${octets.toString()}`))
     socket.once('secure', () => {
       if (!fails) resolve('')
     })
   })
-  if ((!fails && ended !== '') || ended.startsWith('said')) throw new Error(`TLS: ${ended}`)
+  if ((!fails && failure !== '') || failure.startsWith('the client sent')) throw new Error(`TLS: ${failure}`)
   return socket
 }

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 
 /**
- * A site of its own, in a network namespace within the test's: it has one address and a link to the world, which is where the test
- * runs its mail servers and its name server, at as many addresses as it likes.
+ * The address of the site, a network namespace within the test's. A link joins it to the world: the namespace of the test, which runs
+ * its mail servers and its name server at the addresses of WORLD.
  */
 export const SITE = '192.0.2.100'
 export const WORLD = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4'] as const
@@ -11,7 +11,7 @@ export const WORLD = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4'] as con
 /** Runs a command at the site. */
 export const AT_SITE = ['nsenter', '--net=/run/netns/site'] as const
 
-/** Makes it; once a test file, inside the namespaces of namespace.ts. */
+/** Creates the site. A test file calls this once, inside the namespaces of namespace.ts. */
 export function makeSite(): void {
   sh(`ip netns add site
     ip link add world type veth peer name eth0 netns site
@@ -22,11 +22,12 @@ export function makeSite(): void {
     ip -n site link set eth0 up`)
 }
 
-/** The link to the world, as pppd would set it. */
+/** Sets the link to the world up or down, as pppd would. */
 export function link(state: 'up' | 'down'): void {
   sh(`ip -n site link set eth0 ${state}`)
 }
 
+/** Writes /etc/resolv.conf with this name server, or none. */
 export function resolver(address: string | undefined): void {
   writeFileSync('/etc/resolv.conf', address === undefined ? '' : `nameserver ${address}\n`)
 }

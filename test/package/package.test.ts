@@ -3,26 +3,23 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { EXIT } from '../../src/errors.js'
-import { spawnEtrn } from '../helpers/command.js'
 import { packageFile, ROOT } from '../helpers/files.js'
 import { optionNames } from '../helpers/option-names.js'
 import { bundled, licence } from './licences.js'
 
-const file = packageFile
-
 suite('the manual', () => {
-  const manual = file('man/etrn.1').replaceAll('\\-', '-')
+  const manual = packageFile('man/etrn.1').replaceAll('\\-', '-')
   const flags = [...manual.matchAll(/^\.It Fl (.*)$/gm)].flatMap(([, line = '']) =>
     [...line.matchAll(/(?:^|, )(-?[\w-]+)/g)].map(([, flag = '']) => `-${flag}`),
   )
 
-  test('has each option, and no other', () => assert.deepEqual([...flags].sort(), optionNames().sort()))
-  test('has each exit status', () => {
+  test('describes each option, and no other', () => assert.deepEqual([...flags].sort(), optionNames().sort()))
+  test('describes each exit status', () => {
     const listed = [...manual.matchAll(/^\.It (\d+)$/gm)].map(([, status]) => Number(status))
     assert.deepEqual(listed, Object.values(EXIT))
   })
-  test("has the README's table of exit statuses", () => {
-    const listed = [...file('README.md').matchAll(/^\| (\d+) \|/gm)].map(([, status]) => Number(status))
+  test('describes the same exit statuses as the table of the README', () => {
+    const listed = [...packageFile('README.md').matchAll(/^\| (\d+) \|/gm)].map(([, status]) => Number(status))
     assert.deepEqual(
       listed,
       [...manual.matchAll(/^\.It (\d+)$/gm)].map(([, status]) => Number(status)),
@@ -32,20 +29,20 @@ suite('the manual', () => {
 
 suite('the bundle', () => {
   const outputs = bundled()
-  /** Packages that are loaded at once when an entry point is. */
+  /** Returns the packages that are loaded together with an entry point. */
   const loadedBy = (entryPoint: string): Set<string> => {
-    const found = new Set<string>()
+    const packages = new Set<string>()
     const visit = (name: string): void => {
       const output = outputs[name]
       if (output === undefined) return
       for (const input of Object.keys(output.inputs))
-        found.add(/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? input)
+        packages.add(/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? input)
       for (const { path, kind } of output.imports) if (kind === 'import-statement') visit(path)
     }
     visit(Object.keys(outputs).find((name) => outputs[name]?.entryPoint === entryPoint) ?? assert.fail())
-    return found
+    return packages
   }
-  test('the command leaves in other files what only some runs need', () => {
+  test('the command loads yargs, ora, tldts and saslprep only when they are needed', () => {
     const loaded = loadedBy('src/cli.ts')
     assert.ok(loaded.has('yargs-parser'))
     for (const late of ['yargs', 'ora', 'tldts', '@mongodb-js/saslprep']) assert.ok(!loaded.has(late), late)
@@ -54,7 +51,7 @@ suite('the bundle', () => {
     for (const other of ['yargs', 'yargs-parser', 'chalk', 'ora', 'src/cli.ts'])
       assert.ok(!loadedBy('src/index.ts').has(other), other)
   })
-  test('nothing but node itself is left outside', () => {
+  test('imports nothing but node and its own files', () => {
     const outside = Object.values(outputs).flatMap(({ imports }) =>
       imports.map(({ path }) => path).filter((path) => !path.startsWith('dist/')),
     )
@@ -65,23 +62,18 @@ suite('the bundle', () => {
       [],
     )
   })
-  test('LICENSE has the licence of each package in it', () => assert.equal(file('LICENSE'), licence()))
+  test('LICENSE contains the licence of each bundled package', () => assert.equal(packageFile('LICENSE'), licence()))
 })
 
-test('the linter knows each folder of src', () => {
+test('eslint.config.js lists each folder of src', () => {
   const folders = readdirSync(new URL('src/', ROOT), { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => `'${name}'`)
-  const list = /^const FOLDERS = .*$/m.exec(file('eslint.config.js'))?.[0] ?? ''
+  const list = /^const FOLDERS = .*$/m.exec(packageFile('eslint.config.js'))?.[0] ?? ''
   assert.deepEqual(list.match(/'\w+'/g)?.sort(), folders.sort())
 })
 
-test('--version is that of package.json', async () => {
-  const { version } = JSON.parse(file('package.json')) as { version: string }
-  assert.equal((await spawnEtrn(['--version'])).stdout, `etrn ${version}\n`)
-})
-
-test('an unbuilt clone says what to type', (t) => {
+test('bin/etrn names the command to type in an unbuilt clone', (t) => {
   const folder = execFileSync('mktemp', ['-d'], { encoding: 'utf8' }).trim()
   t.after(() => execFileSync('rm', ['-r', folder]))
   execFileSync('cp', ['-r', 'bin', 'package.json', folder], { cwd: ROOT })
@@ -89,17 +81,4 @@ test('an unbuilt clone says what to type', (t) => {
     () => execFileSync(`${folder}/bin/etrn`, ['mx'], { stdio: 'pipe' }),
     (error) => error instanceof Error && error.message.includes('npm ci && npm run bundle'),
   )
-})
-
-test('the completion script is valid, and completes', async () => {
-  const script = (await spawnEtrn(['--completion'], { env: { SHELL: '/bin/bash' } })).stdout
-  const completed = execFileSync(
-    'bash',
-    ['-c', `${script}\nCOMP_WORDS=(etrn --tim); COMP_CWORD=1; _etrn_yargs_completions; echo "\${COMPREPLY[@]}"`],
-    {
-      env: { PATH: `${new URL('bin', ROOT).pathname}:${process.env['PATH'] ?? ''}` },
-      encoding: 'utf8',
-    },
-  )
-  assert.equal(completed, '--timeout\n')
 })

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { spawnEtrn } from './helpers/command.js'
+import { BIN, makeFolder, packageFile } from './helpers/files.js'
+import { noOtherUser } from './helpers/namespace.js'
+import { BYE, etrnSteps, loose, scripted, sessionWith, silence } from './helpers/scripted-server.js'
+import { noTerminal, runShell, TerminalRun } from './helpers/shell.js'
+
+const HELO = '--helo gw.site.example'
+const ACCEPTING = sessionWith(...etrnSteps('site.example', '250 OK'))
+
+suite('the process: signals', { concurrency: true }, () => {
+  test("SIGINT to the process group ends a shell's loop", async (t) => {
+    let interrupt = (): void => undefined
+    const server = await loose(t, [() => interrupt(), silence])
+    const script = `for n in 1 2 3; do ${BIN} 127.0.0.1:${server.port} site.example; echo went on; done`
+    // A terminal sends its interrupt to the whole group.
+    const child = spawn('bash', ['-c', script], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] })
+    interrupt = () => void process.kill(-(child.pid ?? 0), 'SIGINT')
+    let output = ''
+    child.stdout.on('data', (octets: Buffer) => (output += octets.toString()))
+    const [, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
+    assert.deepEqual([signal, output], ['SIGINT', 'not asked: site.example\n'])
+  })
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const)
+    test(`${signal} is the signal that the process ends by`, async (t) => {
+      let interrupt = (): void => undefined
+      const server = await loose(t, [() => interrupt(), silence])
+      const run = await spawnEtrn([`127.0.0.1:${server.port}`, 'site.example'], {
+        during: (child) => (interrupt = () => void child.kill(signal)),
+      })
+      assert.deepEqual([run.status, run.signal, run.stdout], [null, signal, 'not asked: site.example\n'])
+    })
+  test("^C while the spinner turns ends a shell's loop", { skip: noTerminal() }, async (t) => {
+    const server = await scripted(t, ['S: 421 later', ...BYE])
+    const etrn = `${BIN} --retry-for 5m 127.0.0.1:${server.port} ${HELO} site.example`
+    const loop = `stty cols 80 rows 24; for i in 1 2; do ${etrn}; echo round $i; done; echo end`
+    const run = new TerminalRun(`bash -c '${loop}'`)
+    await run.waitFor('again at')
+    run.type('\x03')
+    await run.end()
+    assert.match(run.shown, /greeting: 421 later/)
+    assert.doesNotMatch(run.shown, /round 1|end/)
+  })
+})
+
+suite('the process: streams', { concurrency: true }, () => {
+  for (const redirection of ['>&-', '2>&-', '<&-', '<&- >&- 2>&-']) {
+    test(`succeeds with closed streams: ${redirection}`, async (t) => {
+      const server = await scripted(t, ACCEPTING)
+      const run = await runShell(`${BIN} 127.0.0.1:${server.port} ${HELO} site.example ${redirection}`)
+      await server.verify()
+      assert.deepEqual([run.status, run.stderr], [0, ''])
+    })
+  }
+  test('ends silently with its own status if the reader closes the pipe', async (t) => {
+    const server = await scripted(
+      t,
+      sessionWith(...etrnSteps('a.example', '250 OK'), ...etrnSteps('b.example', '459 no')),
+    )
+    const run = await runShell(
+      `set -o pipefail; ${BIN} 127.0.0.1:${server.port} ${HELO} -v a.example b.example 2>&1 | true`,
+    )
+    await server.verify()
+    assert.deepEqual([run.status, run.stderr], [77, ''])
+  })
+  test(
+    'reports 74 if the disk is full',
+    { skip: process.platform === 'linux' ? false : 'no /dev/full here' },
+    async (t) => {
+      const server = await scripted(t, ACCEPTING, ACCEPTING)
+      const command = `${BIN} 127.0.0.1:${server.port} ${HELO} site.example`
+      const full = await runShell(`${command} >/dev/full`)
+      assert.equal(full.status, 74)
+      assert.match(full.stderr, /^etrn: the output can't be written: .*no space left/m)
+      assert.equal((await runShell(`${command} --json >/dev/full`)).status, 74)
+      await server.verify()
+    },
+  )
+  test('reads names from a process substitution that writes late', async (t) => {
+    const server = await scripted(t, ACCEPTING)
+    const run = await runShell(`${BIN} 127.0.0.1:${server.port} ${HELO} --names-from <(sleep 0.2; echo site.example)`)
+    await server.verify()
+    assert.equal(run.status, 0)
+  })
+  test('reads the configuration from a process substitution that writes late', async () => {
+    const run = await runShell(`${BIN} --config <(echo 'quiet = 2'; sleep 0.2; echo 'port = 1') 127.0.0.1 a.example`)
+    assert.deepEqual(run, { status: 75, stdout: '', stderr: '' })
+  })
+})
+
+suite('the process: its surroundings', { concurrency: true }, () => {
+  test('succeeds in an empty environment', async (t) => {
+    const server = await scripted(t, ACCEPTING)
+    const run = await runShell(`env -i ${process.execPath} ${BIN} 127.0.0.1:${server.port} ${HELO} site.example`)
+    assert.deepEqual([run.status, run.stderr], [0, ''])
+  })
+  test('runs through a symlink', async (t) => {
+    const folder = makeFolder(t)
+    symlinkSync(BIN, join(folder, 'etrn'))
+    assert.match((await runShell(`${join(folder, 'etrn')} --version`)).stdout, /^etrn \d+\.\d+\.\d+\n$/)
+  })
+  test('--version prints the version of package.json', async () => {
+    const { version } = JSON.parse(packageFile('package.json')) as { version: string }
+    assert.equal((await spawnEtrn(['--version'])).stdout, `etrn ${version}\n`)
+  })
+  test('--hook names node and bin/etrn by their absolute paths', async () => {
+    const { stdout } = await spawnEtrn(['--hook', 'pppd', 'mx.example', 'a.example'])
+    assert.ok(stdout.includes(`${process.execPath} ${BIN} `), stdout)
+  })
+  test('reads ~/.config unless the process runs as root', { skip: noOtherUser() }, async (t) => {
+    const folder = makeFolder(t)
+    mkdirSync(join(folder, '.config/etrn'), { recursive: true })
+    writeFileSync(
+      join(folder, '.config/etrn/config.toml'),
+      '[servers.isp]\nserver = "127.0.0.1:1"\nnames = ["a.example"]\n',
+    )
+    const printHook = async (uid: number) =>
+      spawnEtrn(['--hook', 'cron', 'isp'], {
+        env: { HOME: folder },
+        through: ['unshare', '--user', `--map-user=${uid}`, `--map-group=${uid}`],
+      })
+    assert.equal((await printHook(1000)).stderr, '')
+    assert.match((await printHook(0)).stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+  })
+})

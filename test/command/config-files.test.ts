@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, chownSync, closeSync, constants, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
+import { findConfigFiles, readSafely } from '../../src/command/config-files.js'
+import { etrn, type Finished, spawnEtrn } from '../helpers/command.js'
+import { makeFile, makeFolder } from '../helpers/files.js'
+import { noOtherUser } from '../helpers/namespace.js'
+import { NO_SIGNAL } from '../helpers/options.js'
+import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
+
+const TARGET = ['127.0.0.1:1', 'a.example']
+const isRoot = process.getuid?.() === 0
+const readAs = async (path: string, uid: number | undefined, gid: number | undefined): Promise<string> =>
+  readSafely(path, { uid, gid, signal: NO_SIGNAL })
+/** A user other than root who may read the files of the test. */
+const UID = process.getuid?.() || 1000
+
+suite('config-files: unsafe files', { concurrency: true }, () => {
+  const refuses = (title: string, change: (path: string) => void, message: RegExp): void =>
+    void test(title, async (t) => {
+      const path = makeFile(t, 'config.toml', '')
+      change(path)
+      const run = await etrn(['--config', path, ...TARGET])
+      assert.equal(run.status, 78)
+      assert.match(run.stderr, message)
+    })
+  refuses(
+    'refuses a file that others may write',
+    (path) => chmodSync(path, 0o666),
+    /config\.toml: not safe to use: others may write it \(chmod o-w\)/,
+  )
+  refuses(
+    'refuses a file in a folder that others may write',
+    (path) => chmodSync(dirname(path), 0o777),
+    /not safe to use: its folder .*: others may write it/,
+  )
+  test('refuses a link to a folder that others may write', async (t) => {
+    const target = makeFile(t, 'config.toml', '')
+    chmodSync(dirname(target), 0o777)
+    const link = join(makeFolder(t), 'link.toml')
+    symlinkSync(target, link)
+    assert.equal((await etrn(['--config', link, ...TARGET])).status, 78)
+  })
+  test('refuses a file of another user', { skip: isRoot ? false : 'needs root' }, async (t) => {
+    const path = makeFile(t, 'config.toml', 'text')
+    chownSync(path, 1234, 1234)
+    assert.equal(await readAs(path, 1234, 1234), 'text')
+    for (const uid of [0, 1235])
+      await assert.rejects(readAs(path, uid, 1234), /it belongs to neither root nor you \(chown\)/)
+  })
+  test(
+    'accepts a file that the group of the same number as its reader may write, and refuses any other group',
+    { skip: noOtherUser() },
+    async (t) => {
+      const path = makeFile(t, 'config.toml', '')
+      chmodSync(path, 0o664)
+      const run = async (group: number): Promise<Finished> =>
+        spawnEtrn(['--config', path, ...TARGET], {
+          through: ['unshare', '--user', '--map-user=1000', `--map-group=${group}`],
+        })
+      assert.equal((await run(1000)).status, 75)
+      const other = await run(1001)
+      assert.deepEqual([other.status, /its group may write it \(chmod g-w\)/.test(other.stderr)], [78, true])
+    },
+  )
+  test('accepts a file that the group of root may write', { skip: isRoot ? false : 'needs root' }, async (t) => {
+    const path = makeFile(t, 'config.toml', 'text')
+    chmodSync(path, 0o664)
+    assert.equal(await readAs(path, 1000, 1000), 'text')
+    chownSync(path, 0, 1000)
+    assert.equal(await readAs(path, 1000, 1000), 'text')
+    await assert.rejects(readAs(path, 1001, 1000), /its group may write it/)
+    await assert.rejects(readAs(path, 1000, 1001), /its group may write it/)
+  })
+  test('accepts any file on a system without user numbers', async (t) => {
+    const path = makeFile(t, 'config.toml', 'text')
+    chmodSync(path, 0o666)
+    assert.equal(await readAs(path, undefined, undefined), 'text')
+  })
+})
+
+suite('config-files: files that cannot be read', { concurrency: true }, () => {
+  test('reports 66 if --config names no file', async () => {
+    const run = await etrn(['--config', '/nowhere/config.toml', 'isp'])
+    assert.deepEqual(
+      [run.status, run.stderr],
+      [66, 'etrn: configuration /nowhere/config.toml: there is no such file\n'],
+    )
+  })
+  test('reports 66 if --config names a folder', async (t) => {
+    const folder = join(makeFolder(t), 'config.toml')
+    mkdirSync(folder)
+    const run = await etrn(['--config', folder, 'isp'])
+    assert.deepEqual([run.status, run.stderr], [66, `etrn: configuration ${folder}: it is a folder\n`])
+  })
+  test('reads /dev/null as an empty configuration', async () =>
+    assert.equal((await etrn(['--config', '/dev/null', ...TARGET])).status, 75))
+  test('--max-time ends the wait for a pipe that has a writer, and for one that has none', async (t) => {
+    const fifo = join(makeFolder(t), 'fifo')
+    execFileSync('mkfifo', [fifo])
+    let writer = -1
+    const silent = await etrn(['--config', fifo, '--max-time', '1s', ...TARGET], {
+      during: () => void (writer = openSync(fifo, constants.O_RDWR)),
+    })
+    closeSync(writer)
+    assert.deepEqual([silent.status, silent.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+    const unwritten = await etrn(['--config', fifo, '--max-time', '1s', ...TARGET])
+    assert.deepEqual([unwritten.status, unwritten.stderr], [75, silent.stderr])
+  })
+})
+
+suite('config-files: the usual places', { concurrency: true }, () => {
+  const makeConfig = (t: TestContext, port: number, folder: string): string => {
+    const home = makeFolder(t)
+    mkdirSync(join(home, folder, 'etrn'), { recursive: true })
+    const toml = `helo = "gw.site.example"\n[servers.isp]\nserver = "127.0.0.1:${port}"\nnames = ["a.example"]\n[servers.backup]\nserver = "b.invalid"\n`
+    writeFileSync(join(home, folder, 'etrn', 'config.toml'), toml)
+    return home
+  }
+  const failOnWarning = (message: string): void => assert.fail(message)
+  const user = { uid: UID, gid: UID }
+  const ACCEPTING = [...HELLO, ...etrnSteps('a.example', '250 OK'), ...BYE]
+  test('reads $XDG_CONFIG_HOME/etrn/config.toml', async (t) => {
+    const server = await scripted(t, ACCEPTING)
+    const env = { XDG_CONFIG_HOME: makeConfig(t, server.port, '.') }
+    assert.equal((await etrn(['isp'], { env, user })).status, 0)
+  })
+  test('reads ~/.config/etrn/config.toml', async (t) => {
+    const server = await scripted(t, ACCEPTING)
+    const env = { HOME: makeConfig(t, server.port, '.config') }
+    assert.equal((await etrn(['isp'], { env, user })).status, 0)
+  })
+  test('root reads no file of a HOME, which sudo keeps', async (t) => {
+    const env = { HOME: makeConfig(t, 1, '.config') }
+    const run = await etrn(['--hook', 'cron', 'isp'], { env, user: { uid: 0, gid: 0 } })
+    assert.match(run.stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+  })
+  test('reads ~/.config if $XDG_CONFIG_HOME is no absolute path', (t) => {
+    const home = makeConfig(t, 1, '.config')
+    const environment = { HOME: home, XDG_CONFIG_HOME: 'relative' }
+    assert.deepEqual(findConfigFiles({ environment, uid: UID, warn: failOnWarning }).slice(-1), [
+      `${home}/.config/etrn/config.toml`,
+    ])
+  })
+  test('finds no file in a home that has none, and without a home', (t) => {
+    const environments = [{ HOME: makeFolder(t) }, { HOME: '' }, {}]
+    for (const environment of environments) {
+      const files = findConfigFiles({ environment, uid: UID, warn: failOnWarning })
+      assert.deepEqual(
+        files.filter((file) => file !== '/etc/etrn/config.toml'),
+        [],
+      )
+    }
+  })
+  test('skips a file that may not be read, with a warning unless -q is given', { skip: noOtherUser() }, async (t) => {
+    const home = makeConfig(t, 1, '.config')
+    const path = join(home, '.config/etrn/config.toml')
+    chmodSync(path, 0)
+    const run = async (...options: string[]): Promise<string> => {
+      const through = ['unshare', '--user', '--map-user=1000', '--map-group=1000']
+      return (await spawnEtrn([...options, ...TARGET], { env: { HOME: home }, through })).stderr
+    }
+    assert.ok((await run()).startsWith(`${path}: you are not allowed to read it; going on without it\n`))
+    assert.doesNotMatch(await run('-q'), /not allowed/)
+  })
+})

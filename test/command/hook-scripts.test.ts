@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { hookText } from '../../src/command/hook.js'
+import { etrn } from '../helpers/command.js'
+import { commandIn, inputOf, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
+
+suite('hook-scripts: scripts', { concurrency: true }, () => {
+  test('runs on the interface of --interface only; otherwise the line is a comment', async () => {
+    assert.match(await printHook('networkmanager', '--interface', 'ppp0'), /^\[ "\$\{1-\}" = ppp0 \] \|\| exit 0$/m)
+    assert.match(await printHook('ifupdown'), /^# \[ "\$\{IFACE-\}" = ppp0 \] \|\| exit 0$/m)
+  })
+  test('keeps quiet and interface of the configuration', async (t) => {
+    const toml = `quiet = 2\n${ISP}interface = "wwan0"\n`
+    assert.doesNotMatch(await printHookWithConfig(t, toml, '--hook', 'cron', 'isp'), /--quiet --/)
+    assert.match(await printHookWithConfig(t, toml, '--hook', 'pppd', 'isp'), /^\[ "\$\{1-\}" = wwan0 \] \|\| exit 0$/m)
+  })
+  test('names no interface if --interface is an address, or differs between servers', async (t) => {
+    const COMMENT = /^# \[ "\$\{1-\}" = ppp0 \] \|\| exit 0$/m
+    for (const address of ['192.0.2.1', '2001:db8::1'])
+      assert.match(await printHook('pppd', '--interface', address), COMMENT)
+    const toml = (second: string): string =>
+      `${ISP}interface = "wwan0"\n[servers.b]\nserver = "b.example"\nnames = ["b.example"]\ninterface = "${second}"\n`
+    assert.match(await printHookWithConfig(t, toml('eth0'), '--hook', 'pppd', '--all'), COMMENT)
+    assert.match(await printHookWithConfig(t, toml('wwan0'), '--hook', 'pppd', '--all'), /^\[ "\$\{1-\}" = wwan0 \]/m)
+  })
+  test('a shell makes the same words of any text', () => {
+    const word = fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 20 })
+    fc.assert(
+      fc.property(fc.constantFrom('pppd', 'cron'), word, fc.array(word, { maxLength: 3 }), (kind, helo, names) => {
+        const typed = { queue: [helo, ...names] }
+        const expected = typed.queue.flatMap((queue) =>
+          queue.startsWith('-') ? [`--queue=${queue}`] : ['--queue', queue],
+        )
+        const shown = splitByShell(
+          commandIn(kind, hookText(kind, inputOf({ options: {}, words: ['mail.isp.example'], typed }))),
+        )
+        assert.deepEqual(shown.slice(kind === 'cron' ? 7 : 6, -1), expected)
+      }),
+      { numRuns: 50 },
+    )
+  })
+  test('leaves a word without special characters as it is, and quotes an empty one', async () => {
+    assert.match(await printHook('pppd', '--queue', 'A_z09@+=:,./-%'), / --queue A_z09@\+=:,\.\/-% mail/)
+    const input = inputOf({ options: {}, words: ['mx', ''], typed: {} })
+    assert.match(hookText('pppd', input), / mx '' 2>&1/)
+  })
+  for (const kind of ['pppd', 'ifupdown', 'networkmanager'] as const)
+    test(`${kind}: sh -n accepts the script`, async () => {
+      execFileSync('sh', ['-n'], { input: await printHook(kind, '--queue', "it's") })
+    })
+})
+
+suite('hook-scripts: the crontab', { concurrency: true }, () => {
+  test('cron: the crontab says which output cron will mail', async () => {
+    assert.match(await printHook('cron'), /^# cron mails what is printed, so only failures are: /m)
+    for (const option of ['--json', '-v'])
+      assert.match(await printHook('cron', option), /^# --json and --verbose print something each time/m)
+  })
+  test('cron: keeps a backslash before %', async () => {
+    const text = await printHook('cron', '--queue', 'a\\%b')
+    // cron reads \% as %, and \\ would leave the % unescaped.
+    assert.doesNotMatch(text, /\\\\%/)
+    assert.deepEqual(splitByShell(commandIn('cron', text)).slice(-4, -2), ['--queue', 'a\\%b'])
+  })
+  test('refuses a line of more than 990 octets', async () => {
+    const names = Array.from({ length: 60 }, (_, n) => `name-${n}.some.example`)
+    const run = await etrn(['--hook', 'cron', 'mx', ...names])
+    assert.deepEqual([run.status, run.stdout], [64, ''])
+    assert.match(run.stderr, /at most 990 octets/)
+  })
+  test('accepts a line of 990 octets, and refuses one of 991', async () => {
+    const print = async (length: number) =>
+      etrn(['--hook', 'cron', 'mx', '--queue', 'q'.repeat(400), '--queue', 'q'.repeat(length)])
+    const { stdout } = await print(1)
+    const left = 990 - (/^3-59\/10 \* \* \* \* (.*)$/m.exec(stdout)?.[1]?.length ?? 0)
+    assert.deepEqual([(await print(1 + left)).status, (await print(2 + left)).status], [0, 64])
+  })
+})

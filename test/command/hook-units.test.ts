@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import { hookText } from '../../src/command/hook.js'
+import { assertRefused } from '../helpers/command.js'
+import { makeFile, makeFolder } from '../helpers/files.js'
+import { inputOf, ISP, printHook, printHookWithConfig } from '../helpers/hook.js'
+
+suite('hook-units', { concurrency: true }, () => {
+  test('loads a file that only root may read as a credential', async () => {
+    const text = await printHook('systemd', '--user', 'site', '--password-file', '/etc/etrn/100%')
+    assert.match(text, /^LoadCredential=file-7:\/etc\/etrn\/100%%$/m)
+    assert.match(
+      text,
+      /^ExecStart=.* --password-file \$\{CREDENTIALS_DIRECTORY\}\/file-7 mail\.isp\.example site\.example$/m,
+    )
+  })
+  test('loads the configuration and the files beside it as credentials of the same names', async (t) => {
+    const toml = `${ISP}user = "u"\npassword-file = "isp.password"\ntls-ca = "/etc/ssl/own.pem"\n`
+    const text = await printHookWithConfig(t, toml, '--hook', 'systemd', 'isp')
+    assert.match(text, /^LoadCredential=config\.toml:\/c\/own\.toml\nLoadCredential=isp\.password:\/c\/isp\.password$/m)
+    assert.match(text, /^# The user of this service has to be able to read \/etc\/ssl\/own\.pem$/m)
+    assert.match(text, /^ExecStart=.* --config \$\{CREDENTIALS_DIRECTORY\}\/config\.toml isp$/m)
+    const beside = await printHookWithConfig(t, `${ISP}tls-ca = "/c/own.pem"\n`, '--hook', 'systemd', 'isp')
+    assert.match(beside, /^# The user of this service has to be able to read \/c\/own\.pem$/m)
+  })
+  test('sh -n accepts the script', async () => {
+    execFileSync('sh', ['-n'], { input: await printHook('systemd', '--queue', "it's") })
+  })
+  test('the script writes the service and the timer into the folder that it is given', async (t) => {
+    const folder = makeFolder(t)
+    const output = execFileSync('sh', ['-s', folder], { input: await printHook('systemd'), encoding: 'utf8' })
+    const name = /etrn-mail\.isp\.example-[0-9a-f]{8}/.exec(output)?.[0] ?? assert.fail(output)
+    assert.match(readFileSync(join(folder, `${name}.service`), 'utf8'), /^\[Unit\]\n[^]*^ExecStart=.*site\.example$/m)
+    assert.match(readFileSync(join(folder, `${name}.timer`), 'utf8'), /^OnUnitInactiveSec=10min$/m)
+  })
+  test('escapes $, %, quotes and backslashes', async () => {
+    const text = await printHook('systemd', '--queue', 'a$b%c"d\\e;f')
+    assert.match(text, /^ExecStart=.* --queue "a\$\$b%%c\\"d\\\\e;f" mail/m)
+  })
+  test('leaves a word without special characters as it is, and quotes an empty one', () => {
+    const line = { options: {}, words: ['mx', 'A_z09@+=:,./-', ''], typed: {} }
+    assert.match(hookText('systemd', inputOf(line)), /^ExecStart=.* mx A_z09@\+=:,\.\/- ""$/m)
+  })
+  test('refuses a path that ends with a backslash', async () =>
+    assertRefused(['--hook', 'systemd', 'mx', 'a.example', '--tls-ca', '/a\\'], /backslash/))
+  test('refuses a file in a folder beside the configuration', async (t) => {
+    const config = makeFile(t, 'config.toml', `${ISP}tls-ca = "pem/ca.pem"\n`)
+    await assertRefused(
+      ['--config', config, '--hook', 'systemd', 'isp'],
+      /^etrn: systemd would not find pem\/ca\.pem beside the configuration: write it as \/.*pem\/ca\.pem\n$/,
+    )
+  })
+  test('passes the one configuration file that is read by default, and names it once', () => {
+    const line = { options: {}, words: ['mx.example'], typed: {} }
+    const text = hookText('systemd', { ...inputOf(line), files: ['/etc/etrn/config.toml'] })
+    assert.match(text, /^LoadCredential=config\.toml:\/etc\/etrn\/config\.toml$/m)
+    assert.match(text, /^ExecStart=\/node \/etrn --config \$\{CREDENTIALS_DIRECTORY\}\/config\.toml --retry-for /m)
+  })
+  test('names the configuration once if --config names it', async (t) => {
+    const text = await printHookWithConfig(t, ISP, '--hook', 'systemd', 'isp')
+    assert.equal(text.match(/--config/g)?.length, 1)
+  })
+  test('passes no file of two configurations, and says who must be able to read it', () => {
+    const line = { options: { 'tls-ca': '/c/ca.pem' }, words: ['mx.example'], typed: {} }
+    const input = { ...inputOf(line), files: ['/etc/etrn/config.toml', '/c/config.toml'] }
+    const text = hookText('systemd', { ...input, paths: new Map([['/c/ca.pem', 'ca.pem']]) })
+    assert.doesNotMatch(text, /LoadCredential|--config/)
+    assert.match(text, /^# The user of this service has to be able to read \/c\/ca\.pem$/m)
+  })
+  test('passes a file of --names-from', async () => {
+    assert.match(await printHook('systemd', '--names-from', 'names'), /^LoadCredential=file-\d+:\/.*\/names$/m)
+  })
+})

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, suite, test } from 'node:test'
+import { etrn } from '../helpers/command.js'
+import { BIN } from '../helpers/files.js'
+import {
+  assertSecret,
+  AUTH_PLAIN,
+  ehloSteps,
+  encodeBase64,
+  ETRN_ACCEPTED,
+  greetedSession,
+  PASSWORD,
+  PASSWORD_ENVIRONMENT,
+  testLogin,
+} from '../helpers/login.js'
+import { scripted } from '../helpers/scripted-server.js'
+import { noTerminal, TerminalRun } from '../helpers/shell.js'
+
+suite('password: its source', { concurrency: true }, () => {
+  const ACCEPTING = greetedSession(
+    ...ehloSteps('AUTH PLAIN', 'ETRN'),
+    `C: ${AUTH_PLAIN}`,
+    'S: 235 ok',
+    ...ETRN_ACCEPTED,
+  )
+  const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
+  after(() => rmSync(folder, { recursive: true }))
+  const writePassword = (name: string, text: string, mode = 0o600): string => {
+    const path = join(folder, name)
+    writeFileSync(path, text)
+    chmodSync(path, mode)
+    return path
+  }
+  testLogin('reads the first line of --password-file', {
+    conversations: [ACCEPTING],
+    args: ['--password-file', writePassword('good', `${PASSWORD}\r\nmore\n`)],
+    status: 0,
+    env: {},
+    stderr: /^$/,
+  })
+  testLogin('warns if others may read --password-file', {
+    conversations: [ACCEPTING],
+    args: ['--password-file', writePassword('open', PASSWORD, 0o644)],
+    status: 0,
+    env: {},
+    stderr: /others may read this password; chmod 600/,
+  })
+  testLogin('reads the first line that --password-command prints', {
+    conversations: [ACCEPTING],
+    args: ['--password-command', `printf '%s\\nmore' '${PASSWORD}'`],
+    status: 0,
+    env: {},
+  })
+  testLogin('prefers --password-file to ETRN_PASSWORD', {
+    conversations: [ACCEPTING],
+    args: ['--password-file', writePassword('first', PASSWORD)],
+    status: 0,
+    env: { ETRN_PASSWORD: 'other' },
+  })
+
+  test('decodes a character that --password-command prints in two parts', async (t) => {
+    const plain = `AUTH PLAIN ${encodeBase64('\0site\0sésame')}`
+    const server = await scripted(
+      t,
+      greetedSession(...ehloSteps('AUTH PLAIN', 'ETRN'), `C: ${plain}`, 'S: 235 ok', ...ETRN_ACCEPTED),
+    )
+    const command = "printf 's\\303'; sleep 0.2; printf '\\251same\\n'"
+    const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--user', 'site', 'site.example']
+    assert.equal((await etrn([...args, '--password-command', command])).status, 0)
+  })
+  test('--max-time ends the wait for a pipe that nobody writes to, and for a command', async () => {
+    const pipe = join(folder, 'pipe')
+    spawnSync('mkfifo', [pipe])
+    for (const source of [
+      ['--password-file', pipe],
+      ['--password-command', 'exec sleep 20'],
+    ]) {
+      const run = await etrn(['127.0.0.1:9', '--user', 'site', ...source, '--max-time', '1s', 'site.example'])
+      assert.deepEqual([run.status, run.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+    }
+  })
+  const refuses = (
+    title: string,
+    args: readonly string[],
+    status: number,
+    message: RegExp,
+    env: Readonly<Record<string, string>> = {},
+  ): void =>
+    void test(title, async () => {
+      const run = await etrn(['127.0.0.1:9', 'site.example', ...args], { env })
+      assert.equal(run.status, status)
+      assert.match(run.stderr, message)
+      assertSecret(run)
+    })
+  refuses(
+    'reports 66 if there is no such file',
+    ['--user', 'site', '--password-file', '/nonexistent'],
+    66,
+    /^etrn: --password-file \/nonexistent: there is no such file/,
+  )
+  refuses(
+    'reports 66 if the first line of the file is empty',
+    ['--user', 'site', '--password-file', writePassword('empty', '\nsecond\n')],
+    66,
+    /no password in its first line/,
+  )
+  refuses(
+    'reports 66 if the command fails',
+    ['--user', 'site', '--password-command', 'echo x; exit 3'],
+    66,
+    /^etrn: --password-command: it ended with status 3\n$/,
+  )
+  refuses(
+    'takes the first line of a command that prints without end',
+    ['--user', 'site', '--password-command', 'yes'],
+    75,
+    /connection refused/,
+  )
+  refuses(
+    'reports 66 if the command prints nothing',
+    ['--user', 'site', '--password-command', 'true'],
+    66,
+    /no password in its first line/,
+  )
+  refuses(
+    'reports 66 if the password has more than 8192 characters',
+    ['--user', 'site'],
+    66,
+    /more than 8192 characters/,
+    { ETRN_PASSWORD: 'x'.repeat(9000) },
+  )
+  refuses('reports 66 if the password has a NUL', ['--user', 'site'], 66, /a password has no NUL/, {
+    ETRN_PASSWORD: 'a\0b',
+  })
+  for (const [length, status] of [
+    [8192, 75],
+    [8193, 66],
+  ] as const)
+    test(`reports ${status} if the password has ${length} characters`, async () => {
+      const env = { ETRN_PASSWORD: 'x'.repeat(length) }
+      assert.equal((await etrn(['127.0.0.1:9', '--user', 'site', 'site.example'], { env })).status, status)
+    })
+  testLogin('warns if the group may read --password-file', {
+    conversations: [ACCEPTING],
+    args: ['--password-file', writePassword('group', PASSWORD, 0o640)],
+    status: 0,
+    env: {},
+    stderr: /others may read this password; chmod 600/,
+  })
+  refuses('reports 66 if ETRN_PASSWORD is empty', ['--user', 'site'], 66, /ETRN_PASSWORD: there is no password/, {
+    ETRN_PASSWORD: '',
+  })
+  refuses(
+    'reports 64 if there is a password but no user',
+    ['--password-file', writePassword('alone', PASSWORD)],
+    64,
+    /type --user U/,
+  )
+  refuses('reports 64 if there is a mechanism but no user', ['--auth', 'PLAIN'], 64, /type --user U/)
+  refuses(
+    'reports 64 if the mechanism is unknown',
+    ['--user', 'site', '--auth', 'NTLM'],
+    64,
+    /the choice is EXTERNAL, /,
+  )
+  refuses(
+    'reports 64 if the user has a control character',
+    ['--user', 'si\nte'],
+    64,
+    /--user "si\\x0ate"/,
+    PASSWORD_ENVIRONMENT,
+  )
+
+  test('does not wait for a background process of the command', { timeout: 25_000 }, async () => {
+    const long = await etrn([
+      '--user',
+      'u',
+      '--max-time',
+      '1s',
+      '--password-command',
+      'echo x; sleep 60 2>&1',
+      '127.0.0.1:1',
+      'a.example',
+    ])
+    assert.deepEqual([long.status, long.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+    const much = 'echo x; head -c 100000 /dev/zero | tr "\\0" a; exec sleep 60 2>&1'
+    assert.equal((await etrn(['--user', 'u', '--password-command', much, '127.0.0.1:1', 'a.example'])).status, 75)
+  })
+  test('reads the password from the terminal, which does not show it', { skip: noTerminal() }, async (t) => {
+    const server = await scripted(t, ACCEPTING)
+    const prompt = `Password for 127.0.0.1:${server.port}: `
+    const run = new TerminalRun(
+      `${BIN} 127.0.0.1:${server.port} --helo gw.site.example --user site site.example </dev/null`,
+    )
+    await run.waitFor(prompt)
+    run.type(`${PASSWORD}\r`)
+    assert.equal(await run.end(), 0)
+    assert.match(run.shown, /^Password for 127\.0\.0\.1:\d+: \r\nsite\.example: /)
+    assertSecret({ stdout: run.shown, stderr: '' })
+  })
+  test('^C at the prompt ends the process by SIGINT', { skip: noTerminal() }, async () => {
+    const run = new TerminalRun(`bash -c '${BIN} 127.0.0.1:9 --user site site.example; echo $?'`)
+    await run.waitFor('Password for 127.0.0.1:9: ')
+    run.type('\x03')
+    await run.end()
+    assert.match(run.shown, /: \r\n130\r\n$/)
+  })
+  test('reports 64 if there is no source and no terminal', () => {
+    // setsid takes the terminal of the tests away.
+    const run = spawnSync('setsid', ['-w', BIN, '127.0.0.1:9', '--user', 'site', 'site.example'], { encoding: 'utf8' })
+    assert.equal(run.status, 64)
+    assert.match(
+      run.stderr,
+      /^etrn: a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD\n$/,
+    )
+  })
+})

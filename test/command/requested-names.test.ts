@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
+import { suite, test } from 'node:test'
+import { createNameReader, noNameError, typedNames } from '../../src/command/requested-names.js'
+import type { PartialOptions } from '../../src/command/options.js'
+import { ownHostName } from '../../src/net/this-host.js'
+import { assertRefused, etrn, etrnJson } from '../helpers/command.js'
+import { makeFile } from '../helpers/files.js'
+import { settle } from '../helpers/options.js'
+import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
+
+const HELO = 'helo = "gw.site.example"\n'
+
+suite('requested-names: which source counts', { concurrency: true }, () => {
+  test('names on the command line replace all names of the profile', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps('c.example', '250 OK')))
+    const toml = `${HELO}[servers.isp]\nserver = "127.0.0.1:${server.port}"\nnames = ["a.example"]\nqueue = ["q"]\n`
+    assert.equal((await etrn(['--config', makeFile(t, 'config.toml', toml), 'isp', 'c.example'])).status, 0)
+  })
+  test('names at the top of the file count if neither the command line nor the profile has any', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps('top.example', '250 OK')))
+    const toml = `${HELO}names = ["top.example"]\n[servers.isp]\nserver = "127.0.0.1:${server.port}"\n`
+    assert.equal((await etrn(['--config', makeFile(t, 'config.toml', toml), 'isp'])).status, 0)
+  })
+  test('are requested in the order words, --subdomains, --queue, --names-from, each once', async (t) => {
+    const names = ['a.example', '@b.example', '#c', 'd.example', 'e.example']
+    const server = await scripted(t, sessionWith(...names.flatMap((name) => etrnSteps(name, '250 OK'))))
+    const list = makeFile(t, 'names', 'd.example\na.example\n')
+    const target = [`127.0.0.1:${server.port}`, 'a.example', '--helo', 'gw.site.example', '--jobs', '1']
+    const options = ['--names-from', list, '--queue', 'c', '--subdomains', 'b.example', '--names-from', '-']
+    const run = await etrnJson([...target, ...options], { input: 'e.example\n' })
+    assert.deepEqual(
+      run.document.servers[0]?.names.map(({ name }) => name),
+      names,
+    )
+    assert.equal(run.status, 0)
+  })
+})
+
+suite('requested-names: refused names', { concurrency: true }, () => {
+  test('reports # in the value of --queue', async () =>
+    assertRefused(['mx', '--queue', '#q'], 'etrn: --queue says the # already: leave it out\n'))
+  test('reports @ in the value of --subdomains', async () =>
+    assertRefused(['mx', '--subdomains', '@a.example'], 'etrn: --subdomains says the @ already: leave it out\n'))
+  test('reports names that are joined by a comma', async () =>
+    assertRefused(['mx', 'a.example,b.example'], 'etrn: name "a.example,b.example": names are separated by blanks\n'))
+  test('reports a server that stands after a name', async () =>
+    assertRefused(
+      ['a.example', 'mx:25'],
+      'etrn: name "mx:25": no domain name; the server comes first, several of them joined by commas\n',
+    ))
+  test('reports 66 if standard input has no name', async () =>
+    assertRefused(['127.0.0.1', '--names-from', '-'], /^etrn: standard input: there is no name in it/, 66))
+  test('reports 66 and the file that has no name', async (t) => {
+    const file = makeFile(t, 'names', '\n')
+    await assertRefused(
+      ['127.0.0.1', '--names-from', file],
+      `etrn: ${file}: there is no name in it; give one name a line\n`,
+      66,
+    )
+  })
+})
+
+suite('createNameReader', () => {
+  const createReader = (input = '') => {
+    const warnings: string[] = []
+    let inputs = 0
+    const read = createNameReader({
+      input: () => {
+        inputs++
+        return new PassThrough().end(input)
+      },
+      warn: (message) => warnings.push(message),
+      signal: new AbortController().signal,
+      environment: undefined,
+      interrupt: () => undefined,
+    })
+    return {
+      read: async (options: PartialOptions, domain?: string) => read(settle(options), domain),
+      warnings,
+      countInputs: () => inputs,
+    }
+  }
+  test('reads standard input once for two servers with different names', async () => {
+    const { read, countInputs } = createReader('a.example\n')
+    assert.deepEqual(await read({ 'names-from': ['-'] }), ['a.example'])
+    assert.deepEqual(await read({ 'names-from': ['-'], queue: ['q'] }), ['#q', 'a.example'])
+    assert.equal(countInputs(), 1)
+  })
+  test('reads a file once that is named twice', async () => {
+    const { read } = createReader('a b\n')
+    assert.equal((await read({ 'names-from': ['-', '-'] })).length, 1)
+  })
+  test('takes the domain of --mx if there is no name, without a warning', async () => {
+    const { read, warnings } = createReader()
+    assert.deepEqual([await read({}, 'site.example'), warnings], [['site.example'], []])
+  })
+  test("takes this host's own name if there is no name, with one warning for two servers", async () => {
+    const own = ownHostName()
+    const { read, warnings } = createReader()
+    if (own === undefined) {
+      await assert.rejects(read({}), noNameError())
+      assert.deepEqual(await read({ check: true }), [])
+    } else {
+      assert.deepEqual(await read({}), [own])
+      assert.deepEqual(await read({ check: true }), [own])
+      assert.deepEqual(warnings, [`no name given: asking for ${own}`])
+    }
+  })
+  test('parses a file again for other rules, but reads standard input once', async () => {
+    const { read, countInputs } = createReader('single\n')
+    assert.equal(typeof (await read({ 'names-from': ['-'] }))[0], 'object')
+    assert.deepEqual(await read({ 'names-from': ['-'], 'allow-wide': true }), ['single'])
+    assert.equal(countInputs(), 1)
+  })
+  test('allows a wide name with --allow-wide only', async () => {
+    for (const options of [{ names: ['single'] }, { subdomains: ['com'] }]) {
+      await assert.rejects(typedNames(settle(options)), /not fully qualified/)
+      assert.equal((await typedNames(settle({ ...options, 'allow-wide': true }))).length, 1)
+    }
+    const { read } = createReader('single\n')
+    assert.deepEqual(await read({ 'names-from': ['-'], 'allow-wide': true }), ['single'])
+  })
+})

@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { dirname } from 'node:path'
+import type { TestContext } from 'node:test'
+import type { CommandLine } from '../../src/command/arguments.js'
+import type { HookInput, HookKind } from '../../src/command/hook.js'
+import { resolveTargets } from '../../src/command/targets.js'
+import { etrn } from './command.js'
+import { makeFile } from './files.js'
+import { NO_CONFIG } from './options.js'
+
+/** Returns the hook that requests site.example from mail.isp.example. */
+export const printHook = async (kind: HookKind, ...args: string[]): Promise<string> =>
+  (await etrn(['--hook', kind, ...args, 'mail.isp.example', 'site.example'])).stdout
+
+/** Returns the words that a shell makes of a command. */
+export function splitByShell(command: string): string[] {
+  const printed = execFileSync('sh', ['-c', `printf '%s\\0' ${command}`], {
+    encoding: 'utf8',
+    env: { HOME: '/home/u' },
+  })
+  return printed.split('\0').slice(0, -1)
+}
+
+/** Returns the command of a hook, from node on, as the mechanism hands it to a shell. */
+export function commandIn(kind: HookKind, text: string): string {
+  const command =
+    kind === 'cron'
+      ? /^3-59\/10 \* \* \* \* flock -n \S+ (.*)$/m.exec(text)?.[1]?.replaceAll('\\%', '%')
+      : /flock -n \S+ \\\n {4}(.*) 2>&1 \|\n/.exec(text)?.[1]
+  return command ?? assert.fail(text)
+}
+
+/** Returns the input of a hook for a command line without a configuration. */
+export function inputOf(line: CommandLine): HookInput {
+  const targets = resolveTargets(line, NO_CONFIG, () => undefined)
+  return { line, targets, files: [], paths: new Map(), program: ['/node', '/etrn'] }
+}
+
+/** Returns the hook for a configuration; its folder is shown as /c. */
+export async function printHookWithConfig(t: TestContext, toml: string, ...args: string[]): Promise<string> {
+  const config = makeFile(t, 'own.toml', toml)
+  const run = await etrn(['--config', config, ...args])
+  assert.equal(run.status, 0, run.stderr)
+  return run.stdout.replaceAll(dirname(config), '/c')
+}
+
+/** A profile for such a configuration */
+export const ISP = '[servers.isp]\nserver = "mail.isp.example"\nnames = ["site.example"]\n'

@@ -1,0 +1,283 @@
+import assert from 'node:assert/strict'
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { PassThrough, Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { suite, test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
+import { bugReport, type Host, main, SIGNALS } from '../src/main.js'
+import { assertRefused, etrn, etrnJson } from './helpers/command.js'
+import { makeFile, makeFolder } from './helpers/files.js'
+import { BYE, etrnSteps, HELLO, loose, scripted, sessionWith, silence } from './helpers/scripted-server.js'
+import { TerminalStream } from './helpers/shell.js'
+
+const HELO = ['--helo', 'gw.site.example']
+
+/** Returns a host without input, listeners and environment, which ignores its output. */
+function createHost(argv: readonly string[], host: Partial<Host> = {}): Host {
+  return {
+    argv,
+    environment: {},
+    uid: undefined,
+    gid: undefined,
+    stdin: () => new PassThrough().end(),
+    stdout: new PassThrough().resume(),
+    stderr: new PassThrough().resume(),
+    program: ['/node', '/etrn'],
+    version: () => '1.2.3',
+    onSignal: () => () => undefined,
+    raise: (signal) => assert.fail(signal),
+    ...host,
+  }
+}
+
+suite('main: what the arguments ask for', { concurrency: true }, () => {
+  test('prints the help to standard output', async () => {
+    const run = await etrn(['--help'])
+    assert.deepEqual([run.status, run.stderr], [0, ''])
+    assert.match(run.stdout, /^etrn \[options\] SERVER/)
+  })
+  test('prints the version of its host', async () => {
+    const stdout = new PassThrough()
+    const { exitStatus } = await main(createHost(['-V', 'mx'], { stdout }))
+    stdout.end()
+    assert.deepEqual([exitStatus, await text(stdout)], [0, 'etrn 1.2.3\n'])
+  })
+  test('reads no configuration for --help', async () =>
+    assert.equal((await etrn(['--help', '--config', '/nowhere'])).status, 0))
+  test('prints nothing to complete if the configuration is broken', async (t) => {
+    const folder = makeFolder(t)
+    mkdirSync(join(folder, 'etrn'))
+    writeFileSync(join(folder, 'etrn/config.toml'), 'no TOML')
+    const uid = process.getuid?.() || 1000
+    const run = await etrn(['--get-yargs-completions', 'etrn', 'i'], {
+      env: { XDG_CONFIG_HOME: folder },
+      user: { uid, gid: uid },
+    })
+    assert.deepEqual(run, { status: 0, signal: null, stdout: '', stderr: '' })
+  })
+  test('requests one server after the other with --jobs 1', async (t) => {
+    const second = await scripted(t, sessionWith(...etrnSteps('site.example', '250 OK')))
+    const first = await scripted(t, [
+      ...HELLO,
+      ...etrnSteps('site.example', '250 OK'),
+      'C: QUIT',
+      () => assert.deepEqual(second.received, []),
+      'S: 221 bye',
+    ])
+    const run = await etrn([`127.0.0.1:${first.port},127.0.0.1:${second.port}`, ...HELO, '--jobs', '1', 'site.example'])
+    assert.equal(run.status, 0)
+  })
+  test('prints the marks of --check in ASCII unless the locale is UTF-8', async (t) => {
+    const check = async (env: Record<string, string>): Promise<string> => {
+      const server = await scripted(t, sessionWith())
+      return (await etrn([`127.0.0.1:${server.port}`, ...HELO, '--check', 'site.example'], { env })).stdout
+    }
+    const isAscii = (output: string): boolean => /^[\x20-\x7e\n]*$/.test(output)
+    assert.deepEqual(
+      [
+        isAscii(await check({})),
+        isAscii(await check({ LANG: 'C', LC_CTYPE: '', LC_ALL: '' })),
+        isAscii(await check({ LANG: 'en_GB.utf8', LC_CTYPE: '', LC_ALL: '' })),
+        isAscii(await check({ LANG: 'en_GB.UTF-8', LC_ALL: 'C' })),
+        isAscii(await check({ LANG: 'C', LC_CTYPE: 'en_GB.UTF-8' })),
+      ],
+      [true, true, false, true, false],
+    )
+  })
+})
+
+suite('main: signals', { concurrency: true }, () => {
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+    ['SIGHUP', 1],
+  ] as const) {
+    test(`${signal} ends the run with QUIT and reports ${128 + number}`, async (t) => {
+      let interrupt = (): void => undefined
+      const server = await scripted(t, [
+        ...HELLO,
+        ...etrnSteps('a.example', '250 OK'),
+        'C: ETRN b.example',
+        () => interrupt(),
+        'C: QUIT',
+      ])
+      const names = ['a.example', 'b.example', 'c.example', 'd.example']
+      const run = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, ...names], {
+        during: (child) => (interrupt = () => void child.kill(signal)),
+      })
+      await server.verify()
+      assert.deepEqual([run.status, run.signal, run.document.exitStatus], [null, signal, 128 + number])
+      assert.deepEqual(
+        run.document.servers[0]?.names.map(({ outcome }) => outcome),
+        ['started', 'deferred', 'skipped', 'skipped'],
+      )
+      assert.equal(run.document.servers[0].error?.message, `interrupted by ${signal}`)
+    })
+  }
+  test('SIGNALS are those that end a run in good order', () =>
+    assert.deepEqual(SIGNALS, ['SIGINT', 'SIGTERM', 'SIGHUP']))
+  test('a signal while QUIT is pending sends no second QUIT', async (t) => {
+    let interrupt = (): void => undefined
+    const server = await scripted(t, [
+      ...HELLO,
+      ...etrnSteps('site.example', '250 OK'),
+      'C: QUIT',
+      () => interrupt(),
+      silence,
+    ])
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, 'site.example'], {
+      during: (child) => (interrupt = () => void child.kill('SIGTERM')),
+    })
+    await server.verify()
+    assert.deepEqual(
+      [run.signal, server.received],
+      ['SIGTERM', ['EHLO gw.site.example\r\nETRN site.example\r\nQUIT\r\n']],
+    )
+  })
+  test('a second signal is raised at once, and the first one is reported', async (t) => {
+    let send: (signal: NodeJS.Signals) => void = () => undefined
+    const raised: string[] = []
+    const server = await loose(t, [
+      ...HELLO,
+      'C: ETRN a.example',
+      () => {
+        send('SIGTERM')
+        send('SIGINT')
+      },
+      silence,
+    ])
+    const ending = await main(
+      createHost([`127.0.0.1:${server.port}`, ...HELO, 'a.example'], {
+        onSignal: (listener) => {
+          send = listener
+          return () => undefined
+        },
+        raise: (signal) => void raised.push(signal),
+      }),
+    )
+    assert.deepEqual([raised, ending], [['SIGINT'], { exitStatus: 143, signal: 'SIGTERM' }])
+  })
+  test('stops listening to signals when the run has ended', async () => {
+    let isListening = false
+    await main(
+      createHost(['127.0.0.1:9', ...HELO, 'a.example'], {
+        onSignal: () => {
+          isListening = true
+          return () => (isListening = false)
+        },
+      }),
+    )
+    assert.equal(isListening, false)
+  })
+})
+
+suite('main: --max-time', { concurrency: true }, () => {
+  test('ends a session and reports 75', async (t) => {
+    const server = await loose(t, [silence])
+    const run = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, '--max-time', '1s', 'a.example'])
+    const [report] = run.document.servers
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the time that --max-time gives is over'])
+  })
+  test('of the configuration ends a session', async (t) => {
+    const server = await loose(t, [silence])
+    const config = makeFile(t, 'etrn.toml', 'max-time = "1s"\n')
+    const run = await etrnJson(['--config', config, `127.0.0.1:${server.port}`, ...HELO, 'a.example'])
+    const [report] = run.document.servers
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the time that --max-time gives is over'])
+  })
+})
+
+suite('main: errors', { concurrency: true }, () => {
+  test('prints a usage error as one line without control characters, and sends nothing', async () =>
+    assertRefused(['--timeout', 'a\x1b[1mb'], /^etrn: --timeout "a\\x1b\[1mb": /))
+  test('prints the stack of an error that no code expected, and reports 70', async () => {
+    const stderr = new PassThrough()
+    const error = new Error('unforeseen')
+    const version = (): string => {
+      throw error
+    }
+    const { exitStatus } = await main(createHost(['--version'], { stderr, version }))
+    stderr.end()
+    assert.equal(exitStatus, 70)
+    assert.equal(await text(stderr), `${bugReport(error)}\n`)
+  })
+  test('bugReport has the stack of an error, and the text of anything else', () => {
+    const error = new Error('unforeseen')
+    const head = 'etrn: this is a bug of etrn; please report it, with what follows\n'
+    assert.equal(bugReport(error), `${head}${error.stack ?? ''}`)
+    assert.equal(bugReport('unforeseen'), `${head}unforeseen`)
+  })
+  test('reports 74 if the output cannot be written', async () => {
+    const stdout = new Writable({ write: (_chunk, _encoding, done) => done(new Error('no space left')) })
+    const stderr = new PassThrough()
+    const { exitStatus } = await main(createHost(['--version'], { stdout, stderr }))
+    stderr.end()
+    assert.equal(exitStatus, 74)
+    assert.equal(await text(stderr), "etrn: the output can't be written: no space left\n")
+  })
+})
+
+suite('main: the spinner', { concurrency: true }, () => {
+  const showsSpinner = (title: string, options: readonly string[], isShown: boolean): void =>
+    void test(title, async (t) => {
+      // The module is loaded by now, so that a spinner would turn before the server replies.
+      await import('../src/report/spinner.js')
+      const stderr = new TerminalStream()
+      const server = await scripted(t, [
+        ...HELLO,
+        'C: ETRN site.example',
+        async () => {
+          while (isShown && !shown.includes('ETRN site.example')) await new Promise(setImmediate)
+        },
+        'S: 250 OK',
+        ...BYE,
+      ])
+      let shown = ''
+      stderr.on('data', (octets: Buffer) => (shown += stripVTControlCharacters(octets.toString())))
+      const argv = [`127.0.0.1:${server.port}`, ...HELO, ...options, 'site.example']
+      const stdout = new TerminalStream().resume()
+      assert.equal((await main(createHost(argv, { stdout, stderr }))).exitStatus, 0)
+      assert.equal(shown.includes(`127.0.0.1:${server.port}: `), isShown)
+    })
+  showsSpinner('turns on a terminal', [], true)
+  showsSpinner('does not turn under -q', ['-q'], false)
+  showsSpinner('does not turn under -v', ['-v'], false)
+  showsSpinner('does not turn under --json', ['--json'], false)
+})
+
+suite('main: hooks', { concurrency: true }, () => {
+  // The file belongs to a user other than root.
+  const uid = process.getuid?.() || 1000
+  const user = { uid, gid: uid }
+  const printHook = async (kind: string, file: string, as: typeof user) =>
+    etrn(['--config', file, '--hook', kind, 'isp'], { user: as })
+
+  test('warns the user who prints a hook for root that root would refuse the configuration', async (t) => {
+    const file = makeFile(t, 'etrn.toml', '[servers.isp]\nserver = "127.0.0.1:1"\nnames = ["a.example"]\n')
+    for (const path of [file, dirname(file)]) if (process.getuid?.() === 0) chownSync(path, uid, uid)
+    const hook = await printHook('pppd', file, user)
+    assert.equal(hook.status, 0)
+    assert.match(
+      hook.stderr,
+      /^root runs this hook, and would say: .*not safe to use: it belongs to neither root nor you/,
+    )
+    assert.equal((await printHook('cron', file, user)).stderr, '')
+    assert.equal((await printHook('systemd', file, user)).stderr, '')
+  })
+  test('reads for a hook of root only what root reads, and for a crontab what the user reads', async (t) => {
+    const home = makeFolder(t)
+    mkdirSync(join(home, '.config/etrn'), { recursive: true })
+    const toml = '[servers.isp]\nserver = "127.0.0.1:1"\nnames = ["a.example"]\n'
+    writeFileSync(join(home, '.config/etrn/config.toml'), toml)
+    const run = async (kind: string) => etrn(['--hook', kind, 'isp'], { env: { HOME: home }, user })
+    assert.equal((await run('cron')).stderr, '')
+    assert.match((await run('pppd')).stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+  })
+  const isRoot = process.getuid?.() === 0
+  test('does not warn if root would accept the configuration', { skip: isRoot ? false : 'needs root' }, async (t) => {
+    const file = makeFile(t, 'etrn.toml', '[servers.isp]\nserver = "127.0.0.1:1"\nnames = ["a.example"]\n')
+    assert.equal((await printHook('pppd', file, user)).stderr, '')
+    assert.equal((await printHook('pppd', file, { uid: 0, gid: 0 })).stderr, '')
+  })
+})

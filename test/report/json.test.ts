@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { ServerReport } from '../../src/etrn/outcome.js'
+import { documentHead, serverDocument, tlsDocument } from '../../src/report/json.js'
+import type { TlsInfo } from '../../src/smtp/tls.js'
+import { etrnJson } from '../helpers/command.js'
+import { BYE, etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
+
+const HELO = ['--helo', 'gw.site.example']
+
+suite('--json', { concurrency: true }, () => {
+  test('prints every field, with null for what is not known', async (t) => {
+    const server = await scripted(t, [
+      'S: 220 mx ESMTP',
+      'C: EHLO gw.site.example',
+      'S: 250-mx',
+      'S: 250-size 1000',
+      'S: 250 ETRN',
+      ...etrnSteps('site.example', '253 2.0.0 OK, 14 pending messages for node site.example started'),
+      ...BYE,
+    ])
+    const word = `smtp://127.0.0.1:${server.port}`
+    const run = await etrnJson([`${word},127.0.0.1:9`, ...HELO, 'site.example'])
+    const [first, second] = run.document.servers
+    assert.equal(typeof first?.elapsedMs, 'number')
+    assert.deepEqual(run.document, {
+      version: 1,
+      exitStatus: 75,
+      servers: [
+        {
+          server: word,
+          host: '127.0.0.1',
+          port: server.port,
+          address: '127.0.0.1',
+          tls: null,
+          greeting: 'mx ESMTP',
+          extensions: ['SIZE 1000', 'ETRN'],
+          attempts: 1,
+          elapsedMs: first?.elapsedMs,
+          error: null,
+          names: [
+            {
+              name: 'site.example',
+              outcome: 'pending',
+              code: 253,
+              enhancedCode: '2.0.0',
+              text: 'OK, 14 pending messages for node site.example started',
+              pending: 14,
+            },
+          ],
+        },
+        {
+          server: '127.0.0.1:9',
+          host: '127.0.0.1',
+          port: 9,
+          address: null,
+          tls: null,
+          greeting: null,
+          extensions: null,
+          attempts: 1,
+          elapsedMs: second?.elapsedMs,
+          error: { stage: 'connect', message: '127.0.0.1 port 9: connection refused', code: null, exitStatus: 75 },
+          names: [
+            { name: 'site.example', outcome: 'deferred', code: null, enhancedCode: null, text: null, pending: null },
+          ],
+        },
+      ],
+    })
+    assert.equal(run.stderr, '')
+  })
+  test('gives the code of the reply that ended a session', async (t) => {
+    const server = await scripted(t, ['S: 554 5.7.1 no', ...BYE])
+    const { document, stderr } = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, 'site.example'])
+    assert.deepEqual(document.servers[0]?.error, {
+      stage: 'greeting',
+      message: '554 5.7.1 no',
+      code: 554,
+      exitStatus: 69,
+    })
+    assert.equal(stderr, '')
+  })
+  test('-v leaves the dialogue on standard error', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps('site.example', '250 OK')))
+    const { document, stderr } = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, '-v', 'site.example'])
+    assert.equal(document.exitStatus, 0)
+    assert.match(stderr, /Z C: ETRN site\.example$/m)
+  })
+})
+
+test('documentHead states the version of the document and the exit status', () =>
+  assert.deepEqual(documentHead(77), { version: 1, exitStatus: 77 }))
+test('serverDocument has TLS without the certificate, and null for unknown extensions', () => {
+  const tls = { protocol: 'TLSv1.3', cipher: 'X', verified: false, certificate: 'secret' }
+  const server = { word: 'isp', host: 'mx.example', port: 587, credentials: 'secret' }
+  const facts = { address: '192.0.2.1', greeting: 'mx', attempts: 2, elapsedMs: 3, error: null, names: [] }
+  const report = { ...facts, server, tls, extensions: null, isQueueUnknown: true } as unknown as ServerReport
+  assert.deepEqual(serverDocument(report), {
+    ...facts,
+    server: 'isp',
+    host: 'mx.example',
+    port: 587,
+    tls: { protocol: 'TLSv1.3', cipher: 'X', verified: false },
+    extensions: null,
+  })
+})
+test('tlsDocument leaves the certificate out', () =>
+  assert.deepEqual(
+    tlsDocument({ protocol: 'TLSv1.3', cipher: 'X', verified: true, certificate: 'secret' } as unknown as TlsInfo),
+    { protocol: 'TLSv1.3', cipher: 'X', verified: true },
+  ))

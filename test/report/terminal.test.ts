@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { PassThrough } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { suite, test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
+import { Terminal, type TerminalOptions } from '../../src/report/terminal.js'
+import type { ServerAddress } from '../../src/input/server-address.js'
+import { etrn } from '../helpers/command.js'
+import { BIN } from '../helpers/files.js'
+import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
+import { noTerminal, TerminalRun, TerminalStream } from '../helpers/shell.js'
+
+const HELO = ['--helo', 'gw.site.example']
+
+suite('colour', { concurrency: true }, () => {
+  const colours = (
+    title: string,
+    isColoured: boolean,
+    options: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): void =>
+    void test(title, async () => {
+      const run = await etrn(['127.0.0.1:9', ...HELO, ...options, 'site.example'], { env })
+      assert.equal(run.stderr.includes('\x1b['), isColoured)
+    })
+  colours('a pipe gets no colour', false, [], {})
+  colours('--color always gives colour in spite of NO_COLOR', true, ['--color', 'always'], { NO_COLOR: '1' })
+  colours('FORCE_COLOR gives a pipe colour', true, [], { FORCE_COLOR: '1' })
+  colours('FORCE_COLOR=0 gives no colour', false, [], { FORCE_COLOR: '0' })
+  colours('FORCE_COLOR=false gives no colour', false, [], { FORCE_COLOR: 'false' })
+  colours('NO_COLOR outweighs FORCE_COLOR', false, [], { FORCE_COLOR: '1', NO_COLOR: '1' })
+  colours('an empty NO_COLOR does not count', true, [], { FORCE_COLOR: '1', NO_COLOR: '' })
+  colours('--color never gives no colour in spite of FORCE_COLOR', false, ['--color', 'never'], { FORCE_COLOR: '1' })
+})
+
+suite('Terminal', () => {
+  type Streams = Pick<TerminalOptions, 'stdout' | 'stderr'>
+  const isColoured = (streams: Streams, environment: Record<string, string> = {}): [boolean, boolean] => {
+    const { out, err } = new Terminal({ ...streams, environment }).outputs('auto')
+    return [out.colour.level > 0, err.colour.level > 0]
+  }
+  test('colours each stream that is a terminal, unless TERM is dumb', () => {
+    const terminals = { stdout: new TerminalStream(), stderr: new TerminalStream() }
+    assert.deepEqual(isColoured({ stdout: new TerminalStream(), stderr: new PassThrough() }), [true, false])
+    assert.deepEqual(isColoured({ stdout: new PassThrough(), stderr: new TerminalStream() }), [false, true])
+    assert.deepEqual(isColoured(terminals, { TERM: 'dumb' }), [false, false])
+    assert.deepEqual(isColoured(terminals, { TERM: 'xterm' }), [true, true])
+  })
+
+  const SERVER = { word: 'mx.example', port: 25 } as ServerAddress
+  const WAITING = [SERVER, { type: 'sent', line: 'QUIT' }] as const
+  /** Calls `act` with a terminal. Returns the text that standard error has taken at its end. */
+  const showOn = async (
+    stderr: PassThrough,
+    act: (terminal: Terminal) => unknown,
+    { stdout = new TerminalStream(), environment = {} }: Partial<TerminalOptions> = {},
+  ): Promise<string> => {
+    const terminal = new Terminal({ stdout, stderr, environment })
+    await act(terminal)
+    await terminal.close()
+    stderr.end()
+    return text(stderr)
+  }
+  const startWaiting = async (terminal: Terminal): Promise<void> => {
+    terminal.showProgress(...WAITING)
+    await terminal.startSpinner()
+  }
+  test('shows a spinner if both streams are terminals', async () =>
+    assert.match(await showOn(new TerminalStream(), startWaiting), /mx\.example: QUIT/))
+  test('shows no spinner if standard output is no terminal', async () =>
+    assert.equal(await showOn(new TerminalStream(), startWaiting, { stdout: new PassThrough() }), ''))
+  test('shows no spinner if standard error is no terminal', async () =>
+    assert.equal(await showOn(new PassThrough(), startWaiting), ''))
+  test('shows no spinner if standard error has 0 columns', async () =>
+    assert.equal(await showOn(new TerminalStream(0), startWaiting), ''))
+  test('shows no spinner in CI', async () =>
+    assert.equal(await showOn(new TerminalStream(), startWaiting, { environment: { CI: 'true' } }), ''))
+  test('shows the last step that is not done when the spinner starts', async () => {
+    const shown = await showOn(new TerminalStream(), async (terminal) => {
+      terminal.showProgress(SERVER, { type: 'step', stage: 'greeting' })
+      terminal.showProgress(SERVER, { type: 'done', stage: 'greeting', elapsedMs: 1 })
+      await terminal.startSpinner()
+    })
+    assert.match(shown, /mx\.example: waiting for the greeting/)
+  })
+  test('shows no spinner if the run ends while the spinner is being loaded', async () => {
+    const shown = await showOn(new TerminalStream(), async (terminal) => {
+      terminal.showProgress(...WAITING)
+      const started = terminal.startSpinner()
+      await terminal.close()
+      await started
+    })
+    assert.equal(stripVTControlCharacters(shown), '')
+  })
+  test('removes the spinner before a line is printed', async () => {
+    const shown = await showOn(new TerminalStream(), async (terminal) => {
+      await startWaiting(terminal)
+      terminal.warn('beware')
+    })
+    // A spinner hides the cursor while it turns.
+    assert.ok(shown.slice(0, shown.indexOf('beware')).endsWith('\x1b[?25h'), shown)
+  })
+  test('close returns an error of a stream, except EPIPE', async () => {
+    for (const [code, isReported] of [
+      ['ENOSPC', true],
+      ['EPIPE', false],
+    ] as const) {
+      const stdout = new PassThrough()
+      const terminal = new Terminal({ stdout, stderr: new PassThrough(), environment: {} })
+      const error = Object.assign(new Error('broken'), { code })
+      stdout.emit('error', error)
+      assert.equal(await terminal.close(), isReported ? error : undefined)
+    }
+  })
+})
+
+suite('a real terminal', { skip: noTerminal(), concurrency: true }, () => {
+  const showsNoSpinner = (title: string, size: string, options = ''): void =>
+    void test(title, async (t) => {
+      const server = await scripted(t, sessionWith(...etrnSteps('site.example', '250 OK')))
+      const command = `${BIN} 127.0.0.1:${server.port} ${HELO.join(' ')} ${options} site.example`
+      const run = new TerminalRun(`stty ${size}; ${command}`)
+      assert.equal(await run.end(), 0)
+      assert.match(run.shown, /site\.example: .*asked; the server doesn't say what waits.* \(250 OK\)\r\n/)
+      assert.doesNotMatch(run.shown, /waiting for the greeting|: ETRN site\.example/)
+    })
+  showsNoSpinner('shows no spinner if standard error is redirected', 'cols 80 rows 24', '-v --color never 2>/dev/null')
+  showsNoSpinner('shows no spinner if it has 0 columns, as serial lines have', 'cols 0 rows 0')
+})
