@@ -17,9 +17,8 @@ export function tlsLevelFor(
   { level, fingerprint, ca, name }: TlsRequest,
   hasCredentials: boolean,
 ): TlsLevel {
-  if (fingerprint !== undefined && (level === 'none' || level === 'may')) {
+  if (fingerprint !== undefined && (level === 'none' || level === 'may'))
     throw new UsageError(`--tls ${level} contradicts --tls-fingerprint: type --tls verify, or leave it out`)
-  }
   if (isImplicitTls) return 'verify'
   if (level !== undefined) return level
   const hasIdentity = fingerprint !== undefined || ca !== undefined || name !== undefined

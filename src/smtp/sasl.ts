@@ -88,9 +88,8 @@ export async function* scram(
   const [, serverNonce = '', salt = '', i = ''] = SERVER_FIRST.exec(first) ?? []
   if (!serverNonce.startsWith(nonce) || serverNonce === nonce) throw protocolError("a challenge that is not SCRAM's")
   const iterations = Number(i)
-  if (iterations < SCRAM_ITERATIONS.least || iterations > SCRAM_ITERATIONS.most) {
+  if (iterations < SCRAM_ITERATIONS.least || iterations > SCRAM_ITERATIONS.most)
     throw protocolError(`${i} iterations wanted; ${SCRAM_ITERATIONS.least} to ${SCRAM_ITERATIONS.most} are taken`)
-  }
   const size = createHash(hash).digest().length
   const secret = await prepareText(password)
   const saltedPassword = await promisify(pbkdf2)(secret, Buffer.from(salt, 'base64'), iterations, size, hash)
@@ -111,9 +110,8 @@ function checkServerFinal(final: string, expected: Buffer): void {
   const [, verifier = '', error] = SERVER_FINAL.exec(final) ?? []
   if (error !== undefined) throw authUnavailable(`the server says ${printable(error)}`, 'check user and password')
   const signature = Buffer.from(verifier, 'base64')
-  if (signature.length !== expected.length || !timingSafeEqual(signature, expected)) {
+  if (signature.length !== expected.length || !timingSafeEqual(signature, expected))
     throw protocolError("the server doesn't prove that it knows the password: it is not the one that it says")
-  }
 }
 
 /** Escapes a user name for a list of attributes (RFC 5802, 5.1). */
