@@ -89,9 +89,10 @@ export class Terminal {
 
 function describeEvent(server: Progress[0], event: Progress[1]): string | undefined {
   if (event.type === 'pause') return event.text
-  if (event.type === 'connecting') return `connecting to ${event.address} port ${server?.port ?? ''}`
+  if (server === null) return undefined
+  if (event.type === 'connecting') return `connecting to ${event.address} port ${server.port}`
   if (event.type === 'sent') return event.line
   if (event.type !== 'step') return undefined
   if (event.stage === 'greeting') return 'waiting for the greeting'
-  return event.stage === 'dns' && server !== null ? `looking up ${server.host}` : undefined
+  return event.stage === 'dns' ? `looking up ${server.host}` : undefined
 }
