@@ -6,7 +6,6 @@ import type { Outcome, Result, ServerReport } from './etrn/outcome.js'
 import { requestNames } from './etrn/session-pool.js'
 import { removeDuplicates } from './input/names-file.js'
 import { type NodeName, parseNodeName } from './input/node-name.js'
-import { parseServer, type ServerArgument } from './input/server-address.js'
 import {
   oneOf,
   parseCommandArgument,
@@ -15,7 +14,8 @@ import {
   parsePort,
   parseSendable,
   parseText,
-} from './input/values.js'
+} from './input/option-values.js'
+import { parseServer, type ServerArgument } from './input/server-address.js'
 import type { Family } from './net/address.js'
 import { MAX_TIMER_MS } from './net/deadline.js'
 import { ownHostName } from './net/this-host.js'
@@ -165,7 +165,7 @@ function credentialsOf(credentials: Partial<Credentials>, { cert }: TlsPolicy): 
 
 /** Throws UsageError for an unknown key, as TypeScript would report it. */
 function checkKeys(prefix: string, value: object, keys: object): void {
-  const unknown = Object.keys(value).find((key) => !(key in keys))
+  const unknown = Object.keys(value).find((key) => !Object.hasOwn(keys, key))
   if (unknown === undefined) return
   throw new UsageError(`${prefix}${unknown} is no option; there are ${Object.keys(keys).join(', ')}`)
 }

@@ -5,7 +5,7 @@ import type { Limits } from '../net/deadline.js'
 import { lookUpMx, queryAddresses } from '../net/dns.js'
 import { isHostName } from '../net/domain.js'
 import { isThisHost } from '../net/this-host.js'
-import type { Step, StepLog } from './steps.js'
+import { type Step, StepLog } from './steps.js'
 
 /** The most names of a list that are looked up */
 const NAMES_LOOKED_UP = 20

@@ -1,11 +1,11 @@
 import { canonicalAddress, familyOf, isPrivate } from '../net/address.js'
 import type { CertificateInfo } from '../smtp/certificate.js'
-import { type SessionError, STAGE_LABELS, type Stage } from '../smtp/errors.js'
+import { SessionError, type Stage, STAGE_LABELS } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
 import type { Server } from '../smtp/session-settings.js'
 import type { TlsInfo } from '../smtp/tls.js'
 import { NO_FACTS, type ServerFacts, type TraceEvent, updateFacts } from '../smtp/trace.js'
-import type { StepLog } from './steps.js'
+import { StepLog } from './steps.js'
 
 /** What a session has shown; null if it is unknown. */
 export type CheckFacts = ServerFacts & {

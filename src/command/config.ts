@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import { EXIT, messageOf, UsageError } from '../errors.js'
+import { parseText } from '../input/option-values.js'
 import { parseServer } from '../input/server-address.js'
-import { parseText } from '../input/values.js'
 import { printable } from '../printable.js'
 import { type Reader, readSafely } from './config-files.js'
 import type { OptionSource } from './option-sources.js'

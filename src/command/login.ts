@@ -1,5 +1,5 @@
 import { OptionError } from '../errors.js'
-import { brokenSendableRule } from '../input/values.js'
+import { brokenSendableRule } from '../input/option-values.js'
 import { checkRecipients } from '../smtp/credentials-policy.js'
 import type { Credentials } from '../smtp/session-settings.js'
 import type { CommandLine } from './arguments.js'

@@ -10,7 +10,7 @@ import {
   parsePort,
   parseSendable,
   parseText,
-} from '../input/values.js'
+} from '../input/option-values.js'
 import { printable } from '../printable.js'
 import { type MechanismName, MECHANISMS } from '../smtp/mechanisms.js'
 import type { TlsLevel } from '../smtp/session-settings.js'

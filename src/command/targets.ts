@@ -2,7 +2,7 @@ import { UsageError } from '../errors.js'
 import { parseServer, type ServerArgument } from '../input/server-address.js'
 import type { CommandLine } from './arguments.js'
 import type { Config, Profile } from './config.js'
-import { settleOptions, type SettledOptions } from './option-sources.js'
+import { type SettledOptions, settleOptions } from './option-sources.js'
 
 /** A server to send requests to, that of a profile, or the mail exchangers of a domain; and the options that count for it. */
 export type Target = SettledOptions & {

@@ -1,4 +1,4 @@
-import { EXIT, messageOf, OptionError, type UsageError } from '../errors.js'
+import { EXIT, messageOf, OptionError, UsageError } from '../errors.js'
 import { tlsLevelFor } from '../smtp/credentials-policy.js'
 import type { TlsLevel, TlsPolicy } from '../smtp/session-settings.js'
 import { forOption } from './option-sources.js'

@@ -1,6 +1,6 @@
 import { EXIT } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
-import type { SessionError } from '../smtp/errors.js'
+import { SessionError } from '../smtp/errors.js'
 import { isPermanent, isTransient, type Reply } from '../smtp/reply.js'
 import type { ServerFacts } from '../smtp/trace.js'
 

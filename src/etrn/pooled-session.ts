@@ -1,5 +1,5 @@
 import type { NodeName } from '../input/node-name.js'
-import type { SessionError } from '../smtp/errors.js'
+import { SessionError } from '../smtp/errors.js'
 import { Redactor } from '../smtp/redact.js'
 import type { Reply } from '../smtp/reply.js'
 import type { Server, SessionSettings } from '../smtp/session-settings.js'

@@ -1,6 +1,6 @@
 import type { NameEntry } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
-import type { SessionError } from '../smtp/errors.js'
+import { SessionError } from '../smtp/errors.js'
 import type { Server, SessionSettings } from '../smtp/session-settings.js'
 
 /** The names to request from one server, or from the mail exchangers of one domain. */

@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.js'
 import { DOMAIN_CHARACTERS, endsInNumber, isAscii, isLabel, toALabels, trimDot } from '../net/domain.js'
 import { printable, truncate } from '../printable.js'
-import { brokenSendableRule } from './values.js'
+import { brokenSendableRule } from './option-values.js'
 
 declare const checked: unique symbol
 

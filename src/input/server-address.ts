@@ -2,7 +2,7 @@ import { UsageError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { isHostName, toALabels } from '../net/domain.js'
 import { printable } from '../printable.js'
-import { parsePortDigits } from './values.js'
+import { parsePortDigits } from './option-values.js'
 
 export type ServerAddress = {
   /** The SERVER argument or the profile, as the user typed it */

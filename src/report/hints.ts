@@ -1,5 +1,5 @@
 import { EXIT, type FailureKind } from '../errors.js'
-import type { SessionError, Stage } from '../smtp/errors.js'
+import { SessionError, type Stage } from '../smtp/errors.js'
 
 // Hints for servers' replies. A failure of our own code carries its hint, or has a kind that this table knows.
 

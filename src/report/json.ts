@@ -1,5 +1,5 @@
 import type { ServerReport } from '../etrn/outcome.js'
-import type { SessionError } from '../smtp/errors.js'
+import { SessionError } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
 import type { TlsInfo } from '../smtp/tls.js'
 import type { Output, Reporter } from './reporter.js'

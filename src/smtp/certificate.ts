@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import type { StepError } from '../errors.js'
+import { StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { printable, truncate } from '../printable.js'
 import { protocolError } from './errors.js'

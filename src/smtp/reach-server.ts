@@ -1,3 +1,4 @@
+import type * as Tls from './tls.js'
 import { EXIT, StepError } from '../errors.js'
 import { addressLiteral } from '../net/address.js'
 import { connect } from '../net/connect.js'
@@ -6,7 +7,6 @@ import { Connection } from './connection.js'
 import { exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
 import { formatReply, type Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
-import type * as Tls from './tls.js'
 
 /** A connection to a server, and what holds for the session on it. */
 type Dialogue = {

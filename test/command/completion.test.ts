@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { completeWords } from '../../src/command/completion.js'
 import { etrn, spawnEtrn } from '../helpers/command.js'
-import { optionNames } from '../helpers/option-names.js'
 import { makeFolder, ROOT } from '../helpers/files.js'
+import { optionNames } from '../helpers/option-names.js'
 
 suite('completion of options', () => {
   test('offers every option in its long form', async () =>

@@ -4,8 +4,8 @@ import {
   forOption,
   locateError,
   type OptionSource,
-  settleOptions,
   type SettledOptions,
+  settleOptions,
 } from '../../src/command/option-sources.js'
 import type { PartialOptions } from '../../src/command/options.js'
 import { OptionError, UsageError } from '../../src/errors.js'

@@ -3,8 +3,8 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import {
   NAMES_PER_SESSION,
-  SESSIONS_PER_SERVER,
   type SessionProgress,
+  SESSIONS_PER_SERVER,
   wouldFinishSooner,
 } from '../../src/etrn/session-limits.js'
 

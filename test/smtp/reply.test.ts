@@ -3,14 +3,14 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import {
   CHALLENGE_LINE_OCTETS,
+  formatReply,
+  isPermanent,
+  isTransient,
   MalformedReplyError,
   type Reply,
   REPLY_LINE_OCTETS,
   REPLY_LINES,
   ReplyParser,
-  formatReply,
-  isPermanent,
-  isTransient,
 } from '../../src/smtp/reply.js'
 import { BYE, HELLO, type Step } from '../helpers/scripted-server.js'
 import { measurePeak } from './peak-memory.js'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { updateFacts, NO_FACTS, type ServerFacts } from '../../src/smtp/trace.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
+import { NO_FACTS, type ServerFacts, updateFacts } from '../../src/smtp/trace.js'
 
 const TLS: TlsInfo = { protocol: 'TLSv1.3', cipher: 'X', verified: true, certificate: null }
 const EXTENSIONS = new Map([['ETRN', '']])

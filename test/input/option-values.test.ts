@@ -12,7 +12,7 @@ import {
   parsePort,
   parseSendable,
   parseText,
-} from '../../src/input/values.js'
+} from '../../src/input/option-values.js'
 
 const LABEL_63 = 'a'.repeat(63)
 const DOMAIN_253 = [LABEL_63, LABEL_63, LABEL_63, 'a'.repeat(61)].join('.')
