@@ -1,13 +1,14 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import type { SendAuthLine } from './auth.js'
-import { checkConnection, mayContinueUnencrypted } from './credentials-policy.js'
+import { checkConnection } from './credentials-policy.js'
+import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
-import { expectCode, type GreetedDialogue, reachServer, runHandshake, runStep, sendEhlo } from './reach-server.js'
-import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
+import { reachServer, sendEhlo } from './greeting-and-ehlo.js'
+import type { Reply } from './reply.js'
 import type { Credentials, Server, SessionOptions } from './session-settings.js'
-import type { SecureConnection } from './tls.js'
+import { mayRetryWithoutTls, startTls } from './starttls.js'
 
 /** A session in which ETRN can be sent. */
 export type Session = {
@@ -30,9 +31,7 @@ export async function openSession(server: Server, options: SessionOptions): Prom
   try {
     return await startSession(server, options)
   } catch (error) {
-    // Plain text in place of TLS is no failed handshake: it may be an attack.
-    const isTlsFailure = error instanceof SessionError && error.stage === 'tls' && error.kind !== 'unencrypted-data'
-    if (!isTlsFailure || !mayContinueUnencrypted(server) || options.signal.aborted) throw error
+    if (!mayRetryWithoutTls(error, server) || options.signal.aborted) throw error
     options.trace({ type: 'warning', text: `TLS: ${error.message}; going on in clear (--tls encrypt forbids it)` })
     return startSession({ ...server, tls: { ...server.tls, level: 'none' } }, options)
   }
@@ -64,28 +63,6 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
     await smtp.quit()
     throw error
   }
-}
-
-/** Starts TLS as the policy says (RFC 3207). Returns undefined if the session continues without it. */
-async function startTls(dialogue: GreetedDialogue, extensions: Extensions): Promise<SecureConnection | undefined> {
-  const { smtp, server, options } = dialogue
-  const isRequired = server.tls.level !== 'may'
-  if (!extensions.has('STARTTLS')) {
-    if (!isRequired) return undefined
-    const hint = 'another port may have it: 587, or smtps:// for TLS at once'
-    const message = "the server doesn't offer TLS, and it is demanded"
-    throw new SessionError('starttls', message, { exitStatus: EXIT.PROTOCOL, hint })
-  }
-  // Loaded and prepared first: nothing may happen between the reply and the handshake.
-  const tls = await import('./tls.js')
-  tls.prepareTls(server.tls)
-  const reply = await runStep('starttls', options, () => smtp.command('STARTTLS'))
-  if (reply.code === 220) return runHandshake(dialogue, tls)
-  const isRefused = (isTransient(reply) && reply.code !== 421) || isPermanent(reply)
-  if (isRequired || !isRefused) expectCode('starttls', 220, reply)
-  const text = `STARTTLS: ${formatReply(reply)}; going on in clear (--tls encrypt forbids it)`
-  options.trace({ type: 'warning', text })
-  return undefined
 }
 
 /** Logs in, if the credentials policy allows it on this connection (RFC 4954). */

@@ -1,29 +1,13 @@
-import type * as Tls from './tls.js'
-import { EXIT, StepError } from '../errors.js'
+import { EXIT } from '../errors.js'
 import { addressLiteral } from '../net/address.js'
 import { connect } from '../net/connect.js'
 import { lookUpAddresses } from '../net/dns.js'
 import { Connection } from './connection.js'
-import { exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
-import { formatReply, type Reply } from './reply.js'
+import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
+import { SessionError, type Stage } from './errors.js'
+import type { Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
-
-/** A connection to a server, and what holds for the session on it. */
-type Dialogue = {
-  readonly smtp: Connection
-  readonly address: string
-  /** The EHLO argument */
-  readonly helo: string
-  readonly server: Server
-  readonly options: SessionOptions
-}
-
-/** A connection that has replied to EHLO. */
-export type GreetedDialogue = Dialogue & {
-  readonly secured: Tls.SecureConnection | undefined
-  readonly greeting: Reply
-  readonly hello: Reply
-}
+import { runHandshake } from './starttls.js'
 
 /**
  * Connects and reads the reply to EHLO. If a session fails temporarily before that reply, the next address is tried (RFC 5321, 5.1). If
@@ -83,32 +67,6 @@ async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
 
 export async function sendEhlo({ smtp, helo, options }: Dialogue): Promise<Reply> {
   return runStep('ehlo', options, () => smtp.command(`EHLO ${helo}`))
-}
-
-export async function runHandshake(dialogue: Dialogue, { handshake }: typeof Tls): Promise<Tls.SecureConnection> {
-  const { smtp, server, options } = dialogue
-  return runStep(server.isImplicitTls ? 'tls' : 'starttls', options, () =>
-    smtp.startTls((socket) => runStep('tls', options, () => handshake(socket, server, options))),
-  )
-}
-
-/** Reports a step and its time to the trace, and adds the stage to its failure. */
-export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: () => Promise<T>): Promise<T> {
-  trace({ type: 'step', stage })
-  const startedAt = performance.now()
-  try {
-    const result = await work()
-    trace({ type: 'done', stage, elapsedMs: Math.round(performance.now() - startedAt) })
-    return result
-  } catch (error) {
-    if (error instanceof StepError && !(error instanceof SessionError)) throw sessionErrorOf(stage, error)
-    throw error
-  }
-}
-
-export function expectCode(stage: Stage, code: number, reply: Reply): Reply {
-  if (reply.code === code) return reply
-  throw new SessionError(stage, formatReply(reply), { exitStatus: exitStatusOfReply(stage, reply), reply })
 }
 
 /** Throws if the server is this host, which NAT can lead back to. Greeting and EHLO reply begin with the server's name. */

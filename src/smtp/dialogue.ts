@@ -1,0 +1,42 @@
+import { StepError } from '../errors.js'
+import type { Connection } from './connection.js'
+import { exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
+import { formatReply, type Reply } from './reply.js'
+import type { Server, SessionOptions } from './session-settings.js'
+import type { SecureConnection } from './tls.js'
+
+/** A connection to a server, and what holds for the session on it. */
+export type Dialogue = {
+  readonly smtp: Connection
+  readonly address: string
+  /** The EHLO argument */
+  readonly helo: string
+  readonly server: Server
+  readonly options: SessionOptions
+}
+
+/** A connection that has replied to EHLO. */
+export type GreetedDialogue = Dialogue & {
+  readonly secured: SecureConnection | undefined
+  readonly greeting: Reply
+  readonly hello: Reply
+}
+
+/** Reports a step and its time to the trace, and adds the stage to its failure. */
+export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: () => Promise<T>): Promise<T> {
+  trace({ type: 'step', stage })
+  const startedAt = performance.now()
+  try {
+    const result = await work()
+    trace({ type: 'done', stage, elapsedMs: Math.round(performance.now() - startedAt) })
+    return result
+  } catch (error) {
+    if (error instanceof StepError && !(error instanceof SessionError)) throw sessionErrorOf(stage, error)
+    throw error
+  }
+}
+
+export function expectCode(stage: Stage, code: number, reply: Reply): Reply {
+  if (reply.code === code) return reply
+  throw new SessionError(stage, formatReply(reply), { exitStatus: exitStatusOfReply(stage, reply), reply })
+}

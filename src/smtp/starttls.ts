@@ -1,0 +1,43 @@
+import { EXIT } from '../errors.js'
+import { mayContinueUnencrypted } from './credentials-policy.js'
+import { type Dialogue, expectCode, runStep } from './dialogue.js'
+import { SessionError } from './errors.js'
+import type { Extensions } from './extensions.js'
+import { formatReply, isPermanent, isTransient } from './reply.js'
+import type { Server } from './session-settings.js'
+import type * as Tls from './tls.js'
+
+/** Returns true if a failed session may be tried again without TLS. Plain text in place of TLS may be an attack: it ends the session. */
+export function mayRetryWithoutTls(error: unknown, server: Server): error is SessionError {
+  const isTlsFailure = error instanceof SessionError && error.stage === 'tls' && error.kind !== 'unencrypted-data'
+  return isTlsFailure && mayContinueUnencrypted(server)
+}
+
+/** Starts TLS as the policy says (RFC 3207). Returns undefined if the session continues without it. */
+export async function startTls(dialogue: Dialogue, extensions: Extensions): Promise<Tls.SecureConnection | undefined> {
+  const { smtp, server, options } = dialogue
+  const isRequired = server.tls.level !== 'may'
+  if (!extensions.has('STARTTLS')) {
+    if (!isRequired) return undefined
+    const hint = 'another port may have it: 587, or smtps:// for TLS at once'
+    const message = "the server doesn't offer TLS, and it is demanded"
+    throw new SessionError('starttls', message, { exitStatus: EXIT.PROTOCOL, hint })
+  }
+  // Loaded and prepared first: nothing may happen between the reply and the handshake.
+  const tls = await import('./tls.js')
+  tls.prepareTls(server.tls)
+  const reply = await runStep('starttls', options, () => smtp.command('STARTTLS'))
+  if (reply.code === 220) return runHandshake(dialogue, tls)
+  const isRefused = (isTransient(reply) && reply.code !== 421) || isPermanent(reply)
+  if (isRequired || !isRefused) expectCode('starttls', 220, reply)
+  const text = `STARTTLS: ${formatReply(reply)}; going on in clear (--tls encrypt forbids it)`
+  options.trace({ type: 'warning', text })
+  return undefined
+}
+
+export async function runHandshake(dialogue: Dialogue, { handshake }: typeof Tls): Promise<Tls.SecureConnection> {
+  const { smtp, server, options } = dialogue
+  return runStep(server.isImplicitTls ? 'tls' : 'starttls', options, () =>
+    smtp.startTls((socket) => runStep('tls', options, () => handshake(socket, server, options))),
+  )
+}
