@@ -1,5 +1,5 @@
 import { EXIT, StepError } from '../errors.js'
-import { chooseExchangers, formatExclusion, noExchangerError, notListedWarning } from '../etrn/mx.js'
+import { chooseExchangers, noExchangerError, notListedWarning, selfExclusions } from '../etrn/mx.js'
 import { mergeExitStatuses } from '../etrn/outcome.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import { type NameEntry, validNames } from '../input/names-file.js'
@@ -84,18 +84,17 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
   options.onPart(`the mail exchangers of ${server.host}`)
   const steps = new StepLog(options.onStep)
   try {
-    const limits = { timeoutMs: settings.timeoutMs, signal: options.signal }
-    const { requested, excluded, includesSelf } = await chooseExchangers(server.host, settings.self, limits)
+    const { requested, excluded, includesSelf } = await chooseExchangers(request, options.signal)
     if (requested.length === 0) throw noExchangerError(excluded)
-    const suffix = excluded.map((exclusion) => `; left out: ${formatExclusion(exclusion)}`).join('')
+    const suffix = excluded.map((exclusion) => `; left out: ${exclusion}`).join('')
     const hint = includesSelf ? null : notListedWarning(server.host, settings.self)
     steps.add('MX', includesSelf ? true : null, requested.join(', ') + suffix, hint)
     const checks: ServerCheck[] = []
     for (const host of requested)
       checks.push(await checkServer({ ...request, server: { ...server, word: host, host } }, options))
-    const others = checks.filter(({ error }) => error?.kind !== 'self')
-    if (others.length > 0) return others
-    throw noExchangerError([...excluded, ...requested.map((host) => ({ host, reason: 'this site' }))])
+    const self = selfExclusions(checks)
+    if (checks.length === self.length) throw noExchangerError([...excluded, ...self])
+    return checks.filter(({ error }) => error?.kind !== 'self')
   } catch (cause) {
     if (!(cause instanceof StepError)) throw cause
     const error = sessionErrorOf('dns', cause)
