@@ -1,3 +1,5 @@
+import type { NameEntry } from '../input/names-file.js'
+import type { ServerAddress } from '../input/server-address.js'
 import { canonicalAddress, familyOf, isPrivate } from '../net/address.js'
 import type { CertificateInfo } from '../smtp/certificate.js'
 import { type SessionError, STAGE_LABELS, type Stage } from '../smtp/errors.js'
@@ -5,7 +7,7 @@ import { formatExtensions } from '../smtp/extensions.js'
 import type { Server } from '../smtp/server.js'
 import type { TlsInfo } from '../smtp/tls.js'
 import { NO_FACTS, type ServerFacts, type TraceEvent, updateFacts } from '../smtp/trace.js'
-import type { StepLog } from './steps.js'
+import type { Step, StepLog } from './steps.js'
 
 /** What a session has shown; null if it is unknown. */
 export type CheckFacts = ServerFacts & {
@@ -13,13 +15,22 @@ export type CheckFacts = ServerFacts & {
   readonly seenAs: string | null
 }
 
+/** What was found at one server. */
+export type ServerCheck = CheckFacts & {
+  readonly server: ServerAddress
+  /** The names that a real run would request, and the bad lines */
+  readonly entries: readonly NameEntry[]
+  readonly steps: readonly Step[]
+  readonly error: SessionError | null
+}
+
 export const NO_CHECK_FACTS: CheckFacts = { ...NO_FACTS, seenAs: null }
 
 /** Turns the events of a session into steps and facts. */
 export class SessionChecker {
+  facts = NO_CHECK_FACTS
   readonly #server: Server
   readonly #steps: StepLog
-  #facts = NO_CHECK_FACTS
   #localAddress = ''
   /** When each stage started, by performance.now() */
   readonly #startedAt = new Map<Stage, number>()
@@ -29,19 +40,15 @@ export class SessionChecker {
     this.#steps = steps
   }
 
-  get facts(): CheckFacts {
-    return this.#facts
-  }
-
   addEvent(event: TraceEvent): void {
     const steps = this.#steps
-    this.#facts = updateFacts(this.#facts, event)
+    this.facts = updateFacts(this.facts, event)
     switch (event.type) {
       case 'step':
         this.#startedAt.set(event.stage, performance.now())
         return steps.start()
       case 'done':
-        if (event.stage === 'greeting') steps.add('greeting', true, this.#facts.greeting ?? '')
+        if (event.stage === 'greeting') steps.add('greeting', true, this.facts.greeting ?? '')
         if (event.stage === 'auth') steps.add('AUTH', true, `logged in as ${this.#server.credentials?.user ?? ''}`)
         return
       case 'resolved':
@@ -50,7 +57,8 @@ export class SessionChecker {
         this.#localAddress = canonicalAddress(event.localAddress)
         return steps.add('connect', true, `${event.address}, from ${event.localAddress}`)
       case 'received':
-        if (event.reply.code === 250) this.#addHello(event.reply.lines[0] ?? '')
+        if (event.reply.code !== 250 || this.facts.seenAs !== null) return
+        this.facts = { ...this.facts, seenAs: addressInHello(event.reply.lines[0] ?? '') }
         return
       case 'tls':
         return this.#addTls(event.tls)
@@ -66,7 +74,7 @@ export class SessionChecker {
   /** Adds the failure that ended the session. `ok` is null if the failure is no problem. */
   addFailure({ stage, message }: SessionError, ok: false | null, hint: string): void {
     this.#steps.start(this.#startedAt.get(stage))
-    const certificate = stage === 'tls' ? this.#facts.tls?.certificate : undefined
+    const certificate = stage === 'tls' ? this.facts.tls?.certificate : undefined
     if (certificate) this.#steps.add('certificate', ok, describeCertificate(certificate), hint)
     else this.#steps.add(stage === 'dns' ? 'resolve' : STAGE_LABELS[stage], ok, message, hint)
   }
@@ -79,15 +87,11 @@ export class SessionChecker {
       const reason = this.#server.tls.level === 'none' ? '--tls none' : 'not offered'
       steps.note('TLS', null, `${reason}: everything goes in clear`)
     }
-    const offered = this.#facts.extensions?.get('AUTH')
+    const offered = this.facts.extensions?.get('AUTH')
     const mechanisms = offered === undefined ? 'none is offered' : `offered: ${offered}`
     if (this.#server.credentials === undefined) steps.note('AUTH', null, `no login is given; ${mechanisms}`)
-    if (this.#facts.extensions?.has('ETRN')) steps.note('ETRN', true, 'listed')
+    if (this.facts.extensions?.has('ETRN')) steps.note('ETRN', true, 'listed')
     else steps.note('ETRN', null, 'not listed; --assume-etrn sends it all the same')
-  }
-
-  #addHello(line: string): void {
-    this.#facts = { ...this.#facts, seenAs: this.#facts.seenAs ?? addressInHello(line) }
   }
 
   #addTls(tls: TlsInfo): void {
@@ -102,7 +106,7 @@ export class SessionChecker {
   }
 
   #addAddress(): void {
-    const { seenAs, address } = this.#facts
+    const { seenAs, address } = this.facts
     const steps = this.#steps
     const local = this.#localAddress
     const forward = 'port 25 has to be forwarded to this host'

@@ -1,6 +1,6 @@
 import { EXIT, StepError } from '../errors.js'
 import type { Limits } from '../net/deadline.js'
-import { lookUpAddresses, lookUpMx } from '../net/dns.js'
+import { lookUpAddresses, lookUpMx, type MxRecord } from '../net/dns.js'
 import { isHostName } from '../net/domain.js'
 import { isThisHost } from '../net/this-host.js'
 import { printable } from '../printable.js'
@@ -9,7 +9,8 @@ import type { Request } from './request.js'
 
 /** Which mail exchangers of a domain may hold mail for this host, and which don't. */
 export type ExchangerChoice = {
-  readonly requested: readonly string[]
+  /** One for each exchanger */
+  readonly requests: readonly Request[]
   /** With the reason: `mx1.example.com (this site)` */
   readonly excluded: readonly string[]
   /** True if this host is one of the domain's mail exchangers. */
@@ -44,14 +45,14 @@ const CONCURRENT_LOOKUPS = 8
  * --self, is excluded; if it is listed, so is every exchanger whose preference number isn't larger. Throws StepError: 68 if the domain
  * doesn't exist, 75 if DNS gave no definite answer.
  */
-export async function chooseExchangers({ server, settings }: Request, signal: AbortSignal): Promise<ExchangerChoice> {
-  const { self, timeoutMs } = settings
+export async function chooseExchangers(request: Request, signal: AbortSignal): Promise<ExchangerChoice> {
+  const { server, settings } = request
   const domain = server.host
-  const limits = { timeoutMs, signal }
+  const limits = { timeoutMs: settings.timeoutMs, signal }
   const listed = await lookUpMx(domain, limits)
   // A domain without MX is its own mail exchanger.
   const records = listed.length === 0 ? [{ host: domain, preference: 0 }] : listed.filter(({ host }) => host !== '')
-  const requested: string[] = []
+  const requests: Request[] = []
   const excluded: string[] = []
   if (records.length === 0) excluded.push(`${domain} (it takes no mail: null MX, RFC 7505)`)
   const sorted = records
@@ -61,20 +62,21 @@ export async function chooseExchangers({ server, settings }: Request, signal: Ab
   const areSelf: boolean[] = []
   while (areSelf.length < exchangers.length) {
     const next = exchangers.slice(areSelf.length, areSelf.length + CONCURRENT_LOOKUPS)
-    areSelf.push(...(await Promise.all(next.map(async ({ host }) => isThisHostExchanger(host, self, limits)))))
+    areSelf.push(...(await Promise.all(next.map(async ({ host }) => isThisHostExchanger(host, settings.self, limits)))))
   }
   const own = exchangers.find((_, index) => areSelf[index])
-  for (const [index, { host, preference }] of exchangers.entries()) {
-    const reason = areSelf[index] === true ? 'this site' : exclusionReason(host, preference, own?.preference)
-    if (reason === undefined) requested.push(printable(host))
-    else excluded.push(`${printable(host)} (${reason})`)
+  for (const [index, exchanger] of exchangers.entries()) {
+    const host = printable(exchanger.host)
+    const reason = areSelf[index] === true ? 'this site' : exclusionReason(exchanger, own?.preference)
+    if (reason === undefined) requests.push({ ...request, isMx: false, server: { ...server, word: host, host } })
+    else excluded.push(`${host} (${reason})`)
   }
   const more = sorted.length - exchangers.length
   if (more > 0) excluded.push(`${more} more (beyond the first ${MAX_EXCHANGERS})`)
-  return { requested, excluded, includesSelf: own !== undefined }
+  return { requests, excluded, includesSelf: own !== undefined }
 }
 
-function exclusionReason(host: string, preference: number, ownPreference = -1): string | undefined {
+function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): string | undefined {
   if (!isHostName(host)) return 'no name of a host'
   if (preference > ownPreference) return undefined
   return `its preference, ${preference}, is not behind this site's ${ownPreference}`

@@ -22,7 +22,8 @@ export type RetryContext = PoolContext & {
  * Requests names from one server, over new connections each time, as long as the policy allows: those that failed temporarily, and with
  * --wait those that still have mail. A result is reported when no later round can replace it.
  */
-export async function requestInRounds(server: Server, request: Request, context: RetryContext): Promise<ServerReport> {
+export async function requestInRounds(request: Request, context: RetryContext): Promise<ServerReport> {
+  const { server, settings } = request
   const state = new RetryState(request, context)
   const serverState = new ServerState()
   const reported = new Set<string>()
@@ -37,7 +38,7 @@ export async function requestInRounds(server: Server, request: Request, context:
   let round: ServerReport
   let pause: Pause | undefined
   do {
-    round = await requestNames(server, state.remaining, request.settings, { ...context, onResult }, serverState)
+    round = await requestNames(server, state.remaining, settings, { ...context, onResult }, serverState)
     pause = state.addRound(round)
   } while (pause !== undefined && (await takePause(pause, onPause, context.signal)))
   const report = state.reportAfter(round)

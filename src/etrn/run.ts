@@ -69,12 +69,12 @@ class Runner {
   async send(request: Request | FailedRequest, localFailure: SessionError | undefined): Promise<ServerReport[]> {
     if (localFailure !== undefined) return [this.#reportFailure(request, localFailure)]
     if ('error' in request) return [this.#reportFailure(request, request.error)]
-    return request.isMx ? this.#sendToExchangers(request) : [await this.#sendTo(request.server, request)]
+    return request.isMx ? this.#sendToExchangers(request) : [await this.#sendTo(request)]
   }
 
-  async #sendTo(server: Server, request: Request): Promise<ServerReport> {
-    const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#limiterFor(server) }
-    const report = await requestInRounds(server, request, context)
+  async #sendTo(request: Request): Promise<ServerReport> {
+    const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#limiterFor(request.server) }
+    const report = await requestInRounds(request, context)
     if (report.error?.kind !== 'self') this.#options.onReport(report)
     return report
   }
@@ -83,10 +83,9 @@ class Runner {
     const { server, settings } = request
     const { warn } = this.#options
     try {
-      const { requested, excluded, includesSelf } = await this.#lookUpExchangers(request)
+      const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
       for (const exclusion of excluded) warn(`left out: ${exclusion}`)
-      const sending = requested.map(async (host) => this.#sendTo({ ...server, word: host, host }, request))
-      const reports = await Promise.all(sending)
+      const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one)))
       const self = selfExclusions(reports)
       for (const exclusion of self) warn(`left out: ${exclusion}`)
       if (!includesSelf && self.length === 0 && reports.length > 0) warn(notListedWarning(server.word, settings.self))
