@@ -95,8 +95,7 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
 
 /** Opens a session as a real run would, and ends it before the first ETRN. */
 async function checkServer({ server, entries, settings }: Request, options: CheckOptions): Promise<ServerCheck> {
-  const steps = new StepLog(partTitle(server), options)
-  const checker = new SessionChecker(server, steps)
+  const checker = new SessionChecker(partTitle(server), server, options)
   const redactor = new Redactor(server.credentials?.password)
   const trace = redactor.redactTrace((event) => {
     // A warning is a step here.
@@ -112,16 +111,16 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
     const greeting = checker.facts.greeting ?? ''
     // What is known about this server and names of these forms
     const hints = validNames(entries).map((name) => hintFor({ stage: 'etrn', code: 250, text: '', name, greeting }))
-    for (const hint of new Set(hints)) if (hint !== undefined) steps.note('names', null, hint)
+    for (const hint of new Set(hints)) if (hint !== undefined) checker.note('names', null, hint)
     if (entries.length === 0)
-      steps.note('names', null, 'none is given, and this host has none of its own: a real run needs one')
+      checker.note('names', null, 'none is given, and this host has none of its own: a real run needs one')
   } catch (cause) {
     if (!(cause instanceof SessionError)) throw cause
     error = redactor.redactError(cause)
     if (error.kind === 'self') checker.addFailure(error, null, 'a NAT leads back to it: a real run leaves it out')
     else checker.addFailure(error, false, stepHint(error, checker.facts.greeting ?? ''))
   }
-  return { ...checker.facts, server, entries, steps: steps.all, error }
+  return { ...checker.facts, server, entries, steps: checker.all, error }
 }
 
 function partTitle({ word, host, port }: ServerAddress): string {

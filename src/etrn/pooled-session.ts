@@ -53,7 +53,12 @@ export class PooledSession implements SessionProgress {
     const signal = AbortSignal.any([options.signal, this.#cancellation.signal])
     this.redactor = new Redactor(server.credentials?.password)
     const onEvent = this.redactor.redactTrace((event) => {
-      this.#countEvent(event)
+      this.facts = updateFacts(this.facts, event)
+      if (event.type === 'connected') {
+        this.#setupTrips = Math.max(this.#setupTrips, this.roundTrips)
+        this.roundTrips = 0
+      }
+      if (event.type === 'connected' || event.type === 'tls' || event.type === 'received') this.roundTrips++
       trace(event)
     })
     this.#session = await openSession(server, { ...options, signal, trace: onEvent })
@@ -87,14 +92,5 @@ export class PooledSession implements SessionProgress {
   async quit(): Promise<void> {
     this.namesLeft = 0
     await this.#session?.quit()
-  }
-
-  #countEvent(event: TraceEvent): void {
-    this.facts = updateFacts(this.facts, event)
-    if (event.type === 'connected') {
-      this.#setupTrips = Math.max(this.#setupTrips, this.roundTrips)
-      this.roundTrips = 0
-    }
-    if (event.type === 'connected' || event.type === 'tls' || event.type === 'received') this.roundTrips++
   }
 }

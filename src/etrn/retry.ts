@@ -26,13 +26,9 @@ export async function requestInRounds(request: Request, context: RetryContext): 
   const { server, settings } = request
   const state = new RetryState(request, context)
   const serverState = new ServerState()
-  const reported = new Set<string>()
-  const reportOnce = (result: Result): void => {
-    if (!reported.has(result.name)) context.onResult(server, result)
-    reported.add(result.name)
-  }
+  const unreported = new Set<string>(state.remaining)
   const onResult = (_: Server, result: Result): void => {
-    if (state.isFinalResult(result)) reportOnce(result)
+    if (state.isFinalResult(result) && unreported.delete(result.name)) context.onResult(server, result)
   }
   const onPause = (pause: Pause): void => context.trace(server, pause)
   let round: ServerReport
@@ -42,7 +38,8 @@ export async function requestInRounds(request: Request, context: RetryContext): 
     pause = state.addRound(round)
   } while (pause !== undefined && (await takePause(pause, onPause, context.signal)))
   const report = state.reportAfter(round)
-  for (const result of report.names) if (result.code !== null) reportOnce(result)
+  const last = report.names.filter(({ name, code }) => code !== null && unreported.has(name))
+  for (const result of last) context.onResult(server, result)
   return { ...report, elapsedMs: serverState.elapsedMs }
 }
 
@@ -88,9 +85,12 @@ class RetryState {
   /** Returns the pause before the next round; undefined if nothing remains to be requested, or if it would begin too late. */
   addRound(round: ServerReport): Pause | undefined {
     const { error, names } = round
+    const { retryPolicy, settings } = this.#request
+    const { startedAt, signal } = this.#context
     // Retries every DNS failure: just after link-up a resolver may be missing or wrong.
-    const isRetriedDns = error?.stage === 'dns' && this.#elapsedMs < this.#request.retryPolicy.retryForMs
-    const mayRetrySkipped = this.#mayRetrySkipped(round)
+    const isRetriedDns = error?.stage === 'dns' && performance.now() - startedAt < retryPolicy.retryForMs
+    const isDeferred = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
+    const isRefused = !settings.keepGoing && names.some(({ code }) => isPermanent({ code: code ?? 0 }))
     for (const result of names) {
       const { name, outcome, code } = result
       const before = this.#names.get(name)
@@ -98,7 +98,8 @@ class RetryState {
         outcome === 'deferred' ? !this.isFinalResult(result) : outcome === 'failed' && code === null && isRetriedDns
       this.#names.set(name, {
         result: latestResult(before?.result, result),
-        isFailed: outcome === 'skipped' ? mayRetrySkipped : isRetriable,
+        // After a refusal the skipped names would be refused, too.
+        isFailed: outcome === 'skipped' ? isDeferred && !isRefused : isRetriable,
         // A round without a reply, or with a temporary failure, doesn't show that the queue is empty.
         isWaiting: code === null || outcome === 'deferred' ? before?.isWaiting === true : !this.isFinalResult(result),
         isCounted: isAccepted(outcome) ? before?.isCounted === true || outcome !== 'started' : before?.isCounted,
@@ -106,7 +107,7 @@ class RetryState {
     }
     this.#attempts += round.attempts
     const isTemporary = error === null || error.exitStatus === EXIT.TEMPFAIL || isRetriedDns
-    return isTemporary && !isViolated(round) && !this.#context.signal.aborted ? this.#pauseAfter(round) : undefined
+    return isTemporary && !isViolated(round) && !signal.aborted ? this.#pauseAfter(round) : undefined
   }
 
   /** Returns the report of all rounds. */
@@ -120,25 +121,14 @@ class RetryState {
     return { ...lastRound, attempts: this.#attempts, error, isQueueUnknown, names }
   }
 
-  get #elapsedMs(): number {
-    return performance.now() - this.#context.startedAt
-  }
-
   #resultsWhere(flag: 'isFailed' | 'isWaiting'): Result[] {
     return [...this.#names.values()].filter((state) => state[flag]).map(({ result }) => result)
-  }
-
-  /** Skipped names are retried after a temporary failure. After a refusal they would be refused, too. */
-  #mayRetrySkipped({ error, names }: ServerReport): boolean {
-    const { keepGoing } = this.#request.settings
-    const isTemporary = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
-    return isTemporary && !names.some(({ code }) => isPermanent({ code: code ?? 0 }) && !keepGoing)
   }
 
   /** Sets the names of the next round. */
   #pauseAfter(round: ServerReport): Pause | undefined {
     const { retryForMs, waitMs, intervalMs } = this.#request.retryPolicy
-    const elapsedMs = this.#elapsedMs
+    const elapsedMs = performance.now() - this.#context.startedAt
     const failed = this.#resultsWhere('isFailed')
     const waiting = this.#resultsWhere('isWaiting')
     const hasReplied = round.greeting !== null || (round.error !== null && round.error.reply !== null)

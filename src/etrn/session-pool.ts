@@ -194,10 +194,9 @@ class SessionPool {
     this.#queue.setUnanswered(pendingName, error, true)
     if (isLost) return
     this.#state.isOneAtATime = true
-    if (number <= this.#failedAfter) {
-      this.#failedAfter = Math.min(this.#failedAfter, this.#started)
-      return
-    }
+    const mayFail = number <= this.#failedAfter
+    this.#failedAfter = Math.min(this.#failedAfter, this.#started)
+    if (mayFail) return
     // The server has accepted names before, so the failure is temporary.
     const { stage, message, reply, cause } = error
     this.#queue.end(new SessionError(stage, message, { exitStatus: EXIT.TEMPFAIL, reply, cause }), 'deferred')
