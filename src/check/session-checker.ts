@@ -9,22 +9,18 @@ import type { TlsInfo } from '../smtp/tls.js'
 import { NO_FACTS, type ServerFacts, type TraceEvent, updateFacts } from '../smtp/trace.js'
 import { type Step, type StepListener, StepLog } from './steps.js'
 
-/** What a session has shown; null if it is unknown. */
-export type CheckFacts = ServerFacts & {
-  /** This host's address as the server sees it */
-  readonly seenAs: string | null
-}
-
-/** What was found at one server. */
-export type ServerCheck = CheckFacts & {
+/** What was found at one server; null if it is unknown. */
+export type ServerCheck = ServerFacts & {
   readonly server: ServerAddress
   /** The names that a real run would request, and the bad lines */
   readonly entries: readonly NameEntry[]
   readonly steps: readonly Step[]
   readonly error: SessionError | null
+  /** This host's address as the server sees it */
+  readonly seenAs: string | null
 }
 
-export const NO_CHECK_FACTS: CheckFacts = { ...NO_FACTS, seenAs: null }
+export const NO_CHECK_FACTS: ServerFacts & Pick<ServerCheck, 'seenAs'> = { ...NO_FACTS, seenAs: null }
 
 /** Turns the events of a session into steps and facts. */
 export class SessionChecker extends StepLog {

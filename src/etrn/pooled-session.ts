@@ -3,7 +3,7 @@ import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
 import { Redactor } from '../smtp/redact.js'
 import { formatReply, type Reply } from '../smtp/reply.js'
-import type { Server, SessionSettings } from '../smtp/server.js'
+import type { Server, SessionOptions } from '../smtp/server.js'
 import { openSession, type Session } from '../smtp/session.js'
 import { NO_FACTS, type TraceEvent, updateFacts } from '../smtp/trace.js'
 import { NAMES_PER_SESSION, type SessionProgress } from './session-limits.js'
@@ -47,7 +47,7 @@ export class PooledSession implements SessionProgress {
   /** Opens the session, and returns the server as it was reached. Throws SessionError. */
   async open(
     server: Server,
-    options: SessionSettings & { readonly signal: AbortSignal },
+    options: Omit<SessionOptions, 'trace'>,
     trace: (event: TraceEvent) => void,
   ): Promise<Server> {
     const signal = AbortSignal.any([options.signal, this.#cancellation.signal])

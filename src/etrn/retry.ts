@@ -1,4 +1,4 @@
-import { EXIT } from '../errors.js'
+import { EXIT, StepError } from '../errors.js'
 import { validNames } from '../input/names-file.js'
 import type { NodeName } from '../input/node-name.js'
 import { abortReason } from '../net/deadline.js'
@@ -30,7 +30,7 @@ export async function requestInRounds(request: Request, context: RetryContext): 
   const onResult = (_: Server, result: Result): void => {
     if (state.isFinalResult(result) && unreported.delete(result.name)) context.onResult(server, result)
   }
-  const onPause = (pause: Pause): void => context.trace(server, pause)
+  const onPause = (next: Pause): void => context.trace(server, next)
   let round: ServerReport
   let pause: Pause | undefined
   do {
@@ -125,7 +125,7 @@ class RetryState {
     return [...this.#names.values()].filter((state) => state[flag]).map(({ result }) => result)
   }
 
-  /** Sets the names of the next round. */
+  /** Returns the pause before the next round, and sets its names. */
   #pauseAfter(round: ServerReport): Pause | undefined {
     const { retryForMs, waitMs, intervalMs } = this.#request.retryPolicy
     const elapsedMs = performance.now() - this.#context.startedAt
@@ -146,7 +146,7 @@ class RetryState {
     return mayRetry ? createPause(describeFailure(round, failed), retryMs, retryForMs - elapsedMs) : undefined
   }
 
-  /** Keeps the names' order, but those without a reply come first if the others fill a session. */
+  /** Sets the names of the next round in their order, but those without a reply come first if the others fill a session. */
   #setRemaining(results: readonly Result[]): void {
     const chosen = new Set(results.map(({ name }) => name))
     const names = validNames(this.#request.entries).filter((name) => chosen.has(name))
@@ -165,18 +165,14 @@ class RetryState {
     const { waitMs } = this.#request.retryPolicy
     const isWaitOver = waitMs > 0 && failed.length + waiting.length > 0 && !isViolated(lastRound)
     if (!isWaitOver && !(signal.aborted && failed.length > 0)) return null
-    const over = {
-      message: 'the time that --wait gives is over',
-      exitStatus: EXIT.TEMPFAIL,
-      kind: 'time-over',
-    } as const
+    const over = new StepError('the time that --wait gives is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
     const { message, exitStatus, kind } = signal.aborted ? abortReason(signal) : over
     const text = waiting.length === 0 ? message : `${message}; ${describeWaiting(waiting)}`
     return new SessionError('etrn', text, { exitStatus, kind })
   }
 }
 
-/** Returns true if the server has sent a reply that SMTP doesn't allow: it will never accept this host. */
+/** Returns true if a reply has shown that the server doesn't speak SMTP. */
 function isViolated({ names }: ServerReport): boolean {
   return names.some(({ outcome, code }) => outcome === 'failed' && code !== null)
 }
