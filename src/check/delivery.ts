@@ -1,55 +1,44 @@
 import { EXIT, StepError } from '../errors.js'
 import { readLocalGreeting } from '../etrn/local-server.js'
+import { validNames } from '../input/names-file.js'
 import { isPrivate } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
 import { lookUpMx, queryAddresses } from '../net/dns.js'
 import { isHostName } from '../net/domain.js'
 import { isThisHost } from '../net/this-host.js'
-import { type Step, StepLog } from './steps.js'
+import type { ServerCheck } from './session-checker.js'
+import type { Step, StepLog } from './steps.js'
 
 /** The most names of a list that are looked up */
 const NAMES_LOOKED_UP = 20
-
-/** The two ends of the sessions. */
-export type Endpoints = {
-  /** This host's addresses as the servers see them */
-  readonly seenAs: readonly string[]
-  /** The servers' addresses */
-  readonly servers: readonly string[]
-}
 
 /**
  * Checks whether mail would be delivered to this host: a server delivers over a new connection, to the address that DNS has for the
  * site (RFC 1985, section 4). Returns true if the local mail server greets.
  */
-export async function checkDelivery(
-  names: readonly string[],
-  endpoints: Endpoints,
-  limits: Limits,
-  steps: StepLog,
-): Promise<boolean> {
+export async function checkDelivery(checks: readonly ServerCheck[], limits: Limits, steps: StepLog): Promise<boolean> {
   steps.start()
-  const local = await checkLocalServer(limits)
-  steps.add('own port 25', ...local)
+  const hasLocalServer = await checkLocalServer(limits, steps)
+  const names = checks.flatMap(({ entries }) => validNames(entries))
   const domains = [...new Set(names.flatMap(domainOfName))]
   for (const domain of domains.slice(0, NAMES_LOOKED_UP)) {
-    if (limits.signal.aborted) return local[0] === true
+    if (limits.signal.aborted) return hasLocalServer
     steps.start()
-    steps.add(domain, ...(await checkDomain(domain, endpoints, limits)))
+    steps.add(domain, ...(await checkDomain(domain, checks, limits)))
   }
   const more = domains.length - NAMES_LOOKED_UP
   if (more > 0) steps.note('names', null, `${more} more were not looked up`)
-  return local[0] === true
+  return hasLocalServer
 }
 
-type StepResult = readonly [ok: Step['ok'], text: string, hint?: string]
-
-async function checkLocalServer(limits: Limits): Promise<StepResult> {
+async function checkLocalServer(limits: Limits, steps: StepLog): Promise<boolean> {
   try {
-    return [true, await readLocalGreeting(limits)]
+    steps.add('own port 25', true, await readLocalGreeting(limits))
+    return true
   } catch (error) {
     if (!(error instanceof StepError)) throw error
-    return [false, error.message, 'start the mail server; --wait-local waits for it']
+    steps.add('own port 25', false, error.message, 'start the mail server; --wait-local waits for it')
+    return false
   }
 }
 
@@ -58,20 +47,19 @@ function domainOfName(name: string): string[] {
   return name.startsWith('#') ? [] : [name.replace(/^@/, '').toLowerCase()]
 }
 
+type StepResult = readonly [ok: Step['ok'], text: string, hint?: string]
+
 const DNS_HINT = 'let an MX lead here, unless the server has a route of its own: ask the provider'
 
 /** Checks whether DNS sends mail for a domain to this host. */
-async function checkDomain(domain: string, endpoints: Endpoints, limits: Limits): Promise<StepResult> {
+async function checkDomain(domain: string, checks: readonly ServerCheck[], limits: Limits): Promise<StepResult> {
   try {
     const records = await lookUpMx(domain, limits)
     const hosts = records.length === 0 ? [domain] : records.map(({ host }) => host).filter(isHostName)
     if (hosts.length === 0) return [false, 'a null MX: this domain takes no mail', DNS_HINT]
-    const found = await Promise.all(
-      hosts.map(async (host) => ({ host, addresses: await publicAddresses(host, limits) })),
-    )
-    const text = found.map(({ host, addresses }) => `${host} (${addresses.join(', ') || 'no address'})`).join(', ')
-    const addresses = found.flatMap((one) => one.addresses)
-    return await judgeAddresses(addresses, text, endpoints)
+    const found = await Promise.all(hosts.map(async (host) => publicAddresses(host, limits)))
+    const texts = hosts.map((host, index) => `${host} (${found[index]?.join(', ') || 'no address'})`)
+    return await judgeRoute(found.flat(), texts.join(', '), checks)
   } catch (error) {
     if (!(error instanceof StepError)) throw error
     if (error.exitStatus === EXIT.NOHOST) return [false, error.message, DNS_HINT]
@@ -79,11 +67,14 @@ async function checkDomain(domain: string, endpoints: Endpoints, limits: Limits)
   }
 }
 
-async function judgeAddresses(
+async function judgeRoute(
   addresses: readonly string[],
   text: string,
-  { seenAs, servers }: Endpoints,
+  checks: readonly ServerCheck[],
 ): Promise<StepResult> {
+  // This host's addresses as the servers see them
+  const seenAs = checks.flatMap((facts) => facts.seenAs ?? [])
+  const servers = checks.flatMap(({ address }) => address ?? [])
   const areOwn = await Promise.all(addresses.map(async (address) => seenAs.includes(address) || isThisHost(address)))
   const own = addresses.find((_, index) => areOwn[index])
   if (own !== undefined) {

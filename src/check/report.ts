@@ -4,15 +4,12 @@ import { resultOfBadLine } from '../etrn/run.js'
 import { documentHead, serverDocument, tlsDocument } from '../report/json.js'
 import type { Output } from '../report/reporter.js'
 import { STAGE_LABELS } from '../smtp/errors.js'
-import type { Check, ServerCheck } from './check.js'
-import type { Step } from './steps.js'
+import type { Check } from './check.js'
+import type { ServerCheck } from './session-checker.js'
+import type { Step, StepListener } from './steps.js'
 
 /** One form of output for a check. */
-export type CheckReporter = {
-  readonly onPart: (title: string) => void
-  readonly onStep: (step: Step) => void
-  readonly end: (check: Check) => void
-}
+export type CheckReporter = StepListener & { readonly end: (check: Check) => void }
 
 const STEP_WIDTH = 12
 const TIME_WIDTH = 8
@@ -72,13 +69,11 @@ function serverCheckDocument({ entries, steps, seenAs, ...found }: ServerCheck):
     seenAs,
     software: serverSoftware(greeting),
     steps: steps.map(stepDocument),
-    names: entries.map((entry) => (typeof entry === 'string' ? unrequestedName(entry) : resultOfBadLine(entry))),
+    // The outcome of a name is unknown, because ETRN was not sent.
+    names: entries.map((entry) =>
+      typeof entry === 'string' ? { ...unansweredResult(entry, 'skipped'), outcome: null } : resultOfBadLine(entry),
+    ),
   }
-}
-
-/** Returns a name whose outcome is unknown, because ETRN was not sent. */
-function unrequestedName(name: string): object {
-  return { ...unansweredResult(name, 'skipped'), outcome: null }
 }
 
 /** Returns the server's software, if its greeting shows it. */

@@ -1,3 +1,5 @@
+import type { NameEntry } from '../input/names-file.js'
+import type { ServerAddress } from '../input/server-address.js'
 import { canonicalAddress, familyOf, isPrivate } from '../net/address.js'
 import type { CertificateInfo } from '../smtp/certificate.js'
 import { SessionError, type Stage, STAGE_LABELS } from '../smtp/errors.js'
@@ -5,59 +7,59 @@ import { formatExtensions } from '../smtp/extensions.js'
 import type { Server } from '../smtp/session-settings.js'
 import type { TlsInfo } from '../smtp/tls.js'
 import { NO_FACTS, type ServerFacts, type TraceEvent, updateFacts } from '../smtp/trace.js'
-import { StepLog } from './steps.js'
+import { type Step, type StepListener, StepLog } from './steps.js'
 
-/** What a session has shown; null if it is unknown. */
-export type CheckFacts = ServerFacts & {
+/** What was found at one server; null if it is unknown. */
+export type ServerCheck = ServerFacts & {
+  readonly server: ServerAddress
+  /** The names that a real run would request, and the bad lines */
+  readonly entries: readonly NameEntry[]
+  readonly steps: readonly Step[]
+  readonly error: SessionError | null
   /** This host's address as the server sees it */
   readonly seenAs: string | null
 }
 
-export const NO_CHECK_FACTS: CheckFacts = { ...NO_FACTS, seenAs: null }
+export const NO_CHECK_FACTS: ServerFacts & Pick<ServerCheck, 'seenAs'> = { ...NO_FACTS, seenAs: null }
 
 /** Turns the events of a session into steps and facts. */
-export class SessionChecker {
+export class SessionChecker extends StepLog {
+  facts = NO_CHECK_FACTS
   readonly #server: Server
-  readonly #steps: StepLog
-  #facts = NO_CHECK_FACTS
   #localAddress = ''
   /** When each stage started, by performance.now() */
   readonly #startedAt = new Map<Stage, number>()
 
-  constructor(server: Server, steps: StepLog) {
+  constructor(title: string, server: Server, listener: StepListener) {
+    super(title, listener)
     this.#server = server
-    this.#steps = steps
-  }
-
-  get facts(): CheckFacts {
-    return this.#facts
   }
 
   addEvent(event: TraceEvent): void {
-    const steps = this.#steps
-    this.#facts = updateFacts(this.#facts, event)
+    this.facts = updateFacts(this.facts, event)
     switch (event.type) {
       case 'step':
         this.#startedAt.set(event.stage, performance.now())
-        return steps.start()
+        return this.start()
       case 'done':
-        if (event.stage === 'greeting') steps.add('greeting', true, this.#facts.greeting ?? '')
-        if (event.stage === 'auth') steps.add('AUTH', true, `logged in as ${this.#server.credentials?.user ?? ''}`)
+        if (event.stage === 'greeting') this.add('greeting', true, this.facts.greeting ?? '')
+        if (event.stage === 'auth') this.add('AUTH', true, `logged in as ${this.#server.credentials?.user ?? ''}`)
         return
       case 'resolved':
-        return steps.add('resolve', true, event.addresses.join(', '))
+        return this.add('resolve', true, event.addresses.join(', '))
       case 'connected':
         this.#localAddress = canonicalAddress(event.localAddress)
-        return steps.add('connect', true, `${event.address}, from ${event.localAddress}`)
+        return this.add('connect', true, `${event.address}, from ${event.localAddress}`)
       case 'received':
-        if (event.reply.code === 250) this.#addHello(event.reply.lines[0] ?? '')
+        if (event.reply.code !== 250 || this.facts.seenAs !== null) return
+        this.facts = { ...this.facts, seenAs: addressInHello(event.reply.lines[0] ?? '') }
         return
       case 'tls':
         return this.#addTls(event.tls)
       case 'warning':
-        return steps.note('TLS', null, event.text)
+        return this.note('TLS', null, event.text)
       case 'extensions':
-        return steps.add('EHLO', true, formatExtensions(event.extensions).join(', ') || 'nothing listed')
+        return this.add('EHLO', true, formatExtensions(event.extensions).join(', ') || 'nothing listed')
       default:
         return
     }
@@ -65,52 +67,46 @@ export class SessionChecker {
 
   /** Adds the failure that ended the session. `ok` is null if the failure is no problem. */
   addFailure({ stage, message }: SessionError, ok: false | null, hint: string): void {
-    this.#steps.start(this.#startedAt.get(stage))
-    const certificate = stage === 'tls' ? this.#facts.tls?.certificate : undefined
-    if (certificate) this.#steps.add('certificate', ok, describeCertificate(certificate), hint)
-    else this.#steps.add(stage === 'dns' ? 'resolve' : STAGE_LABELS[stage], ok, message, hint)
+    this.start(this.#startedAt.get(stage))
+    const certificate = stage === 'tls' ? this.facts.tls?.certificate : undefined
+    if (certificate) this.add('certificate', ok, describeCertificate(certificate), hint)
+    else this.add(stage === 'dns' ? 'resolve' : STAGE_LABELS[stage], ok, message, hint)
   }
 
   /** Adds what a session shows that has reached ETRN. */
   addConclusions(): void {
-    const steps = this.#steps
     this.#addAddress()
-    if (!steps.all.some(({ step }) => step === 'TLS')) {
+    if (!this.all.some(({ step }) => step === 'TLS')) {
       const reason = this.#server.tls.level === 'none' ? '--tls none' : 'not offered'
-      steps.note('TLS', null, `${reason}: everything goes in clear`)
+      this.note('TLS', null, `${reason}: everything goes in clear`)
     }
-    const offered = this.#facts.extensions?.get('AUTH')
+    const offered = this.facts.extensions?.get('AUTH')
     const mechanisms = offered === undefined ? 'none is offered' : `offered: ${offered}`
-    if (this.#server.credentials === undefined) steps.note('AUTH', null, `no login is given; ${mechanisms}`)
-    if (this.#facts.extensions?.has('ETRN')) steps.note('ETRN', true, 'listed')
-    else steps.note('ETRN', null, 'not listed; --assume-etrn sends it all the same')
-  }
-
-  #addHello(line: string): void {
-    this.#facts = { ...this.#facts, seenAs: this.#facts.seenAs ?? addressInHello(line) }
+    if (this.#server.credentials === undefined) this.note('AUTH', null, `no login is given; ${mechanisms}`)
+    if (this.facts.extensions?.has('ETRN')) this.note('ETRN', true, 'listed')
+    else this.note('ETRN', null, 'not listed; --assume-etrn sends it all the same')
   }
 
   #addTls(tls: TlsInfo): void {
-    this.#steps.add('TLS', true, `${tls.protocol} ${tls.cipher}`)
+    this.add('TLS', true, `${tls.protocol} ${tls.cipher}`)
     if (tls.certificate === null) return
     const { problem } = tls.certificate
     const { level, fingerprint } = this.#server.tls
     // Such a problem ends the session, and addFailure reports it.
     if (problem !== null && (level === 'verify' || fingerprint !== undefined)) return
     const hint = problem === null ? null : 'with --tls verify this is a failure'
-    this.#steps.note('certificate', problem === null ? true : null, describeCertificate(tls.certificate), hint)
+    this.note('certificate', problem === null ? true : null, describeCertificate(tls.certificate), hint)
   }
 
   #addAddress(): void {
-    const { seenAs, address } = this.#facts
-    const steps = this.#steps
+    const { seenAs, address } = this.facts
     const local = this.#localAddress
     const forward = 'port 25 has to be forwarded to this host'
-    if (seenAs === local) return steps.note('address', true, `the server sees ${seenAs}, which is this host's own`)
-    if (seenAs !== null) return steps.note('address', null, `the server sees ${seenAs}, not ${local}: NAT`, forward)
-    if (!isPrivate(local)) return steps.note('address', true, `${local} is a public address`)
+    if (seenAs === local) return this.note('address', true, `the server sees ${seenAs}, which is this host's own`)
+    if (seenAs !== null) return this.note('address', null, `the server sees ${seenAs}, not ${local}: NAT`, forward)
+    if (!isPrivate(local)) return this.note('address', true, `${local} is a public address`)
     const isNat = address !== null && !isPrivate(address)
-    steps.note('address', null, `${local} is a private address`, isNat ? `NAT: ${forward}` : null)
+    this.note('address', null, `${local} is a private address`, isNat ? `NAT: ${forward}` : null)
   }
 }
 

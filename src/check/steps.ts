@@ -9,14 +9,21 @@ export type Step = {
   readonly hint: string | null
 }
 
-/** Collects steps, and reports each one at once. */
+export type StepListener = {
+  /** Receives the title of each part before its steps. */
+  readonly onPart: (title: string) => void
+  readonly onStep: (step: Step) => void
+}
+
+/** Collects the steps of one part, and reports each one at once. */
 export class StepLog {
   readonly all: Step[] = []
   readonly #onStep: (step: Step) => void
   #startedAt = performance.now()
 
-  constructor(onStep: (step: Step) => void) {
+  constructor(title: string, { onPart, onStep }: StepListener) {
     this.#onStep = onStep
+    onPart(title)
   }
 
   /** Starts the time of the next step. */

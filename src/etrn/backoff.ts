@@ -22,53 +22,33 @@ export function createPause(reason: string, pauseMs: number, leftMs: number): Pa
   return { type: 'pause', text: `${reason}; again at ${clock(pauseMs)}, until ${clock(leftMs)}`, pauseMs }
 }
 
-/** Runs attempts with the pauses that they return, until one returns none or the signal aborts. */
-export async function repeat(
-  attempt: () => Promise<Pause | undefined>,
-  onPause: (pause: Pause) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  for (;;) {
-    const pause = await attempt()
-    if (pause === undefined) return
-    onPause(pause)
-    await sleep(pause.pauseMs, signal)
-    if (signal.aborted) return
-  }
+/** Reports a pause, and sleeps until it is over or the signal aborts. Returns false if the signal has aborted. Never throws. */
+export async function takePause(pause: Pause, onPause: (pause: Pause) => void, signal: AbortSignal): Promise<boolean> {
+  onPause(pause)
+  const limits = { timeoutMs: pause.pauseMs, signal }
+  await new Promise<void>((resolve) => startDeadline(limits, '', () => resolve()))
+  return !signal.aborted
 }
 
-export type StepRetry = {
+type StepRetry = {
   readonly pauseMs: (failures: number) => number
-  /** The time that is left for retries, in milliseconds */
-  readonly leftMs: () => number
+  /** When the last attempt must start, by performance.now() */
+  readonly endsAt: number
   readonly onPause: (pause: Pause) => void
   readonly signal: AbortSignal
 }
 
 /** Repeats a step that throws StepError until it succeeds. Throws its error if the next pause would outlast the time. */
-export async function retryStep<T>(
-  step: () => Promise<T>,
-  { pauseMs, leftMs, onPause, signal }: StepRetry,
-): Promise<T> {
-  let success: { readonly result: T } | undefined
-  let failures = 0
-  const attempt = async (): Promise<Pause | undefined> => {
+export async function retryStep<T>(step: () => Promise<T>, retry: StepRetry): Promise<T> {
+  const { endsAt, onPause, signal } = retry
+  for (let failures = 1; ; failures++) {
     try {
-      success = { result: await step() }
-      return undefined
+      return await step()
     } catch (error) {
-      const next = pauseMs(++failures)
-      const left = leftMs()
-      if (!(error instanceof StepError) || signal.aborted || next > left) throw error
-      return createPause(error.message, next, left)
+      const pauseMs = retry.pauseMs(failures)
+      const leftMs = endsAt - performance.now()
+      if (!(error instanceof StepError) || signal.aborted || pauseMs > leftMs) throw error
+      if (!(await takePause(createPause(error.message, pauseMs, leftMs), onPause, signal))) throw abortReason(signal)
     }
   }
-  await repeat(attempt, onPause, signal)
-  if (success === undefined) throw abortReason(signal)
-  return success.result
-}
-
-/** Sleeps for a time, or until the signal aborts. Never throws. */
-async function sleep(timeoutMs: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => startDeadline({ timeoutMs, signal }, '', () => resolve()))
 }

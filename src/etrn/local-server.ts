@@ -3,7 +3,7 @@ import { connect } from '../net/connect.js'
 import { abortReason, type Limits } from '../net/deadline.js'
 import { shortenMessage } from '../printable.js'
 import { Connection } from '../smtp/connection.js'
-import { RejectedError } from '../smtp/errors.js'
+import { RejectedError, type SessionError, sessionErrorOf } from '../smtp/errors.js'
 import { type Pause, retryStep } from './backoff.js'
 
 /** The local mail server listens here for the mail that ETRN releases. */
@@ -28,25 +28,32 @@ export async function readLocalGreeting(limits: Limits): Promise<string> {
   }
 }
 
-/** Waits until the local mail server greets. Throws StepError: 75 when the time is over. */
+/** Waits until the local mail server greets. Returns why it has not, if the time is over or the signal aborts. */
 export async function waitForLocalServer(
   waitMs: number,
   limits: Limits,
   onPause: (pause: Pause) => void,
-): Promise<void> {
-  const end = performance.now() + waitMs
-  const leftMs = (): number => end - performance.now()
+): Promise<SessionError | undefined> {
+  const { signal } = limits
+  const endsAt = performance.now() + waitMs
   const step = async (): Promise<void> => {
     try {
-      await readLocalGreeting({ ...limits, timeoutMs: Math.max(1, Math.min(limits.timeoutMs, leftMs())) })
+      const timeoutMs = Math.max(1, Math.min(limits.timeoutMs, endsAt - performance.now()))
+      await readLocalGreeting({ timeoutMs, signal })
     } catch (error) {
-      if (limits.signal.aborted || !(error instanceof StepError)) throw error
+      if (signal.aborted || !(error instanceof StepError)) throw error
       const hint = 'what is asked for would come there: is it started, and does it greet with 220?'
       const message = `this host's own mail server: ${error.message}`
       throw new StepError(message, { exitStatus: EXIT.TEMPFAIL, hint, cause: error })
     }
   }
-  await retryStep(step, { pauseMs: () => POLL_INTERVAL_MS, leftMs, onPause, signal: limits.signal })
+  try {
+    await retryStep(step, { pauseMs: () => POLL_INTERVAL_MS, endsAt, onPause, signal })
+    return undefined
+  } catch (error) {
+    if (error instanceof StepError) return sessionErrorOf('connect', error)
+    throw error
+  }
 }
 
 async function readGreetingAt(address: string, limits: Limits): Promise<string> {

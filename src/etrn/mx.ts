@@ -4,25 +4,27 @@ import { lookUpAddresses, lookUpMx, type MxRecord } from '../net/dns.js'
 import { isHostName } from '../net/domain.js'
 import { isThisHost } from '../net/this-host.js'
 import { printable } from '../printable.js'
+import type { ServerReport } from './outcome.js'
+import type { Request } from './request.js'
 
 /** Which mail exchangers of a domain may hold mail for this host, and which don't. */
 export type ExchangerChoice = {
-  readonly requested: readonly string[]
-  readonly excluded: readonly Exclusion[]
+  /** One for each exchanger */
+  readonly requests: readonly Request[]
+  /** With the reason: `mx1.example.com (this site)` */
+  readonly excluded: readonly string[]
   /** True if this host is one of the domain's mail exchangers. */
   readonly includesSelf: boolean
 }
 
-export type Exclusion = { readonly host: string; readonly reason: string }
-
-/** Returns `mx1.example.com (this site)`. */
-export function formatExclusion({ host, reason }: Exclusion): string {
-  return `${host} (${reason})`
+/** Returns the exclusions of exchangers whose sessions have led back to this host. */
+export function selfExclusions(reports: readonly Pick<ServerReport, 'server' | 'error'>[]): string[] {
+  return reports.flatMap(({ server, error }) => (error?.kind === 'self' ? [`${server.host} (this site)`] : []))
 }
 
 /** Returns the failure of a domain whose mail exchangers are all excluded. */
-export function noExchangerError(excluded: readonly Exclusion[]): StepError {
-  return new StepError(`nobody is left to ask: ${excluded.map(formatExclusion).join(', ')}`, {
+export function noExchangerError(excluded: readonly string[]): StepError {
+  return new StepError(`nobody is left to ask: ${excluded.join(', ')}`, {
     exitStatus: EXIT.NOHOST,
     hint: 'this site is known by its addresses, its name, --helo and --self; etrn --check --mx shows what the DNS has',
   })
@@ -34,62 +36,49 @@ export function notListedWarning(domain: string, self: readonly string[]): strin
   return `no MX of ${domain} is this host; behind NAT say --self${names}`
 }
 
-/**
- * Returns the mail exchangers of a domain that would relay to this host (RFC 5321, 5.1). This host, known by its addresses and by
- * `self`, is excluded; if it is listed, so is every exchanger whose preference number isn't larger. Throws StepError: 68 if the domain
- * doesn't exist, 75 if DNS gave no definite answer.
- */
-export async function chooseExchangers(
-  domain: string,
-  self: readonly string[],
-  limits: Limits,
-): Promise<ExchangerChoice> {
-  const records = await lookUpMx(domain, limits)
-  // A domain without MX is its own mail exchanger.
-  if (records.length === 0) return chooseFrom([{ host: domain, preference: 0 }], self, limits)
-  const named = records.filter(({ host }) => host !== '')
-  if (named.length > 0) return chooseFrom(named, self, limits)
-  const reason = 'it takes no mail: null MX, RFC 7505'
-  return { requested: [], excluded: [{ host: domain, reason }], includesSelf: false }
-}
-
 /** The most exchangers of one domain: anybody can put any number into DNS. */
 const MAX_EXCHANGERS = 100
 const CONCURRENT_LOOKUPS = 8
 
-type Exchanger = MxRecord & { readonly isSelf: boolean }
-
-async function chooseFrom(
-  records: readonly MxRecord[],
-  self: readonly string[],
-  limits: Limits,
-): Promise<ExchangerChoice> {
-  const sorted = [...records]
-    .sort((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
+/**
+ * Returns the mail exchangers of a domain that would relay to this host (RFC 5321, 5.1). This host, known by its addresses and by
+ * --self, is excluded; if it is listed, so is every exchanger whose preference number isn't larger. Throws StepError: 68 if the domain
+ * doesn't exist, 75 if DNS gave no definite answer.
+ */
+export async function chooseExchangers(request: Request, signal: AbortSignal): Promise<ExchangerChoice> {
+  const { server, settings } = request
+  const domain = server.host
+  const limits = { timeoutMs: settings.timeoutMs, signal }
+  const listed = await lookUpMx(domain, limits)
+  // A domain without MX is its own mail exchanger.
+  const records = listed.length === 0 ? [{ host: domain, preference: 0 }] : listed.filter(({ host }) => host !== '')
+  const requests: Request[] = []
+  const excluded: string[] = []
+  if (records.length === 0) excluded.push(`${domain} (it takes no mail: null MX, RFC 7505)`)
+  const sorted = records
+    .toSorted((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
-  const identify = async (record: MxRecord): Promise<Exchanger> => {
-    return { ...record, isSelf: await isThisHostExchanger(record.host, self, limits) }
+  const exchangers = sorted.slice(0, MAX_EXCHANGERS)
+  const areSelf: boolean[] = []
+  while (areSelf.length < exchangers.length) {
+    const next = exchangers.slice(areSelf.length, areSelf.length + CONCURRENT_LOOKUPS)
+    areSelf.push(...(await Promise.all(next.map(async ({ host }) => isThisHostExchanger(host, settings.self, limits)))))
   }
-  const exchangers: Exchanger[] = []
-  while (exchangers.length < Math.min(sorted.length, MAX_EXCHANGERS)) {
-    const end = Math.min(exchangers.length + CONCURRENT_LOOKUPS, MAX_EXCHANGERS)
-    exchangers.push(...(await Promise.all(sorted.slice(exchangers.length, end).map(identify))))
+  const own = exchangers.find((_, index) => areSelf[index])
+  for (const [index, exchanger] of exchangers.entries()) {
+    const host = printable(exchanger.host)
+    const reason = areSelf[index] === true ? 'this site' : exclusionReason(exchanger, own?.preference)
+    if (reason === undefined) requests.push({ ...request, isMx: false, server: { ...server, word: host, host } })
+    else excluded.push(`${host} (${reason})`)
   }
-  const own = exchangers.find(({ isSelf }) => isSelf)
-  const judged = exchangers.map((exchanger) => {
-    return { host: printable(exchanger.host), reason: exclusionReason(exchanger, own?.preference) }
-  })
-  const excluded = judged.flatMap(({ host, reason }) => (reason === undefined ? [] : [{ host, reason }]))
   const more = sorted.length - exchangers.length
-  if (more > 0) excluded.push({ host: `${more} more`, reason: `beyond the first ${MAX_EXCHANGERS}` })
-  const requested = judged.filter(({ reason }) => reason === undefined).map(({ host }) => host)
-  return { requested, excluded, includesSelf: own !== undefined }
+  if (more > 0) excluded.push(`${more} more (beyond the first ${MAX_EXCHANGERS})`)
+  return { requests, excluded, includesSelf: own !== undefined }
 }
 
-function exclusionReason({ host, preference, isSelf }: Exchanger, ownPreference?: number): string | undefined {
-  if (isSelf) return 'this site'
+function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): string | undefined {
   if (!isHostName(host)) return 'no name of a host'
-  if (ownPreference === undefined || preference > ownPreference) return undefined
+  if (preference > ownPreference) return undefined
   return `its preference, ${preference}, is not behind this site's ${ownPreference}`
 }
 

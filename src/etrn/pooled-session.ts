@@ -1,8 +1,9 @@
+import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
 import { Redactor } from '../smtp/redact.js'
-import type { Reply } from '../smtp/reply.js'
-import type { Server, SessionSettings } from '../smtp/session-settings.js'
+import { formatReply, type Reply } from '../smtp/reply.js'
+import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession, type Session } from '../smtp/session.js'
 import { NO_FACTS, type TraceEvent, updateFacts } from '../smtp/trace.js'
 import { NAMES_PER_SESSION, type SessionProgress } from './session-limits.js'
@@ -13,11 +14,13 @@ export class PooledSession implements SessionProgress {
   readonly number: number
   /** True if other sessions were running when it started. */
   readonly isAdditional: boolean
-  readonly #redactor: Redactor
+  /** Masks the password, and what the session has made from it. */
+  redactor = new Redactor()
   readonly #cancellation = new AbortController()
   #session: Session | undefined
+  /** Round trips that it is expected to take before the first ETRN */
+  #setupTrips: number
   facts = NO_FACTS
-  delay: number
   namesLeft = NAMES_PER_SESSION
   /** Round trips of its connection so far */
   roundTrips = 0
@@ -26,11 +29,10 @@ export class PooledSession implements SessionProgress {
   /** The name that was sent and has no reply yet */
   pendingName: NodeName | undefined
 
-  constructor(number: number, isAdditional: boolean, delay: number, password: string | undefined) {
+  constructor(number: number, isAdditional: boolean, setupTrips: number) {
     this.number = number
     this.isAdditional = isAdditional
-    this.delay = delay
-    this.#redactor = new Redactor(password)
+    this.#setupTrips = setupTrips
   }
 
   /** True from the moment when it can send ETRN. */
@@ -38,41 +40,47 @@ export class PooledSession implements SessionProgress {
     return this.#session !== undefined
   }
 
+  get delay(): number {
+    return this.isOpen ? 0 : Math.max(0, this.#setupTrips - this.roundTrips)
+  }
+
   /** Opens the session, and returns the server as it was reached. Throws SessionError. */
   async open(
     server: Server,
-    settings: SessionSettings,
-    runSignal: AbortSignal,
+    options: Omit<SessionOptions, 'trace'>,
     trace: (event: TraceEvent) => void,
   ): Promise<Server> {
-    const signal = AbortSignal.any([runSignal, this.#cancellation.signal])
-    const onEvent = this.#redactor.redactTrace((event) => {
-      this.#countEvent(event)
+    const signal = AbortSignal.any([options.signal, this.#cancellation.signal])
+    this.redactor = new Redactor(server.credentials?.password)
+    const onEvent = this.redactor.redactTrace((event) => {
+      this.facts = updateFacts(this.facts, event)
+      if (event.type === 'connected') {
+        this.#setupTrips = Math.max(this.#setupTrips, this.roundTrips)
+        this.roundTrips = 0
+      }
+      if (event.type === 'connected' || event.type === 'tls' || event.type === 'received') this.roundTrips++
       trace(event)
     })
-    this.#session = await openSession(server, { ...settings, signal, trace: onEvent })
-    this.delay = 0
+    this.#session = await openSession(server, { ...options, signal, trace: onEvent })
     return this.#session.server
   }
 
   /** Sends ETRN for the next name and returns the reply; undefined if there is no name. Throws SessionError. */
-  async request(take: () => NodeName | undefined): Promise<Reply | undefined> {
-    return this.#session?.etrn(() => {
+  async request(take: () => NodeName | undefined): Promise<{ name: NodeName; reply: Reply } | undefined> {
+    const reply = await this.#session?.etrn(() => {
       this.pendingName = take()
       if (this.pendingName !== undefined) this.namesLeft--
       return this.pendingName
     })
-  }
-
-  countReply(): void {
-    this.replies++
-  }
-
-  /** Returns the name that the latest reply belongs to. */
-  takePendingName(): NodeName | undefined {
     const name = this.pendingName
+    if (reply === undefined || name === undefined) return undefined
+    if (reply.code === 421) {
+      const failure = { exitStatus: EXIT.TEMPFAIL, reply, kind: 'connection-lost' } as const
+      throw new SessionError('etrn', formatReply(reply), failure)
+    }
     this.pendingName = undefined
-    return name
+    this.replies++
+    return { name, reply }
   }
 
   /** Ends a session that has not reached ETRN. */
@@ -84,24 +92,5 @@ export class PooledSession implements SessionProgress {
   async quit(): Promise<void> {
     this.namesLeft = 0
     await this.#session?.quit()
-  }
-
-  redact(text: string): string {
-    return this.#redactor.redact(text)
-  }
-
-  redactError(error: SessionError): SessionError {
-    return this.#redactor.redactError(error)
-  }
-
-  #countEvent(event: TraceEvent): void {
-    this.facts = updateFacts(this.facts, event)
-    if (event.type === 'connected') {
-      this.delay += this.roundTrips
-      this.roundTrips = 0
-    }
-    if (event.type !== 'connected' && event.type !== 'tls' && event.type !== 'received') return
-    this.roundTrips++
-    this.delay = Math.max(0, this.delay - 1)
   }
 }

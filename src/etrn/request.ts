@@ -15,10 +15,8 @@ export type Request = {
 }
 
 /** A request that can't be sent, because its server lacks something of its own, for example a password file. */
-export type FailedRequest = {
+export type FailedRequest = Pick<Request, 'entries' | 'settings'> & {
   readonly server: ServerAddress
-  readonly entries: readonly NameEntry[]
-  readonly settings: RequestSettings
   readonly error: SessionError
 }
 

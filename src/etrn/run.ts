@@ -6,7 +6,8 @@ import { SessionError, sessionErrorOf } from '../smtp/errors.js'
 import type { Server } from '../smtp/session-settings.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { backoffMs, type Pause, retryStep } from './backoff.js'
-import type { ExchangerChoice, Exclusion } from './mx.js'
+import { waitForLocalServer } from './local-server.js'
+import { chooseExchangers, type ExchangerChoice, noExchangerError, notListedWarning, selfExclusions } from './mx.js'
 import {
   exitStatusesOf,
   mergeExitStatuses,
@@ -16,7 +17,7 @@ import {
   unansweredResult,
 } from './outcome.js'
 import type { FailedRequest, Request } from './request.js'
-import { requestWithRetries } from './retry.js'
+import { requestInRounds } from './retry.js'
 import { SESSIONS_PER_SERVER } from './session-limits.js'
 import type { Limiter } from './session-pool.js'
 
@@ -39,7 +40,10 @@ export type Run = { readonly servers: readonly ServerReport[]; readonly exitStat
 
 /** Sends all requests. Never throws because of the network or a server. */
 export async function run(requests: readonly (Request | FailedRequest)[], options: RunOptions): Promise<Run> {
-  const localFailure = await waitForLocal(requests, options)
+  const { waitLocalMs, signal, trace } = options
+  const limits = { timeoutMs: Math.min(...requests.map(({ settings }) => settings.timeoutMs)), signal }
+  const localFailure =
+    waitLocalMs === 0 ? undefined : await waitForLocalServer(waitLocalMs, limits, (pause) => trace(null, pause))
   const runner = new Runner(options)
   const reports = requests.map(async (request) => {
     const found = await runner.send(request, localFailure)
@@ -47,23 +51,6 @@ export async function run(requests: readonly (Request | FailedRequest)[], option
   })
   const servers = (await Promise.all(reports)).flat()
   return { servers, exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)) }
-}
-
-/** Waits for the local mail server if --wait-local is given. Returns its failure. */
-async function waitForLocal(
-  requests: readonly (Request | FailedRequest)[],
-  { waitLocalMs, signal, trace }: RunOptions,
-): Promise<SessionError | undefined> {
-  if (waitLocalMs === 0) return undefined
-  const { waitForLocalServer } = await import('./local-server.js')
-  try {
-    const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
-    await waitForLocalServer(waitLocalMs, { timeoutMs, signal }, (pause) => trace(null, pause))
-    return undefined
-  } catch (error) {
-    if (error instanceof StepError) return sessionErrorOf('connect', error)
-    throw error
-  }
 }
 
 /** Sends requests within the limits of one run. */
@@ -82,34 +69,28 @@ class Runner {
   async send(request: Request | FailedRequest, localFailure: SessionError | undefined): Promise<ServerReport[]> {
     if (localFailure !== undefined) return [this.#reportFailure(request, localFailure)]
     if ('error' in request) return [this.#reportFailure(request, request.error)]
-    return request.isMx ? this.#sendToExchangers(request) : [await this.#sendTo(request.server, request)]
+    return request.isMx ? this.#sendToExchangers(request) : [await this.#sendTo(request)]
   }
 
-  async #sendTo(server: Server, { entries, settings, retryPolicy }: Request): Promise<ServerReport> {
-    const onPause = (pause: Pause): void => this.#options.trace(server, pause)
-    const context = { ...this.#options, startedAt: this.#startedAt, onPause, limiter: this.#limiterFor(server) }
-    const report = await requestWithRetries(server, validNames(entries), settings, retryPolicy, context)
-    if (!isSelfReport(report)) this.#options.onReport(report)
+  async #sendTo(request: Request): Promise<ServerReport> {
+    const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#limiterFor(request.server) }
+    const report = await requestInRounds(request, context)
+    if (report.error?.kind !== 'self') this.#options.onReport(report)
     return report
   }
 
   async #sendToExchangers(request: Request): Promise<ServerReport[]> {
     const { server, settings } = request
-    const { formatExclusion, noExchangerError, notListedWarning } = await import('./mx.js')
-    const warnOf = (excluded: readonly Exclusion[]): void => {
-      for (const exclusion of excluded) this.#options.warn(`left out: ${formatExclusion(exclusion)}`)
-    }
+    const { warn } = this.#options
     try {
-      const { requested, excluded, includesSelf } = await this.#lookUpExchangers(request)
-      warnOf(excluded)
-      const sending = requested.map(async (host) => this.#sendTo({ ...server, word: host, host }, request))
-      const reports = await Promise.all(sending)
-      const self = reports.filter(isSelfReport).map((report) => ({ host: report.server.host, reason: 'this site' }))
-      warnOf(self)
-      if (!includesSelf && self.length === 0 && reports.length > 0)
-        this.#options.warn(notListedWarning(server.word, settings.self))
-      if (reports.length > self.length) return reports.filter((report) => !isSelfReport(report))
-      throw noExchangerError([...excluded, ...self])
+      const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
+      for (const exclusion of excluded) warn(`left out: ${exclusion}`)
+      const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one)))
+      const self = selfExclusions(reports)
+      for (const exclusion of self) warn(`left out: ${exclusion}`)
+      if (!includesSelf && self.length === 0 && reports.length > 0) warn(notListedWarning(server.word, settings.self))
+      if (reports.length === self.length) throw noExchangerError([...excluded, ...self])
+      return reports.filter(({ error }) => error?.kind !== 'self')
     } catch (error) {
       if (error instanceof StepError) return [this.#reportFailure(request, sessionErrorOf('dns', error))]
       throw error
@@ -117,14 +98,12 @@ class Runner {
   }
 
   /** Looks up the mail exchangers. Within --retry-for every DNS failure is retried. */
-  async #lookUpExchangers({ server, settings, retryPolicy }: Request): Promise<ExchangerChoice> {
-    const { chooseExchangers } = await import('./mx.js')
+  async #lookUpExchangers(request: Request): Promise<ExchangerChoice> {
     const { signal, trace } = this.#options
-    const limits = { timeoutMs: settings.timeoutMs, signal }
-    return retryStep(async () => this.#limit(async () => chooseExchangers(server.host, settings.self, limits)), {
+    return retryStep(async () => this.#limit(async () => chooseExchangers(request, signal)), {
       pauseMs: (failures) => backoffMs(failures, false, Math.random()),
-      leftMs: () => retryPolicy.retryForMs - (performance.now() - this.#startedAt),
-      onPause: (pause) => trace(server, pause),
+      endsAt: this.#startedAt + request.retryPolicy.retryForMs,
+      onPause: (pause) => trace(request.server, pause),
       signal,
     })
   }
@@ -145,10 +124,6 @@ class Runner {
     this.#options.onReport(report)
     return report
   }
-}
-
-function isSelfReport({ error }: ServerReport): boolean {
-  return error?.kind === 'self'
 }
 
 /** Returns the result of a bad line of a names file. */

@@ -1,7 +1,7 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
-import { formatReply, isPermanent, type Reply } from '../smtp/reply.js'
+import { isPermanent, type Reply } from '../smtp/reply.js'
 import type { Server } from '../smtp/session-settings.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { NameQueue } from './name-queue.js'
@@ -47,25 +47,20 @@ export async function requestNames(
   context: PoolContext,
   state = new ServerState(),
 ): Promise<ServerReport> {
-  const pool = new SessionPool(server, new NameQueue(names), settings, context, state)
-  const { results, error } = await pool.run()
-  const attempts = names.length === 0 ? 0 : 1
-  const { elapsedMs } = state
-  return { server, ...pool.facts, attempts, elapsedMs, error, isQueueUnknown: false, names: results }
+  return new SessionPool(server, names, { ...settings, ...context }, state).run()
 }
 
 /** The sessions with one server, which take its names from one queue. */
 class SessionPool {
-  /** Of the last session that reached ETRN, or of the one that ended the request */
-  facts = NO_FACTS
   readonly #server: Server
   readonly #queue: NameQueue
-  readonly #settings: RequestSettings
-  readonly #context: PoolContext
+  readonly #options: RequestSettings & PoolContext
   readonly #state: ServerState
   readonly #sessions = new Set<Readonly<PooledSession>>()
   /** The server as it was reached: what has failed once is not tried again by every session. */
   #reachedServer: Server
+  /** Of the last session that reached ETRN, or of the one that ended the request */
+  #facts = NO_FACTS
   /** Sessions that wait for the limiter */
   #waiting = 0
   #started = 0
@@ -77,27 +72,29 @@ class SessionPool {
   readonly #thrown: unknown[] = []
   #finish = (): void => undefined
 
-  constructor(server: Server, queue: NameQueue, settings: RequestSettings, context: PoolContext, state: ServerState) {
+  constructor(server: Server, names: readonly NodeName[], options: RequestSettings & PoolContext, state: ServerState) {
     this.#server = this.#reachedServer = server
-    this.#queue = queue
-    this.#settings = settings
-    this.#context = context
+    this.#queue = new NameQueue(names)
+    this.#options = options
     this.#state = state
   }
 
   /** Runs sessions until no name remains or no session is possible. Throws what a callback has thrown. */
-  async run(): Promise<NameQueue> {
+  async run(): Promise<ServerReport> {
     await new Promise<void>((resolve) => {
       this.#finish = resolve
       this.#continue()
     })
     if (this.#thrown.length > 0) throw this.#thrown[0]
-    return this.#queue
+    const { error, results } = this.#queue
+    const attempts = results.length === 0 ? 0 : 1
+    const { elapsedMs } = this.#state
+    return { server: this.#server, ...this.#facts, attempts, elapsedMs, error, isQueueUnknown: false, names: results }
   }
 
   /** A server that accepts nothing must not be asked for 5,000 names. */
   get #mayContinue(): boolean {
-    return this.#state.hasAccepted || this.#settings.keepGoing
+    return this.#state.hasAccepted || this.#options.keepGoing
   }
 
   /** Returns true if another session would finish sooner, beside those that run and those that wait for the limiter. */
@@ -119,7 +116,7 @@ class SessionPool {
 
   #startSession(): void {
     this.#waiting++
-    void this.#context.limiter(async () => {
+    void this.#options.limiter(async () => {
       this.#waiting--
       // Meanwhile other sessions may have taken all names.
       if (this.#needsSession(0)) await this.#runSession()
@@ -129,15 +126,14 @@ class SessionPool {
   async #runSession(): Promise<void> {
     this.#state.startedAt ??= performance.now()
     const isAdditional = this.#sessions.size > 0
-    const password = this.#server.credentials?.password
-    const session = new PooledSession(++this.#started, isAdditional, this.#setupTrips, password)
+    const session = new PooledSession(++this.#started, isAdditional, this.#setupTrips)
     this.#sessions.add(session)
     try {
       await this.#requestFrom(session)
     } catch (error) {
       this.#abort(error)
     }
-    if (this.#queue.isOver) this.#cancelUnopened()
+    if (this.#queue.isOver) for (const other of this.#sessions) other.cancel()
     await session.quit()
     this.#sessions.delete(session)
     this.#continue()
@@ -145,48 +141,33 @@ class SessionPool {
 
   async #requestFrom(session: Readonly<PooledSession>): Promise<void> {
     try {
-      await this.#open(session)
+      const trace = (event: TraceEvent): void =>
+        this.#notify(() => this.#options.trace(this.#server, event, session.number))
+      this.#reachedServer = await session.open(this.#reachedServer, this.#options, trace)
+      this.#setupTrips = session.roundTrips
+      this.#facts = session.facts
       while (this.#queue.remaining > 0 && session.namesLeft > 0) {
-        const reply = await session.request(() => this.#queue.take(session.replies === 0))
-        if (reply === undefined) break
-        this.#handleReply(session, reply)
+        const answer = await session.request(() => this.#queue.take(session.replies === 0))
+        if (answer === undefined) break
+        if (session.number > this.#failedAfter) this.#failedAfter = Infinity
+        this.#setResult(session, answer.name, answer.reply)
+        // Only a reply shows that the server has time for several sessions.
+        while (this.#needsSession(this.#waiting)) this.#startSession()
       }
       if (!this.#mayContinue) this.#queue.end(null, 'skipped')
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
-      this.#handleFailure(session, session.redactError(error))
+      this.#handleFailure(session, session.redactor.redactError(error))
     }
   }
 
-  async #open(session: Readonly<PooledSession>): Promise<void> {
-    const trace = (event: TraceEvent): void =>
-      this.#notify(() => this.#context.trace(this.#server, event, session.number))
-    this.#reachedServer = await session.open(this.#reachedServer, this.#settings, this.#context.signal, trace)
-    this.#setupTrips = session.roundTrips
-    this.facts = session.facts
-  }
-
-  #handleReply(session: Readonly<PooledSession>, reply: Reply): void {
-    if (reply.code === 421) {
-      const failure = { exitStatus: EXIT.TEMPFAIL, reply, kind: 'connection-lost' } as const
-      throw new SessionError('etrn', formatReply(reply), failure)
-    }
-    session.countReply()
-    if (session.number > this.#failedAfter) this.#failedAfter = Infinity
-    this.#setResult(session, reply)
-    // Only a reply shows that the server has time for several sessions.
-    while (this.#needsSession(this.#waiting)) this.#startSession()
-  }
-
-  #setResult(session: Readonly<PooledSession>, reply: Reply): void {
-    const name = session.takePendingName()
-    if (name === undefined) return
-    const result = { ...resultOf(name, reply), text: session.redact(reply.text) }
+  #setResult({ redactor }: Readonly<PooledSession>, name: NodeName, reply: Reply): void {
+    const result = { ...resultOf(name, reply), text: redactor.redact(reply.text) }
     this.#queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)
-    const isEnd = result.outcome === 'failed' || (isPermanent(reply) && !this.#settings.keepGoing)
+    const isEnd = result.outcome === 'failed' || (isPermanent(reply) && !this.#options.keepGoing)
     if (isEnd) this.#queue.end(null, 'skipped')
-    this.#notify(() => this.#context.onResult(this.#server, result))
+    this.#notify(() => this.#options.onResult(this.#server, result))
   }
 
   /** Calls back. An error must not surface in a connection that is about to end, or in a timer. */
@@ -201,11 +182,6 @@ class SessionPool {
   #abort(error: unknown): void {
     this.#thrown.push(error)
     this.#queue.end(null, 'skipped')
-    this.#cancelUnopened()
-  }
-
-  /** Cancels the sessions that have not reached ETRN. */
-  #cancelUnopened(): void {
     for (const session of this.#sessions) session.cancel()
   }
 
@@ -218,15 +194,19 @@ class SessionPool {
     this.#queue.setUnanswered(pendingName, error, true)
     if (isLost) return
     this.#state.isOneAtATime = true
-    if (number > this.#failedAfter) this.#queue.end(asTemporary(error), 'deferred')
-    else this.#failedAfter = Math.min(this.#failedAfter, this.#started)
+    const mayFail = number <= this.#failedAfter
+    this.#failedAfter = Math.min(this.#failedAfter, this.#started)
+    if (mayFail) return
+    // The server has accepted names before, so the failure is temporary.
+    const { stage, message, reply, cause } = error
+    this.#queue.end(new SessionError(stage, message, { exitStatus: EXIT.TEMPFAIL, reply, cause }), 'deferred')
   }
 
   /** Returns true if only an additional session has failed, which takes nothing from the others. */
   #isHarmless({ pendingName, isAdditional }: Readonly<PooledSession>, error: SessionError): boolean {
     const isUnsent = pendingName === undefined || (isAdditional && error.kind === 'connection-lost')
     const isGrave = error.kind === 'unencrypted-data' || (isSecurityFailure(error) && !isAdditional)
-    return isUnsent && this.#queue.hasReplies && !this.#context.signal.aborted && !isGrave
+    return isUnsent && this.#queue.hasReplies && !this.#options.signal.aborted && !isGrave
   }
 
   #endWith(session: Readonly<PooledSession>, error: SessionError): void {
@@ -234,7 +214,7 @@ class SessionPool {
     const isViolation = error.exitStatus === EXIT.PROTOCOL && (pendingName !== undefined || replies > 0)
     if (error.reply !== null && pendingName !== undefined) {
       // If the name is not requested again, its 421 is a reply like any other.
-      this.#setResult(session, error.reply)
+      this.#setResult(session, pendingName, error.reply)
       if (this.#queue.remaining === 0) return
     } else {
       const name = pendingName ?? (isViolation ? this.#queue.take(true) : undefined)
@@ -242,12 +222,7 @@ class SessionPool {
     }
     const isStopped = isViolation || error.kind === 'interrupted' || (error.kind === 'connection-lost' && replies > 0)
     this.#queue.end(error, isStopped ? 'skipped' : outcomeOfError(error))
-    const hasFacts = session.facts.greeting !== null || this.facts.greeting === null
-    if (this.#queue.error === error && hasFacts) this.facts = session.facts
+    const hasFacts = session.facts.greeting !== null || this.#facts.greeting === null
+    if (this.#queue.error === error && hasFacts) this.#facts = session.facts
   }
-}
-
-/** Returns the failure as a temporary one: the server has accepted names before. */
-function asTemporary({ stage, message, reply, cause }: SessionError): SessionError {
-  return new SessionError(stage, message, { exitStatus: EXIT.TEMPFAIL, reply, cause })
 }

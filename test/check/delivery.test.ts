@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { suite, test, type TestContext } from 'node:test'
-import { checkDelivery, type Endpoints } from '../../src/check/delivery.js'
+import { checkDelivery } from '../../src/check/delivery.js'
+import { NO_CHECK_FACTS, type ServerCheck } from '../../src/check/session-checker.js'
 import { type Step, StepLog } from '../../src/check/steps.js'
+import type { NodeName } from '../../src/input/node-name.js'
+import { parseServer } from '../../src/input/server-address.js'
 import { etrn } from '../helpers/command.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
@@ -11,8 +14,11 @@ import { resolver, SITE } from '../helpers/site.js'
 
 type Zone = Readonly<Record<string, Answer>>
 
+/** The two ends of a session: this host's address as the server sees it, and the server's. */
+type Endpoints = Pick<ServerCheck, 'seenAs' | 'address'>
+
 /** The server of a session on loopback that did not say from which address it saw this host. */
-const LOCAL: Endpoints = { seenAs: [], servers: ['127.0.0.1'] }
+const LOCAL: Endpoints = { seenAs: null, address: '127.0.0.1' }
 const PUBLIC_SERVER = '192.0.2.1'
 const DNS_HINT = 'let an MX lead here, unless the server has a route of its own: ask the provider'
 
@@ -28,8 +34,12 @@ async function checkNames(
 ): Promise<Delivery> {
   resolver('127.0.0.1')
   await nameServer(t, zone)
-  const log = new StepLog(() => undefined)
-  const isLocalServerUp = await checkDelivery(names, endpoints, { timeoutMs: 60_000, signal }, log)
+  const log = new StepLog('', { onPart: () => undefined, onStep: () => undefined })
+  const server = parseServer('mx.example')
+  // The names as they are, checked or not
+  const entries = names as readonly NodeName[]
+  const check = { ...NO_CHECK_FACTS, ...endpoints, server, entries, steps: [], error: null }
+  const isLocalServerUp = await checkDelivery([check], { timeoutMs: 60_000, signal }, log)
   return { steps: log.all, isLocalServerUp }
 }
 
@@ -78,7 +88,7 @@ if (isInNamespace(import.meta.url)) {
         assert.deepEqual({ step, ok, text, hint }, { step: 'site.example', ...expected })
         assert.deepEqual(others, [])
       })
-    const seenAs = (address: string): Endpoints => ({ seenAs: [address], servers: ['127.0.0.1'] })
+    const seenAs = (address: string): Endpoints => ({ seenAs: address, address: '127.0.0.1' })
     const MX: Zone = { 'MX site.example': { mx: [[10, 'gw.site.example']] } }
     const zoneAt = (...addresses: readonly string[]): Zone => ({ ...MX, 'A gw.site.example': { addresses } })
     testRoute('holds if the MX is this host', zoneAt(SITE), LOCAL, {
@@ -149,7 +159,7 @@ if (isInNamespace(import.meta.url)) {
     testRoute(
       'is unknown, and private, if the MX is a private address of this host and the server has a public one',
       zoneAt('127.0.0.1'),
-      { seenAs: [], servers: [PUBLIC_SERVER] },
+      { seenAs: null, address: PUBLIC_SERVER },
       {
         ok: null,
         text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this site, but a private address',
@@ -164,7 +174,7 @@ if (isInNamespace(import.meta.url)) {
     testRoute(
       'is unknown if the only MX is the server',
       zoneAt('198.51.100.1'),
-      { seenAs: ['203.0.113.9'], servers: ['198.51.100.1'] },
+      { seenAs: '203.0.113.9', address: '198.51.100.1' },
       {
         ok: null,
         text: 'gw.site.example (198.51.100.1): the server itself, which has to have a route of its own to this site',
@@ -174,7 +184,7 @@ if (isInNamespace(import.meta.url)) {
     testRoute(
       'fails if an MX is the server and another one is elsewhere',
       zoneAt('198.51.100.1', '198.51.100.2'),
-      { seenAs: ['203.0.113.9'], servers: ['198.51.100.1'] },
+      { seenAs: '203.0.113.9', address: '198.51.100.1' },
       {
         ok: false,
         text: 'gw.site.example (198.51.100.1, 198.51.100.2): not 203.0.113.9, where the server sees this site',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { SessionChecker } from '../../src/check/session-checker.js'
-import { type Step, StepLog } from '../../src/check/steps.js'
+import type { Step } from '../../src/check/steps.js'
 import { parseServer } from '../../src/input/server-address.js'
 import type { CertificateInfo } from '../../src/smtp/certificate.js'
 import { SessionError, type Stage } from '../../src/smtp/errors.js'
@@ -45,29 +45,26 @@ function extensionsEvent(extensions: Readonly<Record<string, string>>): TraceEve
   return { type: 'extensions', extensions: new Map(Object.entries(extensions)) }
 }
 
-type CheckedSession = { readonly checker: SessionChecker; readonly steps: StepLog }
-
-function checkedSession(server: Server, ...events: readonly TraceEvent[]): CheckedSession {
-  const steps = new StepLog(() => undefined)
-  const checker = new SessionChecker(server, steps)
+function checkedSession(server: Server, ...events: readonly TraceEvent[]): SessionChecker {
+  const checker = new SessionChecker('', server, { onPart: () => undefined, onStep: () => undefined })
   for (const event of events) checker.addEvent(event)
-  return { checker, steps }
+  return checker
 }
 
 /** Returns the steps without their times. */
-function untimed({ all }: StepLog): Omit<Step, 'elapsedMs'>[] {
+function untimed({ all }: SessionChecker): Omit<Step, 'elapsedMs'>[] {
   return all.map(({ step, ok, text, hint }) => ({ step, ok, text, hint }))
 }
 
 function stepsOf(server: Server, ...events: readonly TraceEvent[]): Omit<Step, 'elapsedMs'>[] {
-  return untimed(checkedSession(server, ...events).steps)
+  return untimed(checkedSession(server, ...events))
 }
 
 /** Returns what an open session shows of one step after these events. */
 function conclusionOf(step: string, server: Server, ...events: readonly TraceEvent[]): Omit<Step, 'step'> | undefined {
-  const { checker, steps } = checkedSession(server, ...events)
+  const checker = checkedSession(server, ...events)
   checker.addConclusions()
-  const found = steps.all.find((one) => one.step === step)
+  const found = checker.all.find((one) => one.step === step)
   return found && { ok: found.ok, elapsedMs: found.elapsedMs, text: found.text, hint: found.hint }
 }
 
@@ -126,31 +123,31 @@ suite('SessionChecker: failure', () => {
     ['etrn', 'ETRN'],
   ] as const)
     test(`shows a failure at ${stage} as ${step}, with its message and the hint`, () => {
-      const { checker, steps } = checkedSession(SERVER)
+      const checker = checkedSession(SERVER)
       checker.addFailure(failureAt(stage), false, 'a hint')
-      assert.deepEqual(untimed(steps), [{ step, ok: false, text: 'no', hint: 'a hint' }])
+      assert.deepEqual(untimed(checker), [{ step, ok: false, text: 'no', hint: 'a hint' }])
     })
   test('shows the certificate in place of the message if the handshake fails', () => {
-    const { checker, steps } = checkedSession(SERVER, tlsEvent({ ...CERTIFICATE, names: [], problem: 'expired' }))
+    const checker = checkedSession(SERVER, tlsEvent({ ...CERTIFICATE, names: [], problem: 'expired' }))
     checker.addFailure(failureAt('tls'), false, 'a hint')
-    const { step, ok, text, hint } = steps.all.at(-1) ?? {}
+    const { step, ok, text, hint } = checker.all.at(-1) ?? {}
     assert.deepEqual([step, ok, hint], ['certificate', false, 'a hint'])
     assert.match(text ?? '', /^for no host; .*; expired$/)
   })
   test('shows the message if a later stage fails after a handshake', () => {
-    const { checker, steps } = checkedSession(SERVER, tlsEvent(CERTIFICATE))
+    const checker = checkedSession(SERVER, tlsEvent(CERTIFICATE))
     checker.addFailure(failureAt('auth'), null, 'a hint')
-    assert.deepEqual(untimed(steps).at(-1), { step: 'AUTH', ok: null, text: 'no', hint: 'a hint' })
+    assert.deepEqual(untimed(checker).at(-1), { step: 'AUTH', ok: null, text: 'no', hint: 'a hint' })
   })
   test('measures from the start of the stage that failed, whatever started later', (t) => {
     let now = 1000
     t.mock.method(performance, 'now', () => now)
-    const { checker, steps } = checkedSession(SERVER, { type: 'step', stage: 'starttls' })
+    const checker = checkedSession(SERVER, { type: 'step', stage: 'starttls' })
     now = 3000
     checker.addEvent({ type: 'step', stage: 'tls' })
     now = 6000
     checker.addFailure(failureAt('starttls'), false, '')
-    assert.equal(steps.all[0]?.elapsedMs, 5000)
+    assert.equal(checker.all[0]?.elapsedMs, 5000)
   })
 })
 
@@ -230,14 +227,14 @@ suite('SessionChecker: the address that the server sees', () => {
     ['220 mx Hello [192.0.2.7]', null],
   ] as const)
     test(`is ${seenAs ?? 'unknown'} in "${line}"`, () => {
-      assert.equal(checkedSession(SERVER, receivedEvent(line)).checker.facts.seenAs, seenAs)
+      assert.equal(checkedSession(SERVER, receivedEvent(line)).facts.seenAs, seenAs)
     })
   test('is that of the first reply that shows one', () => {
     const replies = ['250 mx', '250 mx [192.0.2.7]', '250 mx [192.0.2.8]'].map((line) => receivedEvent(line))
-    assert.equal(checkedSession(SERVER, ...replies).checker.facts.seenAs, '192.0.2.7')
+    assert.equal(checkedSession(SERVER, ...replies).facts.seenAs, '192.0.2.7')
   })
   test('is not looked for behind the first line of a reply', () => {
-    assert.equal(checkedSession(SERVER, receivedEvent('250-mx', '250 X [192.0.2.7]')).checker.facts.seenAs, null)
+    assert.equal(checkedSession(SERVER, receivedEvent('250-mx', '250 X [192.0.2.7]')).facts.seenAs, null)
   })
 })
 

@@ -3,19 +3,23 @@ import { suite, test } from 'node:test'
 import { type Step, StepLog } from '../../src/check/steps.js'
 
 suite('StepLog', () => {
-  test('reports each step at once and keeps it', () => {
-    const reported: Step[] = []
-    const log = new StepLog((step) => reported.push(step))
+  test('reports its title, then each step at once, and keeps the steps', () => {
+    const reported: (string | Step)[] = []
+    const log = new StepLog('mx.example port 25', {
+      onPart: (title) => reported.push(title),
+      onStep: (step) => reported.push(step),
+    })
+    assert.deepEqual(reported, ['mx.example port 25'])
     log.note('TLS', null, 'not offered', 'a hint')
     log.note('ETRN', true, 'listed')
-    assert.deepEqual(reported, [
+    assert.deepEqual(reported.slice(1), [
       { step: 'TLS', ok: null, elapsedMs: null, text: 'not offered', hint: 'a hint' },
       { step: 'ETRN', ok: true, elapsedMs: null, text: 'listed', hint: null },
     ])
-    assert.deepEqual(log.all, reported)
+    assert.deepEqual(log.all, reported.slice(1))
   })
   test('measures a step from its start, in whole milliseconds', () => {
-    const log = new StepLog(() => undefined)
+    const log = new StepLog('', { onPart: () => undefined, onStep: () => undefined })
     log.start(performance.now() - 3_600_000)
     log.add('connect', true, '')
     const [{ elapsedMs } = assert.fail()] = log.all

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mock, suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { StepError } from '../../src/errors.js'
-import { backoffMs, createPause, type Pause, repeat, retryStep, type StepRetry } from '../../src/etrn/backoff.js'
+import { backoffMs, createPause, type Pause, retryStep, takePause } from '../../src/etrn/backoff.js'
 
 suite('backoffMs', () => {
   const jitter = fc.double({ min: 0, max: 1, noNaN: true })
@@ -56,66 +56,75 @@ function mockTimers(t: TestContext): void {
   t.after(() => mock.timers.reset())
 }
 
-suite('repeat', () => {
+suite('takePause', () => {
   const pause = createPause('', 10_000, 20_000)
-  test('makes one attempt if the attempt returns no pause', async () => {
-    let attempts = 0
-    const attempt = async (): Promise<Pause | undefined> => {
-      attempts++
-      return Promise.resolve(undefined)
-    }
-    await repeat(attempt, () => assert.fail('a pause'), new AbortController().signal)
-    assert.equal(attempts, 1)
-  })
-  test('makes the next attempt after the pause, and not before', async (t) => {
+  test('reports the pause and returns true when it is over, and not before', async (t) => {
     mockTimers(t)
-    let attempts = 0
     const paused: Pause[] = []
-    const attempt = async (): Promise<Pause | undefined> => Promise.resolve(++attempts === 1 ? pause : undefined)
-    const done = repeat(attempt, (one) => paused.push(one), new AbortController().signal)
-    await new Promise(setImmediate)
+    let isGoingOn: boolean | undefined
+    const done = takePause(pause, (one) => paused.push(one), new AbortController().signal)
+    void done.then((result) => (isGoingOn = result))
+    assert.deepEqual(paused, [pause])
     mock.timers.tick(9999)
     await new Promise(setImmediate)
-    assert.equal(attempts, 1)
+    assert.equal(isGoingOn, undefined)
     mock.timers.tick(1)
-    await done
-    assert.deepEqual([attempts, paused], [2, [pause]])
+    assert.equal(await done, true)
+    assert.deepEqual(paused, [pause])
   })
   test(
-    'ends without an error and without another attempt if the signal aborts a pause',
+    'returns false without an error if the signal aborts the pause, or has aborted',
     { timeout: 10_000 },
     async () => {
       const ending = new AbortController()
-      let attempts = 0
-      const attempt = async (): Promise<Pause> => {
-        attempts++
-        return Promise.resolve(createPause('', 3_600_000, 3_600_000))
-      }
-      await repeat(attempt, () => setImmediate(() => ending.abort()), ending.signal)
-      await repeat(attempt, () => undefined, ending.signal)
-      assert.equal(attempts, 2)
+      const long = createPause('', 3_600_000, 3_600_000)
+      assert.equal(await takePause(long, () => setImmediate(() => ending.abort()), ending.signal), false)
+      assert.equal(await takePause(long, () => undefined, ending.signal), false)
     },
   )
 })
+
+type StepRetry = Parameters<typeof retryStep>[1]
 
 suite('retryStep', () => {
   const failure = new StepError('not yet', { exitStatus: 75 })
   /** Returns options of pauses that pass at once, and the texts of these pauses. */
   const optionsOf = (t: TestContext, options: Partial<StepRetry> = {}): StepRetry & { readonly texts: string[] } => {
     mockTimers(t)
+    let now = 0
+    t.mock.method(performance, 'now', () => now)
     const texts: string[] = []
     return {
       texts,
       pauseMs: (failures) => 1000 * failures,
-      leftMs: () => 3000,
+      endsAt: 6000,
       signal: new AbortController().signal,
       onPause: ({ text, pauseMs }) => {
         texts.push(`${text.replace(/;.*/, '')} ${pauseMs}`)
+        now += pauseMs
         setImmediate(() => mock.timers.tick(pauseMs))
       },
       ...options,
     }
   }
+  test('makes one attempt without a pause if the attempt succeeds', async (t) => {
+    const options = optionsOf(t)
+    let attempts = 0
+    assert.equal(await retryStep(async () => Promise.resolve(++attempts), options), 1)
+    assert.deepEqual([attempts, options.texts], [1, []])
+  })
+  test('makes the next attempt after the pause, and not before', async (t) => {
+    const options = optionsOf(t, { onPause: () => undefined })
+    let attempts = 0
+    const step = async (): Promise<string> => (++attempts < 2 ? Promise.reject(failure) : Promise.resolve('done'))
+    const done = retryStep(step, options)
+    await new Promise(setImmediate)
+    mock.timers.tick(999)
+    await new Promise(setImmediate)
+    assert.equal(attempts, 1)
+    mock.timers.tick(1)
+    assert.deepEqual([await done, attempts], ['done', 2])
+  })
   test('returns the result after as many failures as the time allows, each with its pause', async (t) => {
     const options = optionsOf(t)
     let attempts = 0
@@ -124,7 +133,7 @@ suite('retryStep', () => {
     assert.deepEqual(options.texts, ['not yet 1000', 'not yet 2000', 'not yet 3000'])
   })
   test('throws the failure if the next pause would outlast the time', async (t) => {
-    const options = optionsOf(t, { leftMs: () => 999 })
+    const options = optionsOf(t, { endsAt: 999 })
     await assert.rejects(
       retryStep(async () => Promise.reject(failure), options),
       failure,
@@ -146,13 +155,16 @@ suite('retryStep', () => {
     }
     await assert.rejects(retryStep(step, optionsOf(t, { signal: ending.signal })), failure)
   })
-  test('throws the reason of the signal that aborts a pause', async (t) => {
+  test('throws the reason of the signal that aborts a pause, without another attempt', async (t) => {
     const reason = new StepError('SIGTERM', { exitStatus: 143, kind: 'interrupted' })
     const ending = new AbortController()
     const options = optionsOf(t, { signal: ending.signal, onPause: () => setImmediate(() => ending.abort(reason)) })
-    await assert.rejects(
-      retryStep(async () => Promise.reject(failure), options),
-      reason,
-    )
+    let attempts = 0
+    const step = async (): Promise<never> => {
+      attempts++
+      return Promise.reject(failure)
+    }
+    await assert.rejects(retryStep(step, options), reason)
+    assert.equal(attempts, 1)
   })
 })

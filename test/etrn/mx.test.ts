@@ -6,10 +6,13 @@ import { StepError } from '../../src/errors.js'
 import {
   chooseExchangers,
   type ExchangerChoice,
-  formatExclusion,
   noExchangerError,
   notListedWarning,
+  selfExclusions,
 } from '../../src/etrn/mx.js'
+import type { Request } from '../../src/etrn/request.js'
+import { parseServer } from '../../src/input/server-address.js'
+import { SessionError } from '../../src/smtp/errors.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { resolver, SITE, WORLD } from '../helpers/site.js'
@@ -29,17 +32,43 @@ function zoneOf(...mx: readonly (readonly [preference: number, host: string])[])
   return { ...HOSTS, 'MX site.example': { mx } }
 }
 
+function requestOf(self: readonly string[], timeoutMs: number): Request {
+  const tls = { level: 'verify', fingerprint: undefined, name: undefined, ca: undefined } as const
+  const server = {
+    ...parseServer('site.example:2525'),
+    tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
+    credentials: undefined,
+  }
+  const settings = { helo: undefined, self, local: undefined, family: undefined, timeoutMs, assumeEtrn: false }
+  return {
+    server,
+    isMx: true,
+    entries: [],
+    settings: { ...settings, keepGoing: false },
+    retryPolicy: { retryForMs: 0, waitMs: 0, intervalMs: 60_000 },
+  }
+}
+
+type Choice = Pick<ExchangerChoice, 'excluded' | 'includesSelf'> & {
+  /** The hosts that get a request */
+  readonly requested: readonly string[]
+}
+
+async function chooseFor(request: Request, signal = new AbortController().signal): Promise<Choice> {
+  const { requests, excluded, includesSelf } = await chooseExchangers(request, signal)
+  return { requested: requests.map(({ server }) => server.host), excluded, includesSelf }
+}
+
 /** Chooses from the mail exchangers that the zone has for site.example. */
 async function choose(
   t: TestContext,
   zone: Zone,
   self: readonly string[] = [],
   limits: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
-): Promise<ExchangerChoice & { readonly queries: readonly string[] }> {
+): Promise<Choice & { readonly queries: readonly string[] }> {
   resolver('127.0.0.1')
   const { asked: queries } = await nameServer(t, zone)
-  const { timeoutMs = 60_000, signal = new AbortController().signal } = limits
-  return { ...(await chooseExchangers('site.example', self, { timeoutMs, signal })), queries }
+  return { ...(await chooseFor(requestOf(self, limits.timeoutMs ?? 60_000), limits.signal)), queries }
 }
 
 /** Checks that the choice fails with this exit status and message. */
@@ -52,7 +81,7 @@ async function assertFailure(choice: Promise<unknown>, exitStatus: number, messa
   })
 }
 
-const SELF = { host: 'gw.site.example', reason: 'this site' }
+const SELF = 'gw.site.example (this site)'
 
 if (isInNamespace(import.meta.url)) {
   execFileSync('ip', ['addr', 'add', `${SITE}/32`, 'dev', 'lo'])
@@ -62,10 +91,7 @@ if (isInNamespace(import.meta.url)) {
       const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'], [5, 'mx1.site.example'])
       const { requested, excluded, includesSelf } = await choose(t, zone)
       assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
-      assert.deepEqual(excluded, [
-        { host: 'mx1.site.example', reason: "its preference, 5, is not behind this site's 10" },
-        SELF,
-      ])
+      assert.deepEqual(excluded, ["mx1.site.example (its preference, 5, is not behind this site's 10)", SELF])
     })
     test('requests exchangers in the order of their preference, then of their names', async (t) => {
       const zone = zoneOf(
@@ -76,14 +102,19 @@ if (isInNamespace(import.meta.url)) {
       )
       assert.deepEqual((await choose(t, zone)).requested, ['mx2.site.example', 'mx3.site.example', 'mx1.site.example'])
     })
+    test('gives each exchanger the request of the domain, with its own host', async (t) => {
+      resolver('127.0.0.1')
+      await nameServer(t, zoneOf([10, 'mx1.site.example']))
+      const request = requestOf([], 60_000)
+      const { requests } = await chooseExchangers(request, new AbortController().signal)
+      const server = { ...request.server, word: 'mx1.site.example', host: 'mx1.site.example' }
+      assert.deepEqual(requests, [{ ...request, isMx: false, server }])
+    })
     test('excludes an exchanger with the preference of this host', async (t) => {
       const zone = zoneOf([10, 'gw.site.example'], [10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { requested, excluded } = await choose(t, zone)
       assert.deepEqual(requested, ['mx2.site.example'])
-      assert.deepEqual(excluded, [
-        SELF,
-        { host: 'mx1.site.example', reason: "its preference, 10, is not behind this site's 10" },
-      ])
+      assert.deepEqual(excluded, [SELF, "mx1.site.example (its preference, 10, is not behind this site's 10)"])
     })
     test('takes the lowest preference of this host if it has two', async (t) => {
       const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'], [30, 'gw.site.example'])
@@ -98,10 +129,7 @@ if (isInNamespace(import.meta.url)) {
     test('requests nobody if this host and an exchanger of equal preference are the only ones', async (t) => {
       const { requested, excluded } = await choose(t, zoneOf([10, 'mx1.site.example'], [10, 'gw.site.example']))
       assert.deepEqual(requested, [])
-      assert.deepEqual(excluded, [
-        SELF,
-        { host: 'mx1.site.example', reason: "its preference, 10, is not behind this site's 10" },
-      ])
+      assert.deepEqual(excluded, [SELF, "mx1.site.example (its preference, 10, is not behind this site's 10)"])
     })
     test('requests every exchanger if none is this host', async (t) => {
       const { requested, excluded, includesSelf } = await choose(
@@ -115,7 +143,7 @@ if (isInNamespace(import.meta.url)) {
       const others = Array.from({ length: 120 }, (_, n): [number, string] => [10, `h${n}.example`])
       const { requested, excluded, queries } = await choose(t, zoneOf([5, 'gw.site.example'], ...others))
       assert.equal(requested.length, 99)
-      assert.deepEqual(excluded, [SELF, { host: '21 more', reason: 'beyond the first 100' }])
+      assert.deepEqual(excluded, [SELF, '21 more (beyond the first 100)'])
       assert.equal(new Set(queries.filter((query) => query.startsWith('A h'))).size, 99)
     })
     test('considers all of exactly a hundred exchangers', async (t) => {
@@ -133,7 +161,7 @@ if (isInNamespace(import.meta.url)) {
       }
       const { requested, excluded } = await choose(t, zone)
       assert.deepEqual(requested, ['mx2.site.example'])
-      assert.deepEqual(excluded, [{ host: 'mx9.site.example', reason: 'this site' }])
+      assert.deepEqual(excluded, ['mx9.site.example (this site)'])
     })
     for (const [title, self] of [
       ['a name', 'mx1.site.example'],
@@ -143,7 +171,7 @@ if (isInNamespace(import.meta.url)) {
         const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
         const { requested, excluded, includesSelf } = await choose(t, zone, [self])
         assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
-        assert.deepEqual(excluded, [{ host: 'mx1.site.example', reason: 'this site' }])
+        assert.deepEqual(excluded, ['mx1.site.example (this site)'])
       })
     test("recognises this host by its name in /etc/hosts, at Debian's 127.0.1.1", async (t) => {
       const hosts = readFileSync('/etc/hosts', 'utf8')
@@ -151,7 +179,7 @@ if (isInNamespace(import.meta.url)) {
       t.after(() => writeFileSync('/etc/hosts', hosts))
       const { requested, excluded } = await choose(t, zoneOf([10, 'primary.site.example'], [20, 'mx2.site.example']))
       assert.deepEqual(requested, ['mx2.site.example'])
-      assert.deepEqual(excluded, [{ host: 'primary.site.example', reason: 'this site' }])
+      assert.deepEqual(excluded, ['primary.site.example (this site)'])
     })
     test('takes an exchanger without an address for another host', async (t) => {
       const { requested, excluded } = await choose(t, zoneOf([10, 'gone.site.example'], [20, 'mx2.site.example']))
@@ -163,8 +191,7 @@ if (isInNamespace(import.meta.url)) {
         'A own.search.example': { addresses: [SITE] },
       })
       writeFileSync('/etc/resolv.conf', 'nameserver 127.0.0.1\nsearch search.example\n')
-      const limits = { timeoutMs: 60_000, signal: new AbortController().signal }
-      const { requested, includesSelf } = await chooseExchangers('site.example', [], limits)
+      const { requested, includesSelf } = await chooseFor(requestOf([], 60_000))
       assert.deepEqual([requested, includesSelf], [['own', 'mx2.site.example'], false])
     })
     test('follows the alias of an exchanger', async (t) => {
@@ -175,7 +202,7 @@ if (isInNamespace(import.meta.url)) {
       }
       const { requested, excluded } = await choose(t, zone)
       assert.deepEqual(requested, ['alias.site.example'])
-      assert.deepEqual(excluded, [{ host: 'own.site.example', reason: 'this site' }])
+      assert.deepEqual(excluded, ['own.site.example (this site)'])
     })
   })
 
@@ -187,12 +214,12 @@ if (isInNamespace(import.meta.url)) {
     test('requests nobody if the domain has no MX and is this host', async (t) => {
       const { requested, excluded, includesSelf } = await choose(t, { 'A site.example': { addresses: [SITE] } })
       assert.deepEqual([requested, includesSelf], [[], true])
-      assert.deepEqual(excluded, [{ host: 'site.example', reason: 'this site' }])
+      assert.deepEqual(excluded, ['site.example (this site)'])
     })
     test('requests nobody if the domain has a null MX', async (t) => {
       const { requested, excluded, includesSelf } = await choose(t, zoneOf([0, '.']))
       assert.deepEqual([requested, includesSelf], [[], false])
-      assert.deepEqual(excluded, [{ host: 'site.example', reason: 'it takes no mail: null MX, RFC 7505' }])
+      assert.deepEqual(excluded, ['site.example (it takes no mail: null MX, RFC 7505)'])
     })
     test('ignores a null MX beside other exchangers', async (t) => {
       const { requested, excluded } = await choose(t, zoneOf([0, '.'], [20, 'mx2.site.example']))
@@ -210,12 +237,8 @@ if (isInNamespace(import.meta.url)) {
       const zone = zoneOf([10, '192.0.2.2'], [20, 'a\x1b[2Jb.site.example'])
       const { requested, excluded } = await choose(t, zone)
       assert.deepEqual(requested, [])
-      assert.deepEqual(
-        excluded.map(({ reason }) => reason),
-        ['no name of a host', 'no name of a host'],
-      )
-      const text = excluded.map(({ host }) => host).join(', ')
-      assert.match(text, /^192\.0\.2\.2, a.*b\.site\.example$/)
+      const text = excluded.join(', ')
+      assert.match(text, /^192\.0\.2\.2 \(no name of a host\), a.*b\.site\.example \(no name of a host\)$/)
       assert.doesNotMatch(text, /\x1b/) // eslint-disable-line no-control-regex
     })
     test('fails with 68 if there is no such domain', async (t) => {
@@ -245,8 +268,11 @@ if (isInNamespace(import.meta.url)) {
 } else {
   suite('messages about mail exchangers', () => {
     test('name each excluded host with its reason', () => {
-      assert.equal(formatExclusion(SELF), 'gw.site.example (this site)')
-      const error = noExchangerError([SELF, { host: 'mx.example', reason: 'no name of a host' }])
+      const led = new SessionError('ehlo', 'this host', { exitStatus: 68, kind: 'self' })
+      const lost = new SessionError('ehlo', 'lost', { exitStatus: 75, kind: 'connection-lost' })
+      const reports = [led, lost, null].map((error) => ({ server: parseServer('gw.site.example'), error }))
+      assert.deepEqual(selfExclusions(reports), [SELF])
+      const error = noExchangerError([SELF, 'mx.example (no name of a host)'])
       assert.deepEqual(
         [error.message, error.exitStatus],
         ['nobody is left to ask: gw.site.example (this site), mx.example (no name of a host)', 68],

@@ -20,8 +20,8 @@ const SETTINGS = {
 }
 const NAME = await parseNodeName('a.example', { allowWide: false })
 
-function sessionOf(delay = 0, password?: string): PooledSession {
-  return new PooledSession(1, false, delay, password)
+function sessionOf(setupTrips = 0): PooledSession {
+  return new PooledSession(1, false, setupTrips)
 }
 
 function serverAt(port: number): Server {
@@ -39,7 +39,7 @@ async function open(
   signal = new AbortController().signal,
 ): Promise<Server> {
   const { port } = await scripted(t, ...conversations)
-  return session.open(serverAt(port), SETTINGS, signal, onEvent)
+  return session.open(serverAt(port), { ...SETTINGS, signal }, onEvent)
 }
 
 const HELLO_WITH_TLS: Conversation = [
@@ -105,15 +105,26 @@ suite('PooledSession', () => {
     )
     await session.quit()
   })
-  test('keeps the name that it has sent until its reply is taken', async (t) => {
+  test('keeps the name that it has sent until its reply arrives, which it counts', async (t) => {
     const session = sessionOf()
-    await open(t, session, [[...HELLO, 'C: ETRN a.example', 'S: 250 OK', ...BYE]])
+    const sent: unknown[] = []
+    const note = (): unknown => sent.push(session.pendingName, session.namesLeft, session.replies)
+    await open(t, session, [[...HELLO, 'C: ETRN a.example', note, 'S: 250 OK', ...BYE]])
     assert.equal(session.pendingName, undefined)
-    assert.equal((await session.request(() => NAME))?.code, 250)
-    assert.deepEqual([session.pendingName, session.namesLeft, session.replies], [NAME, 6, 0])
-    assert.deepEqual([session.takePendingName(), session.pendingName], [NAME, undefined])
-    session.countReply()
-    assert.equal(session.replies, 1)
+    const answer = await session.request(() => NAME)
+    assert.deepEqual(sent, [NAME, 6, 0])
+    assert.deepEqual([answer?.name, answer?.reply.code], [NAME, 250])
+    assert.deepEqual([session.pendingName, session.namesLeft, session.replies], [undefined, 6, 1])
+    await session.quit()
+  })
+  test('loses the connection at a 421, and keeps the name', async (t) => {
+    const session = sessionOf()
+    await open(t, session, [[...HELLO, 'C: ETRN a.example', 'S: 421 too busy', ...BYE]])
+    await assert.rejects(
+      session.request(() => NAME),
+      { message: '421 too busy', exitStatus: 75, kind: 'connection-lost' },
+    )
+    assert.deepEqual([session.pendingName, session.replies], [NAME, 0])
     await session.quit()
   })
   test('sends nothing if there is no name', async (t) => {
@@ -135,7 +146,7 @@ suite('PooledSession', () => {
     const session = sessionOf()
     await open(t, session, [[...HELLO, 'C: ETRN a.example', 'S: 250 OK', ...BYE]])
     session.cancel()
-    assert.equal((await session.request(() => NAME))?.code, 250)
+    assert.equal((await session.request(() => NAME))?.reply.code, 250)
     await session.quit()
   })
   test('ends with the reason of the signal of the run', { timeout: 10_000 }, async (t) => {
@@ -152,10 +163,16 @@ suite('PooledSession', () => {
     )
     await assert.rejects(opening, { message: 'SIGTERM', exitStatus: 143, kind: 'interrupted' })
   })
-  test('hides the password in texts and errors', () => {
-    const session = sessionOf(0, 'secret-word')
-    assert.equal(session.redact('535 secret-word'), '535 ****')
-    const error = session.redactError(new SessionError('auth', '535 secret-word', { exitStatus: 77 }))
+  test('hides the password in texts and errors', async (t) => {
+    const session = sessionOf()
+    const { port } = await scripted(t, [...HELLO, ...BYE])
+    const credentials = { user: 'site', password: 'secret-word', mechanism: undefined }
+    const { signal } = new AbortController()
+    const opening = session.open({ ...serverAt(port), credentials }, { ...SETTINGS, signal }, () => undefined)
+    // The server offers no AUTH.
+    await assert.rejects(opening, SessionError)
+    assert.equal(session.redactor.redact('535 secret-word'), '535 ****')
+    const error = session.redactor.redactError(new SessionError('auth', '535 secret-word', { exitStatus: 77 }))
     assert.deepEqual([error.message, error.exitStatus], ['535 ****', 77])
   })
 })

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { mock, suite, test, type TestContext } from 'node:test'
-import type { Result } from '../../src/etrn/outcome.js'
-import type { Request } from '../../src/etrn/request.js'
+import pLimit from 'p-limit'
+import type { Pause } from '../../src/etrn/backoff.js'
+import type { Result, ServerReport } from '../../src/etrn/outcome.js'
+import type { Request, RetryPolicy } from '../../src/etrn/request.js'
+import { requestInRounds } from '../../src/etrn/retry.js'
 import { run, type Run } from '../../src/etrn/run.js'
 import { parseNodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
+import type { Server } from '../../src/smtp/session-settings.js'
+import type { TraceEvent } from '../../src/smtp/trace.js'
 import { type CommandOptions, etrn, etrnJson, leap, LEAPING, type Running } from '../helpers/command.js'
 import { crowd, list } from '../helpers/concurrent-server.js'
 import { etrnSteps, sessionWith } from '../helpers/exchange.js'
@@ -14,6 +19,36 @@ import { BYE, close, type Conversation, HELLO, scripted, silence } from '../help
 const HELO = ['--helo', 'gw.site.example']
 /** A connection that the server closes before its greeting. */
 const GONE: Conversation = [close]
+
+/** A request for these names to a server on loopback. */
+async function requestOf(
+  port: number,
+  words: readonly string[],
+  settings: Partial<Pick<Request['settings'], 'keepGoing' | 'family'>>,
+  retryPolicy: Partial<RetryPolicy>,
+): Promise<Request> {
+  const { keepGoing = false, family } = settings
+  const tls = { level: 'may', fingerprint: undefined, name: undefined, ca: undefined } as const
+  const server = {
+    ...parseServer(`127.0.0.1:${port}`),
+    tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
+    credentials: undefined,
+  }
+  const sessionSettings = { helo: 'gw.site.example', self: [], local: undefined, family, timeoutMs: 600_000 }
+  return {
+    server,
+    isMx: false,
+    entries: await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide: false }))),
+    settings: { ...sessionSettings, assumeEtrn: false, keepGoing },
+    retryPolicy: { retryForMs: 3_600_000, waitMs: 0, intervalMs: 60_000, ...retryPolicy },
+  }
+}
+
+function mockTimers(t: TestContext): void {
+  mock.timers.reset()
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.after(() => mock.timers.reset())
+}
 
 /** Requests these names in this process. Each pause passes at once; the time of --retry-for is real and hardly passes. */
 async function runWithoutPauses(
@@ -28,26 +63,11 @@ async function runWithoutPauses(
   } = {},
 ): Promise<Run & { readonly reported: Result[]; readonly pauses: number[] }> {
   const { keepGoing = false, jobs = 1, family, maxPauses = Infinity, ...retryPolicy } = settings
-  const tls = { level: 'may', fingerprint: undefined, name: undefined, ca: undefined } as const
-  const server = {
-    ...parseServer(`127.0.0.1:${port}`),
-    tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
-    credentials: undefined,
-  }
-  const sessionSettings = { helo: 'gw.site.example', self: [], local: undefined, family, timeoutMs: 600_000 }
-  const request: Request = {
-    server,
-    isMx: false,
-    entries: await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide: false }))),
-    settings: { ...sessionSettings, assumeEtrn: false, keepGoing },
-    retryPolicy: { retryForMs: 3_600_000, waitMs: 0, intervalMs: 60_000, ...retryPolicy },
-  }
+  const request = await requestOf(port, words, { keepGoing, family }, retryPolicy)
   const reported: Result[] = []
   const pauses: number[] = []
   const ending = new AbortController()
-  mock.timers.reset()
-  mock.timers.enable({ apis: ['setTimeout'] })
-  t.after(() => mock.timers.reset())
+  mockTimers(t)
   const done = await run([request], {
     jobs,
     waitLocalMs: 0,
@@ -68,6 +88,275 @@ async function runWithoutPauses(
 function resultsOf({ servers: [report] }: Run): unknown {
   return report?.names.map(({ name, outcome, code }) => [name, outcome, code])
 }
+
+type Rounds = {
+  readonly report: ServerReport
+  /** The names whose results are reported, in this order */
+  readonly reported: readonly string[]
+  /** Why each pause is made */
+  readonly reasons: readonly string[]
+}
+
+/** Requests these names from one server, in the order of its rounds. Each pause passes at once. */
+async function requestWithoutPauses(
+  t: TestContext,
+  port: number,
+  words: readonly string[],
+  retryPolicy: Partial<RetryPolicy>,
+  { family, elapsedMs = 0 }: { readonly family?: 4 | 6; readonly elapsedMs?: number } = {},
+): Promise<Rounds> {
+  const request = await requestOf(port, words, { family }, retryPolicy)
+  const reported: string[] = []
+  const reasons: string[] = []
+  mockTimers(t)
+  const report = await requestInRounds(request, {
+    signal: new AbortController().signal,
+    // One session at a time
+    limiter: pLimit(1),
+    startedAt: performance.now() - elapsedMs,
+    trace: (_: Server, event: TraceEvent | Pause) => {
+      if (event.type !== 'pause') return
+      reasons.push(event.text.replace(/; again at .*/, ''))
+      setImmediate(() => mock.timers.tick(event.pauseMs))
+    },
+    onResult: (_, { name }) => reported.push(name),
+  })
+  return { report, reported, reasons }
+}
+
+const ONCE = { retryForMs: 0, waitMs: 0 }
+const RETRY = { retryForMs: 3_600_000, waitMs: 0 }
+const WAIT = { retryForMs: 0, waitMs: 3_600_000 }
+
+suite('requestInRounds: final results', { concurrency: false }, () => {
+  for (const [title, policy, reply, isFinal] of [
+    ['deferred without a policy', ONCE, '450 busy', true],
+    ['deferred with --retry-for', RETRY, '450 busy', false],
+    ['deferred with --wait', WAIT, '450 busy', false],
+    ['refused with --retry-for', RETRY, '459 no', true],
+    ['started with --retry-for', RETRY, '250 OK', true],
+    ['started with --wait', WAIT, '250 OK', false],
+    ['pending with --wait', WAIT, '252 pending', false],
+    ['empty with --wait', WAIT, '251 none', true],
+    ['refused with --wait', WAIT, '459 no', true],
+  ] as const)
+    test(`${isFinal ? 'include' : 'do not include'} ${title}`, async (t) => {
+      const first = sessionWith(...etrnSteps('a.example', reply), ...etrnSteps('b.example', '251 none'))
+      const more = isFinal ? [] : [sessionWith(...etrnSteps('a.example', '251 none'))]
+      const server = await scripted(t, first, ...more)
+      const { report, reported } = await requestWithoutPauses(t, server.port, ['a.example', 'b.example'], policy)
+      await server.verify()
+      assert.equal(report.attempts, isFinal ? 1 : 2)
+      // A result is reported as soon as it is final.
+      assert.deepEqual(reported, isFinal ? ['a.example', 'b.example'] : ['b.example', 'a.example'])
+    })
+  test('include a second 250 with --wait, but not one after a count', async (t) => {
+    const server = await scripted(
+      t,
+      sessionWith(...etrnSteps('a.example', '250 OK'), ...etrnSteps('b.example', '253 1 pending message')),
+      sessionWith(...etrnSteps(['a.example', 'b.example'], '250 OK')),
+      sessionWith(...etrnSteps('b.example', '250 OK')),
+      sessionWith(...etrnSteps('b.example', '251 none')),
+    )
+    const { reported } = await requestWithoutPauses(t, server.port, ['a.example', 'b.example'], WAIT)
+    await server.verify()
+    assert.deepEqual(reported, ['a.example', 'b.example'])
+  })
+})
+
+suite('requestInRounds: failed names', { concurrency: false }, () => {
+  test('are the skipped ones too after a lost session, without those that were refused', async (t) => {
+    // The 421 comes before the next ETRN.
+    const lost = Buffer.from('459 no\r\n421 too busy\r\n')
+    const server = await scripted(
+      t,
+      [...HELLO, 'C: ETRN a.example', lost, ...BYE],
+      sessionWith(...etrnSteps('z.example', '250 OK')),
+    )
+    const { report } = await requestWithoutPauses(t, server.port, ['a.example', 'z.example'], RETRY)
+    await server.verify()
+    assert.deepEqual(
+      report.names.map(({ code }) => code),
+      [459, 250],
+    )
+  })
+  test('are those without a session too after a 4xx and a 5xx with --keep-going', async (t) => {
+    const server = await scripted(
+      t,
+      [
+        ...HELLO,
+        ...etrnSteps('a.example', '450 busy'),
+        ...etrnSteps('b.example', '550 no'),
+        'C: ETRN c.example',
+        close,
+      ],
+      GONE,
+      GONE,
+      sessionWith(...etrnSteps(['a.example', 'c.example', 'z.example'], '250 OK')),
+    )
+    const names = ['a.example', 'b.example', 'c.example', 'z.example']
+    const done = await runWithoutPauses(t, server.port, names, { keepGoing: true })
+    await server.verify()
+    assert.deepEqual([done.servers[0]?.attempts, done.pauses.length], [2, 1])
+    assert.deepEqual(resultsOf(done), [
+      ['a.example', 'started', 250],
+      ['b.example', 'refused', 550],
+      ['c.example', 'started', 250],
+      ['z.example', 'started', 250],
+    ])
+  })
+  for (const [title, waitMs] of [
+    ['', 0],
+    [', although that of --wait is not', 7_200_000],
+  ] as const)
+    test(`are none of a failed lookup when the time of --retry-for is over${title}`, async (t) => {
+      const policy = { ...RETRY, waitMs }
+      const options = { family: 6, elapsedMs: 3_600_000 } as const
+      const { report, reasons } = await requestWithoutPauses(t, 25, ['a.example'], policy, options)
+      assert.deepEqual([reasons, report.attempts, report.error?.stage], [[], 1, 'dns'])
+    })
+})
+
+suite('requestInRounds: waiting names', { concurrency: false }, () => {
+  test('are those that were accepted and may have mail', async (t) => {
+    const server = await scripted(
+      t,
+      sessionWith(
+        ...etrnSteps('a.example', '253 1 pending message'),
+        ...etrnSteps('b.example', '251 none'),
+        ...etrnSteps('c.example', '250 OK'),
+        ...etrnSteps('d.example', '459 no'),
+      ),
+      sessionWith(...etrnSteps(['a.example', 'c.example'], '251 none')),
+    )
+    const names = ['a.example', 'b.example', 'c.example', 'd.example']
+    const { reasons } = await requestWithoutPauses(t, server.port, names, WAIT)
+    await server.verify()
+    assert.deepEqual(reasons, ['2 names: 1 message or more may be left'])
+  })
+  for (const [title, conversation, reason] of [
+    ['without a reply', GONE, 'a.example: 1 message left'],
+    ['that defers the name', sessionWith(...etrnSteps('a.example', '450 busy')), 'a.example: mail may be left'],
+  ] as const)
+    test(`stay so after a round ${title}`, async (t) => {
+      const server = await scripted(
+        t,
+        sessionWith(...etrnSteps('a.example', '253 1 pending message')),
+        conversation,
+        sessionWith(...etrnSteps('a.example', '251 none')),
+      )
+      const { reasons } = await requestWithoutPauses(t, server.port, ['a.example'], WAIT)
+      await server.verify()
+      assert.deepEqual(reasons, ['a.example: 1 message left', reason])
+    })
+  test('stay so after a round that skips the names', async (t) => {
+    const names = ['a.example', 'b.example', 'z.example']
+    const server = await scripted(
+      t,
+      sessionWith(...etrnSteps(names, '253 1 pending message')),
+      sessionWith(...etrnSteps('a.example', '550 no')),
+      sessionWith(...etrnSteps(['b.example', 'z.example'], '251 none')),
+    )
+    const { reasons } = await requestWithoutPauses(t, server.port, names, WAIT)
+    await server.verify()
+    assert.deepEqual(reasons, ['3 names: 3 messages left', '2 names: 2 messages left'])
+  })
+  test('do not begin with a round without a reply', async (t) => {
+    const server = await scripted(t, GONE, sessionWith(...etrnSteps('a.example', '251 none')))
+    const { reasons } = await requestWithoutPauses(t, server.port, ['a.example'], WAIT)
+    assert.deepEqual(reasons, ['the server closed the connection'])
+  })
+  test('end with a 251 or a refusal', async (t) => {
+    const names = ['a.example', 'b.example']
+    const server = await scripted(
+      t,
+      sessionWith(...etrnSteps(names, '252 pending')),
+      sessionWith(...etrnSteps('a.example', '251 none'), ...etrnSteps('b.example', '550 no')),
+    )
+    const { report } = await requestWithoutPauses(t, server.port, names, WAIT)
+    await server.verify()
+    assert.deepEqual([report.attempts, report.error], [2, null])
+  })
+})
+
+suite('requestInRounds: results', { concurrency: false }, () => {
+  /** A session that fails for good before it reaches ETRN */
+  const failing: Conversation = ['S: 220 mx', 'C: EHLO gw.site.example', 'S: hello', ...BYE]
+  const sessionOf = (reply: string): Conversation => sessionWith(...etrnSteps('z.example', reply))
+  for (const [title, policy, names, conversations, expected] of [
+    [
+      'are replaced by a reply that follows',
+      RETRY,
+      ['z.example'],
+      [sessionOf('450 busy'), sessionOf('459 no')],
+      ['refused', 459],
+    ],
+    [
+      'are not replaced by a skip after a reply',
+      RETRY,
+      ['a.example', 'z.example'],
+      [
+        sessionWith(...etrnSteps(['a.example', 'z.example'], '450 busy')),
+        sessionWith(...etrnSteps('a.example', '550 no')),
+      ],
+      ['deferred', 450],
+    ],
+    ['are replaced by a failure after a 4xx', RETRY, ['z.example'], [sessionOf('450 busy'), failing], ['failed', null]],
+    [
+      'are not replaced by a failure after a 250',
+      WAIT,
+      ['z.example'],
+      [sessionOf('250 OK'), failing],
+      ['started', 250],
+    ],
+    ['are replaced by a failure after a failure', RETRY, ['z.example'], [GONE, failing], ['failed', null]],
+  ] as const)
+    test(title, async (t) => {
+      const server = await scripted(t, ...conversations)
+      const { report } = await requestWithoutPauses(t, server.port, names, policy)
+      await server.verify()
+      const { outcome, code } = report.names.at(-1) ?? {}
+      assert.deepEqual([outcome, code], expected)
+    })
+})
+
+suite('requestInRounds: unknown queue', { concurrency: false }, () => {
+  for (const [title, policy, rounds, isQueueUnknown] of [
+    ['is true with --wait after two 250s', WAIT, 2, true],
+    ['is false with --wait after one 250', { retryForMs: 0, waitMs: Number.MIN_VALUE }, 1, false],
+    ['is false without --wait', RETRY, 1, false],
+  ] as const)
+    test(title, async (t) => {
+      const server = await scripted(t, ...Array<Conversation>(rounds).fill(sessionWith(...etrnSteps('a.example'))))
+      const { report } = await requestWithoutPauses(t, server.port, ['a.example'], policy)
+      assert.equal(report.isQueueUnknown, isQueueUnknown)
+    })
+})
+
+suite('requestInRounds: order of the next round', { concurrency: false }, () => {
+  for (const [count, isReordered] of [
+    [6, false],
+    [7, true],
+  ] as const)
+    test(`${isReordered ? 'begins' : 'does not begin'} with names without a reply if ${count} others have one`, async (t) => {
+      const names = list(count + 1)
+      const [last = '', others] = [names.at(-1), names.slice(0, -1)]
+      const deferred = etrnSteps(others, '450 busy')
+      // A session takes seven names.
+      const first = isReordered ? sessionWith(...deferred) : [...HELLO, ...deferred, `C: ETRN ${last}` as const, close]
+      const next = isReordered ? [last, ...others] : names
+      const sessions = [next.slice(0, 7), next.slice(7)].filter((some) => some.length > 0)
+      const server = await scripted(t, first, ...sessions.map((some) => sessionWith(...etrnSteps(some))))
+      const { report, reported } = await requestWithoutPauses(t, server.port, names, RETRY)
+      await server.verify()
+      assert.deepEqual(reported, next)
+      // The results stand in the order of the first round.
+      assert.deepEqual(
+        report.names.map(({ name }) => name),
+        names,
+      )
+    })
+})
 
 suite('--retry-for', { concurrency: false }, () => {
   test('requests only the deferred names again, each time over a new connection', async (t) => {
