@@ -3,7 +3,6 @@ import { fileURLToPath } from 'node:url'
 import { EXIT } from './errors.js'
 import { bugReport, type Host, main, SIGNALS } from './main.js'
 
-/** Returns the absolute path of a file of the package. */
 function pathOf(name: string): string {
   return fileURLToPath(new URL(`../${name}`, import.meta.url))
 }

@@ -16,7 +16,6 @@ export const EXIT = {
   CONFIG: 78,
 } as const
 
-/** Kinds of failures that other code tells apart. */
 export type FailureKind =
   | 'connection-lost' // The server closed the connection or replied 421: a new session can continue.
   | 'unencrypted-data' // The server sent plain text where TLS must begin.
@@ -67,7 +66,6 @@ export function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
-/** Returns the message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

@@ -20,7 +20,6 @@ import { TextReporter } from './report/text.js'
 /** Signals that end a run in good order. */
 export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const satisfies readonly NodeJS.Signals[]
 
-/** What the command is given by the process that it runs in. */
 export type Host = TerminalOptions & {
   readonly argv: readonly string[]
   /** Undefined on systems without user IDs. */
@@ -45,15 +44,12 @@ export async function main(host: Host): Promise<{ exitStatus: number; signal: No
   return { exitStatus: await command.run(), signal: command.signal }
 }
 
-/** Returns the message for an error that no code expected. */
 export function bugReport(error: unknown): string {
   const stack = error instanceof Error ? error.stack : String(error)
   return `etrn: this is a bug of etrn; please report it, with what follows\n${stack ?? ''}`
 }
 
-/** One run of the command. */
 class Command {
-  /** The first signal that arrived */
   signal: NodeJS.Signals | undefined
   readonly #host: Host
   readonly #terminal: Terminal
@@ -194,7 +190,6 @@ class Command {
     return findConfigFiles({ environment: this.#host.environment, uid, warn })
   }
 
-  /** Ends everything when --max-time is over. */
   #limit(maxTimeMs: number | undefined): void {
     if (maxTimeMs === undefined) return
     const failure = { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' } as const

@@ -64,14 +64,12 @@ async function checkRequest(request: Request | FailedRequest, options: CheckOpti
   return request.isMx ? checkExchangers(request, options) : [await checkServer(request, options)]
 }
 
-/** Adds the failure of a request for which no session is possible. */
 function failedCheck(request: Request | FailedRequest, steps: StepLog, step: string, error: SessionError): ServerCheck {
   const { server, entries } = request
   steps.add(step, false, error.message, stepHint(error, ''))
   return { ...NO_CHECK_FACTS, server, entries, steps: steps.all, error }
 }
 
-/** Checks the mail exchangers of a domain, without this host. */
 async function checkExchangers(request: Request, options: CheckOptions): Promise<ServerCheck[]> {
   const { server, settings } = request
   const steps = new StepLog(`the mail exchangers of ${server.host}`, options)

@@ -9,7 +9,6 @@ import { isThisHost } from '../net/this-host.js'
 import type { ServerCheck } from './session-checker.js'
 import type { Step, StepLog } from './steps.js'
 
-/** The most names of a list that are looked up */
 const NAMES_LOOKED_UP = 20
 
 /**

@@ -8,7 +8,6 @@ import type { Check } from './check.js'
 import type { ServerCheck } from './session-checker.js'
 import type { Step, StepListener } from './steps.js'
 
-/** One form of output for a check. */
 export type CheckReporter = StepListener & { readonly end: (check: Check) => void }
 
 const STEP_WIDTH = 12
@@ -76,7 +75,6 @@ function serverCheckDocument({ entries, steps, seenAs, ...found }: ServerCheck):
   }
 }
 
-/** Returns the server's software, if its greeting shows it. */
 function serverSoftware(greeting: string | null): string | null {
   if (greeting === null) return null
   if (/Microsoft ESMTP MAIL/.test(greeting)) return 'Microsoft Exchange'

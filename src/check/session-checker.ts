@@ -22,7 +22,6 @@ export type ServerCheck = ServerFacts & {
 
 export const NO_CHECK_FACTS: ServerFacts & Pick<ServerCheck, 'seenAs'> = { ...NO_FACTS, seenAs: null }
 
-/** Turns the events of a session into steps and facts. */
 export class SessionChecker extends StepLog {
   facts = NO_CHECK_FACTS
   readonly #server: Server
@@ -111,7 +110,6 @@ export class SessionChecker extends StepLog {
 }
 
 const DAY_MS = 86_400_000
-/** The most names of a certificate in a step */
 const CERTIFICATE_NAMES_SHOWN = 8
 
 /** Returns the names in a certificate, its issuer, until when it is valid, and its problem. */

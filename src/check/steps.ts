@@ -1,4 +1,3 @@
-/** One thing that was checked. */
 export type Step = {
   readonly step: string
   /** true: as it should be; false: a problem; null: neither */
@@ -10,7 +9,6 @@ export type Step = {
 }
 
 export type StepListener = {
-  /** Receives the title of each part before its steps. */
   readonly onPart: (title: string) => void
   readonly onStep: (step: Step) => void
 }
@@ -26,7 +24,6 @@ export class StepLog {
     onPart(title)
   }
 
-  /** Starts the time of the next step. */
   start(at = performance.now()): void {
     this.#startedAt = at
   }

@@ -1,7 +1,6 @@
 import { optionsInWord, takesValue } from './arguments.js'
 import { createParser } from './help.js'
 
-/** Prints a completion script for the user's shell. */
 export function printCompletionScript(): void {
   createParser().completion('--completion', false).showCompletionScript()
 }

@@ -8,7 +8,6 @@ import type { OptionSource } from './option-sources.js'
 import { OPTION_ROWS, type OptionRow, type PartialOptions } from './options.js'
 import type { TomlEntry, TomlTable, TomlValue } from './toml.js'
 
-/** What the configuration files set. */
 export type Config = {
   /** The tops of the files, strongest first */
   readonly tops: readonly OptionSource[]
@@ -127,7 +126,6 @@ class ConfigParser {
     throw this.#error(path, line, `a list of texts, and not an empty one; for example ${sample}`)
   }
 
-  /** Adds the place to an error. */
   #wrap(path: readonly string[], line: number, work: () => unknown, example = ''): unknown {
     try {
       return work()
@@ -142,7 +140,6 @@ class ConfigParser {
     return new UsageError(`${this.#file}:${line}: ${path.map(printable).join('.')}: ${message}`, EXIT.CONFIG)
   }
 
-  /** Returns the place of an option: file and line. */
   #locate(table: TomlTable, option: string): string {
     const line = table.get(option)?.line
     return line === undefined ? this.#file : `${this.#file}:${line}`
@@ -171,7 +168,6 @@ async function unknownReason(key: string, value: TomlValue, scope: Scope): Promi
   return `unknown key; did you mean ${nearest(key, [...known, scope === 'profile' ? 'server' : 'servers', 'names'])}?`
 }
 
-/** Returns why an option can't be set there, or undefined. */
 function misplacedReason({ scope: own }: OptionRow, scope: Scope): string | undefined {
   if (own === undefined || own === scope) return undefined
   if (own === 'command line') return 'this is said on the command line only'

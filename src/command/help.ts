@@ -2,7 +2,6 @@ import yargs, { type Argv } from 'yargs'
 import { PARSER_CONFIGURATION, takesValue } from './arguments.js'
 import { OPTION_ROWS, type OptionRow } from './options.js'
 
-/** Returns the text of --help. */
 export async function helpText(): Promise<string> {
   return createParser({ choices: true }).getHelp()
 }

@@ -3,7 +3,6 @@ import { UsageError } from '../errors.js'
 import type { HookParts } from './hook.js'
 import { OPTION_ROWS, type Options } from './options.js'
 
-/** Returns a script that writes a systemd service and its timer. */
 export function systemdText(parts: HookParts): string {
   const { name } = parts
   return `#!/bin/sh

@@ -22,21 +22,17 @@ export type CommandWord = { readonly text: string; readonly isPath?: true }
 export type HookInput = Pick<Config, 'paths'> & {
   readonly line: CommandLine
   readonly targets: readonly Target[]
-  /** The configuration files */
   readonly files: readonly string[]
   /** The absolute paths of node and etrn: mechanisms have a PATH of their own, or none. */
   readonly program: readonly string[]
 }
 
-/** What each kind of hook is made of. */
 export type HookParts = Omit<HookInput, 'line'> & {
   /** Names the server or domain; part of file names */
   readonly name: string
-  /** The rest of the command line */
   readonly command: readonly CommandWord[]
 }
 
-/** The longest part of a file name */
 const FILE_NAME_CHARACTERS = 60
 
 /**

@@ -115,7 +115,6 @@ const OPTION_TABLE = {
   }),
 } satisfies Record<string, OptionRow>
 
-/** One row of the table. */
 export type OptionRow = {
   readonly kind: 'flag' | 'counter' | 'value' | 'list'
   /** The text of help, with what stands for the value in front */
@@ -151,7 +150,6 @@ export type Options = { readonly [K in keyof typeof OPTION_TABLE]: Value<(typeof
   readonly names: readonly string[]
 }
 
-/** The options that one source sets. */
 export type PartialOptions = Partial<Options>
 
 /** Returns the options in what yargs has parsed. Throws UsageError, which names the option and a value that could be typed. */
@@ -173,7 +171,6 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
   }
 }
 
-/** Returns an option as it is typed. */
 export function formatOption(name: string): string {
   return name.length > 1 ? `--${name}` : `-${name}`
 }

@@ -25,7 +25,6 @@ export async function readPassword(target: Target, sources: InputSources): Promi
 
 /** The longest password: a SASL response must fit into a line of SMTP. */
 const PASSWORD_CHARACTERS = 8192
-/** The most output that a password command may print */
 const OUTPUT_CHARACTERS = 65_536
 /** Readable by the group, or by everybody */
 const OTHERS_READ_MODE = 0o044

@@ -12,7 +12,6 @@ export type InputSources = {
   /** ETRN_PASSWORD */
   readonly environment: string | undefined
   readonly warn: (message: string) => void
-  /** Ends the wait for a file or a command. */
   readonly signal: AbortSignal
   /** Ends the process, as ^C at the prompt must do. */
   readonly interrupt: () => void

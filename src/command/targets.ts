@@ -22,7 +22,6 @@ export function userOption({ options }: Target): string {
   return options.user === undefined ? 'server' : 'user'
 }
 
-/** The most profiles in a message */
 const PROFILES_SHOWN = 8
 
 /** Returns the targets of a command line. Warns of a word that may have been meant for a profile. Throws UsageError. */

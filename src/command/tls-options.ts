@@ -56,7 +56,6 @@ export async function checkPem({ ca, cert, key }: Pem, errorOf: PemError): Promi
   parse(keyPart, 'private key', () => createSecureContext({ cert, key: key ?? cert }))
 }
 
-/** Returns OpenSSL's message about a PEM text in plain words. */
 function describePemError(message: string, content: string): string {
   if (/passphrase|interrupted or cancelled/i.test(message)) return 'the key has a passphrase; take it off'
   if (/DECODER|no start line/i.test(message)) return `there is no ${content} in it, in PEM`

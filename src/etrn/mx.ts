@@ -9,7 +9,6 @@ import type { Request } from './request.js'
 
 /** Which mail exchangers of a domain may hold mail for this host, and which don't. */
 export type ExchangerChoice = {
-  /** One for each exchanger */
   readonly requests: readonly Request[]
   /** With the reason: `mx1.example.com (this site)` */
   readonly excluded: readonly string[]
@@ -22,7 +21,6 @@ export function selfExclusions(reports: readonly Pick<ServerReport, 'server' | '
   return reports.flatMap(({ server, error }) => (error?.kind === 'self' ? [`${server.host} (this site)`] : []))
 }
 
-/** Returns the failure of a domain whose mail exchangers are all excluded. */
 export function noExchangerError(excluded: readonly string[]): StepError {
   return new StepError(`nobody is left to ask: ${excluded.join(', ')}`, {
     exitStatus: EXIT.NOHOST,

@@ -3,7 +3,6 @@ import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
 import { type Outcome, outcomeOfError, type Result, unansweredResult } from './outcome.js'
 
-/** The names to request from one server, and their results. */
 export class NameQueue {
   readonly #names: readonly NodeName[]
   /** Names that have not been requested, the next one last */
@@ -21,7 +20,6 @@ export class NameQueue {
     this.#waiting = names.toReversed()
   }
 
-  /** How many names are still to be sent */
   get remaining(): number {
     return this.#end === undefined ? this.#waiting.length + this.#requeued.length : 0
   }

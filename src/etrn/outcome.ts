@@ -39,7 +39,6 @@ const OUTCOME_OF_CODE: Readonly<Record<number, Outcome>> = {
   555: 'rejected',
 }
 
-/** Returns the meaning of a whole reply to ETRN. */
 function outcomeOf(reply: Reply): Outcome {
   const { code, text } = reply
   // Exim's lock: the requested queue run is already in progress.
@@ -62,7 +61,6 @@ export type Result = {
   readonly pending: number | null
 }
 
-/** Returns the result of a whole reply to `ETRN name`. */
 export function resultOf(name: string, reply: Reply): Result {
   const { code, enhancedCode, text } = reply
   return { name, outcome: outcomeOf(reply), code, enhancedCode, text, pending: pendingCount(reply) }
@@ -92,7 +90,6 @@ export function isSecurityFailure({ stage, exitStatus }: SessionError): boolean 
   return exitStatus !== EXIT.TEMPFAIL && (stage === 'auth' || stage === 'starttls' || stage === 'tls')
 }
 
-/** What is known about one server at the end. */
 export type ServerReport = ServerFacts & {
   readonly server: ServerAddress
   /** How often the names were requested; 0 if no session was possible */

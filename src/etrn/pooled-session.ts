@@ -24,7 +24,6 @@ export class PooledSession implements SessionProgress {
   namesLeft = NAMES_PER_SESSION
   /** Round trips of its connection so far */
   roundTrips = 0
-  /** Replies to ETRN */
   replies = 0
   /** The name that was sent and has no reply yet */
   pendingName: NodeName | undefined
@@ -83,7 +82,6 @@ export class PooledSession implements SessionProgress {
     return { name, reply }
   }
 
-  /** Ends a session that has not reached ETRN. */
   cancel(): void {
     if (!this.isOpen) this.#cancellation.abort()
   }

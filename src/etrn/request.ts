@@ -20,7 +20,6 @@ export type FailedRequest = Pick<Request, 'entries' | 'settings'> & {
   readonly error: SessionError
 }
 
-/** What holds for every session of a request. */
 export type RequestSettings = SessionSettings & {
   /** Continue after a 5xx, and after a session in which no name was accepted. */
   readonly keepGoing: boolean
@@ -28,7 +27,6 @@ export type RequestSettings = SessionSettings & {
 
 /** How long a request is repeated, in milliseconds; 0 means not at all. */
 export type RetryPolicy = {
-  /** Retry temporary failures for this long. */
   readonly retryForMs: number
   /** Repeat the request for this long until no mail is waiting (RFC 1985, 5.1: 251). */
   readonly waitMs: number

@@ -43,7 +43,6 @@ export async function requestInRounds(request: Request, context: RetryContext): 
   return { ...report, elapsedMs: serverState.elapsedMs }
 }
 
-/** What all rounds so far have shown about one name. */
 type NameState = {
   readonly result: Result
   /** True if it failed, and can still succeed. */
@@ -56,7 +55,6 @@ type NameState = {
 
 /** What all rounds so far have shown, and what they leave to do. */
 class RetryState {
-  /** The names of the next round */
   remaining: readonly NodeName[]
   readonly #request: Request
   readonly #context: RetryContext
@@ -110,7 +108,6 @@ class RetryState {
     return isTemporary && !isViolated(round) && !signal.aborted ? this.#pauseAfter(round) : undefined
   }
 
-  /** Returns the report of all rounds. */
   reportAfter(lastRound: ServerReport): ServerReport {
     const states = [...this.#names.values()]
     // A name is accepted for the last time, and the server could never say whether mail is waiting.

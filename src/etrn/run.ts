@@ -29,7 +29,6 @@ export type RunOptions = {
   readonly signal: AbortSignal
   /** Receives what happens in each session; sessions of a server are counted from 1. The server is null for the whole run. */
   readonly trace: (server: ServerAddress | null, event: TraceEvent | Pause, session?: number) => void
-  /** Receives the result of each name as soon as it is final. */
   readonly onResult: (server: ServerAddress, result: Result) => void
   /** Receives the report of each server as soon as it is complete. */
   readonly onReport: (report: ServerReport) => void
@@ -53,7 +52,6 @@ export async function run(requests: readonly (Request | FailedRequest)[], option
   return { servers, exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)) }
 }
 
-/** Sends requests within the limits of one run. */
 class Runner {
   readonly #options: RunOptions
   readonly #startedAt = performance.now()
@@ -115,7 +113,6 @@ class Runner {
     return async (work) => limit(async () => this.#limit(work))
   }
 
-  /** Reports a server that was not reached. */
   #reportFailure({ server, entries }: Request | FailedRequest, error: SessionError): ServerReport {
     const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeOfError(error)
     const names = validNames(entries).map((name) => unansweredResult(name, outcome))
@@ -126,7 +123,6 @@ class Runner {
   }
 }
 
-/** Returns the result of a bad line of a names file. */
 export function resultOfBadLine({ word, line, reason }: BadLine): Result {
   return unansweredResult(word, 'rejected', `line ${line}: ${reason}`)
 }

@@ -1,9 +1,7 @@
 /** Sendmail delays the 8th name of a session and later ones, Exim closes at the 11th, Postfix at the 121st. */
 export const NAMES_PER_SESSION = 7
-/** The most sessions at once with one server */
 export const SESSIONS_PER_SERVER = 4
 
-/** The state of a session, in round trips. */
 export type SessionProgress = {
   /** Round trips until it can send a name */
   readonly delay: number

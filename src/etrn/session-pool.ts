@@ -13,7 +13,6 @@ import { NAMES_PER_SESSION, type SessionProgress, SESSIONS_PER_SERVER, wouldFini
 /** Runs a session as soon as the limit on sessions allows it. */
 export type Limiter = <T>(work: () => Promise<T>) => Promise<T>
 
-/** What a run gives to each of its requests. */
 export type PoolContext = {
   readonly signal: AbortSignal
   readonly limiter: Limiter
@@ -29,7 +28,6 @@ export class ServerState {
   hasAccepted = false
   /** True once an additional session has failed: from then on there is one session at a time. */
   isOneAtATime = false
-  /** When the first session started, by performance.now() */
   startedAt: number | undefined
 
   /** The time since the first session started, in milliseconds */
@@ -61,7 +59,6 @@ class SessionPool {
   #reachedServer: Server
   /** Of the last session that reached ETRN, or of the one that ended the request */
   #facts = NO_FACTS
-  /** Sessions that wait for the limiter */
   #waiting = 0
   #started = 0
   /** Round trips before the first ETRN, in the last session that reached it */

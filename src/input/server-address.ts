@@ -69,7 +69,6 @@ function decodeUser(user: string): string {
   }
 }
 
-/** Returns a host name in A-labels. */
 function parseHostName(host: string): string {
   const domain = toALabels(host.replace(/\.$/, ''))
   if (domain === undefined || !isHostName(domain)) {

@@ -107,7 +107,6 @@ const CONNECT_ERRORS: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'the address to connect from is not there, or not yet',
 }
 
-/** The most failed addresses that one message names */
 const FAILURES_SHOWN = 4
 
 function connectError(failed: readonly FailedAttempt[], over: StepError | undefined): StepError {

@@ -3,9 +3,7 @@ import { EXIT, StepError } from '../errors.js'
 /** The longest timer, 24 days: the platform counts milliseconds in 31 bits. */
 export const MAX_TIMER_MS = 24 * 24 * 3_600_000
 
-/** What limits one step. */
 export type Limits = {
-  /** The longest wait, in milliseconds */
   readonly timeoutMs: number
   /** Aborts the step. If its reason is a StepError, the step fails with that one. */
   readonly signal: AbortSignal

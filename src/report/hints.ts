@@ -3,13 +3,11 @@ import { SessionError, type Stage } from '../smtp/errors.js'
 
 // Hints for servers' replies. A failure of our own code carries its hint, or has a kind that this table knows.
 
-/** What a hint can depend on. */
 type Failure = {
   readonly stage: Stage
   readonly kind?: FailureKind | undefined
   /** The reply's code; null if there was none */
   readonly code: number | null
-  /** The server's words */
   readonly text: string
   /** The requested name; '' if the session failed as a whole */
   readonly name: string

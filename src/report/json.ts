@@ -21,7 +21,6 @@ export function jsonReporter(out: Output, other: Reporter): Required<Reporter> {
   }
 }
 
-/** Returns the beginning of each document. */
 export function documentHead(exitStatus: number): object {
   return { version: DOCUMENT_VERSION, exitStatus }
 }

@@ -29,10 +29,8 @@ export class Terminal {
     }
   }
 
-  /** Prints a line to standard output. */
   readonly print = (line: string): void => this.#write(this.#options.stdout, line)
 
-  /** Prints a line to standard error. */
   readonly warn = (line: string): void => this.#write(this.#options.stderr, line)
 
   /** Returns standard output and standard error, in colour if `color`, the environment and the stream allow it. */

@@ -124,7 +124,6 @@ function colourFor(colour: ChalkInstance, exitStatus: number): (text: string) =>
   return exitStatus === EXIT.TEMPFAIL ? colour.yellow : colour.red
 }
 
-/** The most names that a line lists */
 const NAMES_LISTED = 3
 
 /** Returns a few names in full, and of many the number and the first ones. */

@@ -8,7 +8,6 @@ import type { TlsPolicy } from './session-settings.js'
 
 /** What a certificate says. All texts are printable. */
 export type CertificateInfo = {
-  /** Host names and addresses */
   readonly names: readonly string[]
   readonly issuer: string
   /** The last day on which it is valid, as 2026-11-24 */

@@ -9,7 +9,6 @@ import type { SecureConnection } from './tls.js'
 export type Dialogue = {
   readonly smtp: Connection
   readonly address: string
-  /** The EHLO argument */
   readonly helo: string
   readonly server: Server
   readonly options: SessionOptions

@@ -45,7 +45,6 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
   }
 }
 
-/** Reads the greeting and sends EHLO. */
 async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
   const { smtp, server, options } = dialogue
   try {

@@ -33,13 +33,11 @@ export type Credentials = {
   readonly mechanism: MechanismName | undefined
 }
 
-/** A server, and what is required of it. */
 export type Server = ServerAddress & {
   readonly tls: TlsPolicy
   readonly credentials: Credentials | undefined
 }
 
-/** What holds for every session with a server. */
 export type SessionSettings = {
   /** The longest wait for one step, in milliseconds */
   readonly timeoutMs: number
