@@ -50,10 +50,10 @@ export class Terminal {
   async startSpinner(): Promise<void> {
     const { stdout, stderr, environment } = this.#options
     const isTerminal = stdout.isTTY && stderr.isTTY && (stderr.columns ?? 0) > 0
-    if (!isTerminal || environment['CI']) return
+    if (!isTerminal || environment['CI'] || environment['TERM'] === 'dumb') return
     const { ora } = await import('./spinner.js')
-    // Leaves standard input alone: a shell's loop may read from it.
-    this.#spinner = ora({ stream: stderr, discardStdin: false })
+    // Leaves standard input alone: a shell's loop may read from it. Is enabled here: ora would ask the environment of the process.
+    this.#spinner = ora({ stream: stderr, discardStdin: false, isEnabled: true })
     if (this.#awaited !== undefined) this.#spinner.start(this.#awaited)
   }
 

@@ -75,6 +75,8 @@ suite('Terminal', () => {
     assert.equal(await showOn(new TerminalStream(0), startWaiting), ''))
   test('shows no spinner in CI', async () =>
     assert.equal(await showOn(new TerminalStream(), startWaiting, { environment: { CI: 'true' } }), ''))
+  test('shows no spinner if TERM is dumb', async () =>
+    assert.equal(await showOn(new TerminalStream(), startWaiting, { environment: { TERM: 'dumb' } }), ''))
   test('shows the last step that is not done when the spinner starts', async () => {
     const shown = await showOn(new TerminalStream(), async (terminal) => {
       terminal.showProgress(SERVER, { type: 'step', stage: 'greeting' })
