@@ -58,7 +58,7 @@ export function protocolError(message: string, hint?: string, cause?: unknown): 
 
 /** Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. */
 export function tlsErrorOf(error: unknown): StepError | undefined {
-  const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_)?(ALERT_)?(.*)$/.exec(codeOf(error)) ?? []
+  const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_|SSL\/TLS_)?(ALERT_)?(.*)$/.exec(codeOf(error)) ?? []
   if (name === undefined) return undefined
   const words = name.replaceAll('_', ' ').toLowerCase()
   // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.

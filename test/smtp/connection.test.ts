@@ -211,7 +211,9 @@ test('plain text within TLS fails the names that have no reply yet', async (t) =
     'b.example',
   ])
   const [report] = run.document.servers
-  assert.deepEqual([run.status, report?.error?.message], [76, 'TLS failed: wrong version number'])
+  assert.equal(run.status, 76)
+  // OpenSSL 3.5 has other words for it than OpenSSL 3.0.
+  assert.match(report?.error?.message ?? '', /^TLS failed: (?:wrong version number|bad record type)$/)
   assert.deepEqual(
     report?.names.map(({ outcome }) => outcome),
     ['failed', 'skipped'],

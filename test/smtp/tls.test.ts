@@ -8,7 +8,7 @@ import type { TlsPolicy } from '../../src/smtp/session-settings.js'
 import { handshake, prepareTls } from '../../src/smtp/tls.js'
 import { etrnJson } from '../helpers/command.js'
 import { fixture, fixturePath } from '../helpers/files.js'
-import { close, type Conversation, reset, scripted, silence, type Step } from '../helpers/scripted-server.js'
+import { close, type Conversation, loose, reset, scripted, silence, type Step } from '../helpers/scripted-server.js'
 import { OPTIONS, serverAt } from './plain-session.js'
 import {
   ACCEPTED,
@@ -134,7 +134,7 @@ suite('a handshake fails', { concurrency: true }, () => {
   )
   test('with the signal that interrupts it', async (t) => {
     let interrupt = (): void => undefined
-    const server = await scripted(t, [...UNHEARD, () => interrupt(), silence])
+    const server = await loose(t, [...UNHEARD, () => interrupt(), silence])
     const run = await etrnJson([`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example'], {
       during: (child) => (interrupt = () => void child.kill('SIGTERM')),
     })
