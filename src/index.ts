@@ -31,7 +31,7 @@ export type { Reply } from './smtp/reply.js'
 export type { TlsInfo } from './smtp/tls.js'
 export { type Credentials, type Outcome, type Result, type TlsLevel, type TlsPolicy, type TraceEvent, UsageError }
 
-/** What is known at the end. */
+/** The end of a request: the server's facts, and a result for each name. */
 export type Report = Omit<ServerReport, 'server' | 'isQueueUnknown'> & {
   /** The server as it was given */
   readonly server: string

@@ -35,7 +35,7 @@ function escapeCharacter(character: string): string {
   return code < 0x80 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`
 }
 
-/** What may be one UTF-8 character beyond ASCII; else a single octet */
+/** A sequence that may be one UTF-8 character beyond ASCII; else a single octet */
 const SEQUENCE = /[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xff][\x80-\xbf]{3}|[\x80-\xff]/g
 
 function escapeInvalidOctets(octets: Uint8Array): string {

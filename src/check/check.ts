@@ -22,7 +22,7 @@ export type CheckOptions = StepListener & {
 
 export type Check = {
   readonly servers: readonly ServerCheck[]
-  /** Whether released mail would be delivered to this host */
+  /** Steps that show if released mail would be delivered to this host */
   readonly delivery: readonly Step[]
   readonly exitStatus: number
 }

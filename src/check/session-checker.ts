@@ -9,7 +9,7 @@ import type { TlsInfo } from '../smtp/tls.js'
 import { NO_FACTS, type ServerFacts, type TraceEvent, updateFacts } from '../smtp/trace.js'
 import { type Step, type StepListener, StepLog } from './steps.js'
 
-/** What was found at one server; null if it is unknown. */
+/** The findings at one server; null if it is unknown. */
 export type ServerCheck = ServerFacts & {
   readonly server: ServerAddress
   /** The names that a real run would request, and the bad lines */

@@ -35,7 +35,7 @@ export async function readConfig(files: readonly string[], reader: Reader): Prom
   }
 }
 
-/** What a mistake probably was, by the parser's message */
+/** The probable mistake, by the parser's message */
 const TOML_HINTS = [
   [/Unterminated string|control character/i, '; is its closing quote missing?'],
   [/Unexpected (?:character|token)|Must be a newline/i, '; a text stands in quotes: timeout = "60s"'],

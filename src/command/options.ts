@@ -130,7 +130,7 @@ export type OptionRow = {
   readonly choices?: readonly string[]
   /** The value is a file name, which is resolved to an absolute path. */
   readonly isPath?: true
-  /** Where it may be set, apart from the command line: at the top of a file, in a profile, nowhere; undefined: anywhere in a file */
+  /** The places that may set it, apart from the command line: at the top of a file, in a profile, nowhere; undefined: anywhere in a file */
   readonly scope?: 'run' | 'profile' | 'command line'
   /** Options of one unit belong together: a source that sets one of them overrides the others of weaker sources. */
   readonly unit?: 'names' | 'family' | 'password'

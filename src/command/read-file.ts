@@ -5,7 +5,7 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
 
-/** What a run provides to read names and passwords from. */
+/** The sources of names and passwords that a run provides. */
 export type InputSources = {
   /** Standard input, which `--names-from -` reads */
   readonly input: () => Readable

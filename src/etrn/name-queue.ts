@@ -12,7 +12,7 @@ export class NameQueue {
   readonly #results = new Map<NodeName, Result>()
   /** Names that were sent and got no reply, with the reason */
   readonly #unanswered = new Map<NodeName, SessionError>()
-  /** Why no further name is sent, and the outcome of the names that were not sent */
+  /** The reason why no further name is sent, and the outcome of the names that were not sent */
   #end: { readonly error: SessionError | null; readonly rest: Outcome } | undefined
 
   constructor(names: readonly NodeName[]) {
@@ -33,7 +33,7 @@ export class NameQueue {
     return this.#results.size > 0
   }
 
-  /** What ended the request before every name had a reply */
+  /** The error that ended the request before every name had a reply */
   get error(): SessionError | null {
     return this.#end?.error ?? [...this.#unanswered.values()][0] ?? null
   }

@@ -50,7 +50,7 @@ function outcomeOf(reply: Reply): Outcome {
   return code >= 200 && code <= 299 ? 'started' : 'failed'
 }
 
-/** What is known about one name at the end. Code, enhanced code and text are the server's; null if it sent none. */
+/** The end of the request for one name. Code, enhanced code and text are the server's; null if it sent none. */
 export type Result = {
   readonly name: string
   readonly outcome: Outcome
@@ -92,14 +92,14 @@ export function isSecurityFailure({ stage, exitStatus }: SessionError): boolean 
 
 export type ServerReport = ServerFacts & {
   readonly server: ServerAddress
-  /** How often the names were requested; 0 if no session was possible */
+  /** The number of times that the names were requested; 0 if no session was possible */
   readonly attempts: number
   /**
    * From the start of the first session to the end, with pauses; 0 without names. If no session could be started, from the start of
    * the run, after --wait-local
    */
   readonly elapsedMs: number
-  /** What ended the request before every name had a reply; null if nothing did */
+  /** The error that ended the request before every name had a reply; null if nothing did */
   readonly error: SessionError | null
   /** True if --wait was given and the server's replies don't tell whether mail is waiting. */
   readonly isQueueUnknown: boolean

@@ -25,7 +25,7 @@ export type RequestSettings = SessionSettings & {
   readonly keepGoing: boolean
 }
 
-/** How long a request is repeated, in milliseconds; 0 means not at all. */
+/** The times for which a request is repeated, in milliseconds; 0 means not at all. */
 export type RetryPolicy = {
   readonly retryForMs: number
   /** Repeat the request for this long until no mail is waiting (RFC 1985, 5.1: 251). */

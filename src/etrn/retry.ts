@@ -53,7 +53,7 @@ type NameState = {
   readonly isCounted: boolean | undefined
 }
 
-/** What all rounds so far have shown, and what they leave to do. */
+/** The results of all rounds so far, and the names that remain. */
 class RetryState {
   remaining: readonly NodeName[]
   readonly #request: Request

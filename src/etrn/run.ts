@@ -24,7 +24,7 @@ import type { Limiter } from './session-pool.js'
 export type RunOptions = {
   /** The most sessions at once, over all servers */
   readonly jobs: number
-  /** How long to wait for the local mail server before anything else; 0 means not at all */
+  /** The longest wait for the local mail server before anything else; 0 means none */
   readonly waitLocalMs: number
   readonly signal: AbortSignal
   /** Receives what happens in each session; sessions of a server are counted from 1. The server is null for the whole run. */

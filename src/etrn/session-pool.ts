@@ -22,7 +22,7 @@ export type PoolContext = {
   readonly onResult: (server: Server, result: Result) => void
 }
 
-/** What earlier rounds learned about a server. */
+/** Facts that earlier rounds have learned about a server. */
 export class ServerState {
   /** True once it has accepted a name: it knows this host. */
   hasAccepted = false
@@ -65,7 +65,7 @@ class SessionPool {
   #setupTrips = 0
   /** Once an additional session has failed, a session with a higher number must succeed, or the request ends. */
   #failedAfter = Infinity
-  /** What callbacks have thrown, and bugs of our own */
+  /** Errors that callbacks have thrown, and bugs of our own */
   readonly #thrown: unknown[] = []
   #finish = (): void => undefined
 

@@ -14,7 +14,7 @@ export type ServerAddress = {
   readonly isImplicitTls: boolean
 }
 
-/** What a SERVER argument says: where the server is, and the user name in its URL. */
+/** A parsed SERVER argument: the address, and the user name in its URL. */
 export type ServerArgument = ServerAddress & { readonly user: string | undefined }
 
 const DEFAULT_PORTS = { smtp: 25, smtps: 465 } as const

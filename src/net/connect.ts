@@ -20,7 +20,7 @@ type ConnectOptions = Limits & {
 
 type FailedAttempt = { readonly text: string; readonly error: unknown }
 
-/** How long an attempt runs alone before the next address is tried beside it (RFC 8305, section 5). */
+/** The time that an attempt runs alone before the next address is tried beside it (RFC 8305, section 5). */
 const ATTEMPT_DELAY_MS = 250
 
 /**

@@ -16,7 +16,7 @@ export type Addresses = {
 
 export type MxRecord = { readonly host: string; readonly preference: number }
 
-/** How long a known A record waits for AAAA (RFC 8305, section 3). */
+/** The time that a known A record waits for AAAA (RFC 8305, section 3). */
 const RESOLUTION_DELAY_MS = 50
 
 /**

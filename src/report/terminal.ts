@@ -15,7 +15,7 @@ export type TerminalOptions = {
 export class Terminal {
   readonly #options: TerminalOptions
   #spinner: Ora | undefined
-  /** What the run waits for; undefined after a line, until the next event */
+  /** The step that the run waits for; undefined after a line, until the next event */
   #awaited: string | undefined
   #writeError: Error | undefined
 

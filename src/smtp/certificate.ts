@@ -6,14 +6,14 @@ import { printable, truncate } from '../printable.js'
 import { protocolError } from './errors.js'
 import type { TlsPolicy } from './session-settings.js'
 
-/** What a certificate says. All texts are printable. */
+/** The facts of a certificate. All texts are printable. */
 export type CertificateInfo = {
   readonly names: readonly string[]
   readonly issuer: string
   /** The last day on which it is valid, as 2026-11-24 */
   readonly validTo: string
   readonly fingerprint: string
-  /** Why it fails verification; null if it passes, or was not checked */
+  /** The reason why it fails verification; null if it passes, or was not checked */
   readonly problem: string | null
 }
 

@@ -5,7 +5,7 @@ import type { Server, TlsLevel, TlsPolicy } from './session-settings.js'
 
 // The rules for credentials: which servers may receive them, and which TLS level follows from that.
 
-/** What the user asks of TLS for one server. */
+/** The TLS options that the user has given for one server. */
 type TlsRequest = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: TlsPolicy[K] | undefined }
 
 /**

@@ -20,7 +20,7 @@ export const REPLY_LINES = 128
 /** The text that is kept for each name, however much a server sends. */
 const REPLY_TEXT_CHARACTERS = 2048
 
-/** What the server sent is no reply, or is beyond a limit. The message quotes it, printable. */
+/** The server has sent something that is no reply, or is beyond a limit. The message quotes it, printable. */
 export class MalformedReplyError extends Error {
   override readonly name = 'MalformedReplyError'
 }

@@ -5,7 +5,7 @@ import type { Limits } from '../net/deadline.js'
 import type { MechanismName } from './mechanisms.js'
 import type { RawTraceEvent } from './trace.js'
 
-/** How much TLS is required, in Postfix's words: none; if offered; encryption; encryption and a verified certificate. */
+/** The TLS that is required, in Postfix's words: none; if offered; encryption; encryption and a verified certificate. */
 export type TlsLevel = 'none' | 'may' | 'encrypt' | 'verify'
 
 export type TlsPolicy = {
@@ -24,7 +24,7 @@ export type TlsPolicy = {
   readonly isInspected?: true
 }
 
-/** What a server may receive to let this host log in. */
+/** The login of this host: a user name, and perhaps a password and a mechanism. */
 export type Credentials = {
   readonly user: string
   /** A password, or the token of XOAUTH2 and OAUTHBEARER; undefined for EXTERNAL, which needs none */

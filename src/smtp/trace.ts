@@ -7,7 +7,7 @@ import type { TlsInfo } from './tls.js'
 export type DialogueEvent =
   { readonly type: 'sent'; readonly line: string } | { readonly type: 'received'; readonly reply: Reply }
 
-/** What happens in a session, reported at once. `done` means that the step succeeded. */
+/** An event of a session, reported at once. `done` means that the step succeeded. */
 export type TraceEvent =
   | { readonly type: 'step'; readonly stage: Stage }
   | { readonly type: 'done'; readonly stage: Stage; readonly elapsedMs: number }
@@ -23,7 +23,7 @@ export type TraceEvent =
 /** A trace event before the redactor has seen it; `secret` tells the redactor what to mask from now on. */
 export type RawTraceEvent = TraceEvent | { readonly type: 'secret'; readonly text: string }
 
-/** What a session has shown about its server; null if it is unknown. */
+/** The facts that a session has shown about its server; null if it is unknown. */
 export type ServerFacts = {
   readonly address: string | null
   readonly tls: TlsInfo | null
