@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { EXIT } from './errors.js'
-import { bugReport, type Host, main, SIGNALS } from './main.js'
+import { bugReport, type Host, main } from './main.js'
 
 function pathOf(name: string): string {
   return fileURLToPath(new URL(`../${name}`, import.meta.url))
 }
 
-function onSignal(listener: (signal: NodeJS.Signals) => void): () => void {
-  for (const signal of SIGNALS) process.on(signal, listener)
+const onSignal: Host['onSignal'] = (listener, signals) => {
+  for (const signal of signals) process.on(signal, listener)
   return () => {
-    for (const signal of SIGNALS) process.off(signal, listener)
+    for (const signal of signals) process.off(signal, listener)
   }
 }
 
@@ -20,11 +20,32 @@ function raise(signal: NodeJS.Signals): void {
   process.kill(process.pid, signal)
 }
 
+/** Ends processes, those that are left of them. */
+function kill(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGTERM')
+    } catch {
+      // It has ended.
+    }
+  }
+}
+
+/** Makes writing to a terminal asynchronous, as to a pipe: while a terminal is stopped, a blocking write would stop timers and signals. */
+function unblock(stream: NodeJS.WriteStream): void {
+  const { _handle: handle } = stream as { _handle?: { fd?: number; setBlocking?: (isBlocking: boolean) => unknown } }
+  // Node has opened the terminal anew; otherwise other processes would share the setting.
+  const isOwn = handle?.fd !== undefined && handle.fd > 2
+  if (stream.isTTY && isOwn) handle.setBlocking?.(false)
+}
+
+unblock(process.stdout)
+unblock(process.stderr)
+
 const host: Host = {
   argv: process.argv.slice(2),
   environment: process.env,
-  uid: process.getuid?.(),
-  gid: process.getgid?.(),
+  uid: process.geteuid?.(),
   stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -33,6 +54,7 @@ const host: Host = {
   version: () => (JSON.parse(readFileSync(pathOf('package.json'), 'utf8')) as { readonly version: string }).version,
   onSignal,
   raise,
+  kill,
 }
 
 // If a promise is lost, the process must not end with success.
@@ -44,4 +66,6 @@ process.on('uncaughtException', (error) => {
 void main(host).then(({ exitStatus, signal }) => {
   process.exitCode = exitStatus
   if (signal !== undefined) raise(signal)
+  // All output is written, or given up.
+  process.exit()
 })

@@ -2,10 +2,11 @@ import { setMaxListeners } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { type CommandLine, parseArguments } from './command/arguments.js'
-import { findConfigFiles, type Reader } from './command/config-files.js'
+import { findConfigFiles } from './command/config-files.js'
 import { readConfig } from './command/config.js'
 import { settleOptions } from './command/option-sources.js'
 import type { Options } from './command/options.js'
+import type { InputSources, Reader } from './command/read-file.js'
 import { createRequests } from './command/requests.js'
 import { EXIT, messageOf, StepError, UsageError } from './errors.js'
 import { mergeExitStatuses } from './etrn/outcome.js'
@@ -20,20 +21,16 @@ import { TextReporter } from './report/text.js'
 /** Signals that end a run in good order. */
 export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const satisfies readonly NodeJS.Signals[]
 
-export type Host = TerminalOptions & {
-  readonly argv: readonly string[]
-  /** Undefined on systems without user IDs. */
-  readonly uid: number | undefined
-  readonly gid: number | undefined
-  readonly stdin: () => Readable
-  /** The absolute paths of node and etrn, for hooks. */
-  readonly program: readonly string[]
-  readonly version: () => string
-  /** Calls the listener at each of SIGNALS. Returns a function that stops that. */
-  readonly onSignal: (listener: (signal: NodeJS.Signals) => void) => () => void
-  /** Takes the default action of a signal. */
-  readonly raise: (signal: NodeJS.Signals) => void
-}
+export type Host = TerminalOptions &
+  Pick<InputSources, 'kill' | 'onSignal' | 'raise'> & {
+    readonly argv: readonly string[]
+    /** The effective user; undefined on systems without user IDs. */
+    readonly uid: number | undefined
+    readonly stdin: () => Readable
+    /** The absolute paths of node and etrn, for hooks. */
+    readonly program: readonly string[]
+    readonly version: () => string
+  }
 
 /**
  * Runs the command. Prints every failure; never throws. Returns the exit status, and the signal that ended the run, if one did: the
@@ -60,13 +57,15 @@ class Command {
   constructor(host: Host) {
     this.#host = host
     this.#terminal = new Terminal(host)
-    this.#reader = { uid: host.uid, gid: host.gid, signal: this.#abort.signal }
+    this.#reader = { uid: host.uid, signal: this.#abort.signal }
     setMaxListeners(0, this.#abort.signal)
   }
 
   async run(): Promise<number> {
+    const stopListening = this.#host.onSignal((signal) => this.#handleSignal(signal), SIGNALS)
     const exitStatus = await this.#dispatch().catch((error: unknown) => this.#explain(error))
-    const writeError = await this.#terminal.close()
+    const writeError = await this.#terminal.close(this.#abort.signal)
+    stopListening()
     if (writeError === undefined) return exitStatus
     this.#host.stderr.write(`etrn: the output can't be written: ${writeError.message}\n`)
     return mergeExitStatuses([exitStatus, EXIT.IOERR])
@@ -108,7 +107,7 @@ class Command {
     const files = this.#configFiles(line, isForUser ? uid : 0)
     const config = await readConfig(files, this.#reader)
     if (!isForUser && kind !== 'systemd' && uid !== 0)
-      await readConfig(files, { ...this.#reader, uid: 0, gid: 0 }).catch((error: unknown) =>
+      await readConfig(files, { ...this.#reader, uid: 0 }).catch((error: unknown) =>
         warn(`root runs this hook, and would say: ${messageOf(error)}`),
       )
     const { hookText, resolveHookTargets } = await import('./command/hook.js')
@@ -123,21 +122,12 @@ class Command {
     this.#limit(options['max-time'])
     const hasSeveral = options.all || options.mx !== undefined || line.words[0]?.includes(',') === true
     const reporter = this.#createReporter(options, hasSeveral)
-    const { stdin: input, environment, raise } = this.#host
-    const requests = await createRequests(line, config, {
-      input,
-      environment: environment['ETRN_PASSWORD'],
-      warn: (message) => reporter.warn(message),
-      signal: this.#abort.signal,
-      interrupt: () => raise('SIGINT'),
-    })
+    const { stdin: input } = this.#host
+    const warn = (message: string): void => reporter.warn(message)
+    const requests = await createRequests(line, config, { ...this.#host, ...this.#reader, input, warn })
     const entries = new Set(requests.flatMap((request) => request.entries))
     for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfBadLine(entry))
-    const stopListening = this.#host.onSignal((signal) => this.#handleSignal(signal))
-    const running = options.check ? this.#check(requests, options, reporter) : this.#run(requests, options, reporter)
-    const exitStatus = await running
-    stopListening()
-    return exitStatus
+    return options.check ? this.#check(requests, options, reporter) : this.#run(requests, options, reporter)
   }
 
   async #run(requests: readonly (Request | FailedRequest)[], options: Options, reporter: Reporter): Promise<number> {

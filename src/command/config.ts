@@ -3,9 +3,10 @@ import { EXIT, messageOf, UsageError } from '../errors.js'
 import { parseText } from '../input/option-values.js'
 import { parseServer } from '../input/server-address.js'
 import { printable } from '../printable.js'
-import { type Reader, readSafely } from './config-files.js'
+import { readSafely } from './config-files.js'
 import type { OptionSource } from './option-sources.js'
 import { OPTION_ROWS, type OptionRow, type PartialOptions } from './options.js'
+import type { Reader } from './read-file.js'
 import type { TomlEntry, TomlTable, TomlValue } from './toml.js'
 
 export type Config = {

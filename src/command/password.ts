@@ -1,11 +1,13 @@
-import { spawn } from 'node:child_process'
-import { openSync, statSync } from 'node:fs'
-import { platform } from 'node:os'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, constants, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
-import { ReadStream, WriteStream } from 'node:tty'
-import { EXIT, OptionError } from '../errors.js'
-import { type InputSources, readText } from './read-file.js'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { ReadStream } from 'node:tty'
+import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
+import { warnIfExposed } from './file-safety.js'
+import { type InputSources, readFirstLine } from './read-file.js'
 import { type Target, userOption } from './targets.js'
 
 /**
@@ -14,101 +16,146 @@ import { type Target, userOption } from './targets.js'
  */
 export async function readPassword(target: Target, sources: InputSources): Promise<string> {
   const { 'password-file': file, 'password-command': command } = target.options
-  const { environment, warn, signal } = sources
-  if (file !== undefined)
-    return firstLine(await readPasswordFile(file, warn, signal), 'password-file', `--password-file ${file}`)
+  const { ETRN_PASSWORD: typed } = sources.environment
+  if (file !== undefined) {
+    const text = await readFirstLine('password-file', file, sources.signal)
+    warnIfExposed(file, 'password', sources)
+    return firstLine(text, 'password-file', `--password-file ${file}`)
+  }
   if (command !== undefined)
-    return firstLine(await runPasswordCommand(command, signal), 'password-command', '--password-command')
-  if (environment !== undefined) return firstLine(environment, '', 'ETRN_PASSWORD')
+    return firstLine(await runPasswordCommand(command, sources), 'password-command', '--password-command')
+  if (typed !== undefined) return firstLine(typed, '', 'ETRN_PASSWORD')
   return promptPassword(target, sources)
 }
 
 /** The longest password: a SASL response must fit into a line of SMTP. */
 const PASSWORD_CHARACTERS = 8192
 const OUTPUT_CHARACTERS = 65_536
-/** Readable by the group, or by everybody */
-const OTHERS_READ_MODE = 0o044
 
-async function readPasswordFile(file: string, warn: (message: string) => void, signal: AbortSignal): Promise<string> {
-  const stats = statSync(file, { throwIfNoEntry: false })
-  const isOpen = platform() !== 'win32' && stats?.isFile() === true && (stats.mode & OTHERS_READ_MODE) !== 0
-  const text = await readText('password-file', file, signal)
-  if (isOpen) warn(`${file}: others may read this password; chmod 600 ${file}`)
-  return text
+/**
+ * Returns what a shell command has printed when it ends. Its processes in the background may keep the output open. The command may
+ * itself ask on the terminal.
+ */
+async function runPasswordCommand(command: string, { signal, environment, kill }: InputSources): Promise<string> {
+  const env = { ...environment, ETRN_PASSWORD: undefined }
+  const child = spawn(command, { shell: true, env, stdio: ['inherit', 'pipe', 'inherit'] })
+  const ended = once(child, 'exit', { signal }) as Promise<[number | null, NodeJS.Signals | null]>
+  let output = ''
+  // The first line is there, and the command may print for ever.
+  const flooded = new Promise<'flooded'>((resolve) => {
+    // setEncoding joins characters that are cut between two chunks.
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (output.length <= OUTPUT_CHARACTERS) output += text
+      else resolve('flooded')
+    })
+  })
+  try {
+    const end = await Promise.race([ended, flooded])
+    if (end === 'flooded') return output
+    // What was printed before the end is read in the next turn.
+    for (let turn = 0; turn < 2; turn++) await nextTurn()
+    const [status, name] = end
+    if (status === 0) return output
+    throw new Error(`it ended with ${name ?? `status ${status ?? ''}`}`)
+  } catch (error) {
+    signal.throwIfAborted()
+    throw new OptionError('password-command', `--password-command: ${messageOf(error)}`, EXIT.NOINPUT, error)
+  } finally {
+    abandon(child, kill)
+  }
 }
 
-/** Returns what a shell command prints. The command may itself ask on the terminal. */
-async function runPasswordCommand(command: string, signal: AbortSignal): Promise<string> {
-  const child = spawn(command, { shell: true, signal, stdio: ['inherit', 'pipe', 'inherit'] })
-  const failure = new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message))
-    child.once('close', (status, name) => resolve(status === 0 ? '' : `it ended with ${name ?? `status ${status}`}`))
-  })
-  // Processes that the command has started may continue; they must not delay the run.
-  const abandon = (): void => {
-    child.kill()
-    child.stdout.destroy()
-    child.unref()
-  }
-  signal.addEventListener('abort', abandon)
-  let output = ''
+/** Ends a command that is still running, with all that it has started. Other processes may go on. */
+function abandon(child: ChildProcess, kill: InputSources['kill']): void {
+  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) kill(processTree(child.pid))
+  child.stdout?.destroy()
+  child.unref()
+}
+
+/** Returns a process and its descendants. Where the system can't tell, there are none. */
+function processTree(pid: number): number[] {
   try {
-    // setEncoding joins characters that are cut between two chunks.
-    for await (const text of child.stdout.setEncoding('utf8')) {
-      output += String(text)
-      if (output.length <= OUTPUT_CHARACTERS) continue
-      // The first line is there, and the command may print for ever.
-      abandon()
-      return output
-    }
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error
+    const threads = readdirSync(`/proc/${pid}/task`)
+    const lists = threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8'))
+    const children = lists.flatMap((list) => list.split(' ').map(Number)).filter((child) => child > 0)
+    return [pid, ...children.flatMap(processTree)]
+  } catch {
+    return [pid]
   }
-  const message = await failure
-  if (signal.aborted) throw signal.reason
-  if (message !== '') throw new OptionError('password-command', `--password-command: ${message}`, EXIT.NOINPUT)
-  return output
 }
 
 function firstLine(text: string, option: string, source: string): string {
-  const password = text.replace(/\r?\n.*$/s, '')
+  const password = text.replace(/^\ufeff/, '').replace(/\r?\n.*$/s, '')
   const fail = (problem: string): never => {
     throw new OptionError(option, `${source}: ${problem}`, EXIT.NOINPUT)
   }
   if (password === '') fail('there is no password in its first line')
   if (password.length > PASSWORD_CHARACTERS) fail(`more than ${PASSWORD_CHARACTERS} characters`)
   if (password.includes('\0')) fail('a password has no NUL')
+  // Octets that are not UTF-8 have become this character, and the password with it another one.
+  if (password.includes('\ufffd')) fail('the password is not UTF-8; convert it, for example with iconv -f latin1')
   return password
 }
 
-/** Asks on the terminal, whatever standard input is, and doesn't show what is typed. */
-async function promptPassword(target: Target, { signal, interrupt }: InputSources): Promise<string> {
-  const { input, output } = openTerminal(userOption(target))
+/** Asks on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however this ends. */
+async function promptPassword(target: Target, { signal, onSignal, raise }: InputSources): Promise<string> {
+  signal.throwIfAborted()
+  const { input, write, close } = openTerminal(userOption(target))
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input, output: nowhere, terminal: true })
-  const close = (): void => {
+  const prompt = `Password for ${target.server.word}: `
+  const end = (name: NodeJS.Signals): void => {
     lines.close()
-    output.end('\n')
-    input.destroy()
-  }
-  lines.once('SIGINT', () => {
     close()
-    interrupt()
-  })
-  output.write(`Password for ${target.server.word}: `)
+    raise(name)
+  }
+  const stop = (): void => {
+    input.setRawMode(false)
+    raise('SIGSTOP')
+  }
+  const resume = (): void => {
+    input.setRawMode(true)
+    write(prompt)
+  }
+  lines.once('SIGINT', () => end('SIGINT'))
+  lines.on('SIGTSTP', stop)
+  const listeners = [onSignal(end, ['SIGQUIT']), onSignal(stop, ['SIGTSTP']), onSignal(resume, ['SIGCONT'])]
+  write(prompt)
   const password = await new Promise<string>((resolve) => {
     lines.once('line', resolve)
     lines.once('close', () => resolve(''))
     signal.addEventListener('abort', () => lines.close())
   })
+  for (const stopListening of listeners) stopListening()
+  lines.close()
   close()
   signal.throwIfAborted()
   return firstLine(password, userOption(target), 'the terminal')
 }
 
-function openTerminal(option: string): { readonly input: ReadStream; readonly output: WriteStream } {
+/** The time after which a write to a stopped terminal is tried again. */
+const STOPPED_MS = 100
+
+function openTerminal(option: string) {
   try {
-    return { input: new ReadStream(openSync('/dev/tty', 'r')), output: new WriteStream(openSync('/dev/tty', 'w')) }
+    const input = new ReadStream(openSync('/dev/tty', 'r'))
+    // A blocking write would wait until the terminal is started again, and nothing could end the wait.
+    const output = openSync('/dev/tty', constants.O_WRONLY | constants.O_NONBLOCK)
+    let isOpen = true
+    const write = (text: string): void => {
+      try {
+        if (isOpen) writeSync(output, text)
+      } catch (error) {
+        if (codeOf(error) === 'EAGAIN') setTimeout(write, STOPPED_MS, text).unref()
+      }
+    }
+    const close = (): void => {
+      write('\n')
+      isOpen = false
+      input.destroy()
+      closeSync(output)
+    }
+    return { input, write, close }
   } catch {
     const message = 'a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD'
     throw new OptionError(option, message)

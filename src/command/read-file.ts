@@ -1,48 +1,107 @@
-import { constants, openSync, statSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { createReadStream, fstat, open, constants, type Stats } from 'node:fs'
 import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
-import { text } from 'node:stream/consumers'
+import { isatty, ReadStream } from 'node:tty'
+import { promisify } from 'node:util'
 import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
 
+/** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
+export type Reader = {
+  readonly uid: number | undefined
+  readonly signal: AbortSignal
+}
+
 /** The sources of names and passwords that a run provides. */
-export type InputSources = {
+export type InputSources = Reader & {
   /** Standard input, which `--names-from -` reads */
   readonly input: () => Readable
-  /** ETRN_PASSWORD */
-  readonly environment: string | undefined
+  /** ETRN_PASSWORD is one of its variables. */
+  readonly environment: Readonly<Record<string, string | undefined>>
   readonly warn: (message: string) => void
-  readonly signal: AbortSignal
-  /** Ends the process, as ^C at the prompt must do. */
-  readonly interrupt: () => void
+  /** Calls the listener at each of these signals. Returns a function that stops that. */
+  readonly onSignal: (listener: (signal: NodeJS.Signals) => void, signals: readonly NodeJS.Signals[]) => () => void
+  /** Takes the default action of a signal. */
+  readonly raise: (signal: NodeJS.Signals) => void
+  /** Ends other processes. */
+  readonly kill: (pids: readonly number[]) => void
 }
 
 /** Returns the text of a file that an option names. Throws OptionError (66), or the signal's reason if it ended the wait. */
 export async function readText(option: string, file: string, signal: AbortSignal): Promise<string> {
+  return readSource(option, file, signal, async () => openFile(file))
+}
+
+/** Returns the first line of a file, and perhaps more. A pipe may stay open behind it. Throws as readText does. */
+export async function readFirstLine(option: string, file: string, signal: AbortSignal): Promise<string> {
+  return readSource(option, file, signal, async () => openFile(file), '\n')
+}
+
+/** Returns the text of standard input. Throws as readText does. */
+export async function readInput(option: string, input: () => Readable, signal: AbortSignal): Promise<string> {
+  return readSource(option, '-', signal, input)
+}
+
+async function readSource(
+  option: string,
+  file: string,
+  signal: AbortSignal,
+  openSource: () => Readable | Promise<Readable>,
+  end?: string,
+): Promise<string> {
   try {
-    if (!statSync(file).isFIFO()) return await readFile(file, { encoding: 'utf8', signal })
-    // A pipe may be slow or have no writer. Without NONBLOCK nothing could end the wait, not even the end of the process.
-    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
-    return await streamText(new Socket({ fd }), signal)
+    return (await readStream(await openSource(), signal, end)).toString()
   } catch (error) {
     if (signal.aborted) throw signal.reason
     throw new OptionError(option, `--${option} ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
   }
 }
 
-/** Returns the text of a stream. Throws the stream's error, or the signal's reason if it ended the wait. */
-export async function streamText(stream: Readable, signal: AbortSignal): Promise<string> {
+/** Opens a file of any kind and returns its octets, which read nothing yet. The check may refuse the file that is open. */
+export async function openFile(file: string, check?: (stats: Stats) => void | Promise<void>): Promise<Readable> {
+  // Without NONBLOCK nothing could end the wait for a pipe without a writer, not even the end of the process.
+  const fd = await promisify(open)(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  const stats = await promisify(fstat)(fd)
+  const stream = isatty(fd) ? new ReadStream(fd) : stats.isFIFO() ? new Socket({ fd }) : createReadStream('', { fd })
   try {
-    return await text(addAbortSignal(signal, stream))
+    await check?.(stats)
+  } catch (error) {
+    stream.destroy()
+    throw error
+  }
+  return stream
+}
+
+/** More than any list of names has. A device may be endless. */
+const FILE_OCTETS = 16 * 1024 * 1024
+
+/** Returns the octets of a stream, without more than is needed to have `end`. Throws the stream's error, or the signal's reason. */
+export async function readStream(stream: Readable, signal: AbortSignal, end?: string): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let octets = 0
+  try {
+    for await (const chunk of addAbortSignal(signal, stream) as AsyncIterable<Buffer>) {
+      octets += chunk.length
+      if (octets > FILE_OCTETS) throw new Error(`it has more than ${FILE_OCTETS} octets`)
+      chunks.push(chunk)
+      if (end !== undefined && chunk.includes(end)) break
+    }
   } catch (error) {
     throw signal.aborted ? signal.reason : error
   }
+  return Buffer.concat(chunks)
 }
 
 const FILE_ERRORS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
   EACCES: 'you are not allowed to read it',
+  EPERM: 'you are not allowed to read it',
   EISDIR: 'it is a folder',
+  ENOTDIR: 'a part of its path is no folder',
+  ELOOP: 'its links lead round in a circle',
+  ENAMETOOLONG: 'its name is too long',
+  ENXIO: 'it is a socket, or a device that is not there',
+  EIO: 'the device fails (EIO)',
+  ERR_INVALID_ARG_VALUE: 'no file name has a NUL',
 }
 
 /** Returns a system error about a file in plain words. */

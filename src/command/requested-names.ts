@@ -4,7 +4,7 @@ import { type NodeName, parseNodeName } from '../input/node-name.js'
 import { ownHostName } from '../net/this-host.js'
 import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
-import { type InputSources, readText, streamText } from './read-file.js'
+import { type InputSources, readInput, readText } from './read-file.js'
 
 /** Returns the names to request; the domain is that of --mx. */
 export type NameReader = (options: Options, domain: string | undefined) => Promise<readonly NameEntry[]>
@@ -19,7 +19,7 @@ export function createNameReader({ input, warn, signal }: InputSources): NameRea
   let isWarned = false
   const readList = async (file: string, allowWide: boolean): Promise<readonly NameEntry[]> => {
     const reading =
-      texts.get(file) ?? (file === '-' ? streamText(input(), signal) : readText('names-from', file, signal))
+      texts.get(file) ?? (file === '-' ? readInput('names-from', input, signal) : readText('names-from', file, signal))
     texts.set(file, reading)
     const text = await reading
     const source = file === '-' ? 'standard input' : file

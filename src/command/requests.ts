@@ -21,7 +21,7 @@ export async function createRequests(
   sources: InputSources,
 ): Promise<(Request | FailedRequest)[]> {
   const targets = resolveTargets(line, config, sources.warn)
-  checkLoginTargets(line, targets, sources.environment)
+  checkLoginTargets(line, targets, sources.environment['ETRN_PASSWORD'])
   const readNames = createNameReader(sources)
   const requests: (Request | FailedRequest)[] = []
   // One after another: several may ask for a password on the terminal.
@@ -39,7 +39,7 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
     stage = 'tls'
     checkLoginOptions(target)
     const { readTlsPolicy } = await import('./tls-options.js')
-    const tls = await readTlsPolicy(target, sources.signal)
+    const tls = await readTlsPolicy(target, sources)
     stage = 'auth'
     const credentials = await readCredentials(target, sources)
     const { 'retry-for': retryForMs = 0, wait: waitMs = 0, interval: intervalMs } = options

@@ -2,7 +2,8 @@ import { EXIT, messageOf, OptionError, UsageError } from '../errors.js'
 import { tlsLevelFor } from '../smtp/credentials-policy.js'
 import type { TlsLevel, TlsPolicy } from '../smtp/session-settings.js'
 import { forOption } from './option-sources.js'
-import { readText } from './read-file.js'
+import { warnIfExposed } from './file-safety.js'
+import { type InputSources, readText } from './read-file.js'
 import { type Target, userOf } from './targets.js'
 
 /** Returns the TLS level that counts. Reads no file. Throws OptionError. */
@@ -16,18 +17,23 @@ export async function checkTlsOptions(target: Target): Promise<TlsLevel> {
 }
 
 /** Returns the TLS policy for a server, and reads its files. Throws OptionError. */
-export async function readTlsPolicy(target: Target, signal: AbortSignal): Promise<TlsPolicy> {
+export async function readTlsPolicy(
+  target: Target,
+  sources: Pick<InputSources, 'uid' | 'signal' | 'warn'>,
+): Promise<TlsPolicy> {
   const level = await checkTlsOptions(target)
   const { options } = target
   const read = async (option: keyof Pem): Promise<string | undefined> => {
     const file = options[`tls-${option}`]
-    return file === undefined ? undefined : readText(`tls-${option}`, file, signal)
+    return file === undefined ? undefined : readText(`tls-${option}`, file, sources.signal)
   }
   const pem = { ca: await read('ca'), cert: await read('cert'), key: await read('key') }
   await checkPem(pem, (part, problem, cause) => {
     const option = `tls-${part}` as const
     return new OptionError(option, `--${option} ${options[option] ?? ''}: ${problem}`, EXIT.NOINPUT, cause)
   })
+  const keyFile = options['tls-key'] ?? options['tls-cert']
+  if (keyFile !== undefined) warnIfExposed(keyFile, 'key', sources)
   const { 'tls-fingerprint': fingerprint, 'tls-name': name, 'tls-min': minVersion } = options
   return { ...pem, fingerprint, name, minVersion, level }
 }

@@ -11,6 +11,9 @@ export type TerminalOptions = {
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
+/** The time that an output has left when the run is over */
+const FLUSH_TIMEOUT_MS = 2000
+
 /** Standard output and standard error, line by line, with colour and a spinner if they are terminals. */
 export class Terminal {
   readonly #options: TerminalOptions
@@ -71,11 +74,27 @@ export class Terminal {
     this.#spinner?.stop()
   }
 
-  /** Waits until both streams have taken everything. Returns the error that a stream reported, if any. */
-  async close(): Promise<Error | undefined> {
+  /**
+   * Waits until both streams have taken everything; not for long, if the signal aborts: a stopped terminal or an unread pipe takes
+   * nothing. Returns the error that a stream reported, if any.
+   */
+  async close(signal: AbortSignal): Promise<Error | undefined> {
     this.hideSpinner()
     const { stdout, stderr } = this.#options
-    for (const stream of [stdout, stderr]) await new Promise<void>((resolve) => stream.write('', () => resolve()))
+    const flush = async (stream: OutputStream): Promise<void> =>
+      new Promise((resolve) => stream.write('', () => resolve()))
+    let timer: NodeJS.Timeout | undefined
+    const overdue = new Promise<void>((resolve) => {
+      const giveUp = (): void => {
+        this.#writeError ??= new Error('nobody has taken it in time')
+        resolve()
+      }
+      const start = (): void => void (timer = setTimeout(giveUp, FLUSH_TIMEOUT_MS))
+      if (signal.aborted) start()
+      else signal.addEventListener('abort', start, { once: true })
+    })
+    await Promise.race([overdue, Promise.all([flush(stdout), flush(stderr)])])
+    clearTimeout(timer)
     return this.#writeError
   }
 

@@ -30,7 +30,7 @@ suite('completion of profiles', () => {
       (
         await etrn(['--get-yargs-completions', 'etrn', ...words], {
           env: { HOME: folder },
-          user: { uid, gid: uid },
+          user: { uid },
         })
       ).stdout
     assert.equal(await complete('i'), 'isp\n')

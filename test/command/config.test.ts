@@ -9,7 +9,7 @@ import { makeFile, makeFolder } from '../helpers/files.js'
 import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
 
-const READER = { uid: undefined, gid: undefined, signal: NO_SIGNAL }
+const READER = { uid: undefined, signal: NO_SIGNAL }
 
 suite('config: a profile', { concurrency: true }, () => {
   test('sets the server, its names and its options', async (t) => {

@@ -15,7 +15,7 @@ import {
   PASSWORD_ENVIRONMENT,
   testLogin,
 } from '../helpers/login.js'
-import { NO_SIGNAL, targetOf } from '../helpers/options.js'
+import { NO_SOURCES, targetOf } from '../helpers/options.js'
 import { BYE, scripted, type Step } from '../helpers/scripted-server.js'
 
 const TLS: Step = { tls: { cert: fixture('mx.pem'), key: fixture('mx.key') } }
@@ -264,13 +264,7 @@ suite('checkLoginOptions', () => {
 })
 
 suite('login: needsPassword and readCredentials', () => {
-  const SOURCES = {
-    environment: 'sesame',
-    warn: (message: string): void => assert.fail(message),
-    signal: NO_SIGNAL,
-    interrupt: () => undefined,
-    input: () => assert.fail('standard input is not read'),
-  }
+  const SOURCES = { ...NO_SOURCES, environment: { ETRN_PASSWORD: 'sesame' } }
   test('a password is needed if a user has neither a file, a command nor a certificate', () => {
     const needs = (options: PartialOptions, server = 'mx.example'): boolean => needsPassword(targetOf(server, options))
     assert.deepEqual(

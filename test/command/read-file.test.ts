@@ -1,25 +1,113 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, mkdirSync, openSync, symlinkSync, truncateSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
-import { suite, test } from 'node:test'
-import { describeFileError, readText, streamText } from '../../src/command/read-file.js'
-import { assertRefused, etrn } from '../helpers/command.js'
-import { makeFile, makeFolder } from '../helpers/files.js'
+import { suite, test, type TestContext } from 'node:test'
+import {
+  describeFileError,
+  openFile,
+  readFirstLine,
+  readInput,
+  readStream,
+  readText,
+} from '../../src/command/read-file.js'
+import { assertRefused, etrn, spawnEtrn } from '../helpers/command.js'
+import { BIN, makeFile, makeFolder } from '../helpers/files.js'
+import { noOtherUser } from '../helpers/namespace.js'
 import { NO_SIGNAL } from '../helpers/options.js'
+import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
+import { runShell } from '../helpers/shell.js'
 
 const OVERDUE = 'etrn: the time that --max-time gives is over\n'
 
+suite('read-file: files that cannot be read', { concurrency: true }, () => {
+  const SOURCES: readonly (readonly [file: (t: TestContext) => string, message: string])[] = [
+    [() => '/nonexistent/names', 'there is no such file'],
+    [() => '/', 'it is a folder'],
+    [() => '/etc/passwd/names', 'a part of its path is no folder'],
+    [() => `/${'n'.repeat(300)}`, 'its name is too long'],
+    [() => '/proc/self/mem', 'the device fails (EIO)'],
+    [() => '/dev/zero', 'it has more than 16777216 octets'],
+    [
+      (t) => {
+        const link = join(makeFolder(t), 'link')
+        symlinkSync('link', link)
+        return link
+      },
+      'its links lead round in a circle',
+    ],
+    [
+      (t) => {
+        const file = makeFile(t, 'large', '')
+        // No text is as long, and no disk has to hold it.
+        truncateSync(file, 3 * 2 ** 30)
+        return file
+      },
+      'it has more than 16777216 octets',
+    ],
+    [
+      (t) => {
+        const path = join(makeFolder(t), 'socket')
+        const server = createServer().listen(path)
+        t.after(() => server.close())
+        return path
+      },
+      'it is a socket, or a device that is not there',
+    ],
+  ]
+  const OPTIONS: readonly (readonly [option: string, ...others: string[]])[] = [
+    ['--names-from'],
+    ['--tls-ca'],
+    ['--tls-cert'],
+    ['--password-file', '--user', 'site'],
+  ]
+  for (const [make, message] of SOURCES)
+    for (const [option, ...others] of OPTIONS)
+      test(`${option} reports 66 if ${message}`, async (t) => {
+        const file = make(t)
+        const args = ['127.0.0.1:9', 'site.example', ...others, option, file]
+        await assertRefused(args, `etrn: ${option} ${file}: ${message}\n`, 66)
+      })
+  test('reports 66 for a folder that may not be searched', { skip: noOtherUser() }, async (t) => {
+    const folder = makeFolder(t)
+    mkdirSync(join(folder, 'locked'), { mode: 0 })
+    const file = join(folder, 'locked/password')
+    const run = await spawnEtrn(['127.0.0.1:9', '--user', 'u', '--password-file', file, 'a.example'], {
+      through: ['unshare', '--user', '--map-user=1000', '--map-group=1000'],
+    })
+    const message = `etrn: --password-file ${file}: you are not allowed to read it\n`
+    assert.deepEqual([run.status, run.stderr], [66, message])
+  })
+  for (const [key, others] of [
+    ['names-from', ''],
+    ['tls-ca', ''],
+    ['tls-cert', ''],
+    ['password-file', 'user = "site"\n'],
+  ] as const)
+    test(`a NUL in ${key} is the failure of its server alone, with 66`, async (t) => {
+      const server = await scripted(t, [...HELLO, ...etrnSteps('b.example', '250 OK'), ...BYE])
+      const list = key === 'names-from' ? '["a\\u0000b"]' : '"a\\u0000b"'
+      const names = key === 'names-from' ? '' : 'names = ["a.example"]\n'
+      const toml = `helo = "gw.site.example"\n[servers.a]\nserver = "127.0.0.1:9"\n${names}${others}${key} = ${list}\n[servers.b]\nserver = "127.0.0.1:${server.port}"\nnames = ["b.example"]\n`
+      const run = await etrn(['--config', makeFile(t, 'c.toml', toml), '--all'])
+      await server.verify()
+      assert.equal(run.status, 66)
+      assert.match(run.stderr, /: no file name has a NUL/)
+      assert.match(run.stdout, /^b: b\.example: /m)
+    })
+  test('reports 66 for standard input that is a folder, and for one that is closed', async () => {
+    const command = `${BIN} 127.0.0.1:9 --names-from -`
+    // Node takes both for empty files.
+    for (const input of ['</', '<&-']) {
+      const run = await runShell(`${command} ${input}`)
+      assert.deepEqual([run.status, /^etrn: .*\n$/.test(run.stderr)], [66, true])
+    }
+  })
+})
+
 suite('read-file', { concurrency: true }, () => {
-  test('reports 66 if there is no such file', async () =>
-    assertRefused(
-      ['127.0.0.1', '--names-from', '/nonexistent/names'],
-      'etrn: --names-from /nonexistent/names: there is no such file\n',
-      66,
-    ))
-  test('reports 66 if the file is a folder', async () =>
-    assertRefused(['127.0.0.1', '--names-from', '/'], 'etrn: --names-from /: it is a folder\n', 66))
   test('--max-time ends the wait for a pipe that nobody writes to', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
@@ -30,8 +118,17 @@ suite('read-file', { concurrency: true }, () => {
     const run = await etrn(['127.0.0.1:9', '--names-from', '-', '--max-time', '1s'], { input: null })
     assert.deepEqual([run.status, run.stderr], [75, OVERDUE])
   })
-  test('readText reads a file', async (t) =>
-    assert.equal(await readText('option', makeFile(t, 'file', 'sésame\n'), NO_SIGNAL), 'sésame\n'))
+  test('readText reads a file, and a device that is empty', async (t) => {
+    assert.equal(await readText('option', makeFile(t, 'file', 'sésame\n'), NO_SIGNAL), 'sésame\n')
+    assert.equal(await readText('option', '/dev/null', NO_SIGNAL), '')
+  })
+  test('readText reads a file of 16 MiB, and refuses one octet more', async (t) => {
+    const file = makeFile(t, 'file', 'a')
+    truncateSync(file, 2 ** 24)
+    assert.equal((await readText('option', file, NO_SIGNAL)).length, 2 ** 24)
+    truncateSync(file, 2 ** 24 + 1)
+    await assert.rejects(readText('option', file, NO_SIGNAL), { exitStatus: 66, option: 'option' })
+  })
   test('readText reads a pipe to its end', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
@@ -40,21 +137,50 @@ suite('read-file', { concurrency: true }, () => {
     writer.write('a\n', () => writer.end('b\n'))
     assert.equal(await text, 'a\nb\n')
   })
+  test('readFirstLine does not wait for the end of a pipe', async (t) => {
+    const fifo = join(makeFolder(t), 'fifo')
+    execFileSync('mkfifo', [fifo])
+    const text = readFirstLine('option', fifo, NO_SIGNAL)
+    const writer = createWriteStream(fifo)
+    t.after(() => writer.destroy())
+    writer.write('a', () => writer.write('b\nc'))
+    assert.match(await text, /^ab\n/)
+  })
   test('readText throws the reason of a signal that is aborted', async (t) => {
     const reason = new Error('over')
     await assert.rejects(readText('option', makeFile(t, 'file', 'text'), AbortSignal.abort(reason)), reason)
   })
-  test('streamText throws the reason of the signal, and otherwise the error of the stream', async () => {
+  test('openFile closes a file that its check refuses', async (t) => {
+    const file = makeFile(t, 'file', 'text')
+    const refusal = new Error('no')
+    const refuse = (): never => {
+      throw refusal
+    }
+    await assert.rejects(openFile(file, refuse), refusal)
+    const first = openSync(file, 'r')
+    await assert.rejects(openFile(file, refuse), refusal)
+    assert.ok(openSync(file, 'r') <= first + 2)
+  })
+  test('readStream throws the reason of the signal, and otherwise the error of the stream', async () => {
     const reason = new Error('over')
-    await assert.rejects(streamText(new PassThrough(), AbortSignal.abort(reason)), reason)
+    await assert.rejects(readStream(new PassThrough(), AbortSignal.abort(reason)), reason)
     const broken = new PassThrough()
     broken.destroy(new Error('broken'))
-    await assert.rejects(streamText(broken, NO_SIGNAL), /broken/)
+    await assert.rejects(readStream(broken, NO_SIGNAL), /broken/)
+  })
+  test('readInput reports what opening the standard input throws', async () => {
+    const open = (): never => {
+      throw new Error('of an unknown type')
+    }
+    await assert.rejects(readInput('names-from', open, NO_SIGNAL), {
+      exitStatus: 66,
+      message: '--names-from -: of an unknown type',
+    })
   })
   test('describeFileError puts the usual errors into words', () => {
     const describe = (code: string): string => describeFileError(Object.assign(new Error('a text'), { code }))
     assert.deepEqual(
-      [describe('ENOENT'), describe('EACCES'), describe('EISDIR'), describe('EIO')],
+      [describe('ENOENT'), describe('EACCES'), describe('EISDIR'), describe('ESTALE')],
       ['there is no such file', 'you are not allowed to read it', 'it is a folder', 'a text'],
     )
   })

@@ -6,7 +6,7 @@ import { createNameReader, noNameError, typedNames } from '../../src/command/req
 import { ownHostName } from '../../src/net/this-host.js'
 import { assertRefused, etrn, etrnJson } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
-import { settle } from '../helpers/options.js'
+import { NO_SOURCES, settle } from '../helpers/options.js'
 import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
 
 const HELO = 'helo = "gw.site.example"\n'
@@ -66,14 +66,12 @@ suite('createNameReader', () => {
     const warnings: string[] = []
     let inputs = 0
     const read = createNameReader({
+      ...NO_SOURCES,
       input: () => {
         inputs++
         return new PassThrough().end(input)
       },
       warn: (message) => warnings.push(message),
-      signal: new AbortController().signal,
-      environment: undefined,
-      interrupt: () => undefined,
     })
     return {
       read: async (options: PartialOptions, domain?: string) => read(settle(options), domain),

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import type { CommandLine } from '../../src/command/arguments.js'
 import type { PartialOptions } from '../../src/command/options.js'
@@ -7,7 +6,7 @@ import { createRequests } from '../../src/command/requests.js'
 import { ownHostName } from '../../src/net/this-host.js'
 import { assertRefused, type Document, etrn } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
-import { NO_CONFIG } from '../helpers/options.js'
+import { NO_CONFIG, NO_SOURCES } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted, sessionWith } from '../helpers/scripted-server.js'
 
 suite('requests: a profile that cannot be used does not stop the others', { concurrency: true }, () => {
@@ -175,16 +174,9 @@ suite('requests: the source of an error', { concurrency: true }, () => {
 })
 
 suite('createRequests', () => {
-  const SOURCES = {
-    input: () => new PassThrough().end(),
-    warn: (message: string): void => assert.fail(message),
-    signal: new AbortController().signal,
-    environment: undefined,
-    interrupt: () => undefined,
-  }
   const createOne = async (options: PartialOptions, words: readonly string[] = ['mx.example', 'a.example']) => {
     const line: CommandLine = { options, words, typed: {} }
-    const [request, ...others] = await createRequests(line, NO_CONFIG, SOURCES)
+    const [request, ...others] = await createRequests(line, NO_CONFIG, NO_SOURCES)
     assert.deepEqual(others, [])
     assert.ok(request !== undefined && 'retryPolicy' in request)
     return request

@@ -6,7 +6,7 @@ import { checkPem, checkTlsOptions, readTlsPolicy } from '../../src/command/tls-
 import { UsageError } from '../../src/errors.js'
 import { assertRefused } from '../helpers/command.js'
 import { fixture, fixturePath, makeFile } from '../helpers/files.js'
-import { NO_SIGNAL, targetOf } from '../helpers/options.js'
+import { NO_SOURCES, targetOf } from '../helpers/options.js'
 import { CA, certificateStep, secureSession, testAccepted, testFailed } from '../smtp/tls-server.js'
 
 /** Returns the client's key, locked by a passphrase. */
@@ -93,7 +93,7 @@ suite('tls-options: refused command lines', { concurrency: true }, () => {
 })
 
 suite('readTlsPolicy', () => {
-  const read = async (options: PartialOptions) => readTlsPolicy(targetOf('mx.example', options), NO_SIGNAL)
+  const read = async (options: PartialOptions) => readTlsPolicy(targetOf('mx.example', options), NO_SOURCES)
   test('has the defaults of every option', async () =>
     assert.deepEqual(await read({}), {
       level: 'may',

@@ -27,7 +27,7 @@ export type CallOptions = {
 
 export type InProcessOptions = CallOptions & {
   /** The user that the command takes itself for; the user of the test if left out. */
-  readonly user?: { readonly uid: number; readonly gid: number }
+  readonly user?: { readonly uid: number }
 }
 
 export type CommandOptions = CallOptions & {
@@ -109,7 +109,6 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
     argv: args,
     environment: options.env ?? {},
     uid: options.user === undefined ? process.getuid?.() : options.user.uid,
-    gid: options.user === undefined ? process.getgid?.() : options.user.gid,
     stdin: () => stdin,
     stdout,
     stderr,
@@ -120,6 +119,7 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
       return () => listeners.delete(listener)
     },
     raise: (name) => assert.fail(`${name} would have ended the process`),
+    kill: (pids) => pids.forEach((pid) => process.kill(pid)),
   })
   stdout.end()
   stderr.end()

@@ -8,6 +8,7 @@ import { Terminal, type TerminalOptions } from '../../src/report/terminal.js'
 import { etrn } from '../helpers/command.js'
 import { BIN } from '../helpers/files.js'
 import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
+import { NO_SIGNAL } from '../helpers/options.js'
 import { noTerminal, TerminalRun, TerminalStream } from '../helpers/shell.js'
 
 const HELO = ['--helo', 'gw.site.example']
@@ -57,7 +58,7 @@ suite('Terminal', () => {
   ): Promise<string> => {
     const terminal = new Terminal({ stdout, stderr, environment })
     await act(terminal)
-    await terminal.close()
+    await terminal.close(NO_SIGNAL)
     stderr.end()
     return text(stderr)
   }
@@ -89,7 +90,7 @@ suite('Terminal', () => {
     const shown = await showOn(new TerminalStream(), async (terminal) => {
       terminal.showProgress(...WAITING)
       const started = terminal.startSpinner()
-      await terminal.close()
+      await terminal.close(NO_SIGNAL)
       await started
     })
     assert.equal(stripVTControlCharacters(shown), '')
@@ -111,7 +112,7 @@ suite('Terminal', () => {
       const terminal = new Terminal({ stdout, stderr: new PassThrough(), environment: {} })
       const error = Object.assign(new Error('broken'), { code })
       stdout.emit('error', error)
-      assert.equal(await terminal.close(), isReported ? error : undefined)
+      assert.equal(await terminal.close(NO_SIGNAL), isReported ? error : undefined)
     }
   })
 })

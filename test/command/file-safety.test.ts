@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { chmodSync, chownSync, lchownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
+import { unsafePathReason, warnIfExposed } from '../../src/command/file-safety.js'
+import { makeFile, makeFolder } from '../helpers/files.js'
+
+const UID = process.getuid?.() ?? 0
+const needsRoot = { skip: UID === 0 ? false : 'needs root' }
+const FOREIGNER = 1234
+
+/** Creates `a/b/file` in a folder of its own, whose path it returns. */
+function makeTree(t: TestContext): string {
+  const root = makeFolder(t)
+  mkdirSync(join(root, 'a/b'), { recursive: true })
+  writeFileSync(join(root, 'a/b/file'), 'text')
+  return root
+}
+
+suite('file-safety: unsafePathReason', { concurrency: true }, () => {
+  const finds = (title: string, change: (root: string) => string, reason: RegExp | undefined, skip = {}): void =>
+    void test(title, skip, (t) => {
+      const root = makeTree(t)
+      const found = unsafePathReason(change(root), UID, { isStrict: true })
+      if (reason === undefined) assert.equal(found, undefined)
+      else assert.match(found ?? '', reason)
+    })
+  const FOREIGN = /: it belongs to neither root nor you \(chown\)$/
+
+  finds('accepts a file below /tmp that only its owner may write', (root) => join(root, 'a/b/file'), undefined)
+  finds(
+    'refuses a file that its group may write',
+    (root) => {
+      chmodSync(join(root, 'a/b/file'), 0o660)
+      return join(root, 'a/b/file')
+    },
+    /^its group may write it \(chmod g-w\)$/,
+  )
+  for (const [folder, name] of [
+    ['a/b', 'its folder'],
+    ['a', 'the folder'],
+    ['', 'the folder'],
+  ] as const)
+    finds(
+      `refuses a file if others may write /${folder} of its path`,
+      (root) => {
+        chmodSync(join(root, folder), 0o777)
+        return join(root, 'a/b/file')
+      },
+      new RegExp(`^${name} \\S+: others may write it \\(chmod o-w\\)$`),
+    )
+  finds(
+    'refuses a file if a folder above its folder belongs to somebody else',
+    (root) => {
+      chownSync(join(root, 'a'), FOREIGNER, FOREIGNER)
+      return join(root, 'a/b/file')
+    },
+    FOREIGN,
+    needsRoot,
+  )
+  finds(
+    'refuses a sticky folder of somebody else',
+    (root) => {
+      chownSync(join(root, 'a'), FOREIGNER, FOREIGNER)
+      chmodSync(join(root, 'a'), 0o1777)
+      return join(root, 'a/b/file')
+    },
+    FOREIGN,
+    needsRoot,
+  )
+  finds(
+    'refuses a link of somebody else in a sticky folder',
+    (root) => {
+      chmodSync(root, 0o1777)
+      symlinkSync('a', join(root, 'link'))
+      lchownSync(join(root, 'link'), FOREIGNER, FOREIGNER)
+      return join(root, 'link/b/file')
+    },
+    /^the link \S+\/link: it belongs to neither/,
+    needsRoot,
+  )
+  finds(
+    'refuses a chain of links if others may write the folder of the second link',
+    (root) => {
+      mkdirSync(join(root, 'open'))
+      symlinkSync(join(root, 'a/b/file'), join(root, 'open/second'))
+      symlinkSync('open/second', join(root, 'first'))
+      chmodSync(join(root, 'open'), 0o777)
+      return join(root, 'first')
+    },
+    /^its folder \S+\/open: others may write it/,
+  )
+  finds(
+    'follows .. behind a link as the system does',
+    (root) => {
+      mkdirSync(join(root, 'open/inner'), { recursive: true })
+      writeFileSync(join(root, 'open/file'), '')
+      writeFileSync(join(root, 'file'), '')
+      chmodSync(join(root, 'open'), 0o777)
+      symlinkSync('open/inner', join(root, 'link'))
+      return `${root}/link/../file`
+    },
+    /^the folder \S+\/open: others may write it/,
+  )
+  test('accepts a file in a sticky folder, unless it is strict', (t) => {
+    const root = makeTree(t)
+    chmodSync(join(root, 'a/b'), 0o1777)
+    const file = join(root, 'a/b/file')
+    assert.equal(unsafePathReason(file, UID), undefined)
+    assert.match(unsafePathReason(file, UID, { isStrict: true }) ?? '', /^its folder \S+: others may write it/)
+  })
+  test('throws ELOOP for links that lead round in a circle', (t) => {
+    const link = join(makeFolder(t), 'link')
+    symlinkSync('link', link)
+    assert.throws(() => unsafePathReason(link, UID), { code: 'ELOOP' })
+  })
+  test('finds nothing on a system without user numbers', (t) => {
+    const file = makeFile(t, 'file', '', 0o666)
+    chmodSync(file, 0o666)
+    assert.equal(unsafePathReason(file, undefined), undefined)
+  })
+})
+
+suite('file-safety: warnIfExposed', { concurrency: true }, () => {
+  const warningsOf = (file: string, secret: 'password' | 'key', uid = UID): string => {
+    const warnings: string[] = []
+    warnIfExposed(file, secret, { uid, warn: (message) => warnings.push(message.replaceAll(file, 'FILE')) })
+    return warnings.join('\n')
+  }
+  const makeSecret = (t: TestContext, mode: number): string => {
+    const file = makeFile(t, 'secret', '')
+    chmodSync(file, mode)
+    return file
+  }
+  for (const [secret, mode, expected] of [
+    ['password', 0o600, ''],
+    ['password', 0o640, 'FILE: others may read this password; chmod 600 FILE'],
+    ['password', 0o604, 'FILE: others may read this password; chmod 600 FILE'],
+    ['password', 0o602, 'FILE: others can replace this password: others may write it (chmod o-w)'],
+    ['password', 0o620, 'FILE: others can replace this password: its group may write it (chmod g-w)'],
+    ['key', 0o640, ''],
+    ['key', 0o644, 'FILE: others may read this key; chmod 600 FILE'],
+    ['key', 0o602, 'FILE: others can replace this key: others may write it (chmod o-w)'],
+  ] as const)
+    test(`a ${secret} with mode ${mode.toString(8)}: ${expected === '' ? 'no warning' : expected}`, (t) => {
+      assert.equal(warningsOf(makeSecret(t, mode), secret), expected)
+    })
+  test('accepts a password of root that the group of its reader may read', needsRoot, (t) => {
+    assert.equal(warningsOf(makeSecret(t, 0o640), 'password', FOREIGNER), '')
+    assert.match(warningsOf(makeSecret(t, 0o644), 'password', FOREIGNER), /others may read/)
+  })
+  test('says nothing about a file that is gone, a device or a pipe', () => {
+    for (const file of ['/nowhere', '/dev/null']) assert.equal(warningsOf(file, 'password'), '')
+  })
+})
