@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
 import { spawnEtrn } from './helpers/command.js'
-import { BIN, makeFolder, packageFile } from './helpers/files.js'
+import { BIN, makeFile, makeFolder, packageFile } from './helpers/files.js'
 import { noOtherUser } from './helpers/namespace.js'
 import { BYE, etrnSteps, loose, scripted, sessionWith, silence } from './helpers/scripted-server.js'
 import { noTerminal, runShell, TerminalRun } from './helpers/shell.js'
@@ -91,6 +92,45 @@ suite('the process: streams', { concurrency: true }, () => {
     const run = await runShell(`${BIN} --config <(echo 'quiet = 2'; sleep 0.2; echo 'port = 1') 127.0.0.1 a.example`)
     assert.deepEqual(run, { status: 75, stdout: '', stderr: '' })
   })
+})
+
+suite('the process: an output that nobody takes', { concurrency: true }, () => {
+  /** Returns the run on a terminal that ^S has stopped. */
+  const startStopped = async (args: string): Promise<TerminalRun> => {
+    const run = new TerminalRun(`exec sh -c 'echo ready; read -r line; exec ${BIN} ${args}'`)
+    await run.waitFor('ready')
+    run.type('\x13\n')
+    return run
+  }
+  const skip = noTerminal()
+  test('--max-time ends a run on a stopped terminal with 75', { skip, timeout: 20_000 }, async () => {
+    const run = await startStopped('127.0.0.1:9 --retry-for 1m --max-time 1s a.example')
+    assert.equal(await run.end(), 75)
+  })
+  test('SIGTERM ends a run on a stopped terminal', { skip, timeout: 20_000 }, async (t) => {
+    let end = (): void => undefined
+    const server = await loose(t, [() => end(), silence])
+    const file = makeFile(t, 'pid', '')
+    end = () => void process.kill(Number(readFileSync(file, 'utf8')), 'SIGTERM')
+    // The shell writes the number of the process that it becomes.
+    const run = await startStopped(`-v 127.0.0.1:${server.port} a.example $(echo $$ >${file})`)
+    assert.equal(await run.end(), 128 + 15)
+  })
+  test(
+    '--max-time ends a run whose reader takes nothing, with the status of the run',
+    { timeout: 20_000 },
+    async (t) => {
+      const names = makeFile(t, 'names', 'bad..name\n'.repeat(50_000))
+      const args = ['127.0.0.1:9', '--names-from', names, 'a.example', '--max-time', '1s']
+      const child = spawn(BIN, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+      const [[status], stderr] = await Promise.all([
+        once(child, 'exit') as Promise<[number | null]>,
+        text(child.stderr),
+      ])
+      assert.equal(status, 75)
+      assert.match(stderr, /^etrn: the output can't be written: nobody has taken it in time$/m)
+    },
+  )
 })
 
 suite('the process: its surroundings', { concurrency: true }, () => {

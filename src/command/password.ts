@@ -46,7 +46,7 @@ async function runPasswordCommand(command: string, { signal, environment, kill }
     // setEncoding joins characters that are cut between two chunks.
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       if (output.length <= OUTPUT_CHARACTERS) output += text
-      else resolve('flooded')
+      if (output.length > OUTPUT_CHARACTERS) resolve('flooded')
     })
   })
   try {
@@ -109,6 +109,7 @@ async function promptPassword(target: Target, { signal, onSignal, raise }: Input
     close()
     raise(name)
   }
+  // Not SIGTSTP, which a process without a shell above it ignores: it would go on with the terminal that shows the password.
   const stop = (): void => {
     input.setRawMode(false)
     raise('SIGSTOP')

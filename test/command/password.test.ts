@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, suite, test } from 'node:test'
-import { etrn } from '../helpers/command.js'
+import { setImmediate } from 'node:timers/promises'
+import { etrn, spawnEtrn } from '../helpers/command.js'
 import { BIN } from '../helpers/files.js'
 import {
   assertSecret,
@@ -29,7 +30,7 @@ suite('password: its source', { concurrency: true }, () => {
   )
   const folder = mkdtempSync(join(tmpdir(), 'etrn-'))
   after(() => rmSync(folder, { recursive: true }))
-  const writePassword = (name: string, text: string, mode = 0o600): string => {
+  const writePassword = (name: string, text: string | Buffer, mode = 0o600): string => {
     const path = join(folder, name)
     writeFileSync(path, text)
     chmodSync(path, mode)
@@ -175,6 +176,64 @@ suite('password: its source', { concurrency: true }, () => {
     PASSWORD_ENVIRONMENT,
   )
 
+  const BACKGROUND = 'sleep 60 2>/dev/null &'
+  for (const [title, command] of [
+    ['that keeps its output open', `${BACKGROUND} echo '${PASSWORD}'`],
+    ['that keeps an output open without an end of line', `${BACKGROUND} printf %s '${PASSWORD}'`],
+    ['that has the whole output', `(printf '%s\\n' '${PASSWORD}'; exec sleep 60) 2>/dev/null & sleep 0.5`],
+  ] as const)
+    testLogin(`does not wait for a background process of --password-command ${title}`, {
+      conversations: [ACCEPTING],
+      args: ['--password-command', command],
+      status: 0,
+      env: {},
+    })
+  refuses(
+    'reports 66 if the command fails after its first line, while a background process keeps its output open',
+    ['--user', 'site', '--password-command', `${BACKGROUND} echo x; exit 3`],
+    66,
+    /^etrn: --password-command: it ended with status 3\n$/,
+  )
+  testLogin('hides ETRN_PASSWORD from --password-command', {
+    conversations: [ACCEPTING],
+    args: ['--password-command', `printf %s "\${ETRN_PASSWORD-${PASSWORD.replaceAll('"', '\\"')}}"`],
+    status: 0,
+    env: { ETRN_PASSWORD: 'other' },
+  })
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+    test(`${signal} ends --password-command with all its processes`, { timeout: 25_000 }, async () => {
+      // Each of them keeps standard error open.
+      const command = 'sh -c "echo started >&2; sleep 60; true" | cat; true'
+      const args = ['127.0.0.1:9', '--user', 'u', '--password-command', command, 'a.example']
+      const run = await spawnEtrn(args, { once: { said: 'started', act: (child) => void child.kill(signal) } })
+      assert.deepEqual([run.signal, run.stderr], [signal, `started\netrn: interrupted by ${signal}\n`])
+    })
+  for (const [source, args, env] of [
+    ['--password-file', ['--password-file', writePassword('latin1', Buffer.from('s\xe9same\n', 'latin1'))], {}],
+    ['--password-command', ['--password-command', "printf 's\\351same\\n'"], {}],
+    ['ETRN_PASSWORD', [], { ETRN_PASSWORD: 's\ufffdsame' }],
+  ] as const)
+    refuses(
+      `reports 66 for a password of ${source} that is not UTF-8`,
+      ['--user', 'site', ...args],
+      66,
+      /the password is not UTF-8; convert it/,
+      env,
+    )
+  testLogin('removes a byte order mark in front of the password', {
+    conversations: [ACCEPTING],
+    args: ['--password-file', writePassword('bom', `\ufeff${PASSWORD}\n`)],
+    status: 0,
+    env: {},
+  })
+  testLogin('warns if others can replace --password-file', {
+    conversations: [ACCEPTING],
+    args: ['--password-file', writePassword('writable', PASSWORD, 0o602)],
+    status: 0,
+    env: {},
+    stderr: /others can replace this password: others may write it \(chmod o-w\)/,
+  })
+
   test('does not wait for a background process of the command', { timeout: 25_000 }, async () => {
     const long = await etrn([
       '--user',
@@ -208,6 +267,42 @@ suite('password: its source', { concurrency: true }, () => {
     run.type('\x03')
     await run.end()
     assert.match(run.shown, /: \r\n130\r\n$/)
+  })
+  const startPrompt = async (): Promise<{ run: TerminalRun; pid: number }> => {
+    const args = '127.0.0.1:9 --user site site.example'
+    const run = new TerminalRun(`sh -c 'echo pid=$$; exec ${BIN} ${args}'; echo status=$?; stty -a`)
+    await run.waitFor('Password for 127.0.0.1:9: ')
+    return { run, pid: Number(/pid=(\d+)/.exec(run.shown)?.[1]) }
+  }
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGQUIT', 131],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)
+    test(`${signal} at the prompt restores the terminal and ends the process`, { skip: noTerminal() }, async () => {
+      const { run, pid } = await startPrompt()
+      process.kill(pid, signal)
+      await run.end()
+      assert.match(run.shown, new RegExp(`status=${status}\\r\\n`))
+      assert.match(run.shown, / icanon [^]* echo /)
+    })
+  test('SIGTSTP at the prompt restores the terminal, and SIGCONT asks again', { skip: noTerminal() }, async () => {
+    const { run, pid } = await startPrompt()
+    const isStopped = (): boolean => /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+    const terminal = readlinkSync(`/proc/${pid}/fd/0`)
+    const modes = (): string => execFileSync('stty', ['-a', '-F', terminal], { encoding: 'utf8' })
+    assert.match(modes(), / -echo /)
+    process.kill(pid, 'SIGTSTP')
+    while (!isStopped()) await setImmediate()
+    assert.match(modes(), / icanon [^]* echo /)
+    process.kill(pid, 'SIGCONT')
+    await run.waitFor('Password for 127.0.0.1:9: Password for 127.0.0.1:9: ')
+    assert.match(modes(), / -echo /)
+    run.type('sesame\r')
+    await run.end()
+    assert.match(run.shown, /connection refused[^]*status=75\r\n/)
+    assert.doesNotMatch(run.shown, /sesame/)
   })
   test('reports 64 if there is no source and no terminal', () => {
     // setsid takes the terminal of the tests away.

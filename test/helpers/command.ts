@@ -119,13 +119,21 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
       return () => listeners.delete(listener)
     },
     raise: (name) => assert.fail(`${name} would have ended the process`),
-    kill: (pids) => pids.forEach((pid) => process.kill(pid)),
+    kill: (pids) => pids.forEach(endProcess),
   })
   stdout.end()
   stderr.end()
   const [out, err] = await output
   const ended = signal === undefined ? { status: exitStatus, signal: null } : { status: null, signal }
   return { stdout: out, stderr: err, ...ended }
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid)
+  } catch {
+    // It has ended.
+  }
 }
 
 /** Runs bin/etrn in a process of its own, in an environment that holds PATH and `env`. */
