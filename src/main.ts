@@ -3,12 +3,12 @@ import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { type CommandLine, parseArguments } from './command/arguments.js'
 import { findConfigFiles } from './command/config-files.js'
-import { readConfig } from './command/config.js'
+import { type Config, readConfig } from './command/config.js'
 import { settleOptions } from './command/option-sources.js'
 import type { Options } from './command/options.js'
 import type { InputSources, Reader } from './command/read-file.js'
 import { createRequests } from './command/requests.js'
-import { EXIT, messageOf, StepError, UsageError } from './errors.js'
+import { EXIT, StepError, UsageError } from './errors.js'
 import { mergeExitStatuses } from './etrn/outcome.js'
 import type { FailedRequest, Request } from './etrn/request.js'
 import { resultOfBadLine, run } from './etrn/run.js'
@@ -103,17 +103,24 @@ class Command {
   async #printHook(line: CommandLine, kind: NonNullable<Options['hook']>): Promise<number> {
     const { uid, program, stdout } = this.#host
     const { warn } = this.#terminal
-    const isForUser = kind === 'cron'
-    const files = this.#configFiles(line, isForUser ? uid : 0)
-    const config = await readConfig(files, this.#reader)
-    if (!isForUser && kind !== 'systemd' && uid !== 0)
-      await readConfig(files, { ...this.#reader, uid: 0 }).catch((error: unknown) =>
-        warn(`root runs this hook, and would say: ${messageOf(error)}`),
-      )
     const { hookText, resolveHookTargets } = await import('./command/hook.js')
+    const runner = kind === 'cron' ? uid : 0
+    const files = this.#configFiles(line, runner)
+    const config = await readConfig(files, this.#reader)
+    if (runner === 0) await this.#checkForRoot(line, config, kind === 'systemd' ? [] : files)
     const targets = await resolveHookTargets(line, config, warn)
     stdout.write(hookText(kind, { line, targets, files, paths: config.paths, program }))
     return EXIT.OK
+  }
+
+  /** Checks a hook that root runs, for a user whose configuration root doesn't read. */
+  async #checkForRoot(line: CommandLine, config: Config, files: readonly string[]): Promise<void> {
+    const { checkProfiles, rootObjections } = await import('./command/hook-root.js')
+    const ownFiles = line.options.config === undefined ? findConfigFiles({ ...this.#host, warn: () => undefined }) : []
+    const own = await readConfig(ownFiles, this.#reader).catch(() => config)
+    checkProfiles(line, config, own)
+    for (const objection of await rootObjections(this.#host.program, files, this.#reader))
+      this.#terminal.warn(`root runs this hook, and would say: ${objection}`)
   }
 
   async #request(line: CommandLine): Promise<number> {

@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
-import { spawnEtrn } from './helpers/command.js'
+import { type Finished, spawnEtrn } from './helpers/command.js'
 import { BIN, makeFile, makeFolder, packageFile } from './helpers/files.js'
 import { noOtherUser } from './helpers/namespace.js'
 import { BYE, etrnSteps, loose, scripted, sessionWith, silence } from './helpers/scripted-server.js'
@@ -131,6 +131,34 @@ suite('the process: an output that nobody takes', { concurrency: true }, () => {
       assert.match(stderr, /^etrn: the output can't be written: nobody has taken it in time$/m)
     },
   )
+})
+
+suite('the process: the version of Node', { concurrency: true }, () => {
+  /** Runs `etrn --version` on a Node that takes itself for another version. */
+  const runOn = async (version: string): Promise<Finished> => {
+    const lie = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`
+    return spawnEtrn(['--version'], {
+      env: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(lie)}` },
+    })
+  }
+  for (const [version, needed] of [
+    ['0.12.18', '20.19'],
+    ['12.22.12', '20.19'],
+    ['18.20.8', '20.19'],
+    ['20.18.3', '20.19'],
+    ['21.7.3', '22.12'],
+    ['22.11.0', '22.12'],
+  ] as const)
+    test(`reports 70 on Node ${version}, and that ${needed} is needed`, async () => {
+      const stderr = `etrn needs Node.js ${needed} or later; this is ${version}\n`
+      assert.deepEqual(await runOn(version), { stdout: '', stderr, status: 70, signal: null })
+    })
+  for (const version of ['20.19.0', '20.20.2', '22.12.0', '23.0.0', '24.1.0', '100.0.0'])
+    test(`runs on Node ${version}`, async () => assert.equal((await runOn(version)).status, 0))
+  test('bin/etrn has no syntax that an old Node does not know', () => {
+    const code = packageFile('bin/etrn').replace(/\/\/.*|\/\*[^]*?\*\//g, '')
+    assert.doesNotMatch(code, /=>|`|\?[?.]|\.\.\.|catch \{|\*\*|\b(?:const|let|class|async|await|import|of)\b/)
+  })
 })
 
 suite('the process: its surroundings', { concurrency: true }, () => {

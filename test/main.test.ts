@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -247,6 +247,27 @@ suite('main: the spinner', { concurrency: true }, () => {
 })
 
 suite('main: hooks', { concurrency: true }, () => {
+  test('warns that others can change what a hook of root runs', async (t) => {
+    const etrnFile = makeFile(t, 'etrn', '')
+    const warnings = async (kind: string, program: readonly string[], asUser = 1000): Promise<string> => {
+      const stderr = new PassThrough()
+      const args = ['--hook', kind, 'mx.example', 'a.example']
+      const { exitStatus } = await main(createHost(args, { program, stderr, uid: asUser }))
+      assert.equal(exitStatus, 0)
+      return text(stderr.end())
+    }
+    const safe = [process.execPath, etrnFile]
+    chmodSync(etrnFile, 0o775)
+    const message = `root runs this hook, and would say: ${etrnFile}: not safe to run: its group may write it (chmod g-w)\n`
+    for (const kind of ['pppd', 'ifupdown', 'networkmanager', 'systemd'])
+      assert.equal(await warnings(kind, safe), message)
+    assert.equal(await warnings('cron', safe, 0), message)
+    assert.equal(await warnings('cron', safe), '')
+    chmodSync(etrnFile, 0o755)
+    assert.equal(await warnings('pppd', safe), '')
+    chmodSync(dirname(etrnFile), 0o777)
+    assert.match(await warnings('pppd', safe), /not safe to run: its folder \S+: others may write it/)
+  })
   // The file belongs to a user other than root.
   const uid = process.getuid?.() || 1000
   const user = { uid }
@@ -272,7 +293,17 @@ suite('main: hooks', { concurrency: true }, () => {
     writeFileSync(join(home, '.config/etrn/config.toml'), toml)
     const run = async (kind: string) => etrn(['--hook', kind, 'isp'], { env: { HOME: home }, user })
     assert.equal((await run('cron')).stderr, '')
-    assert.match((await run('pppd')).stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+    const { status, stdout, stderr } = await run('pppd')
+    assert.deepEqual([status, stdout], [64, ''])
+    assert.equal(
+      stderr,
+      `etrn: ${home}/.config/etrn/config.toml:2: profile isp: root runs this hook, and reads only /etc/etrn/config.toml or --config FILE: put the profile there, or name the file\n`,
+    )
+    for (const args of [['--all'], ['mx.example,isp', 'a.example']]) {
+      const several = await etrn(['--hook', 'networkmanager', ...args], { env: { HOME: home }, user })
+      assert.deepEqual([several.status, /profile isp: root runs this hook/.test(several.stderr)], [64, true])
+    }
+    assert.equal((await etrn(['--hook', 'pppd', 'mx.example', 'isp.example'], { env: { HOME: home }, user })).status, 0)
   })
   const isRoot = process.getuid?.() === 0
   test('does not warn if root would accept the configuration', { skip: isRoot ? false : 'needs root' }, async (t) => {

@@ -6,7 +6,8 @@ const SCRIPTS = {
   pppd: {
     file: '/etc/ppp/ip-up.d/etrn',
     notes: [
-      'No dot in its name: run-parts passes such files over.',
+      'No dot in its name: run-parts (Debian) passes such files over. Arch and Gentoo run /etc/ppp/ip-up.d/*.sh',
+      'only: save it as etrn.sh there.',
       'pppd waits for it, and gives it an empty environment; $1 is the interface.',
     ],
     guard: '',
@@ -23,23 +24,22 @@ const SCRIPTS = {
     notes: [
       'NetworkManager gives interface and action, and waits; the file has to be of root, and nobody else may write it.',
     ],
-    guard: '\n[ "${2-}" = up ] || exit 0\n',
+    guard: '\n[ "${2-}" = up ] || exit 0\n[ "${1-}" != lo ] || exit 0\n',
     interfaceVariable: '1',
   },
 } as const
 
-export function scriptText(kind: keyof typeof SCRIPTS, { name, program, command, targets }: HookParts): string {
+export function scriptText(kind: keyof typeof SCRIPTS, parts: HookParts): string {
+  const { name, program, command, interface: local } = parts
   const { file, notes, guard, interfaceVariable } = SCRIPTS[kind]
   const words = [...program, ...command.map(({ text }) => text)].map(quoteForShell)
-  const [local = '', ...others] = new Set(targets.map(({ options }) => options.interface))
-  const isInterface = local !== '' && others.length === 0 && !/[.:]/.test(local)
-  const only = `[ "\${${interfaceVariable}-}" = ${quoteForShell(isInterface ? local : 'ppp0')} ] || exit 0`
+  const only = `[ "\${${interfaceVariable}-}" = ${quoteForShell(local ?? 'ppp0')} ] || exit 0`
   return `#!/bin/sh
 # Asks for the mail that is held for this site, when a link comes up (etrn(1)).
 # Save it as ${file}, and make it executable: chmod 755 ${file}
-${notes.map((note) => `# ${note}\n`).join('')}${guard}
+${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${guard}
 # On one interface only:
-${isInterface ? '' : '# '}${only}
+${local === undefined ? '# ' : ''}${only}
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
@@ -56,24 +56,39 @@ export PATH
 /** The longest line of a crontab: more is cut, or refused. */
 const CRON_LINE_OCTETS = 990
 
-export function cronText({ name, program, command, targets }: HookParts): string {
-  const quiet = targets.some(({ options }) => options.quiet > 0) ? [] : ['--quiet']
-  const words = [...program, ...quiet, ...command.map(({ text }) => text)].map(quoteForShell)
-  // cron takes an unescaped % for a new line, and a backslash before its escape undoes it: closing and opening the quote separates them.
-  const escaped = words.map((word) => word.replaceAll('\\%', `\\''%`).replaceAll('%', '\\%'))
-  const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...escaped].join(' ')
+export function cronText(parts: HookParts): string {
+  const { name, program, command, isNoisy, isQuiet } = parts
+  const words = [...program, ...(isQuiet ? [] : ['--quiet']), ...command.map(({ text }) => text)]
+  const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...words.map(quoteForCron)].join(' ')
   if (Buffer.byteLength(line) > CRON_LINE_OCTETS) {
     const limit = `a crontab's line has at most ${CRON_LINE_OCTETS} octets`
     throw new UsageError(`${limit}: put the names into a file, --names-from`)
   }
-  const mailed = targets.some(({ options }) => options.json || options.verbose > 0)
+  const mailed = isNoisy
     ? '--json and --verbose print something each time, and cron mails it.'
     : 'cron mails what is printed, so only failures are: with --quiet twice, none that pass by themselves either.'
   return `# Asks for the mail that is held for this site (etrn(1)). Put these lines into your crontab: crontab -e
 # ${mailed}
-# One run at a time, by the lock.
+${nameNotes(parts)
+  .map((note) => `# ${note}\n`)
+  .join('')}# One run at a time, by the lock.
 3-59/10 * * * * ${line}
 `
+}
+
+/** Returns the comments on a name that is requested without being given. */
+export function nameNotes({ impliedName }: HookParts): string[] {
+  return impliedName === undefined ? [] : [`No name is given, so it requests ${impliedName}.`]
+}
+
+/**
+ * Quotes a word for sh in a crontab. An unescaped % ends the command; cron removes the backslash before it, and Debian's removes one of
+ * two, too (BusyBox's removes none). So a % stands outside of quotes, and no backslash follows another one.
+ */
+function quoteForCron(word: string): string {
+  return quoteForShell(word)
+    .replace(/\\(?=\\)/g, `\\''`)
+    .replaceAll('%', word === quoteForShell(word) ? '\\%' : `'\\%'`)
 }
 
 /** Quotes a word for sh: single quotes hold everything but themselves. */

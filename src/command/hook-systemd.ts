@@ -1,7 +1,7 @@
-import { isAbsolute, resolve } from 'node:path'
+import { isAbsolute } from 'node:path'
 import { UsageError } from '../errors.js'
+import { nameNotes } from './hook-scripts.js'
 import type { HookParts } from './hook.js'
-import { OPTION_ROWS, type Options } from './options.js'
 
 export function systemdText(parts: HookParts): string {
   const { name } = parts
@@ -43,7 +43,9 @@ After=network-online.target nss-lookup.target
 
 [Service]
 Type=oneshot
-ExecStart=${start}
+${nameNotes(parts)
+  .map((note) => `# ${note}\n`)
+  .join('')}ExecStart=${start}
 # Nobody's rights, and nothing to write. Files that only root can read are handed over.
 DynamicUser=yes
 ${[...loaded, ...unread].join('')}CapabilityBoundingSet=
@@ -65,24 +67,22 @@ MemoryDenyWriteExecute=no
  * Returns how systemd passes files that only root may read (those on the command line, the configuration, and files beside it): the
  * command line with their new names, the LoadCredential= lines, and comments on the files that are not passed.
  */
-function unitFilesOf({ command, targets, files, paths }: HookParts) {
+function unitFilesOf({ command, config, files }: HookParts) {
   const ids = new Map<string, string>()
   for (const [index, { text, isPath }] of command.entries()) if (isPath) ids.set(text, `file-${index}`)
-  const config = files.length === 1 ? resolve(files[0] ?? '') : undefined
   const unread: string[] = []
   if (config !== undefined) ids.set(config, 'config.toml')
-  for (const path of new Set(targets.flatMap(({ options }) => pathsOfOptions(options)))) {
+  for (const { path, word: name } of files) {
     if (ids.has(path)) continue
-    const name = paths.get(path) ?? path
     // A file is found beside the passed configuration only if it is written as a bare name.
     if (isAbsolute(name) || config === undefined)
       unread.push(`# The user of this service has to be able to read ${path}\n`)
     else if (/^[\w.-]+$/.test(name)) ids.set(path, name)
     else throw new UsageError(`systemd would not find ${name} beside the configuration: write it as ${path}`)
   }
-  const broken = [...ids.keys()].find((path) => path.endsWith('\\'))
+  const broken = [...ids.keys()].find((path) => /[\\\s]$/.test(path))
   if (broken !== undefined)
-    throw new UsageError(`systemd would take the backslash at its end for another line: ${broken}`)
+    throw new UsageError(`systemd would not take the blank or the backslash at its end for a part of it: "${broken}"`)
   const words = command.map(({ text, isPath }) =>
     isPath ? `\${CREDENTIALS_DIRECTORY}/${ids.get(text) ?? ''}` : quoteForUnit(text),
   )
@@ -90,12 +90,6 @@ function unitFilesOf({ command, targets, files, paths }: HookParts) {
   if (config !== undefined && !isNamed) words.unshift('--config', '${CREDENTIALS_DIRECTORY}/config.toml')
   const loaded = [...ids].map(([path, id]) => `LoadCredential=${id}:${path.replaceAll('%', '%%')}\n`)
   return { words, loaded, unread }
-}
-
-function pathsOfOptions(options: Options): string[] {
-  const names = [...OPTION_ROWS].flatMap(([name, { isPath }]) => (isPath ? [name] : []))
-  const values = names.flatMap((name): unknown => Reflect.get(options, name))
-  return values.filter((path): path is string => typeof path === 'string' && path !== '-').map((path) => resolve(path))
 }
 
 /** Quotes a word for ExecStart= (systemd.service(5), systemd.syntax(7)). */

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { OptionError, UsageError } from '../errors.js'
 import { ownHostName } from '../net/this-host.js'
+import { printable } from '../printable.js'
 import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
 import { cronText, scriptText } from './hook-scripts.js'
@@ -27,10 +28,22 @@ export type HookInput = Pick<Config, 'paths'> & {
   readonly program: readonly string[]
 }
 
-export type HookParts = Omit<HookInput, 'line'> & {
+/** The texts that a hook is made of. Each of them is printable. */
+export type HookParts = Pick<HookInput, 'program'> & {
   /** Names the server or domain; part of file names */
   readonly name: string
   readonly command: readonly CommandWord[]
+  /** The name that is requested because none is given */
+  readonly impliedName: string | undefined
+  /** The interface that all requests use; undefined if there is none, or if they differ */
+  readonly interface: string | undefined
+  /** Something is printed at each run. */
+  readonly isNoisy: boolean
+  readonly isQuiet: boolean
+  /** The configuration that is read, unless there are several */
+  readonly config: string | undefined
+  /** The files that options name, absolute and as the configuration writes them */
+  readonly files: readonly { readonly path: string; readonly word: string }[]
 }
 
 const FILE_NAME_CHARACTERS = 60
@@ -39,7 +52,25 @@ const FILE_NAME_CHARACTERS = 60
  * Returns a hook that runs the rest of the command line when the host comes online: a script or units, complete and commented. Throws
  * UsageError if the mechanism can't hold something.
  */
-export function hookText(kind: HookKind, { line, targets, ...input }: HookInput): string {
+export function hookText(kind: HookKind, input: HookInput): string {
+  const parts = hookPartsOf(input)
+  checkTexts(parts)
+  if (kind === 'cron') return cronText(parts)
+  return kind === 'systemd' ? systemdText(parts) : scriptText(kind, parts)
+}
+
+/** Throws UsageError if a text could end its line, or hide in it. This is the one gate: a hook is made of nothing but these parts. */
+function checkTexts(parts: HookParts): void {
+  JSON.stringify(parts, (_, value: unknown) => {
+    if (typeof value === 'string' && printable(value) !== value)
+      throw new UsageError(
+        `a hook can't hold the invisible or control character in ${printable(JSON.stringify(value))}`,
+      )
+    return value
+  })
+}
+
+function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookParts {
   const { options, words, typed } = line
   if (options.check) throw new UsageError('--hook and --check exclude each other: type one of them')
   if (/^\/(?:dev|proc)\//.test(options.config ?? ''))
@@ -49,16 +80,39 @@ export function hookText(kind: HookKind, { line, targets, ...input }: HookInput)
   const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')
   const rest = [...(isUnclear ? ['--'] : []), ...words].map((text) => ({ text }))
   const command = [...limitWords(targets), ...optionWords, ...rest]
-  for (const { text } of command) {
-    if (/\p{C}/u.test(text)) throw new UsageError(`a hook can't hold the control character in ${JSON.stringify(text)}`)
-  }
   const server = options.mx ?? (options.all ? 'all' : (words[0] ?? ''))
   // The same requests have the same lock, whatever mechanism runs them.
   const digest = hash('sha256', JSON.stringify([optionWords, rest])).slice(0, 8)
   const name = `${server.replace(/[^\w.-]+/g, '-').slice(0, FILE_NAME_CHARACTERS)}-${digest}`
-  const parts = { name, command, targets, ...input }
-  if (kind === 'cron') return cronText(parts)
-  return kind === 'systemd' ? systemdText(parts) : scriptText(kind, parts)
+  const [local, ...others] = new Set(targets.map((target) => target.options.interface))
+  const optionPaths = new Set(targets.flatMap((target) => pathsOfOptions(target.options)))
+  return {
+    name,
+    program,
+    command,
+    impliedName: targets.map(impliedName).find((implied) => implied !== undefined),
+    interface: others.length === 0 && !/[.:]/.test(local ?? '') ? local : undefined,
+    isNoisy: targets.some((target) => target.options.json || target.options.verbose > 0),
+    isQuiet: targets.some((target) => target.options.quiet > 0),
+    config: files.length === 1 ? resolve(files[0] ?? '') : undefined,
+    files: [...optionPaths].map((path) => ({ path, word: paths.get(path) ?? path })),
+  }
+}
+
+function pathsOfOptions(options: Options): string[] {
+  const names = [...OPTION_ROWS].flatMap(([name, { isPath }]) => (isPath ? [name] : []))
+  const values = names.flatMap((name): unknown => Reflect.get(options, name))
+  return values.filter((path): path is string => typeof path === 'string' && path !== '-').map((path) => resolve(path))
+}
+
+function hasNames({ names, subdomains, queue, 'names-from': files }: Options): boolean {
+  return [names, subdomains, queue, files].some((list) => list.length > 0)
+}
+
+/** Returns the name that a target requests although none is given; undefined if one is, or if there is none to take. */
+function impliedName({ options, isMx, server }: Target): string | undefined {
+  if (hasNames(options)) return undefined
+  return isMx ? server.host : ownHostName()
 }
 
 const HOOK_RETRY_MS = 300_000
@@ -102,9 +156,13 @@ export async function resolveHookTargets(
 ): Promise<Target[]> {
   const targets = resolveTargets(line, config, warn)
   checkLoginTargets(line, targets)
+  const impliedNames = new Set<string>()
   for (const target of targets) {
     try {
       await checkNames(target)
+      const implied = impliedName(target)
+      if (implied !== undefined) impliedNames.add(implied)
+      else if (!hasNames(target.options)) throw noNameError()
       requestSettingsOf(target)
       checkLoginOptions(target)
       await checkTlsOptions(target)
@@ -115,13 +173,12 @@ export async function resolveHookTargets(
       throw locateError(error, target)
     }
   }
+  for (const name of impliedNames) warn(`no name given: the hook requests ${name}`)
   return targets
 }
 
-async function checkNames({ options, isMx }: Target): Promise<void> {
-  const names = await typedNames(options)
-  const files = options['names-from']
-  if (files.includes('-'))
+async function checkNames({ options }: Target): Promise<void> {
+  await typedNames(options)
+  if (options['names-from'].includes('-'))
     throw new OptionError('names-from', 'a hook has no standard input: put the names into a file')
-  if (names.length + files.length === 0 && !isMx && ownHostName() === undefined) throw noNameError()
 }

@@ -4,7 +4,7 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { hookText } from '../../src/command/hook.js'
 import { etrn } from '../helpers/command.js'
-import { commandIn, inputOf, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
+import { commandIn, CRON_NAMES, inputOf, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
 
 suite('hook-scripts: scripts', { concurrency: true }, () => {
   test('runs on the interface of --interface only; otherwise the line is a comment', async () => {
@@ -33,14 +33,28 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
         const expected = typed.queue.flatMap((queue) =>
           queue.startsWith('-') ? [`--queue=${queue}`] : ['--queue', queue],
         )
-        const shown = splitByShell(
-          commandIn(kind, hookText(kind, inputOf({ options: {}, words: ['mail.isp.example'], typed }))),
-        )
-        assert.deepEqual(shown.slice(kind === 'cron' ? 7 : 6, -1), expected)
+        const text = hookText(kind, inputOf({ options: {}, words: ['mail.isp.example'], typed }))
+        for (const cron of kind === 'cron' ? CRON_NAMES : CRON_NAMES.slice(0, 1)) {
+          const shown = splitByShell(commandIn(kind, text, cron))
+          assert.deepEqual(shown.slice(kind === 'cron' ? 7 : 6, -1), expected)
+        }
       }),
       { numRuns: 50 },
     )
   })
+  test('the NetworkManager hook ends for lo, and for other actions than up', async () => {
+    const text = await printHook('networkmanager')
+    // The guard alone: the rest would run etrn.
+    const guard = `${text.slice(0, text.indexOf('PATH='))}echo went on\n`
+    const run = (...args: string[]): string =>
+      execFileSync('sh', ['-s', ...args], { input: guard, encoding: 'utf8' }).trim()
+    assert.deepEqual(
+      [run('eth0', 'up'), run('lo', 'up'), run('eth0', 'down'), run('none', 'hostname'), run()],
+      ['went on', '', '', '', ''],
+    )
+  })
+  test('the pppd hook says which name distributions need that run *.sh only', async () =>
+    assert.match(await printHook('pppd'), /^# .*ip-up\.d\/\*\.sh\n# only: save it as etrn\.sh there\.$/m))
   test('leaves a word without special characters as it is, and quotes an empty one', async () => {
     assert.match(await printHook('pppd', '--queue', 'A_z09@+=:,./-%'), / --queue A_z09@\+=:,\.\/-% mail/)
     const input = inputOf({ options: {}, words: ['mx', ''], typed: {} })
@@ -58,12 +72,12 @@ suite('hook-scripts: the crontab', { concurrency: true }, () => {
     for (const option of ['--json', '-v'])
       assert.match(await printHook('cron', option), /^# --json and --verbose print something each time/m)
   })
-  test('cron: keeps a backslash before %', async () => {
-    const text = await printHook('cron', '--queue', 'a\\%b')
-    // cron reads \% as %, and \\ would leave the % unescaped.
-    assert.doesNotMatch(text, /\\\\%/)
-    assert.deepEqual(splitByShell(commandIn('cron', text)).slice(-4, -2), ['--queue', 'a\\%b'])
-  })
+  for (const word of ['a\\%b', 'a\\\\b', '\\\\\\', "\\'\\%", '%', "it's 100%", 'A%B', '\\%\\\\%'])
+    for (const cron of CRON_NAMES)
+      test(`cron: ${cron} hands ${word} to the shell`, async () => {
+        const text = await printHook('cron', '--tls-ca', `/${word}`)
+        assert.deepEqual(splitByShell(commandIn('cron', text, cron)).slice(-4, -2), ['--tls-ca', `/${word}`])
+      })
   test('refuses a line of more than 990 octets', async () => {
     const names = Array.from({ length: 60 }, (_, n) => `name-${n}.some.example`)
     const run = await etrn(['--hook', 'cron', 'mx', ...names])

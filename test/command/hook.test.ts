@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { type CommandLine, parseArguments } from '../../src/command/arguments.js'
-import { type HookKind, hookText, resolveHookTargets } from '../../src/command/hook.js'
-import { EXIT } from '../../src/errors.js'
+import { type HookInput, type HookKind, hookText, resolveHookTargets } from '../../src/command/hook.js'
+import { EXIT, UsageError } from '../../src/errors.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { BIN, makeFile } from '../helpers/files.js'
 import { commandIn, inputOf, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
@@ -58,6 +58,57 @@ suite('hook: with a configuration', { concurrency: true }, () => {
     assert.equal(await lock('pppd'), await lock('ifupdown'))
     assert.notEqual(await lock('pppd'), await lock('pppd', '--queue', 'q'))
   })
+})
+
+suite('hook: texts that a hook cannot hold', { concurrency: true }, () => {
+  const KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
+  const texts = { 'a line end': '\n', 'a carriage return': '\r', ESC: '\x1b', 'a bidi mark': '\u202e', NEL: '\u0085' }
+  for (const [title, character] of Object.entries(texts)) {
+    const refuses = (place: string, input: (kind: HookKind) => Partial<HookInput>): void =>
+      void test(`refuses ${title} in ${place}`, () => {
+        for (const kind of KINDS) {
+          const line = { options: {}, words: ['mx.example', 'a.example'], typed: {} }
+          assert.throws(
+            () => hookText(kind, { ...inputOf(line), ...input(kind) }),
+            (error: unknown) => {
+              assert.ok(error instanceof UsageError)
+              assert.equal(error.exitStatus, 64)
+              assert.match(error.message, /^a hook can't hold the invisible or control character in "[\x20-\x7e]*"$/)
+              return true
+            },
+          )
+        }
+      })
+    const word = `/a${character}END${character}touch b`
+    refuses('the path of node', () => ({ program: [word, '/etrn'] }))
+    refuses('the path of etrn', () => ({ program: ['/node', word] }))
+    refuses('the path of the configuration', () => ({ files: [word] }))
+    refuses('a file that the configuration names', () => ({
+      ...inputOf({ options: { 'password-file': word }, words: ['mx.example', 'a.example'], typed: {} }),
+    }))
+    refuses('an interface that the configuration names', () => ({
+      ...inputOf({ options: { interface: word.replaceAll('/', '') }, words: ['mx.example', 'a.example'], typed: {} }),
+    }))
+  }
+  for (const kind of KINDS)
+    test(`${kind}: refuses a configuration whose password-file has an end of line`, async (t) => {
+      const toml = `${ISP}user = "u"\npassword-file = "/etc/pw\\nEND\\ntouch /tmp/x\\ncat <<END"\n`
+      const run = await etrn(['--config', makeFile(t, 'own.toml', toml), '--hook', kind, 'isp'])
+      assert.deepEqual([run.status, run.stdout], [64, ''])
+      assert.match(run.stderr, /^etrn: a hook can't hold the invisible or control character in "\/etc\/pw\\nEND/)
+    })
+})
+
+suite('hook: without a name', { concurrency: true }, () => {
+  for (const kind of ['pppd', 'cron', 'systemd'] as const)
+    test(`${kind}: says which name it requests, on standard error and in the hook`, async () => {
+      const run = await etrn(['--hook', kind, '--mx', 'site.example'])
+      assert.equal(run.stderr, 'no name given: the hook requests site.example\n')
+      assert.match(run.stdout, /^# No name is given, so it requests site\.example\.$/m)
+      const named = await etrn(['--hook', kind, '--mx', 'site.example', 'a.example'])
+      assert.equal(named.stderr, '')
+      assert.doesNotMatch(named.stdout, /No name is given/)
+    })
 })
 
 suite('hook: refused command lines', { concurrency: true }, () => {

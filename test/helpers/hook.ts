@@ -22,12 +22,23 @@ export function splitByShell(command: string): string[] {
   return printed.split('\0').slice(0, -1)
 }
 
+/** Programs that read a crontab, by the characters before which each of them removes a backslash */
+const CRONS = { debian: '%\\', cronie: '%', busybox: '' } as const
+export type Cron = keyof typeof CRONS
+export const CRON_NAMES: readonly Cron[] = ['debian', 'cronie', 'busybox']
+
+/** Returns what cron hands to a shell: an unescaped % ends a command, except that of BusyBox. */
+function readByCron(line: string, cron: Cron): string {
+  return line.replace(/\\([^])|%([^]*)/g, (found, escaped?: string) => {
+    if (escaped !== undefined) return CRONS[cron].includes(escaped) ? escaped : found
+    return cron === 'busybox' ? found : ''
+  })
+}
+
 /** Returns the command of a hook, from node on, as the mechanism hands it to a shell. */
-export function commandIn(kind: HookKind, text: string): string {
-  const command =
-    kind === 'cron'
-      ? /^3-59\/10 \* \* \* \* flock -n \S+ (.*)$/m.exec(text)?.[1]?.replaceAll('\\%', '%')
-      : /flock -n \S+ \\\n {4}(.*) 2>&1 \|\n/.exec(text)?.[1]
+export function commandIn(kind: HookKind, text: string, cron: Cron = 'debian'): string {
+  const line = /^3-59\/10 \* \* \* \* flock -n \S+ (.*)$/m.exec(text)?.[1] ?? ''
+  const command = kind === 'cron' ? readByCron(line, cron) : /flock -n \S+ \\\n {4}(.*) 2>&1 \|\n/.exec(text)?.[1]
   return command ?? assert.fail(text)
 }
 
