@@ -1,3 +1,5 @@
+import { printable } from './printable.js'
+
 /** Exit statuses of the command: those of sysexits.h, and 2. */
 export const EXIT = {
   OK: 0,
@@ -27,7 +29,7 @@ export type FailureKind =
 
 export type FailureFacts = Pick<StepError, 'exitStatus'> & Partial<Pick<StepError, 'kind' | 'hint' | 'cause'>>
 
-/** A failed step of a run. It carries its exit status; an aborted run has one as its reason. */
+/** A failed step of a run, in printable words. It carries its exit status; an aborted run has one as its reason. */
 export class StepError extends Error {
   override readonly name: string = 'StepError'
   readonly exitStatus: number
@@ -35,19 +37,19 @@ export class StepError extends Error {
   /** The next step for the user, if the failing code knows one. */
   readonly hint: string | undefined
   constructor(message: string, { exitStatus, kind, hint, cause }: FailureFacts) {
-    super(message, { cause })
+    super(printable(message), { cause })
     this.exitStatus = exitStatus
     this.kind = kind
-    this.hint = hint
+    this.hint = hint === undefined ? undefined : printable(hint)
   }
 }
 
-/** Input that the user must correct before anything is sent. The message names the input, the rule, and what to type instead. */
+/** Input that the user must correct before anything is sent. The printable message names the input, the rule, and what to type instead. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly exitStatus: number
   constructor(message: string, exitStatus: number = EXIT.USAGE, cause?: unknown) {
-    super(message, { cause })
+    super(printable(message), { cause })
     this.exitStatus = exitStatus
   }
 }

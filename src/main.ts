@@ -12,7 +12,7 @@ import { EXIT, StepError, UsageError } from './errors.js'
 import { mergeExitStatuses } from './etrn/outcome.js'
 import type { FailedRequest, Request } from './etrn/request.js'
 import { resultOfBadLine, run } from './etrn/run.js'
-import { printable } from './printable.js'
+import { printableLines } from './printable.js'
 import { jsonReporter } from './report/json.js'
 import type { Progress, Reporter } from './report/reporter.js'
 import { Terminal, type TerminalOptions } from './report/terminal.js'
@@ -43,7 +43,7 @@ export async function main(host: Host): Promise<{ exitStatus: number; signal: No
 
 export function bugReport(error: unknown): string {
   const stack = error instanceof Error ? error.stack : String(error)
-  return `etrn: this is a bug of etrn; please report it, with what follows\n${stack ?? ''}`
+  return printableLines(`etrn: this is a bug of etrn; please report it, with what follows\n${stack ?? ''}`)
 }
 
 class Command {
@@ -67,7 +67,7 @@ class Command {
     const writeError = await this.#terminal.close(this.#abort.signal)
     stopListening()
     if (writeError === undefined) return exitStatus
-    this.#host.stderr.write(`etrn: the output can't be written: ${writeError.message}\n`)
+    this.#terminal.warn(`etrn: the output can't be written: ${writeError.message}`)
     return mergeExitStatuses([exitStatus, EXIT.IOERR])
   }
 
@@ -208,10 +208,10 @@ class Command {
   /** Prints an error that no report covers, and returns its exit status. */
   #explain(error: unknown): number {
     if (error instanceof UsageError || error instanceof StepError) {
-      this.#terminal.warn(`etrn: ${printable(error.message)}`)
+      this.#terminal.warn(`etrn: ${error.message}`)
       return error.exitStatus
     }
-    this.#terminal.warn(bugReport(error))
+    this.#terminal.warnLines(bugReport(error))
     return EXIT.SOFTWARE
   }
 }

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 
-// Text from servers, resolvers and files is made harmless here, once, where octets become text: printed, it can't move the cursor,
-// colour the screen, hide itself or fake a line.
+// Text from servers, resolvers, files, arguments and the environment is made harmless here: printed, it can't move the cursor, colour
+// the screen, hide itself or fake a line. The constructors of errors and the outputs of a terminal do so with all that they get.
 
 /** Control, invisible and direction-changing characters: Unicode's class Other, line and paragraph separators, ignorables. */
 const UNPRINTABLE_CHARACTERS = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu
@@ -13,6 +13,18 @@ const UNPRINTABLE_CHARACTERS = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Poin
 export function printable(raw: Uint8Array | string): string {
   const text = typeof raw === 'string' ? raw : isUtf8(raw) ? Buffer.from(raw).toString() : escapeInvalidOctets(raw)
   return text.replace(UNPRINTABLE_CHARACTERS, escapeCharacter)
+}
+
+/** Returns text of our own as printable lines, in which tabs may stand. */
+export function printableLines(text: string): string {
+  return text.replace(/[^\n\t]+/g, printable)
+}
+
+/** Returns JSON whose characters can all be seen, and which means the same. */
+export function printableJson(json: string): string {
+  return json.replace(UNPRINTABLE_CHARACTERS, (character) =>
+    character === '\n' ? character : character.replace(/[^]/g, (unit) => `\\u${hexOf(unit.charCodeAt(0), 4)}`),
+  )
 }
 
 /** Returns at most the first `characters` of a text, and no half of a surrogate pair. */
@@ -32,7 +44,11 @@ export function shortenMessage(message: string, characters = MESSAGE_CHARACTERS)
 
 function escapeCharacter(character: string): string {
   const code = character.codePointAt(0) ?? 0
-  return code < 0x80 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`
+  return code < 0x80 ? `\\x${hexOf(code, 2)}` : `\\u{${hexOf(code, 0)}}`
+}
+
+function hexOf(code: number, digits: number): string {
+  return code.toString(16).padStart(digits, '0')
 }
 
 /** A sequence that may be one UTF-8 character beyond ASCII; else a single octet */

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { printable, shortenMessage, truncate } from '../src/printable.js'
+import { StepError, UsageError } from '../src/errors.js'
+import { bugReport } from '../src/main.js'
+import { printable, printableJson, printableLines, shortenMessage, truncate } from '../src/printable.js'
 import { etrn } from './helpers/command.js'
+import { makeFile, makeFolder } from './helpers/files.js'
 import { BYE, type Conversation, HELLO, loose } from './helpers/scripted-server.js'
 
 /** What a terminal would obey or hide. */
@@ -129,4 +134,124 @@ suite('shortenMessage', () => {
   test('cuts 401 characters to 400 and three dots', () =>
     assert.equal(shortenMessage('x'.repeat(401)), `${'x'.repeat(400)}...`))
   test('cuts no character in half', () => assert.equal(shortenMessage(`${'x'.repeat(399)}😀`), `${'x'.repeat(399)}...`))
+})
+
+suite(
+  'all output is printable if control characters stand in what the user or the system gives',
+  { concurrency: true },
+  () => {
+    const WORD = 'a\x1b[31mb\u202ec\u200bd\x07e\u009b2Jf\ng'
+    const ESCAPED = 'a\\x1b[31mb\\u{202e}c\\u{200b}d\\x07e\\u{9b}2Jf\\x0ag'
+    const TARGET = ['127.0.0.1:9', 'site.example']
+    const prints = (
+      title: string,
+      prepare: (t: TestContext) => { args: readonly string[]; env?: Readonly<Record<string, string>> },
+      { isShown = true } = {},
+    ): void => {
+      for (const options of [[], ['--json'], ['-v'], ['--color', 'always'], ['--check']])
+        test(`${title}, ${options.join(' ') || 'without options'}`, async (t) => {
+          const { args, env = {} } = prepare(t)
+          const run = await etrn([...options, ...args], { env, user: { uid: process.getuid?.() || 1000 } })
+          // The command's own colours are apart.
+          const own = options[0] === '--color' ? [2, 22, 31, 32, 33, 39] : []
+          const printed = run.stdout + run.stderr
+          const output = own.reduce((text, code) => text.replaceAll(`\x1b[${code}m`, ''), printed)
+          assert.doesNotMatch(output, UNPRINTABLE)
+          if (isShown)
+            assert.ok(
+              [ESCAPED, ESCAPED.replaceAll('\\', '\\\\')].some((text) => output.includes(text)),
+              output,
+            )
+          assert.notEqual(run.status, 70)
+          if (options[0] === '--json' && run.stdout !== '') assert.doesNotThrow(() => JSON.parse(run.stdout) as unknown)
+        })
+    }
+    for (const [option, ...others] of [
+      ['--names-from'],
+      ['--tls-ca'],
+      ['--tls-cert'],
+      ['--config'],
+      ['--password-file', '--user', 'u'],
+      ['--port'],
+      ['--timeout'],
+      ['--user'],
+      ['--auth'],
+      ['--helo'],
+      ['--interface'],
+      ['--hook'],
+      ['--color'],
+      ['--mx'],
+    ] as const)
+      prints(`in the value of ${option}`, () => ({ args: [...TARGET, ...others, option, `/${WORD}`] }))
+    prints('in an unknown option', () => ({ args: [...TARGET, `--${WORD}`] }))
+    prints('in a server', () => ({ args: [WORD, 'site.example'] }))
+    prints('in a name', () => ({ args: ['127.0.0.1:9', WORD] }))
+    prints('in a name with --all', () => ({ args: ['--all', WORD] }))
+    prints('in the name of a password file that others may read', (t) => {
+      const file = join(makeFolder(t), WORD)
+      writeFileSync(file, 'sesame')
+      chmodSync(file, 0o606)
+      return { args: [...TARGET, '--user', 'u', '--password-file', file] }
+    })
+    prints('in the name of a configuration, with a wrong key', (t) => {
+      const file = join(makeFolder(t), WORD)
+      writeFileSync(file, '"x\\u001b[31m" = 1\n')
+      return { args: [...TARGET, '--config', file] }
+    })
+    prints('in the name of an unsafe configuration', (t) => {
+      const file = join(makeFolder(t), WORD)
+      writeFileSync(file, '')
+      chmodSync(file, 0o666)
+      return { args: [...TARGET, '--config', file] }
+    })
+    prints('in the file names of two profiles', (t) => {
+      const text = JSON.stringify(`/${WORD}`).replace('\u009b', '\\u009b')
+      const profile = (name: string): string =>
+        `[servers.${name}]\nserver = "127.0.0.1:9"\nnames = ["a.example"]\ntls-ca = ${text}\n`
+      return { args: ['--config', makeFile(t, 'c.toml', profile('a') + profile('b')), '--all'] }
+    })
+    prints('in HOME and XDG_CONFIG_HOME', (t) => {
+      const home = join(makeFolder(t), WORD)
+      mkdirSync(join(home, 'etrn'), { recursive: true })
+      writeFileSync(join(home, 'etrn/config.toml'), 'x = 1')
+      return { args: TARGET, env: { HOME: home, XDG_CONFIG_HOME: home } }
+    })
+    prints(
+      'in a password command that fails',
+      () => ({
+        args: [...TARGET, '--user', 'u', '--password-command', `exit 3 # ${WORD.replace('\n', '')}`],
+      }),
+      { isShown: false },
+    )
+    test('in words that are completed', async () => {
+      const run = await etrn(['--get-yargs-completions', 'etrn', `${WORD},`])
+      assert.doesNotMatch(run.stdout + run.stderr, UNPRINTABLE)
+    })
+    test('in the stack of a bug', () => {
+      const error = new Error(WORD)
+      assert.doesNotMatch(bugReport(error), UNPRINTABLE)
+      assert.doesNotMatch(bugReport(WORD), UNPRINTABLE)
+    })
+    test('in the message and the hint of an error', () => {
+      const { message, hint } = new StepError(WORD, { exitStatus: 75, hint: WORD })
+      assert.deepEqual([message, hint, new UsageError(WORD).message], [ESCAPED, ESCAPED, ESCAPED])
+    })
+  },
+)
+
+test('printable changes nothing that it has made', () => {
+  fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => printable(printable(text)) === printable(text)))
+})
+
+test('printableLines keeps ends of lines and tabs', () =>
+  assert.equal(printableLines('a\x1b\n\tb\r\n'), 'a\\x1b\n\tb\\x0d\n'))
+
+test('printableJson means the same, and has only characters that can be seen', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (text) => {
+      const json = printableJson(JSON.stringify({ text }, undefined, 2))
+      assert.doesNotMatch(json, UNPRINTABLE)
+      assert.deepEqual(JSON.parse(json), { text })
+    }),
+  )
 })

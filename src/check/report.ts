@@ -15,7 +15,7 @@ const TIME_WIDTH = 8
 
 /** Prints one step a line, with a tick or a cross. Quiet prints only servers that failed; 2 also leaves out temporary failures. */
 export function textCheckReporter(
-  { line, colour }: Output,
+  { line }: Output,
   { quiet, isUtf8 }: { readonly quiet: number; readonly isUtf8: boolean },
 ): CheckReporter {
   const [tick, cross, dash] = isUtf8 ? (['✔', '✘', '–'] as const) : (['ok', 'NO', '--'] as const)
@@ -25,9 +25,10 @@ export function textCheckReporter(
     },
     onStep: ({ step, ok, elapsedMs, text, hint }) => {
       if (quiet > 0) return
-      const mark = ok === null ? dash : ok ? colour.green(tick) : colour.red(cross)
+      const mark =
+        ok === null ? dash : ok ? ({ style: 'green', text: tick } as const) : ({ style: 'red', text: cross } as const)
       const time = elapsedMs === null ? '' : `${elapsedMs} ms`
-      line(`  ${mark} ${step.padEnd(STEP_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
+      line('  ', mark, ` ${step.padEnd(STEP_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
       if (hint !== null) line(`${' '.repeat(4 + tick.length)}${hint}`)
     },
     end: ({ servers }) => {
@@ -43,13 +44,13 @@ export function textCheckReporter(
 }
 
 /** Prints one JSON document at the end. Delivery belongs to no server. */
-export function jsonCheckReporter({ line }: Output): CheckReporter {
+export function jsonCheckReporter({ json }: Output): CheckReporter {
   return {
     onPart: () => undefined,
     onStep: () => undefined,
     end: ({ servers, delivery, exitStatus }) => {
       const document = { servers: servers.map(serverCheckDocument), wayBack: delivery.map(stepDocument) }
-      line(JSON.stringify({ ...documentHead(exitStatus), ...document }, undefined, 2))
+      json(JSON.stringify({ ...documentHead(exitStatus), ...document }, undefined, 2))
     },
   }
 }

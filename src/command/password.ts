@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ReadStream } from 'node:tty'
 import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
+import { printableLines } from '../printable.js'
 import { warnIfExposed } from './file-safety.js'
 import { type InputSources, readFirstLine } from './read-file.js'
 import { type Target, userOption } from './targets.js'
@@ -145,7 +146,7 @@ function openTerminal(option: string) {
     let isOpen = true
     const write = (text: string): void => {
       try {
-        if (isOpen) writeSync(output, text)
+        if (isOpen) writeSync(output, printableLines(text))
       } catch (error) {
         if (codeOf(error) === 'EAGAIN') setTimeout(write, STOPPED_MS, text).unref()
       }

@@ -16,7 +16,7 @@ export function jsonReporter(out: Output, other: Reporter): Required<Reporter> {
     report: () => undefined,
     end: ({ exitStatus, servers }) => {
       const document = { ...documentHead(exitStatus), servers: servers.map(serverDocument) }
-      out.line(JSON.stringify(document, undefined, 2))
+      out.json(JSON.stringify(document, undefined, 2))
     },
   }
 }

@@ -1,8 +1,9 @@
-import { Chalk, type ChalkInstance } from 'chalk'
+import { Chalk } from 'chalk'
 import type { Pause } from '../etrn/backoff.js'
 import type { Result, ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
+import { printable, printableJson } from '../printable.js'
 import type { TraceEvent } from '../smtp/trace.js'
 
 /** An event of a run; the server is null if the event concerns the whole run. */
@@ -21,9 +22,24 @@ export interface Reporter {
   end?(run: Run): void
 }
 
-/** A destination of lines, with the colours that it can show. */
-export type Output = { readonly line: (text: string) => void; readonly colour: ChalkInstance }
+export type Style = 'green' | 'yellow' | 'red' | 'dim'
 
-export function createOutput(line: (text: string) => void, isColoured: boolean): Output {
-  return { line, colour: new Chalk({ level: isColoured ? 1 : 0 }) }
+/** A part of a line, with a colour if the output can show it. */
+export type Styled = { readonly style: Style; readonly text: string }
+
+/** A destination of text, which it makes printable: nothing but its own colours and line ends can control a terminal. */
+export type Output = {
+  readonly line: (...parts: readonly (string | Styled)[]) => void
+  /** Takes whole lines of JSON. */
+  readonly json: (lines: string) => void
+}
+
+export function createOutput(write: (lines: string) => void, isColoured: boolean): Output {
+  const chalk = new Chalk({ level: isColoured ? 1 : 0 })
+  const render = (part: string | Styled): string =>
+    typeof part === 'string' ? printable(part) : chalk[part.style](printable(part.text))
+  return {
+    line: (...parts) => write(parts.map(render).join('')),
+    json: (lines) => write(printableJson(lines)),
+  }
 }

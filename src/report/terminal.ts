@@ -1,5 +1,6 @@
 import type { Ora } from 'ora'
 import { codeOf } from '../errors.js'
+import { printable, printableLines } from '../printable.js'
 import { createOutput, type Output, type Progress } from './reporter.js'
 
 /** A stream that the command writes to; a terminal has columns. */
@@ -32,9 +33,14 @@ export class Terminal {
     }
   }
 
-  readonly print = (line: string): void => this.#write(this.#options.stdout, line)
+  /** Prints lines of our own to standard output. */
+  readonly print = (lines: string): void => this.#write(this.#options.stdout, printableLines(lines))
 
-  readonly warn = (line: string): void => this.#write(this.#options.stderr, line)
+  /** Prints one line to standard error, whatever is in it. */
+  readonly warn = (line: string): void => this.#write(this.#options.stderr, printable(line))
+
+  /** Prints lines of our own to standard error. */
+  readonly warnLines = (stack: string): void => this.#write(this.#options.stderr, printableLines(stack))
 
   /** Returns standard output and standard error, in colour if `color`, the environment and the stream allow it. */
   outputs(color: 'auto' | 'always' | 'never'): { readonly out: Output; readonly err: Output } {
@@ -46,7 +52,9 @@ export class Terminal {
       return isTTY === true && TERM !== 'dumb'
     }
     const { stdout, stderr } = this.#options
-    return { out: createOutput(this.print, isColoured(stdout)), err: createOutput(this.warn, isColoured(stderr)) }
+    const outputOf = (stream: OutputStream): Output =>
+      createOutput((lines) => this.#write(stream, lines), isColoured(stream))
+    return { out: outputOf(stdout), err: outputOf(stderr) }
   }
 
   /** Starts a spinner if both streams are terminals: it would come between the lines that `| tee` prints. */
@@ -64,7 +72,7 @@ export class Terminal {
   showProgress(...[server, event]: Progress): void {
     const text = describeEvent(server, event)
     if (text === undefined) return
-    this.#awaited = server === null ? text : `${server.word}: ${text}`
+    this.#awaited = printable(server === null ? text : `${server.word}: ${text}`)
     this.#spinner?.start(this.#awaited)
   }
 
@@ -98,9 +106,9 @@ export class Terminal {
     return this.#writeError
   }
 
-  #write(stream: OutputStream, line: string): void {
+  #write(stream: OutputStream, lines: string): void {
     this.hideSpinner()
-    stream.write(`${line}\n`)
+    stream.write(`${lines}\n`)
   }
 }
 

@@ -1,12 +1,10 @@
-import type { ChalkInstance } from 'chalk'
 import { codeOf, EXIT, messageOf } from '../errors.js'
 import { EXIT_STATUS_OF, type Outcome, type Result, type ServerReport } from '../etrn/outcome.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { printable } from '../printable.js'
 import { SessionError, STAGE_LABELS } from '../smtp/errors.js'
 import { formatReply } from '../smtp/reply.js'
 import { generalHint, hintFor, hintForError } from './hints.js'
-import type { Output, Progress, Reporter } from './reporter.js'
+import type { Output, Progress, Reporter, Style } from './reporter.js'
 
 type TextOptions = {
   readonly out: Output
@@ -49,20 +47,19 @@ export class TextReporter implements Reporter {
     if (server !== null && event.type === 'warning') this.#warnOnce(`${server.word}: ${event.text}`)
     if (server !== null && event.type === 'greeting') this.#greetings.set(server, event.text)
     if (!this.#options.verbose) return
-    const { line, colour } = this.#options.err
+    const { line } = this.#options.err
     const number = session === 1 ? '' : `[${session}] `
     const prefix = `${new Date().toISOString()} ${this.#prefix(server)}${number}`
-    for (const text of transcriptLines(server, event)) line(colour.dim(prefix + text))
+    for (const text of transcriptLines(server, event)) line({ style: 'dim', text: prefix + text })
   }
 
   result(server: ServerAddress | null, result: Result): void {
     const { name, outcome, code, text } = result
     const exitStatus = EXIT_STATUS_OF[outcome]
     if (!this.#isShown(exitStatus)) return
-    const { line, colour } = this.#options.out
-    const described = colourFor(colour, exitStatus)(describeResult(result))
+    const described = { style: styleOf(exitStatus), text: describeResult(result) }
     const reply = code === null ? text : formatReply({ code, enhancedCode: result.enhancedCode, text: text ?? '' })
-    line(`${this.#prefix(server)}${name}: ${described}${reply === null ? '' : ` (${reply})`}`)
+    this.#options.out.line(`${this.#prefix(server)}${name}: `, described, reply === null ? '' : ` (${reply})`)
     if (server === null) return
     const greeting = this.#greetings.get(server) ?? ''
     this.#hintOnce(hintFor({ stage: 'etrn', code, text: text ?? '', name, greeting }) ?? generalHint(exitStatus))
@@ -85,13 +82,13 @@ export class TextReporter implements Reporter {
   }
 
   #printFailure(server: ServerAddress, error: SessionError, names: readonly Result[]): void {
-    const { line, colour } = this.#options.err
+    const { line } = this.#options.err
     const unanswered = names.filter(({ code, outcome }) => code === null && outcome !== 'skipped')
     const suffix = unanswered.length === 0 ? '' : `; no answer for ${listNames(unanswered)}`
     const { stage, message, exitStatus, cause, kind } = error
-    line(`${server.word}: ${colourFor(colour, exitStatus)(`${STAGE_LABELS[stage]}: ${message}`)}${suffix}`)
+    line(`${server.word}: `, { style: styleOf(exitStatus), text: `${STAGE_LABELS[stage]}: ${message}` }, suffix)
     // An error of the system or of OpenSSL has a code. A server's words are in the message already.
-    if (this.#options.verbose && codeOf(cause) !== '') line(colour.dim(`  ${printable(messageOf(cause).trim())}`))
+    if (this.#options.verbose && codeOf(cause) !== '') line({ style: 'dim', text: `  ${messageOf(cause).trim()}` })
     // The user ended it: nothing is wrong.
     if (kind === 'time-over' || kind === 'interrupted') return
     this.#hintOnce(hintForError(error, this.#greetings.get(server) ?? '') ?? generalHint(exitStatus))
@@ -119,9 +116,9 @@ function describeResult({ outcome, pending, code }: Result): string {
   return pending === 1 ? '1 message is on its way' : `${pending} messages are on their way`
 }
 
-function colourFor(colour: ChalkInstance, exitStatus: number): (text: string) => string {
-  if (exitStatus === EXIT.OK) return colour.green
-  return exitStatus === EXIT.TEMPFAIL ? colour.yellow : colour.red
+function styleOf(exitStatus: number): Style {
+  if (exitStatus === EXIT.OK) return 'green'
+  return exitStatus === EXIT.TEMPFAIL ? 'yellow' : 'red'
 }
 
 const NAMES_LISTED = 3

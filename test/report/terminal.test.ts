@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { PassThrough } from 'node:stream'
+import { PassThrough, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
@@ -35,10 +35,13 @@ suite('colour', { concurrency: true }, () => {
 })
 
 suite('Terminal', () => {
-  type Streams = Pick<TerminalOptions, 'stdout' | 'stderr'>
+  type Streams = { readonly stdout: PassThrough; readonly stderr: PassThrough }
   const isColoured = (streams: Streams, environment: Record<string, string> = {}): [boolean, boolean] => {
     const { out, err } = new Terminal({ ...streams, environment }).outputs('auto')
-    return [out.colour.level > 0, err.colour.level > 0]
+    out.line({ style: 'red', text: 'text' })
+    err.line({ style: 'red', text: 'text' })
+    const isRed = (stream: PassThrough): boolean => String(stream.read()).includes('\x1b[31m')
+    return [isRed(streams.stdout), isRed(streams.stderr)]
   }
   test('colours each stream that is a terminal, unless TERM is dumb', () => {
     const terminals = { stdout: new TerminalStream(), stderr: new TerminalStream() }
@@ -102,6 +105,35 @@ suite('Terminal', () => {
     })
     // A spinner hides the cursor while it turns.
     assert.ok(shown.slice(0, shown.indexOf('beware')).endsWith('\x1b[?25h'), shown)
+  })
+  test('its own colours are the only control characters of a line', async () => {
+    const shown = await showOn(new TerminalStream(), (terminal) => {
+      const { err } = terminal.outputs('always')
+      err.line('\x1b[31m1\n', { style: 'green', text: '\x1b[32m2\x07' }, '\u202e3\x1b[39m')
+      terminal.warn('\x1b[2J\n4')
+      terminal.warnLines('5\n\x1b[2J')
+    })
+    assert.equal(
+      shown.replaceAll('\x1b[?25h', '').replaceAll('\x1b[1G', ''),
+      '\\x1b[31m1\\x0a\x1b[32m\\x1b[32m2\\x07\x1b[39m\\u{202e}3\\x1b[39m\n\\x1b[2J\\x0a4\n5\n\\x1b[2J\n',
+    )
+  })
+  test('a line of the spinner has no control characters of others', async () => {
+    const shown = await showOn(new TerminalStream(), async (terminal) => {
+      terminal.showProgress({ ...SERVER, word: 'm\x1b[2Jx' }, { type: 'sent', line: 'QUIT\u202e' })
+      await terminal.startSpinner()
+    })
+    assert.ok(shown.includes('m\\x1b[2Jx: QUIT\\u{202e}'), shown)
+  })
+  test('close does not wait long for a stream that takes nothing if the signal is aborted', async () => {
+    const stdout = Object.assign(new Writable({ write: () => undefined }), { isTTY: true })
+    const terminal = new Terminal({ stdout, stderr: new PassThrough().resume(), environment: {} })
+    terminal.print('text')
+    assert.match((await terminal.close(AbortSignal.abort()))?.message ?? '', /nobody has taken it in time/)
+    const abort = new AbortController()
+    const closed = terminal.close(abort.signal)
+    abort.abort()
+    assert.ok((await closed) instanceof Error)
   })
   test('close returns an error of a stream, except EPIPE', async () => {
     for (const [code, isReported] of [
