@@ -43,6 +43,8 @@ export function parseFingerprint(word: unknown): string {
 export function parseText(word: unknown): string {
   if (typeof word !== 'string') throw new Error('it has to be a text')
   if (word === '') throw new Error('the value is empty')
+  // Octets that are not UTF-8 have become this character.
+  if (word.includes('\ufffd')) throw new Error('it is not UTF-8')
   return word
 }
 

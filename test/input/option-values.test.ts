@@ -105,7 +105,7 @@ testValues(
   [DIGITS.slice(1), `${DIGITS}A`, `${DIGITS.slice(1)}G`, `md5:${DIGITS}`],
   /^Error: a SHA-256 has 64 hex digits, with or without colons$/,
 )
-testValues(parseText, [['x', 'x']], [], /./)
+testValues(parseText, [['x', 'x']], ['a\ufffdb'], /^Error: it is not UTF-8$/)
 testValues(
   parseCommandArgument,
   [
