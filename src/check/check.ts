@@ -6,7 +6,7 @@ import { validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { hintFor, hintForError } from '../report/hints.js'
 import { SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
-import { Redactor } from '../smtp/redact.js'
+import { redactorFor } from '../smtp/redact.js'
 import { openSession } from '../smtp/session.js'
 import type { TraceEvent } from '../smtp/trace.js'
 import { checkDelivery } from './delivery.js'
@@ -94,7 +94,7 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
 /** Opens a session as a real run would, and ends it before the first ETRN. */
 async function checkServer({ server, entries, settings }: Request, options: CheckOptions): Promise<ServerCheck> {
   const checker = new SessionChecker(partTitle(server), server, options)
-  const redactor = new Redactor(server.credentials?.password)
+  const redactor = redactorFor(server.credentials)
   const trace = redactor.redactTrace((event) => {
     // A warning is a step here.
     if (event.type !== 'warning') options.trace(server, event)

@@ -4,7 +4,7 @@ import type { Reply } from './reply.js'
 export type Extensions = ReadonlyMap<string, string>
 
 /** Returns the extensions in an EHLO reply. Its first line is the server's name, whatever it looks like. */
-export function parseExtensions({ lines }: Reply): Extensions {
+export function parseExtensions({ lines }: Pick<Reply, 'lines'>): Extensions {
   const extensions = new Map<string, string>()
   for (const line of lines.slice(1).filter(Boolean)) {
     const [, word = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []

@@ -1,6 +1,8 @@
 /** SASL mechanisms, strongest first. sasl.ts has their steps: a run without credentials doesn't load it. */
 export const MECHANISMS = [
   'EXTERNAL',
+  'SCRAM-SHA-512-PLUS',
+  'SCRAM-SHA-512',
   'SCRAM-SHA-256-PLUS',
   'SCRAM-SHA-256',
   'SCRAM-SHA-1',

@@ -1,74 +1,126 @@
-import { printable, shortenMessage } from '../printable.js'
+import { codeOf } from '../errors.js'
+import { shortenMessage } from '../printable.js'
+import type { CertificateInfo } from './certificate.js'
 import { SessionError } from './errors.js'
-import type { Reply } from './reply.js'
-import type { RawTraceEvent, TraceEvent } from './trace.js'
+import { type Extensions, formatExtensions, parseExtensions } from './extensions.js'
+import { type Range, SecretFinder } from './find-secrets.js'
+import { formatReply, type Reply, replyOf } from './reply.js'
+import type { Credentials } from './session-settings.js'
+import type { TraceEvent } from './trace.js'
 
-/** The shortest secret that is masked: a shorter one occurs in any text. */
-const SECRET_CHARACTERS = 4
 export const MASK = '****'
-/** The end of a text that was cut */
-const ELLIPSIS = '...'
+
+const redactors = new WeakMap<Credentials, Redactor>()
+
+/**
+ * Returns the redactor of a server's credentials. All sessions of a run share it: a server can repeat in one session what it was sent in
+ * another.
+ */
+export function redactorFor(credentials: Credentials | undefined): Redactor {
+  if (credentials === undefined) return new Redactor()
+  const redactor = redactors.get(credentials) ?? new Redactor(credentials.password)
+  redactors.set(credentials, redactor)
+  return redactor
+}
 
 /** Masks passwords, and what sessions make from them, in output. No decision depends on a masked text. */
 export class Redactor {
-  /** Secrets in each form in which a server could repeat them, longest first: one can contain another. */
-  #secrets: readonly string[] = []
+  readonly #finder = new SecretFinder()
 
   constructor(password = '') {
-    this.#addSecret(password)
+    this.addSecret(password)
+  }
+
+  /** Adds a text that is made from the password; it is masked from now on. */
+  addSecret(secret: string): void {
+    this.#finder.add(secret)
   }
 
   /** Returns a trace function that masks every event before it passes it on. */
-  redactTrace(trace: (event: TraceEvent) => void): (event: RawTraceEvent) => void {
-    return (event) => {
-      if (event.type === 'secret') this.#addSecret(event.text)
-      else trace(this.#redactEvent(event))
-    }
+  redactTrace(trace: (event: TraceEvent) => void): (event: TraceEvent) => void {
+    return (event) => trace(this.#redactEvent(event))
   }
 
   redactError(error: SessionError): SessionError {
-    const { stage, exitStatus, reply, kind, hint, cause } = error
-    const message = shortenMessage(this.redact(error.message))
-    return new SessionError(stage, message, { exitStatus, reply: reply && this.#redactReply(reply), kind, hint, cause })
+    const { stage, exitStatus, kind, hint } = error
+    const reply = error.reply && this.redactReply(error.reply)
+    // The reply's own code stays, even if the password is such a number.
+    const parts = error.reply === null ? [error.message] : error.message.split(formatReply(error.reply))
+    const message = parts.map((part) => this.redact(part)).join(reply === null ? '' : formatReply(reply))
+    return new SessionError(stage, shortenMessage(message), {
+      exitStatus,
+      kind,
+      reply,
+      hint: hint === undefined ? undefined : this.redact(hint),
+      cause: this.#redactCause(error.cause),
+    })
   }
 
-  /** Returns the text with secrets masked, in upper and lower case: keywords are shown in capitals. */
+  /** Returns a reply with secrets masked in its lines, and in what is taken from them. */
+  redactReply(reply: Reply): Reply {
+    const lines = this.#redactLines(reply.lines)
+    return lines.every((line, index) => line === reply.lines[index]) ? reply : replyOf(reply.code, lines)
+  }
+
+  /** Returns extensions with secrets masked: line by line, since a secret can go on from a keyword to its parameters. */
+  redactExtensions(extensions: Extensions): Extensions {
+    return parseExtensions({ lines: ['', ...this.#redactLines(formatExtensions(extensions))] })
+  }
+
   redact(text: string): string {
-    let shown = text
-    for (const secret of this.#secrets) {
-      shown = shown.replace(new RegExp(secret.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), 'gi'), MASK)
-      if (shown.endsWith(ELLIPSIS)) shown = redactCutSecret(shown, secret)
-    }
-    return shown
+    return this.#redactLines([text]).join('')
   }
 
-  #addSecret(secret: string): void {
-    const base64 = Buffer.from(secret).toString('base64')
-    const forms = [secret, printable(secret), base64, base64.replace(/=+$/, '')]
-    const added = forms.filter((text) => text.length >= SECRET_CHARACTERS)
-    this.#secrets = [...new Set([...this.#secrets, ...added])].sort((a, b) => b.length - a.length)
+  #redactLines(lines: readonly string[]): string[] {
+    return this.#finder.find(lines).map((ranges, index) => maskRanges(lines[index] ?? '', ranges))
   }
 
   #redactEvent(event: TraceEvent): TraceEvent {
-    if (event.type === 'greeting' || event.type === 'warning') return { ...event, text: this.redact(event.text) }
-    if (event.type === 'extensions') {
-      const entries = [...event.extensions].map(([word, rest]) => [this.redact(word), this.redact(rest)] as const)
-      return { ...event, extensions: new Map(entries) }
+    switch (event.type) {
+      case 'greeting':
+      case 'warning':
+        return { ...event, text: this.redact(event.text) }
+      case 'sent':
+        return { ...event, line: this.redact(event.line) }
+      case 'received':
+        return { ...event, reply: this.redactReply(event.reply) }
+      case 'extensions':
+        return { ...event, extensions: this.redactExtensions(event.extensions) }
+      case 'tls': {
+        const { tls } = event
+        return { ...event, tls: { ...tls, certificate: tls.certificate && this.#redactCertificate(tls.certificate) } }
+      }
+      default:
+        return event
     }
-    return event.type === 'received' ? { ...event, reply: this.#redactReply(event.reply) } : event
   }
 
-  #redactReply(reply: Reply): Reply {
-    return { ...reply, lines: reply.lines.map((line) => this.redact(line)), text: this.redact(reply.text) }
+  /** The server chooses what its certificate says. */
+  #redactCertificate({ names, issuer, problem, ...rest }: CertificateInfo): CertificateInfo {
+    return {
+      ...rest,
+      names: names.map((name) => this.redact(name)),
+      issuer: this.redact(issuer),
+      problem: problem === null ? null : this.redact(problem),
+    }
+  }
+
+  /** Returns the original error, unless it holds a secret. */
+  #redactCause(cause: unknown): unknown {
+    if (!(cause instanceof Error)) return cause
+    const message = this.redact(cause.message)
+    const inner = this.#redactCause(cause.cause)
+    if (message === cause.message && inner === cause.cause) return cause
+    return Object.assign(new Error(message, { cause: inner }), { code: codeOf(cause) })
   }
 }
 
-/** Masks the beginning of a secret at the end of a text that was cut inside it. */
-function redactCutSecret(text: string, secret: string): string {
-  const end = text.slice(0, -ELLIPSIS.length).toLowerCase()
-  for (let length = secret.length - 1; length >= SECRET_CHARACTERS; length--) {
-    if (end.endsWith(secret.slice(0, length).toLowerCase()))
-      return `${text.slice(0, -ELLIPSIS.length - length)}${MASK}${ELLIPSIS}`
+function maskRanges(line: string, ranges: readonly Range[]): string {
+  let shown = ''
+  let end = -1
+  for (const range of ranges.toSorted((a, b) => a.start - b.start)) {
+    if (range.start > end) shown += line.slice(Math.max(end, 0), range.start) + MASK
+    end = Math.max(end, range.end)
   }
-  return text
+  return shown + line.slice(Math.max(end, 0))
 }

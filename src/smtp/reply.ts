@@ -74,16 +74,10 @@ export class ReplyParser {
   }
 
   #takeReply(): Reply {
-    const code = this.#code
-    const lines = this.#lines
-    const [found, codeClass] = ENHANCED_CODE.exec(lines[0] ?? '') ?? []
-    const enhancedCode = found !== undefined && Number(codeClass) === Math.floor(code / 100) ? found : null
+    const reply = replyOf(this.#code, this.#lines)
     this.#lines = []
     this.#lineOctets = 0
-    const trim = (line: string): string =>
-      enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
-    const text = shortenMessage(lines.map(trim).join(' / '), REPLY_TEXT_CHARACTERS)
-    return { code, enhancedCode, lines, text }
+    return reply
   }
 
   /** Takes one line off the octets, without its end: CRLF, or the bare LF that some servers send. */
@@ -100,9 +94,19 @@ export class ReplyParser {
   }
 }
 
-/** Returns the whole line: it must not be cut before the redactor has seen it. */
+/** Returns the reply that has this code and these lines. */
+export function replyOf(code: number, lines: readonly string[]): Reply {
+  const [found, codeClass] = ENHANCED_CODE.exec(lines[0] ?? '') ?? []
+  const enhancedCode = found !== undefined && Number(codeClass) === Math.floor(code / 100) ? found : null
+  const trim = (line: string): string =>
+    enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
+  const text = shortenMessage(lines.map(trim).join(' / '), REPLY_TEXT_CHARACTERS)
+  return { code, enhancedCode, lines, text }
+}
+
+/** Returns the whole line, for the redactor; dots show that one was cut, perhaps inside a password. */
 function quoteLine(line: Uint8Array): string {
-  return `"${printable(line.subarray(0, REPLY_LINE_OCTETS))}"`
+  return `"${printable(line.subarray(0, REPLY_LINE_OCTETS))}${line.length > REPLY_LINE_OCTETS ? '...' : ''}"`
 }
 
 /** Returns true for a 4xx reply: the same command can succeed later (RFC 5321, 4.2.1). */

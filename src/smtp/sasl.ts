@@ -16,51 +16,73 @@ export type AuthContext = {
   readonly hasCertificate: boolean
   /** Mechanisms that the server lists, in capitals */
   readonly offered: readonly string[]
+  /** The mechanism that an earlier session of the run used: no weaker one may follow. */
+  readonly earlier?: MechanismName | undefined
+}
+
+/** A response to a challenge. */
+export type SaslResponse = {
+  readonly octets: Buffer
+  /** Texts that are made from the password, in this response or in the challenge that follows: no output may show them. */
+  readonly secrets: readonly string[]
 }
 
 /**
  * A running mechanism: it yields a response and receives the challenge that follows. It yields undefined if the server begins; an empty
  * response is not the same (RFC 4954, 4). It returns when it expects no further challenge. Throws StepError.
  */
-export type MechanismSteps = Generator<Buffer | undefined, void, Buffer> | ScramSteps
-type ScramSteps = AsyncGenerator<Buffer, void, Buffer>
+export type MechanismSteps = Generator<SaslResponse | undefined, void, Buffer> | ScramSteps
+type ScramSteps = AsyncGenerator<SaslResponse, void, Buffer>
 
 type Mechanism = (credentials: Credentials, context: AuthContext) => MechanismSteps
 
 export const SASL_MECHANISMS: Readonly<Record<MechanismName, Mechanism>> = {
   /** RFC 4422, appendix A: the certificate identifies the client. */
   *EXTERNAL({ user }) {
-    yield Buffer.from(user)
+    yield publicResponse(user)
   },
+  'SCRAM-SHA-512-PLUS': (credentials, context) => scram('sha512', credentials, context, true),
+  'SCRAM-SHA-512': (credentials, context) => scram('sha512', credentials, context),
   'SCRAM-SHA-256-PLUS': (credentials, context) => scram('sha256', credentials, context, true),
   'SCRAM-SHA-256': (credentials, context) => scram('sha256', credentials, context),
   'SCRAM-SHA-1': (credentials, context) => scram('sha1', credentials, context),
   /** RFC 2195 */
   *'CRAM-MD5'({ user, password = '' }) {
     const challenge = yield undefined
-    yield Buffer.from(`${user} ${createHmac('md5', password).update(challenge).digest('hex')}`)
+    const digest = createHmac('md5', password).update(challenge).digest('hex')
+    yield { octets: Buffer.from(`${user} ${digest}`), secrets: [digest] }
   },
   /** RFC 4616 */
   *PLAIN({ user, password = '' }) {
-    yield Buffer.from(`\0${user}\0${password}`)
+    yield secretResponse(`\0${user}\0${password}`)
   },
   /** draft-murchison-sasl-login: the text of the prompts doesn't matter. */
   *LOGIN({ user, password = '' }) {
     yield undefined
-    yield Buffer.from(user)
-    yield Buffer.from(password)
+    yield publicResponse(user)
+    yield secretResponse(password)
   },
   /** Google's and Microsoft's mechanism: a challenge is an error, and the reply to it is empty. */
   *XOAUTH2({ user, password = '' }) {
-    yield Buffer.from(`user=${user}\x01auth=Bearer ${password}\x01\x01`)
-    yield Buffer.alloc(0)
+    yield secretResponse(`user=${user}\x01auth=Bearer ${password}\x01\x01`)
+    yield publicResponse('')
   },
   /** RFC 7628: a challenge is an error, and the reply to it is a separator (3.2.3). */
   *OAUTHBEARER({ user, password = '' }, { host, port }) {
     const name = escapeSaslName(user)
-    yield Buffer.from(`n,a=${name},\x01host=${host}\x01port=${port}\x01auth=Bearer ${password}\x01\x01`)
-    yield Buffer.from('\x01')
+    yield secretResponse(`n,a=${name},\x01host=${host}\x01port=${port}\x01auth=Bearer ${password}\x01\x01`)
+    yield publicResponse('\x01')
   },
+}
+
+/** Returns a response that has no part of the password: the user name is no secret. */
+function publicResponse(text: string): SaslResponse {
+  return { octets: Buffer.from(text), secrets: [] }
+}
+
+/** Returns a response that has the password itself. */
+function secretResponse(text: string): SaslResponse {
+  return { octets: Buffer.from(text), secrets: [text] }
 }
 
 /** Attributes have a fixed order (RFC 5802, section 7). */
@@ -70,11 +92,11 @@ const SERVER_FINAL = /^(?:v=([a-z0-9+/]+={0,2})|e=([^,]*))(?:,.*)?$/i
 const SCRAM_ITERATIONS = { least: 4096, most: 1_000_000 }
 
 /**
- * SCRAM (RFC 5802, 7677); with `isPlus` bound to the TLS connection (RFC 9266). The server's signature is checked: only a server that
+ * SCRAM (RFC 5802, 7677, draft-melnikov-scram-sha-512); with `isPlus` bound to the TLS connection (RFC 9266). The server's signature is checked: only a server that
  * knows the password can make it.
  */
 export async function* scram(
-  hash: 'sha1' | 'sha256',
+  hash: 'sha1' | 'sha256' | 'sha512',
   { user, password = '' }: Credentials,
   { exporter, offered }: Pick<AuthContext, 'exporter' | 'offered'>,
   isPlus = false,
@@ -84,7 +106,7 @@ export async function* scram(
   const couldBind = exporter !== undefined && !offered.some((name) => name.endsWith('-PLUS'))
   const header = isPlus ? 'p=tls-exporter,,' : couldBind ? 'y,,' : 'n,,'
   const bare = `n=${escapeSaslName(await prepareText(user))},r=${nonce}`
-  const first = (yield Buffer.from(header + bare)).toString()
+  const first = (yield publicResponse(header + bare)).toString()
   const [, serverNonce = '', salt = '', i = ''] = SERVER_FIRST.exec(first) ?? []
   if (!serverNonce.startsWith(nonce) || serverNonce === nonce) throw protocolError("a challenge that is not SCRAM's")
   const iterations = Number(i)
@@ -100,10 +122,13 @@ export async function* scram(
   const authMessage = `${bare},${first},${withoutProof}`
   const clientKey = hmac(saltedPassword, 'Client Key')
   const clientSignature = hmac(createHash(hash).update(clientKey).digest(), authMessage)
-  const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (clientSignature[index] ?? 0)))
-  const final = (yield Buffer.from(`${withoutProof},p=${proof.toString('base64')}`)).toString()
-  checkServerFinal(final, hmac(hmac(saltedPassword, 'Server Key'), authMessage))
-  yield Buffer.alloc(0)
+  const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (clientSignature[index] ?? 0))).toString('base64')
+  const serverSignature = hmac(hmac(saltedPassword, 'Server Key'), authMessage)
+  // Who knows the proof or the server's signature can try passwords without asking the server.
+  const secrets = [proof, serverSignature.toString('base64')]
+  const final = (yield { octets: Buffer.from(`${withoutProof},p=${proof}`), secrets }).toString()
+  checkServerFinal(final, serverSignature)
+  yield publicResponse('')
 }
 
 function checkServerFinal(final: string, expected: Buffer): void {

@@ -3,7 +3,7 @@ import type { ServerAddress } from '../input/server-address.js'
 import type { Family } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
 import type { MechanismName } from './mechanisms.js'
-import type { RawTraceEvent } from './trace.js'
+import type { TraceEvent } from './trace.js'
 
 /** The TLS that is required, in Postfix's words: none; if offered; encryption; encryption and a verified certificate. */
 export type TlsLevel = 'none' | 'may' | 'encrypt' | 'verify'
@@ -52,4 +52,15 @@ export type SessionSettings = {
   readonly assumeEtrn: boolean
 }
 
-export type SessionOptions = SessionSettings & Limits & { readonly trace: (event: RawTraceEvent) => void }
+/** The protection that a run's earlier sessions with a server had. A later session must not lose it silently. */
+export type Protection = {
+  hasTls: boolean
+  mechanism: MechanismName | undefined
+}
+
+export type SessionOptions = SessionSettings &
+  Limits & {
+    readonly trace: (event: TraceEvent) => void
+    /** Is read and updated by each session; undefined: the run has one session. */
+    readonly protection?: Protection
+  }

@@ -6,6 +6,7 @@ import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
 import { reachServer, sendEhlo } from './greeting-and-ehlo.js'
+import { redactorFor } from './redact.js'
 import type { Reply } from './reply.js'
 import type { Credentials, Server, SessionOptions } from './session-settings.js'
 import { mayRetryWithoutTls, startTls } from './starttls.js'
@@ -53,7 +54,8 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
       await logIn({ ...dialogue, secured }, server.credentials, extensions)
       if (!extensions.has('ETRN')) extensions = readExtensions(await sendEhlo(dialogue), options)
     }
-    if (!extensions.has('ETRN') && !options.assumeEtrn) throw notOfferedError(extensions, dialogue.greeting)
+    if (!extensions.has('ETRN') && !options.assumeEtrn)
+      throw notOfferedError(redactorFor(server.credentials).redactExtensions(extensions), dialogue.greeting)
     return {
       server,
       etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),
@@ -70,16 +72,19 @@ async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extens
   const { smtp, server, address, secured, options } = dialogue
   return runStep('auth', options, async () => {
     checkConnection(address, secured?.tls)
-    const { authenticate, secretsOfAuthLine } = await import('./auth.js')
-    const send: SendAuthLine = (line, shown) => {
-      // A server can repeat a response, which stands for the password.
-      if (shown !== line) for (const text of secretsOfAuthLine(line)) options.trace({ type: 'secret', text })
+    const { authenticate } = await import('./auth.js')
+    const redactor = redactorFor(credentials)
+    const send: SendAuthLine = (line, shown, secrets) => {
+      for (const secret of secrets) redactor.addSecret(secret)
       return smtp.command(line, shown)
     }
     const { host, port, tls } = server
     const hasCertificate = secured !== undefined && tls.cert !== undefined
     const offered = offeredMechanisms(extensions)
-    return authenticate(send, credentials, { host, port, exporter: secured?.exporter, hasCertificate, offered })
+    const { protection } = options
+    const context = { host, port, exporter: secured?.exporter, hasCertificate, offered, earlier: protection?.mechanism }
+    const mechanism = await authenticate(send, credentials, context)
+    if (protection !== undefined) protection.mechanism = mechanism
   })
 }
 

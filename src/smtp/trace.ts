@@ -20,9 +20,6 @@ export type TraceEvent =
   | { readonly type: 'extensions'; readonly extensions: Extensions }
   | DialogueEvent
 
-/** A trace event before the redactor has seen it; `secret` tells the redactor what to mask from now on. */
-export type RawTraceEvent = TraceEvent | { readonly type: 'secret'; readonly text: string }
-
 /** The facts that a session has shown about its server; null if it is unknown. */
 export type ServerFacts = {
   readonly address: string | null

@@ -66,7 +66,7 @@ suite('login: the session', { concurrency: true }, () => {
     args: ['--auth', 'plain'],
     status: 77,
     stderr:
-      /^127\.0\.0\.1:\d+: AUTH: 535 5\.7\.8 Error: authentication failed; no answer for site\.example\n {2}check user and password; else try --auth CRAM-MD5\n$/,
+      /^127\.0\.0\.1:\d+: AUTH: 535 5\.7\.8 Error: authentication failed; no answer for site\.example\n {2}check user name and password \(PLAIN was used; some servers need --auth CRAM-MD5\), then ask your provider\n$/,
   })
   testLogin('reports 75 and sends no ETRN after 454', {
     conversations: [greetedSession(...ehloSteps('AUTH PLAIN', 'ETRN'), `C: ${AUTH_PLAIN}`, 'S: 454 4.7.0 later')],

@@ -81,7 +81,7 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
         assert.equal(run.status, 0, run.stderr)
         const wrong = await spawnEtrn(args, { env: { ETRN_PASSWORD: 'sesame' } })
         assert.equal(wrong.status, 77)
-        assert.match(wrong.stderr, /AUTH: 535 Incorrect authentication data; .*\n {2}check user and password/)
+        assert.match(wrong.stderr, /AUTH: 535 Incorrect authentication data; .*\n {2}check user name and password/)
       }
     })
     test('AUTH EXTERNAL logs in with the client certificate', async (t) => {

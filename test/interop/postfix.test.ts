@@ -144,7 +144,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       execFileSync('chown', ['postfix', '/etc/postfix/sasldb'])
       return `${tlsSettings('mx')}smtpd_sasl_auth_enable = yes\nsmtpd_sasl_local_domain = mx.provider.example\nsmtpd_etrn_restrictions = permit_sasl_authenticated, reject\n`
     }
-    const MECHANISMS = ['SCRAM-SHA-256', 'SCRAM-SHA-1', 'CRAM-MD5', 'PLAIN', 'LOGIN']
+    const MECHANISMS = ['SCRAM-SHA-512', 'SCRAM-SHA-256', 'SCRAM-SHA-1', 'CRAM-MD5', 'PLAIN', 'LOGIN']
 
     test('every mechanism accepts the password, and the strongest is used by default', async (t) => {
       await startPostfix(t, writeSaslSettings())
@@ -157,14 +157,14 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
         assert.match(run.stderr, new RegExp(`C: AUTH ${mechanism}`))
         assert.doesNotMatch(run.stderr, /secret|c2VjcmV0/)
       }
-      assert.match((await spawnEtrn([...LOGIN_ARGUMENTS, '-v'], { env })).stderr, /C: AUTH SCRAM-SHA-256 /)
+      assert.match((await spawnEtrn([...LOGIN_ARGUMENTS, '-v'], { env })).stderr, /C: AUTH SCRAM-SHA-512 /)
     })
     test('every mechanism refuses a wrong password with a hint, exit status 77', async (t) => {
       await startPostfix(t, writeSaslSettings())
       for (const mechanism of MECHANISMS) {
         const run = await spawnEtrn([...LOGIN_ARGUMENTS, '--auth', mechanism], { env: { ETRN_PASSWORD: 'sesame' } })
         assert.equal(run.status, 77, run.stderr)
-        assert.match(run.stderr, /^127\.0\.0\.1: AUTH: 535 5\.7\.8 .*\n {2}check user and password/)
+        assert.match(run.stderr, /^127\.0\.0\.1: AUTH: 535 5\.7\.8 .*\n {2}check user name and password/)
       }
     })
   })

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
-import { secretsOfAuthLine } from '../../src/smtp/auth.js'
 import { MECHANISMS } from '../../src/smtp/mechanisms.js'
 import type { AuthContext } from '../../src/smtp/sasl.js'
 import type { Credentials } from '../../src/smtp/session-settings.js'
-import { base64, CREDENTIALS, playExchange, testFailure, testSuccess } from './sasl-dialogue.js'
+import { base64, CREDENTIALS, playExchange, testFailure, testSuccess, type Turn } from './sasl-dialogue.js'
 
 suite('the AUTH command', () => {
   const long = 'x'.repeat(400)
@@ -86,11 +86,15 @@ suite('the mechanism', () => {
     hasCertificate: true,
     exporter: Buffer.alloc(32),
   })
-  isChosen('is SCRAM-SHA-256-PLUS if the channel can be bound', 'SCRAM-SHA-256-PLUS', {
+  isChosen('is SCRAM-SHA-512-PLUS if the channel can be bound', 'SCRAM-SHA-512-PLUS', {
     offered: all,
     exporter: Buffer.alloc(32),
   })
-  isChosen('is SCRAM-SHA-256 if the channel cannot be bound', 'SCRAM-SHA-256', { offered: all })
+  isChosen('is SCRAM-SHA-512 if the channel cannot be bound', 'SCRAM-SHA-512', { offered: all })
+  isChosen('is SCRAM-SHA-256-PLUS rather than SCRAM-SHA-256 or SCRAM-SHA-1', 'SCRAM-SHA-256-PLUS', {
+    offered: ['SCRAM-SHA-1', 'SCRAM-SHA-256', 'SCRAM-SHA-256-PLUS'],
+    exporter: Buffer.alloc(32),
+  })
   isChosen('is SCRAM-SHA-1 rather than CRAM-MD5, PLAIN or LOGIN', 'SCRAM-SHA-1', {
     offered: ['LOGIN', 'PLAIN', 'CRAM-MD5', 'SCRAM-SHA-1'],
   })
@@ -140,35 +144,188 @@ suite('the mechanism', () => {
     77,
     /needs --tls-cert/,
   )
+  for (const mechanism of ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-512-PLUS'] as const)
+    testFailure(`is none if --auth names ${mechanism} without TLS 1.3`, [], { mechanism }, 77, /TLS 1\.3/)
+})
+
+suite('a mechanism that the server refuses', () => {
+  const offered = ['LOGIN', 'PLAIN', 'CRAM-MD5', 'XOAUTH2']
+  const plain: Turn = [/^AUTH PLAIN /, '235 ok']
+  for (const reply of ['500 what?', '501 5.5.4 no', '502 5.5.1 no', '504 5.5.4 no', '534 5.7.9 too weak']) {
+    testSuccess(`is followed by the next one after ${reply}`, [['AUTH CRAM-MD5', reply], plain], {}, { offered })
+    testSuccess(
+      `is followed by the next one if its response gets ${reply}`,
+      [['AUTH CRAM-MD5', `334 ${base64('<1@mx>')}`], [/^[a-z0-9+/=]+$/i, reply], plain],
+      {},
+      { offered },
+    )
+    testFailure(
+      `is the only one if --auth names it, after ${reply}`,
+      [['AUTH CRAM-MD5', reply]],
+      { mechanism: 'CRAM-MD5' },
+      77,
+      new RegExp(`^the server refused CRAM-MD5 \\(${reply.replaceAll(/[.?]/g, '\\$&')}\\)$`),
+      { offered },
+    )
+  }
   testFailure(
-    'is none if --auth names a PLUS mechanism without TLS 1.3',
-    [],
-    { mechanism: 'SCRAM-SHA-256-PLUS' },
+    'is tried once: if all are refused, the message names each with its reply, and the exit status is 77',
+    [
+      ['AUTH CRAM-MD5', '504 5.5.4 not here'],
+      [/^AUTH PLAIN /, '534 5.7.9 too weak'],
+      ['AUTH LOGIN', '502 no'],
+    ],
+    {},
     77,
-    /TLS 1\.3/,
+    /^the server refused CRAM-MD5 \(504 5\.5\.4 not here\), PLAIN \(534 5\.7\.9 too weak\), LOGIN \(502 no\)$/,
+    { offered },
+  )
+  for (const [reply, status] of [
+    ['535 5.7.8 no', 77],
+    ['530 5.7.0 no', 77],
+    ['538 5.7.11 no', 77],
+    ['550 no', 77],
+    ['553 no', 77],
+    ['554 5.7.0 no', 77],
+    ['432 4.7.12 no', 75],
+    ['454 4.7.0 no', 75],
+    ['421 no', 75],
+    ['250 no', 76],
+    ['354 no', 76],
+  ] as const) {
+    testFailure(
+      `is the last one after ${reply}`,
+      [['AUTH CRAM-MD5', reply]],
+      {},
+      status,
+      new RegExp(`^${reply.replaceAll('.', '\\.')}$`),
+      { offered },
+    )
+  }
+  testFailure(
+    'is the last one after 535, although another one was refused before',
+    [
+      ['AUTH CRAM-MD5', '504 no'],
+      [/^AUTH PLAIN /, '535 no'],
+    ],
+    {},
+    77,
+    /^535 no$/,
+    { offered },
+  )
+  const lose = (): string => {
+    throw new StepError('the server closed the connection', { exitStatus: 75, kind: 'connection-lost' })
+  }
+  testFailure(
+    'fails with 77, not as a lost connection, if the server closes the connection after it',
+    [
+      ['AUTH CRAM-MD5', '502 no'],
+      [/^AUTH PLAIN /, lose],
+    ],
+    {},
+    77,
+    /^the server refused CRAM-MD5 \(502 no\)$/,
+    { offered },
+  )
+  testFailure('is no reason for a lost connection before', [['AUTH CRAM-MD5', lose]], {}, 75, /closed/, { offered })
+  testFailure(
+    'is the last one if the client cancels the exchange, whatever the server replies',
+    [
+      ['AUTH CRAM-MD5', '334 %'],
+      ['*', '501 cancelled'],
+    ],
+    {},
+    76,
+    /not base64/,
+    { offered },
   )
 })
 
-suite('the hint after a 535', () => {
-  const hintOf = async (offered: readonly string[], mechanism?: Credentials['mechanism']): Promise<string> => {
-    const exchange = playExchange([[/^AUTH \S+/, '535 no']], { ...CREDENTIALS, mechanism }, { offered })
+suite('a session after another one', () => {
+  const offered = ['LOGIN', 'PLAIN', 'CRAM-MD5', 'SCRAM-SHA-1']
+  testFailure(
+    'uses no weaker mechanism than the earlier one',
+    [],
+    {},
+    77,
+    /^an earlier session of this run used SCRAM-SHA-1, but the server now offers only PLAIN, LOGIN$/,
+    { offered: ['PLAIN', 'LOGIN'], earlier: 'SCRAM-SHA-1' },
+  )
+  testSuccess('begins with the earlier mechanism', [[/^AUTH PLAIN /, '235 ok']], {}, { offered, earlier: 'PLAIN' })
+  testFailure(
+    'uses a stronger mechanism, but no weaker one, if the earlier one is refused now',
+    [
+      ['AUTH CRAM-MD5', '504 no'],
+      [/^AUTH SCRAM-SHA-1 /, '504 no'],
+    ],
+    {},
+    77,
+    /^the server refused CRAM-MD5 \(504 no\), SCRAM-SHA-1 \(504 no\)$/,
+    { offered, earlier: 'CRAM-MD5' },
+  )
+  testFailure('uses a stronger mechanism', [[/^AUTH SCRAM-SHA-1 /, '454 no']], {}, 75, /^454 no$/, {
+    offered: ['SCRAM-SHA-1', 'LOGIN'],
+    earlier: 'PLAIN',
+  })
+})
+
+suite('the hint of a failed login', () => {
+  const hintOf = async (
+    reply: string,
+    offered: readonly string[],
+    credentials: Partial<Credentials> = {},
+    context: Partial<AuthContext> = {},
+  ): Promise<string | undefined> => {
+    const exchange = playExchange([[/^AUTH \S+/, reply]], { ...CREDENTIALS, ...credentials }, { offered, ...context })
     const error = await exchange.catch((caught: unknown) => caught)
     assert.ok(error instanceof StepError, String(error))
-    return error.hint ?? ''
+    return error.hint
   }
-  test('names another mechanism that the server offers', async () => {
-    assert.match(await hintOf(['CRAM-MD5', 'PLAIN']), /--auth PLAIN/)
+  test('names the mechanism that was used, and another one that the server offers', async () =>
+    assert.equal(
+      await hintOf('535 no', ['CRAM-MD5', 'PLAIN']),
+      'check user name and password (CRAM-MD5 was used; some servers need --auth PLAIN), then ask your provider',
+    ))
+  test('names the strongest other mechanism if --auth named a weaker one', async () =>
+    assert.match(
+      (await hintOf('535 no', ['LOGIN', 'CRAM-MD5', 'PLAIN'], { mechanism: 'PLAIN' })) ?? '',
+      /\(PLAIN was used; some servers need --auth CRAM-MD5\)/,
+    ))
+  test('names no mechanism that the client cannot use', async () =>
+    assert.equal(
+      await hintOf('535 no', ['CRAM-MD5', 'XOAUTH2', 'EXTERNAL', 'SCRAM-SHA-256-PLUS', 'SCRAM-SHA-512-PLUS']),
+      'check user name and password (CRAM-MD5 was used), then ask your provider',
+    ))
+  for (const mechanism of ['XOAUTH2', 'OAUTHBEARER'] as const) {
+    const offered = ['EXTERNAL', 'CRAM-MD5', 'PLAIN', 'LOGIN', 'XOAUTH2', 'OAUTHBEARER']
+    test(`names no mechanism after ${mechanism} that would send the token as a password`, async () => {
+      assert.equal(
+        await hintOf('535 no', offered, { mechanism }, { hasCertificate: true }),
+        `check user name and token (${mechanism} was used), then ask your provider`,
+      )
+      assert.equal(
+        await hintOf('504 no', offered, { mechanism }),
+        'ask your provider which mechanism this user must use',
+      )
+    })
+  }
+  test('is about the certificate after EXTERNAL', async () =>
+    assert.equal(
+      await hintOf('535 no', ['EXTERNAL', 'PLAIN'], {}, { hasCertificate: true }),
+      'check user name and client certificate (EXTERNAL was used; some servers need --auth PLAIN), then ask your provider',
+    ))
+  test('names a mechanism that the server offers beside the refused one of --auth', async () =>
+    assert.equal(
+      await hintOf('504 no', ['CRAM-MD5', 'PLAIN'], { mechanism: 'CRAM-MD5' }),
+      'the server also offers PLAIN: --auth PLAIN',
+    ))
+  test('names TLS after 530 and 538', async () => {
+    for (const reply of ['530 no', '538 no']) assert.match((await hintOf(reply, ['PLAIN'])) ?? '', /--tls verify/)
   })
-  test('names the strongest mechanism if --auth named a weaker one', async () => {
-    assert.match(await hintOf(['LOGIN', 'CRAM-MD5', 'PLAIN'], 'PLAIN'), /--auth CRAM-MD5$/)
-  })
-  test('names no mechanism that the client cannot use', async () => {
-    assert.doesNotMatch(await hintOf(['CRAM-MD5', 'XOAUTH2', 'EXTERNAL', 'SCRAM-SHA-256-PLUS']), /--auth/)
-  })
-  test('is missing after a reply that is not about the password', async () => {
-    const exchange = playExchange([[/^AUTH \S+/, '504 no']], CREDENTIALS, { offered: ['CRAM-MD5', 'PLAIN'] })
-    await assert.rejects(exchange, (error) => error instanceof StepError && error.hint === undefined)
-  })
+  test('names PLAIN after 432, which asks for one login with it', async () =>
+    assert.match((await hintOf('432 no', ['CRAM-MD5'])) ?? '', /once with --auth PLAIN/))
+  test('is missing after a reply of no certain meaning', async () =>
+    assert.equal(await hintOf('554 no', ['CRAM-MD5', 'PLAIN']), undefined))
 })
 
 suite('a server that breaks the exchange', () => {
@@ -246,12 +403,57 @@ suite('a server that breaks the exchange', () => {
   )
 })
 
-suite('secretsOfAuthLine', () => {
-  const response = base64('\0site\0secret')
-  test('returns the response of an AUTH command and what it encodes', () => {
-    assert.deepEqual(secretsOfAuthLine(`AUTH PLAIN ${response}`), [response, '\0site\0secret'])
-  })
-  test('returns a response that stands alone and what it encodes', () => {
-    assert.deepEqual(secretsOfAuthLine(base64('secret')), [base64('secret'), 'secret'])
+suite('the secrets of a line', () => {
+  const cram = createHmac('md5', 'secret').update('<1@mx>').digest('hex')
+  const keeps = (
+    title: string,
+    turns: readonly Turn[],
+    secrets: readonly string[],
+    credentials: Partial<Credentials>,
+  ) =>
+    void test(title, async () => {
+      const kept: string[] = []
+      await playExchange(turns, { ...CREDENTIALS, ...credentials }, { hasCertificate: true }, kept)
+      assert.deepEqual(kept, secrets)
+    })
+  const plain = '\0site\0secret'
+  keeps(
+    'of PLAIN are the response and its base64',
+    [[`AUTH PLAIN ${base64(plain)}`, '235 ok']],
+    [plain, base64(plain)],
+    { mechanism: 'PLAIN' },
+  )
+  keeps(
+    'of LOGIN are the password, not the user',
+    [
+      ['AUTH LOGIN', '334 '],
+      [base64('site'), '334 '],
+      [base64('secret'), '235 ok'],
+    ],
+    ['secret', base64('secret')],
+    { mechanism: 'LOGIN' },
+  )
+  keeps(
+    'of CRAM-MD5 are the digest, not the user',
+    [
+      ['AUTH CRAM-MD5', `334 ${base64('<1@mx>')}`],
+      [base64(`site ${cram}`), '235 ok'],
+    ],
+    [cram, base64(`site ${cram}`)],
+    { mechanism: 'CRAM-MD5' },
+  )
+  keeps('of EXTERNAL are none', [[`AUTH EXTERNAL ${base64('site')}`, '235 ok']], [], { mechanism: 'EXTERNAL' })
+  const token = 'user=site\x01auth=Bearer secret\x01\x01'
+  keeps(
+    'of XOAUTH2 are the response and its base64',
+    [[`AUTH XOAUTH2 ${base64(token)}`, '235 ok']],
+    [token, base64(token)],
+    { mechanism: 'XOAUTH2' },
+  )
+  test('of the first message of SCRAM are none', async () => {
+    const kept: string[] = []
+    const turns: Turn[] = [[/^AUTH SCRAM-SHA-1 /, '535 no']]
+    await assert.rejects(playExchange(turns, { ...CREDENTIALS, mechanism: 'SCRAM-SHA-1' }, {}, kept))
+    assert.deepEqual(kept, [])
   })
 })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { SessionError } from '../../src/smtp/errors.js'
 import { openSession } from '../../src/smtp/session.js'
-import type { RawTraceEvent } from '../../src/smtp/trace.js'
+import type { TraceEvent } from '../../src/smtp/trace.js'
 import { etrn, etrnJson, LEAPING } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, reset, scripted } from '../helpers/scripted-server.js'
@@ -62,7 +62,7 @@ function testReplies(): void {
 
   test('a session traces its steps, the replies and what they say, in order', async (t) => {
     const server = await scripted(t, ['S: 220 mx hello', HELLO, 'S: 250-mx', 'S: 250 ETRN', ...BYE])
-    const events: RawTraceEvent[] = []
+    const events: TraceEvent[] = []
     const session = await openSession(serverAt(server.port), { ...OPTIONS, trace: (event) => events.push(event) })
     await session.quit()
     assert.deepEqual(

@@ -10,6 +10,8 @@ suite('MECHANISMS', () => {
   test('are listed from the strongest to the weakest', () => {
     assert.deepEqual(MECHANISMS, [
       'EXTERNAL',
+      'SCRAM-SHA-512-PLUS',
+      'SCRAM-SHA-512',
       'SCRAM-SHA-256-PLUS',
       'SCRAM-SHA-256',
       'SCRAM-SHA-1',

@@ -18,19 +18,21 @@ export function base64(text: string): string {
 /** A line that the client must send, and the reply, which can depend on that line. */
 export type Turn = readonly [expected: string | RegExp, reply: string | ((line: string) => string)]
 
-/** Authenticates against a server that plays these turns. Returns the lines as a transcript shows them. */
+/** Authenticates against a server that plays these turns. Returns the lines as a transcript shows them, and adds to `secrets`. */
 export async function playExchange(
   turns: readonly Turn[],
   credentials: Credentials,
   context: Partial<AuthContext> = {},
+  secrets: string[] = [],
 ): Promise<string[]> {
   const remaining = [...turns]
   const transcript: string[] = []
-  const sendLine: SendAuthLine = async (line, shown) => {
+  const sendLine: SendAuthLine = async (line, shown, secretsOfLine) => {
     const [expected, reply] = remaining.shift() ?? assert.fail(`the client sent another line: ${line}`)
     if (typeof expected === 'string') assert.equal(line, expected)
     else assert.match(line, expected)
     transcript.push(shown)
+    secrets.push(...secretsOfLine)
     const parser = new ReplyParser()
     parser.push(Buffer.from(`${typeof reply === 'string' ? reply : reply(line)}\r\n`))
     return Promise.resolve(parser.next() ?? assert.fail('the reply is incomplete'))

@@ -9,9 +9,11 @@ function decodeLine(line: string): string {
   return Buffer.from(line.replace(/^AUTH \S+ /, ''), 'base64').toString()
 }
 
+type Hash = Parameters<typeof scram>[0]
+
 /** Plays the server of SCRAM as the RFCs describe it, but for what a test changes. */
 function serveScram(
-  hash: 'sha1' | 'sha256',
+  hash: Hash,
   changes: {
     readonly iterations?: string
     readonly nonce?: string
@@ -68,7 +70,7 @@ function challengeOf(text: string, addition = 'x'): (line: string) => string {
 async function startNonce(): Promise<string> {
   const exchange = scram('sha256', CREDENTIALS, { exporter: undefined, offered: [] })
   const { value } = await exchange.next()
-  return /r=(.*)$/.exec(String(value))?.[1] ?? ''
+  return /r=(.*)$/.exec(String(value?.octets))?.[1] ?? ''
 }
 
 suite('SCRAM', () => {
@@ -77,12 +79,18 @@ suite('SCRAM', () => {
   const EXPORTER = Buffer.from('0123456789abcdef0123456789abcdef')
   testSuccess('succeeds with SHA-1', [...serveScram('sha1'), success], { mechanism: 'SCRAM-SHA-1' })
   testSuccess('succeeds with SHA-256', [...serveScram('sha256'), success], { mechanism: 'SCRAM-SHA-256' })
-  testSuccess(
-    'binds SHA-256-PLUS to the TLS channel',
-    [...serveScram('sha256', { header: 'p=tls-exporter,,', binding: EXPORTER }), success],
-    { mechanism: 'SCRAM-SHA-256-PLUS' },
-    { exporter: EXPORTER },
-  )
+  testSuccess('succeeds with SHA-512', [...serveScram('sha512'), success], { mechanism: 'SCRAM-SHA-512' })
+  for (const [hash, mechanism] of [
+    ['sha256', 'SCRAM-SHA-256-PLUS'],
+    ['sha512', 'SCRAM-SHA-512-PLUS'],
+  ] as const) {
+    testSuccess(
+      `binds ${mechanism} to the TLS channel`,
+      [...serveScram(hash, { header: 'p=tls-exporter,,', binding: EXPORTER }), success],
+      { mechanism },
+      { exporter: EXPORTER },
+    )
+  }
   testSuccess(
     'tells the server with "y,," that the client could bind if no PLUS mechanism is offered',
     [...serveScram('sha256', { header: 'y,,' }), success],
@@ -210,7 +218,7 @@ suite('SCRAM', () => {
 
   const sendsMessages = (
     title: string,
-    hash: 'sha1' | 'sha256',
+    hash: Hash,
     nonce: string,
     messages: readonly [string, string, string, string],
   ): void =>
@@ -223,9 +231,15 @@ suite('SCRAM', () => {
         nonce,
       )
       const [clientFirst, serverFirst, clientFinal, serverFinal] = messages
-      assert.equal(String((await exchange.next()).value), clientFirst)
-      assert.equal(String((await exchange.next(Buffer.from(serverFirst))).value), clientFinal)
-      assert.equal(String((await exchange.next(Buffer.from(serverFinal))).value), '')
+      assert.deepEqual(await exchange.next(), { done: false, value: { octets: Buffer.from(clientFirst), secrets: [] } })
+      assert.deepEqual(await exchange.next(Buffer.from(serverFirst)), {
+        done: false,
+        value: {
+          octets: Buffer.from(clientFinal),
+          secrets: [clientFinal.replace(/^.*,p=/, ''), serverFinal.replace('v=', '')],
+        },
+      })
+      assert.deepEqual((await exchange.next(Buffer.from(serverFinal))).value, { octets: Buffer.from(''), secrets: [] })
       assert.equal((await exchange.next(Buffer.alloc(0))).done, true)
     })
   sendsMessages('sends the messages of the example in RFC 5802, section 5', 'sha1', 'fyko+d2lbbFgONRv9qkxdawL', [
@@ -240,6 +254,18 @@ suite('SCRAM', () => {
     'c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=',
     'v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=',
   ])
+  // The draft has no example. Python's hashlib and hmac gave proof and signature for RFC 7677's messages.
+  sendsMessages(
+    "sends what Python's hashlib makes of the same example with SHA-512",
+    'sha512',
+    'rOprNGfwEbeRWgbNEkqO',
+    [
+      'n,,n=user,r=rOprNGfwEbeRWgbNEkqO',
+      'r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096',
+      'c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=gMGXRcevScNtxZ6/8lQYpGtnsNAc3mGcmNomv+xnoOMw+3R2xNJdMNnzMlTN8PPC6wdp6dybEmDYXYTxwnYPJQ==',
+      'v=ZQnYEgWQMFmmsM8aQMF0nDDCy/AgCzkwk8CmMZYcMg0vSVlKDanekLtifDSeVGT4+5ZxXnJq199RVG2rR7N7Zw==',
+    ],
+  )
 })
 
 suite('the lines of a mechanism', () => {
