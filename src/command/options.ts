@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js'
+import { hidePassword } from '../input/hide-password.js'
 import {
   oneOf,
   parseCommandArgument,
@@ -11,7 +12,6 @@ import {
   parseSendable,
   parseText,
 } from '../input/option-values.js'
-import { printable } from '../printable.js'
 import { type MechanismName, MECHANISMS } from '../smtp/mechanisms.js'
 import type { TlsLevel } from '../smtp/session-settings.js'
 
@@ -166,7 +166,7 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
   } catch (error) {
     if (!(error instanceof Error) || row.example === undefined) throw error
     const shown: unknown = Array.isArray(last) ? last.at(-1) : last
-    const option = `${formatOption(name)} "${printable(String(shown))}"`
+    const option = `${formatOption(name)} "${hidePassword(String(shown))}"`
     throw new UsageError(`${option}: ${error.message}; for example ${formatOption(name)} ${row.example}`)
   }
 }

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js'
+import { hidePassword } from '../input/hide-password.js'
 import { parseServer, type ServerArgument } from '../input/server-address.js'
 import type { CommandLine } from './arguments.js'
 import type { Config, Profile } from './config.js'
@@ -60,7 +61,8 @@ function listTargets({ options, words }: CommandLine, { tops, profiles }: Config
   }
   const [servers] = words
   if (all) {
-    if (servers !== undefined) throw new UsageError(`--all asks every profile: leave "${words.join(' ')}" out`)
+    if (servers !== undefined)
+      throw new UsageError(`--all asks every profile: leave "${words.map(hidePassword).join(' ')}" out`)
     if (profiles.size > 0) return [...profiles.keys()].map(targetOf)
     throw new UsageError('--all: no profile is there; a configuration has them: [servers.NAME]')
   }

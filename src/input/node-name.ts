@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.js'
 import { DOMAIN_CHARACTERS, endsInNumber, isAscii, isLabel, toALabels, trimDot } from '../net/domain.js'
-import { printable, truncate } from '../printable.js'
+import { truncate } from '../printable.js'
+import { hidePassword } from './hide-password.js'
 import { brokenSendableRule } from './option-values.js'
 
 declare const checked: unique symbol
@@ -95,6 +96,6 @@ function brokenLabelRule(label: string): string {
 const NAME_CHARACTERS_SHOWN = 80
 
 function quoteName(word: string): string {
-  const text = printable(word)
+  const text = hidePassword(word)
   return text.length > NAME_CHARACTERS_SHOWN ? `"${truncate(text, NAME_CHARACTERS_SHOWN)}"...` : `"${text}"`
 }

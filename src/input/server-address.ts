@@ -2,6 +2,7 @@ import { UsageError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { isHostName, toALabels } from '../net/domain.js'
 import { printable } from '../printable.js'
+import { hidePassword } from './hide-password.js'
 import { parsePortDigits } from './option-values.js'
 
 export type ServerAddress = {
@@ -28,8 +29,7 @@ export function parseServer(word: string, port?: number): ServerArgument {
     return splitServer(word, port)
   } catch (error) {
     if (!(error instanceof Error)) throw error
-    const shown = printable(word.replace(/(\/\/[^:]*):.*@/s, '$1:****@'))
-    throw new UsageError(`server "${shown}": ${error.message}`)
+    throw new UsageError(`server "${hidePassword(word)}": ${error.message}`)
   }
 }
 
@@ -42,10 +42,12 @@ function splitServer(word: string, defaultPort: number | undefined): ServerArgum
   if (scheme !== 'smtp' && scheme !== 'smtps')
     throw new Error(`${scheme}:// is not supported; write smtp://host or smtps://host`)
   const [, login, place = ''] = /^(?:(.*)@)?(.*)$/s.exec(rest) ?? []
+  if (login?.includes(':'))
+    throw new Error(
+      'a password may not stand here, where everybody can read it; write smtp://user@host, and use --password-file',
+    )
   if (login !== undefined && typedScheme === undefined)
     throw new Error('a user stands in a URL only; write smtp://user@host, or --user')
-  if (login?.includes(':'))
-    throw new Error('a password may not stand here, where everybody can read it; use --password-file')
   if (login === '') throw new Error('the user in front of the @ is missing')
   const user = login === undefined ? undefined : decodeUser(login)
   if (familyOf(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
