@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
 import { type Limits, startDeadline } from '../net/deadline.js'
-import { protocolError, RejectedError, tlsErrorOf } from './errors.js'
+import { protocolError, RejectedError, tlsErrorOf, unencryptedDataError } from './errors.js'
 import { formatReply, MalformedReplyError, type Reply, ReplyParser } from './reply.js'
 import type { DialogueEvent } from './trace.js'
 
@@ -81,12 +81,11 @@ export class Connection {
    * Continues in TLS, which `wrap` starts on the socket directly after the reply that allows it (RFC 3207). Octets beyond that reply
    * came unencrypted and would count as protected, so they end the session.
    */
-  async startTls<T extends { readonly socket: Socket }>(wrap: (socket: Socket) => Promise<T>): Promise<T> {
-    if (this.#hasOctets()) {
-      const message = 'the server, or somebody on the way, spoke in clear where TLS has to begin'
-      const hint = 'on smtp:// this is an attack; smtps:// is for a port that begins with TLS'
-      throw new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint })
-    }
+  async startTls<T extends { readonly socket: Socket }>(
+    wrap: (socket: Socket) => Promise<T>,
+    isImplicitTls = false,
+  ): Promise<T> {
+    if (this.#hasOctets()) throw unencryptedDataError(isImplicitTls)
     await this.#octets.return?.()
     const wrapped = await wrap(this.#socket)
     this.#socket = wrapped.socket

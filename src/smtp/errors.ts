@@ -56,6 +56,15 @@ export function protocolError(message: string, hint?: string, cause?: unknown): 
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, hint, cause })
 }
 
+/** Returns the failure of a server that sends plain text where TLS must begin: a faulty server, or a forgery (76). */
+export function unencryptedDataError(isImplicitTls: boolean, cause?: unknown): StepError {
+  const message = `unencrypted data arrived ${isImplicitTls ? 'in place of TLS' : 'after STARTTLS, before TLS began'}`
+  const hint = isImplicitTls
+    ? 'smtps:// is for a port that expects TLS at once: check host and port, or use smtp:// with --tls verify'
+    : 'a faulty server or proxy, or an attack: nothing was requested; tell your provider'
+  return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
+}
+
 /** Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. */
 export function tlsErrorOf(error: unknown): StepError | undefined {
   const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_|SSL\/TLS_)?(ALERT_)?(.*)$/.exec(codeOf(error)) ?? []

@@ -37,7 +37,8 @@ export async function startTls(dialogue: Dialogue, extensions: Extensions): Prom
 
 export async function runHandshake(dialogue: Dialogue, { handshake }: typeof Tls): Promise<Tls.SecureConnection> {
   const { smtp, server, options } = dialogue
-  return runStep(server.isImplicitTls ? 'tls' : 'starttls', options, () =>
-    smtp.startTls((socket) => runStep('tls', options, () => handshake(socket, server, options))),
+  const { isImplicitTls } = server
+  return runStep(isImplicitTls ? 'tls' : 'starttls', options, () =>
+    smtp.startTls((socket) => runStep('tls', options, () => handshake(socket, server, options)), isImplicitTls),
   )
 }

@@ -1,11 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { startDeadline } from '../net/deadline.js'
 import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
-import { protocolError, tlsErrorOf } from './errors.js'
+import { protocolError, tlsErrorOf, unencryptedDataError } from './errors.js'
+import { ObservedSocket } from './first-octets.js'
 import type { Server, SessionOptions, TlsPolicy } from './session-settings.js'
 
 /** The result of a handshake. */
@@ -52,8 +54,8 @@ export async function handshake(socket: Socket, server: Server, options: Session
   const { tls: policy } = server
   // A scope is a name of this host's only.
   const name = policy.name ?? server.host.replace(/%.*/, '')
-  const octetsBefore = socket.bytesRead
-  const secured = startHandshake(socket, name, policy)
+  const observed = new ObservedSocket(socket)
+  const secured = startHandshake(observed, name, policy)
   const cancel = startDeadline(options, 'no TLS handshake', (reason) => secured.destroy(reason))
   try {
     await waitForHandshake(secured)
@@ -74,13 +76,14 @@ export async function handshake(socket: Socket, server: Server, options: Session
     return { socket: secured, tls, exporter }
   } catch (error) {
     secured.destroy()
-    throw error instanceof StepError ? error : handshakeError(error, policy, socket.bytesRead - octetsBefore)
+    if (error instanceof StepError) throw error
+    throw observed.hasPlainText ? unencryptedDataError(server.isImplicitTls, error) : handshakeError(error, policy)
   } finally {
     cancel()
   }
 }
 
-function startHandshake(socket: Socket, name: string, policy: TlsPolicy): TLSSocket {
+function startHandshake(socket: Duplex, name: string, policy: TlsPolicy): TLSSocket {
   return connect({
     socket,
     secureContext: prepareTls(policy),
@@ -114,23 +117,12 @@ function readSystemCa(): string[] | undefined {
   return file === undefined ? undefined : [readFileSync(file, 'utf8')]
 }
 
-/** The head of a record (RFC 8446, 5.1): fewer octets can't be TLS. */
-const TLS_RECORD_HEAD_OCTETS = 5
-
-/** The error codes of OpenSSL that mean plain text in place of TLS: the server's, or a forgery. */
-const PLAIN_TEXT_CODES =
-  /WRONG_VERSION_NUMBER|HTTPS?_(?:PROXY_)?REQUEST|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|UNKNOWN_PROTOCOL/
-
-function handshakeError(error: unknown, { minVersion }: TlsPolicy, octets: number): StepError {
-  const code = codeOf(error)
-  if ((octets > 0 && octets < TLS_RECORD_HEAD_OCTETS) || PLAIN_TEXT_CODES.test(code)) {
+function handshakeError(error: unknown, { minVersion }: TlsPolicy): StepError {
+  if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(codeOf(error))) {
     const hint =
-      'smtps:// is for a port that begins with TLS; behind STARTTLS the server is broken, or somebody is on the way'
-    const facts = { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause: error } as const
-    return new StepError('what answers is not TLS', facts)
-  }
-  if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(code)) {
-    const hint = '--tls-min TLSv1 allows what is older, for what it is worth'
+      minVersion === 'TLSv1.3'
+        ? '--tls-min TLSv1.2 accepts TLS 1.2, too'
+        : 'ask your provider to enable TLS 1.2: older versions are broken (RFC 8996)'
     return protocolError(`the server has no TLS as new as ${minVersion}`, hint, error)
   }
   const lost = { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause: error } as const

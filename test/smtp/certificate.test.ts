@@ -6,8 +6,8 @@ import { certificateInfoOf, verificationError } from '../../src/smtp/certificate
 import { protocolError } from '../../src/smtp/errors.js'
 import type { TlsPolicy } from '../../src/smtp/session-settings.js'
 import { etrn } from '../helpers/command.js'
-import { fixture } from '../helpers/files.js'
-import { type Conversation, scripted } from '../helpers/scripted-server.js'
+import { fixture, fixturePath } from '../helpers/files.js'
+import { type Conversation, scripted, type Step } from '../helpers/scripted-server.js'
 import { AGREED, CA, certificateStep, fingerprintOf, secureSession, testAccepted, testFailed } from './tls-server.js'
 
 const NAME = ['--tls-name', 'mx.example']
@@ -81,6 +81,21 @@ testFailed(
   'tls',
   /is not the pinned one/,
 )
+
+suite('a common name that is the host name', { concurrency: true }, () => {
+  const options = ['--tls-ca', fixturePath('weak-ca.pem'), ...NAME]
+  for (const [title, name] of [
+    ['does not count beside an alternative name of another kind', 'weak-cn'],
+    ['does not count without alternative names', 'weak-cn-alone'],
+  ] as const) {
+    const step: Step = { tls: { cert: fixture(`${name}.pem`), key: fixture('weak.key') }, fails: true }
+    const message =
+      name === 'weak-cn'
+        ? /^the certificate is for 192\.0\.2\.1, not mx\.example$/
+        : /^the certificate is for no host \(a common name alone does not count\), not mx\.example$/
+    testFailed(title, [...AGREED, step], options, 'tls', message)
+  }
+})
 
 suite('the hint after a rejected certificate', { concurrency: true }, () => {
   const testHint = (title: string, name: string, options: readonly string[], hint: RegExp): void =>
@@ -192,8 +207,8 @@ suite('certificateInfoOf', () => {
     const { problem: message, validTo } = certificateInfoOf(new X509Certificate(fixture('expired.pem')), problem)
     assert.deepEqual([message, validTo], ['the certificate expired', '2020-01-02'])
   })
-  test('returns the common name as the only name if there are no alternative names', () => {
-    assert.deepEqual(certificateInfoOf(new X509Certificate(fixture('client.pem')), undefined).names, ['client.example'])
+  test('returns no common name as a name', () => {
+    assert.deepEqual(certificateInfoOf(new X509Certificate(fixture('client.pem')), undefined).names, [])
   })
   test('returns no common name that is no host name', () => {
     const { names, issuer } = certificateInfoOf(new X509Certificate(fixture('ca.pem')), undefined)

@@ -436,7 +436,7 @@ suite('the output of a run', { concurrency: true }, () => {
       ),
       greetedSession(...ehloSteps(`X ${SECRET}`)),
     )
-    for (const _ of [1, 2]) {
+    for (let session = 1; session <= 2; session++) {
       const events: TraceEvent[] = []
       const report = await ask(`127.0.0.1:${server.port}`, ['site.example'], {
         helo: 'gw.site.example',

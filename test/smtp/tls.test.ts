@@ -6,7 +6,7 @@ import { suite, test } from 'node:test'
 import { type TlsOptions, TLSSocket } from 'node:tls'
 import type { TlsPolicy } from '../../src/smtp/session-settings.js'
 import { handshake, prepareTls } from '../../src/smtp/tls.js'
-import { etrnJson } from '../helpers/command.js'
+import { etrn, etrnJson } from '../helpers/command.js'
 import { fixture, fixturePath } from '../helpers/files.js'
 import { close, type Conversation, loose, reset, scripted, silence, type Step } from '../helpers/scripted-server.js'
 import { OPTIONS, serverAt } from './plain-session.js'
@@ -114,12 +114,35 @@ suite('a handshake fails', { concurrency: true }, () => {
     'tls',
     /no TLS as new as TLSv1\.2/,
   )
+  for (const [title, options, maxVersion, hint] of [
+    ['is no older version if the server has no TLS 1.2', [], 'TLSv1.1', /^ {2}ask your provider to enable TLS 1\.2/],
+    ['is TLS 1.2 if --tls-min TLSv1.3 excludes it', ['--tls-min', 'TLSv1.3'], 'TLSv1.2', /^ {2}--tls-min TLSv1\.2 /],
+  ] as const)
+    test(`and the hint ${title}`, async (t) => {
+      const server = await scripted(t, [
+        ...AGREED,
+        { ...certificateStep('mx', { ...OLD_SERVER, maxVersion }), fails: true },
+      ])
+      const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...CA, ...options, 'site.example']
+      const { stderr } = await etrn(args)
+      assert.match(stderr.split('\n')[1] ?? '', hint)
+      assert.doesNotMatch(stderr, /--tls-min TLSv1(?!\.[23])/)
+    })
+  for (const octets of [[0x16], [0x16, 3], [0x15, 3, 3], [0x16, 3, 3, 0]])
+    testFailed(
+      `with 75 if the connection is lost after ${octets.length} octets of a TLS record`,
+      [...AGREED, afterClientHello(Buffer.from(octets), close)],
+      ['--tls', 'encrypt'],
+      'tls',
+      /^the server closed the connection within the handshake$/,
+      75,
+    )
   testFailed(
     'with 76 if smtps:// reaches a port that sends plain text',
     [ignoreInput, 'S: 220 mx.example ESMTP', silence],
     CA,
     'tls',
-    /^what answers is not TLS$|in clear where TLS has to begin$/,
+    /^unencrypted data arrived in place of TLS$/,
     76,
     'smtps',
   )
@@ -154,12 +177,12 @@ suite('plain text in place of the handshake fails with 76', { concurrency: true 
         steps,
         options,
         'tls',
-        /^the server, or somebody on the way, spoke in clear where TLS has to begin$|^what answers is not TLS$/,
+        /^unencrypted data arrived after STARTTLS, before TLS began$/,
       )
     }
   }
   testLevels('if it is an EHLO reply', [...AGREED, afterClientHello('250-mx.example\r\n250 ETRN\r\n')])
-  for (const octets of ['2', '250\n', 'CONNECT x\r\n'])
+  for (const octets of ['2', '22', '220 ', '250\n', '\x16x', '\x03', 'CONNECT x\r\n'])
     testLevels(`if it is ${JSON.stringify(octets)} before the end`, [...AGREED, afterClientHello(octets, close)])
 })
 

@@ -1,0 +1,51 @@
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+
+/** Enough to know a TLS record by (RFC 8446, 5.1) */
+const FIRST_OCTETS = 2
+
+/**
+ * A socket that TLS runs on, and that keeps the first octets that the server sends. OpenSSL reads a plain socket by itself, and its errors
+ * don't tell a lost connection from a server that doesn't speak TLS.
+ */
+export class ObservedSocket extends Duplex {
+  #first: Buffer = Buffer.alloc(0)
+  readonly #socket: Socket
+
+  /** Takes over a connected socket. */
+  constructor(socket: Socket) {
+    super()
+    this.#socket = socket
+    socket.on('data', (octets: Buffer) => {
+      if (this.#first.length < FIRST_OCTETS)
+        this.#first = Buffer.concat([this.#first, octets.subarray(0, FIRST_OCTETS)])
+      if (!this.push(octets)) socket.pause()
+    })
+    socket.once('end', () => this.push(null))
+    socket.once('error', (error) => this.destroy(error))
+    socket.once('close', () => this.destroy())
+  }
+
+  /** True if the server has sent something that can't be the beginning of a TLS record. */
+  get hasPlainText(): boolean {
+    const [type, version] = this.#first
+    return type !== undefined && (type < 0x14 || type > 0x18 || (version !== undefined && version !== 3))
+  }
+
+  override _read(): void {
+    this.#socket.resume()
+  }
+
+  override _write(octets: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#socket.write(octets, done)
+  }
+
+  override _final(done: () => void): void {
+    this.#socket.end(done)
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#socket.destroy()
+    done(error)
+  }
+}

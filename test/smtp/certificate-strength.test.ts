@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { suite, test } from 'node:test'
+import { weaknessOf } from '../../src/smtp/certificate-strength.js'
+import { fixture, fixturePath } from '../helpers/files.js'
+import type { Conversation } from '../helpers/scripted-server.js'
+import { AGREED, fingerprintOf, secureSession, testAccepted, testFailed } from './tls-server.js'
+
+// OpenSSL shows and accepts these certificates at this level only.
+const WEAK = { ciphers: 'DEFAULT@SECLEVEL=0', key: fixture('weak.key') }
+const OLD_TLS = { ...WEAK, minVersion: 'TLSv1', maxVersion: 'TLSv1.1' } as const
+const OLD_CA = ['--tls-ca', fixturePath('weak-ca.pem'), '--tls-min', 'TLSv1']
+const weakStep = (name: string, options = {}) => ({ tls: { ...WEAK, cert: fixture(`${name}.pem`), ...options } })
+const rejected = (name: string, options = {}): Conversation => [...AGREED, { ...weakStep(name, options), fails: true }]
+const accepted = (name: string, options = {}): Conversation =>
+  secureSession('mx', { ...WEAK, cert: fixture(`${name}.pem`), ...options })
+
+const WEAKNESSES: readonly (readonly [name: string, weakness: string | undefined])[] = [
+  ['weak-md5', 'the certificate is signed with MD5, which can be forged'],
+  ['weak-sha1', 'the certificate is signed with SHA-1, which can be forged'],
+  ['weak-pss', 'the certificate is signed with SHA-1, which can be forged'],
+  ['weak-ecdsa', 'the certificate is signed with SHA-1, which can be forged'],
+  ['weak-key', 'the certificate has a key of 768 bits only'],
+  ['weak-not', undefined],
+  ['weak-not-pss', undefined],
+  // The signature of a root proves nothing.
+  ['weak-ca', undefined],
+  ['mx', undefined],
+]
+
+suite('weaknessOf', () => {
+  for (const [name, weakness] of WEAKNESSES)
+    test(`is ${weakness ?? 'undefined'} for ${name}.pem`, () =>
+      assert.equal(weaknessOf(new X509Certificate(fixture(`${name}.pem`))), weakness))
+})
+
+suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurrency: true }, () => {
+  for (const [name, weakness] of WEAKNESSES.slice(0, 4))
+    testFailed(`${name}.pem`, rejected(name), OLD_CA, 'tls', new RegExp(`^${weakness ?? ''}$`))
+  testFailed(
+    'with a short key',
+    rejected('weak-key', { key: fixture('weak-key.key') }),
+    OLD_CA,
+    'tls',
+    /^the certificate has a key of 768 bits only$/,
+  )
+  testFailed(
+    'if the certificate of an authority in between is weak',
+    rejected('weak-chain'),
+    OLD_CA,
+    'tls',
+    /^its issuer's certificate is signed with SHA-1, which can be forged$/,
+  )
+  testFailed('over TLS 1.1', rejected('weak-sha1', OLD_TLS), OLD_CA, 'tls', /signed with SHA-1/)
+  testFailed(
+    'by default, too, with the same message',
+    rejected('weak-sha1'),
+    OLD_CA.slice(0, 2),
+    'tls',
+    /^the certificate is signed with SHA-1, which can be forged$/,
+  )
+})
+
+suite('with --tls-min TLSv1 a certificate is accepted', { concurrency: true }, () => {
+  testAccepted('if its signature is not weak', [accepted('weak-not')], OLD_CA, true)
+  testAccepted('if its RSASSA-PSS signature is not weak', [accepted('weak-not-pss')], OLD_CA, true)
+  testAccepted('over TLS 1.1', [accepted('weak-not', OLD_TLS)], OLD_CA, true)
+  testAccepted(
+    'if it is weak but pinned',
+    [accepted('weak-sha1')],
+    ['--tls-fingerprint', fingerprintOf('weak-sha1'), '--tls-min', 'TLSv1'],
+    true,
+  )
+  testAccepted('if it is weak and not verified', [accepted('weak-sha1')], ['--tls-min', 'TLSv1'], false)
+})
