@@ -10,7 +10,8 @@ type TlsRequest = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: Tl
 
 /**
  * Returns the TLS level for a server. The user's own choice counts; otherwise the certificate is verified for smtps://, if there is
- * something to verify it against, and if there are credentials, except to this host. Throws UsageError if the level contradicts a pin.
+ * something to verify it against, and if there are credentials, except to this host. Throws UsageError if the level would leave an
+ * identity unchecked that the user has given.
  */
 export function tlsLevelFor(
   { host, isImplicitTls }: Pick<ServerAddress, 'host' | 'isImplicitTls'>,
@@ -20,10 +21,17 @@ export function tlsLevelFor(
   if (fingerprint !== undefined && (level === 'none' || level === 'may'))
     throw new UsageError(`--tls ${level} contradicts --tls-fingerprint: type --tls verify, or leave it out`)
   if (isImplicitTls) return 'verify'
+  const unchecked = ca === undefined ? (name === undefined ? undefined : 'name') : 'ca'
+  if (level !== undefined && level !== 'verify' && unchecked !== undefined)
+    throw new UsageError(`--tls ${level} contradicts --tls-${unchecked}: type --tls verify, or leave it out`)
   if (level !== undefined) return level
-  const hasIdentity = fingerprint !== undefined || ca !== undefined || name !== undefined
-  const isThisHost = host === 'localhost' || isLoopback(host)
-  return hasIdentity || (hasCredentials && !isThisHost) ? 'verify' : 'may'
+  const hasIdentity = fingerprint !== undefined || unchecked !== undefined
+  return hasIdentity || (hasCredentials && !isLoopbackHost(host)) ? 'verify' : 'may'
+}
+
+/** Returns true for the addresses of loopback and for localhost. Other names are not: what DNS says of them can be spoofed. */
+function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || isLoopback(host)
 }
 
 /** Throws UsageError if credentials would go to several servers, or to a server that only DNS identifies: DNS can be spoofed. */
@@ -35,10 +43,10 @@ export function checkRecipients(servers: number, isFromDns: boolean, { name, fin
   }
 }
 
-/** Throws StepError (77) unless the connection has verified or pinned TLS, or ends at this host. */
-export function checkConnection(address: string, tls: { readonly verified: boolean } | undefined): void {
-  if (tls?.verified === true || isLoopback(address)) return
-  const how = tls === undefined ? 'in clear' : 'over TLS that is not verified'
+/** Throws StepError (77) unless the connection has verified or pinned TLS, or ends at this host by the user's own choice. */
+export function checkConnection(host: string, address: string, tls: { readonly verified: boolean } | undefined): void {
+  if (tls?.verified === true || (isLoopbackHost(host) && isLoopback(address))) return
+  const how = tls === undefined ? 'unencrypted' : 'over TLS that is not verified'
   const hint = '--tls verify checks the certificate, --tls-fingerprint pins it'
   throw new StepError(`user and password are not sent ${how}`, { exitStatus: EXIT.NOPERM, hint })
 }

@@ -71,7 +71,7 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
 async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extensions: Extensions): Promise<void> {
   const { smtp, server, address, secured, options } = dialogue
   return runStep('auth', options, async () => {
-    checkConnection(address, secured?.tls)
+    checkConnection(server.host, address, secured?.tls)
     const { authenticate } = await import('./auth.js')
     const redactor = redactorFor(credentials)
     const send: SendAuthLine = (line, shown, secrets) => {

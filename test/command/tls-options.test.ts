@@ -26,7 +26,6 @@ suite('checkTlsOptions: the level', () => {
     ['tls-name', 'mx.example'],
   ])
     settlesLevel(`--${option ?? ''} alone means verify`, 'mx.example', { [option ?? '']: value }, 'verify')
-  settlesLevel('--tls overrides what a CA alone means', 'mx.example', { 'tls-ca': 'ca.pem', tls: 'encrypt' }, 'encrypt')
   settlesLevel('--user means verify', 'mx.example', { user: 'u' }, 'verify')
   settlesLevel('a user of the URL means verify', 'smtp://u@mx.example', {}, 'verify')
   settlesLevel('EXTERNAL means verify', 'mx.example', { auth: 'EXTERNAL' }, 'verify')
@@ -40,6 +39,20 @@ suite('checkTlsOptions: the level', () => {
         option: 'tls',
         message: `--tls ${tls} contradicts --tls-fingerprint: type --tls verify, or leave it out`,
       }))
+  for (const [option, value] of [
+    ['tls-ca', 'ca.pem'],
+    ['tls-name', 'mx.example'],
+  ] as const) {
+    for (const tls of ['none', 'may', 'encrypt'] as const)
+      test(`--tls ${tls} contradicts --${option}, which it would not check`, async () =>
+        assert.rejects(checkTlsOptions(targetOf('mx.example', { tls, [option]: value })), {
+          exitStatus: 64,
+          option: 'tls',
+          message: `--tls ${tls} contradicts --${option}: type --tls verify, or leave it out`,
+        }))
+    settlesLevel(`--tls verify agrees with --${option}`, 'mx.example', { tls: 'verify', [option]: value }, 'verify')
+    settlesLevel(`smtps:// checks --${option}`, 'smtps://mx.example', { tls: 'may', [option]: value }, 'verify')
+  }
   for (const tls of ['encrypt', 'verify'] as const)
     settlesLevel(`--tls ${tls} agrees with a fingerprint`, 'mx.example', { tls, 'tls-fingerprint': 'A' }, tls)
   test('--tls-key without --tls-cert is refused', async () => {
@@ -74,6 +87,8 @@ suite('tls-options: refused command lines', { concurrency: true }, () => {
   refuses(['--tls-min', 'SSLv3'], 64, /the choice is TLSv1, /)
   refuses(['--tls-fingerprint', 'AB:CD'], 64, /64 hex digits/)
   refuses(['--tls', 'may', '--tls-fingerprint', 'AB'.repeat(32)], 64, /--tls may contradicts --tls-fingerprint/)
+  refuses(['--tls', 'may', '--tls-ca', cert], 64, /--tls may contradicts --tls-ca/)
+  refuses(['--tls', 'encrypt', '--tls-name', 'mx.example'], 64, /--tls encrypt contradicts --tls-name/)
   refuses(['--tls-key', key], 64, /--tls-key belongs to --tls-cert/)
   refuses(['--tls-ca', '/nonexistent'], 66, /--tls-ca \/nonexistent: there is no such file/)
   refuses(['--tls-ca', fixturePath('make.sh')], 66, /--tls-ca .*make\.sh: /)

@@ -11,7 +11,7 @@ import type { TlsLevel } from '../../src/smtp/session-settings.js'
 import { etrn } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, type Conversation } from '../helpers/scripted-server.js'
-import { addBlackHole, OWN_ADDRESS, PORT, serveAt } from '../net/network.js'
+import { addBlackHole, OWN_ADDRESS, PORT, REQUEST, serveAt, writeHosts } from '../net/network.js'
 import { serverAt } from './plain-session.js'
 import { certificateStep } from './tls-server.js'
 
@@ -59,9 +59,27 @@ function testRemoteLogin(): void {
       WITHOUT_TLS,
       ['--tls', 'may'],
       77,
-      /AUTH: user and password are not sent in clear; .*\n {2}--tls verify .*--tls-fingerprint/,
+      /AUTH: user and password are not sent unencrypted; .*\n {2}--tls verify .*--tls-fingerprint/,
     )
-    testRefusal('is not sent without TLS with --tls none', WITHOUT_TLS, ['--tls', 'none'], 77, /not sent in clear/)
+    testRefusal('is not sent without TLS with --tls none', WITHOUT_TLS, ['--tls', 'none'], 77, /not sent unencrypted/)
+    for (const level of ['may', 'none'])
+      test(`is not sent unencrypted with --tls ${level} to a name that leads to loopback`, async (t) => {
+        writeHosts(t, '127.0.0.1 mail.example\n')
+        const server = await serveAt(t, '127.0.0.1', WITHOUT_TLS)
+        const run = await etrn([...REQUEST, '--user', 'site', '--tls', level], LOGIN)
+        await server.verify()
+        assert.equal(run.status, 77)
+        assert.match(run.stderr, /AUTH: user and password are not sent unencrypted/)
+      })
+    test('is not sent to localhost if that leads to another host', async (t) => {
+      writeHosts(t, `${OWN_ADDRESS} localhost\n`)
+      const server = await serveAt(t, OWN_ADDRESS, WITHOUT_TLS)
+      const args = [`localhost:${PORT}`, '--helo', 'gw.site.example', '--user', 'site', 'site.example', '-4']
+      const run = await etrn(args, LOGIN)
+      await server.verify()
+      assert.equal(run.status, 77)
+      assert.match(run.stderr, /AUTH: user and password are not sent unencrypted/)
+    })
     testRefusal(
       'is not sent over TLS that is not verified',
       [
@@ -99,9 +117,24 @@ function testRules(): void {
     })
     test('is the level that the user chose, except for smtps://', () => {
       for (const level of ['none', 'may', 'encrypt', 'verify'] as const) {
-        assert.equal(levelFor('mx.example', { level, ca: 'x' }, true), level)
-        assert.equal(levelFor('mx.example', { level }, false, true), 'verify')
+        assert.equal(levelFor('mx.example', { level }, true), level)
+        assert.equal(levelFor('mx.example', { level, ca: 'x' }, false, true), 'verify')
       }
+    })
+    test('throws if a CA or a name would not be checked', () => {
+      for (const level of ['none', 'may', 'encrypt'] as const) {
+        const rule = `: type --tls verify, or leave it out`
+        for (const [request, option] of [
+          [{ ca: 'x' }, '--tls-ca'],
+          [{ name: 'mx.example' }, '--tls-name'],
+          [{ ca: 'x', name: 'mx.example' }, '--tls-ca'],
+        ] as const)
+          assert.throws(() => levelFor('mx.example', { level, ...request }), {
+            name: 'UsageError',
+            message: `--tls ${level} contradicts ${option}${rule}`,
+          })
+      }
+      assert.equal(levelFor('mx.example', { level: 'verify', ca: 'x', name: 'y' }), 'verify')
     })
     test('throws for none or may with a pin, and for no other level', () => {
       for (const level of ['none', 'may'] as const) {
@@ -128,20 +161,31 @@ function testRules(): void {
   })
 
   suite('checkConnection', () => {
-    for (const [address, tls, isAllowed] of [
-      ['192.0.2.1', { verified: true }, true],
-      ['192.0.2.1', { verified: false }, false],
-      ['192.0.2.1', undefined, false],
-      ['127.0.0.1', { verified: false }, true],
-      ['127.0.0.1', undefined, true],
-      ['::1', undefined, true],
+    for (const [host, address, tls, isAllowed] of [
+      ['192.0.2.1', '192.0.2.1', { verified: true }, true],
+      ['192.0.2.1', '192.0.2.1', { verified: false }, false],
+      ['192.0.2.1', '192.0.2.1', undefined, false],
+      ['127.0.0.1', '127.0.0.1', { verified: false }, true],
+      ['127.0.0.1', '127.0.0.1', undefined, true],
+      ['127.1.2.3', '127.1.2.3', undefined, true],
+      ['::1', '::1', undefined, true],
+      ['localhost', '127.0.0.1', undefined, true],
+      ['localhost', '::1', undefined, true],
+      ['localhost', '192.0.2.1', undefined, false],
+      ['localhost', '192.0.2.1', { verified: true }, true],
+      ['mx.example', '127.0.0.1', undefined, false],
+      ['mx.example', '::1', { verified: false }, false],
+      ['mx.example', '127.0.0.1', { verified: true }, true],
+      ['mx.localhost', '127.0.0.1', undefined, false],
+      ['::ffff:127.0.0.1', '::ffff:127.0.0.1', undefined, false],
+      ['0.0.0.0', '0.0.0.0', undefined, false],
     ] as const) {
       const how = tls === undefined ? 'without TLS' : tls.verified ? 'over verified TLS' : 'over unverified TLS'
-      test(`${isAllowed ? 'allows' : 'throws for'} credentials to ${address} ${how}`, () => {
-        if (isAllowed) assert.doesNotThrow(() => checkConnection(address, tls))
+      test(`${isAllowed ? 'allows' : 'throws for'} credentials to ${host} at ${address} ${how}`, () => {
+        if (isAllowed) assert.doesNotThrow(() => checkConnection(host, address, tls))
         else
           assert.throws(
-            () => checkConnection(address, tls),
+            () => checkConnection(host, address, tls),
             (error) => error instanceof StepError && error.exitStatus === 77,
           )
       })
