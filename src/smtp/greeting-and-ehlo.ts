@@ -7,7 +7,7 @@ import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dial
 import { SessionError, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
-import { runHandshake } from './starttls.js'
+import { readFirstReply, runHandshake } from './starttls.js'
 
 /**
  * Connects and reads the reply to EHLO. If a session fails temporarily before that reply, the next address is tried (RFC 5321, 5.1). If
@@ -49,11 +49,13 @@ async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
   const { smtp, server, options } = dialogue
   try {
     const secured = server.isImplicitTls ? await runHandshake(dialogue, await import('./tls.js')) : undefined
-    const greeting = await runStep('greeting', options, async () => {
-      const reply = await smtp.readReply()
-      options.trace({ type: 'greeting', text: reply.text })
-      return expectCode('greeting', 220, reply)
-    })
+    const readGreeting = async (): Promise<Reply> =>
+      runStep('greeting', options, async () => {
+        const reply = await smtp.readReply()
+        options.trace({ type: 'greeting', text: reply.text })
+        return expectCode('greeting', 220, reply)
+      })
+    const greeting = await (secured === undefined ? readGreeting() : readFirstReply(readGreeting))
     rejectOwnServer('greeting', greeting, options)
     const hello = await sendEhlo(dialogue)
     rejectOwnServer('ehlo', hello, options)

@@ -9,7 +9,7 @@ import { reachServer, sendEhlo } from './greeting-and-ehlo.js'
 import { redactorFor } from './redact.js'
 import type { Reply } from './reply.js'
 import type { Credentials, Server, SessionOptions } from './session-settings.js'
-import { mayRetryWithoutTls, startTls } from './starttls.js'
+import { mayRetryWithoutTls, readFirstReply, startTls } from './starttls.js'
 
 /** A session in which ETRN can be sent. */
 export type Session = {
@@ -48,7 +48,10 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
     if (secured === undefined && server.tls.level !== 'none') {
       secured = await startTls(dialogue, extensions)
       // Extensions listed before TLS no longer count (RFC 3207, 4.2).
-      if (secured !== undefined) extensions = readExtensions(await sendEhlo(dialogue), options)
+      if (secured !== undefined) {
+        extensions = readExtensions(await readFirstReply(async () => sendEhlo(dialogue)), options)
+        if (options.protection !== undefined) options.protection.hasTls = true
+      }
     }
     if (server.credentials !== undefined) {
       await logIn({ ...dialogue, secured }, server.credentials, extensions)

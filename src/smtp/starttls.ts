@@ -1,7 +1,7 @@
 import { EXIT } from '../errors.js'
 import { mayContinueUnencrypted } from './credentials-policy.js'
 import { type Dialogue, expectCode, runStep } from './dialogue.js'
-import { SessionError } from './errors.js'
+import { SessionError, sessionErrorOf, tlsErrorOf } from './errors.js'
 import type { Extensions } from './extensions.js'
 import { formatReply, isPermanent, isTransient } from './reply.js'
 import type { Server } from './session-settings.js'
@@ -13,12 +13,31 @@ export function mayRetryWithoutTls(error: unknown, server: Server): error is Ses
   return isTlsFailure && mayContinueUnencrypted(server)
 }
 
+/**
+ * Reads the first reply within TLS. With TLS 1.3 a server judges the client's certificate after the client has finished the handshake: its
+ * alert, or the end of the connection, comes in place of that reply, and is the end of the handshake like any other.
+ */
+export async function readFirstReply<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof SessionError) || error.reply !== null) throw error
+    const isHandshakeOver = tlsErrorOf(error.cause) === undefined && error.kind !== 'connection-lost'
+    throw isHandshakeOver ? error : sessionErrorOf('tls', error)
+  }
+}
+
 /** Starts TLS as the policy says (RFC 3207). Returns undefined if the session continues without it. */
 export async function startTls(dialogue: Dialogue, extensions: Extensions): Promise<Tls.SecureConnection | undefined> {
   const { smtp, server, options } = dialogue
   const isRequired = server.tls.level !== 'may'
   if (!extensions.has('STARTTLS')) {
-    if (!isRequired) return undefined
+    if (!isRequired) {
+      const text =
+        'STARTTLS: an earlier session of this run had it, but it is no longer offered; continuing unencrypted (--tls encrypt forbids it)'
+      if (options.protection?.hasTls === true) options.trace({ type: 'warning', text })
+      return undefined
+    }
     const hint = 'another port may have it: 587, or smtps:// for TLS at once'
     const message = "the server doesn't offer TLS, and it is demanded"
     throw new SessionError('starttls', message, { exitStatus: EXIT.PROTOCOL, hint })

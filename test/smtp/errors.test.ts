@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import {
@@ -12,10 +11,6 @@ import {
   tlsErrorOf,
 } from '../../src/smtp/errors.js'
 import type { Reply } from '../../src/smtp/reply.js'
-import { etrn } from '../helpers/command.js'
-import { fixturePath } from '../helpers/files.js'
-import { loose, silence } from '../helpers/scripted-server.js'
-import { AGREED, CA, certificateStep } from './tls-server.js'
 
 const replyOf = (code: number): Reply => ({ code, enhancedCode: null, lines: ['text'], text: 'text' })
 const STAGES = Object.keys(STAGE_LABELS) as Stage[]
@@ -90,31 +85,4 @@ suite('tlsErrorOf', () => {
     assert.equal(errorOf('ECONNRESET'), undefined)
     assert.equal(tlsErrorOf(new Error('ERR_SSL_X')), undefined)
   })
-})
-
-suite('a server that requires a client certificate', { concurrency: true }, () => {
-  // In TLS 1.3 the client has finished when the server rejects it: the alert comes in place of the next reply.
-  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
-    test(`fails with 76 and the hint --tls-cert over ${maxVersion}`, async (t) => {
-      const options = {
-        requestCert: true,
-        rejectUnauthorized: true,
-        ca: readFileSync(fixturePath('ca.pem')),
-        maxVersion,
-      }
-      const server = await loose(t, [...AGREED, certificateStep('mx', options), silence])
-      const { stderr, status } = await etrn([
-        `127.0.0.1:${server.port}`,
-        '--helo',
-        'gw.site.example',
-        ...CA,
-        'site.example',
-      ])
-      assert.equal(status, 76)
-      assert.match(
-        stderr,
-        /: the server broke TLS off: [^\n]*\n {2}perhaps it wants a certificate of yours: --tls-cert\n/,
-      )
-    })
-  }
 })
