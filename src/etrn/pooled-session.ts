@@ -1,7 +1,7 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
-import { redactorFor } from '../smtp/redact.js'
+import { Redactor, redactorFor } from '../smtp/redact.js'
 import { formatReply, type Reply } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession, type Session } from '../smtp/session.js'
@@ -14,6 +14,8 @@ export class PooledSession implements SessionProgress {
   readonly number: number
   /** True if other sessions were running when it started. */
   readonly isAdditional: boolean
+  /** Masks the password, and what the sessions with the server have made from it. */
+  redactor = new Redactor()
   readonly #cancellation = new AbortController()
   #session: Session | undefined
   /** Round trips that it is expected to take before the first ETRN */
@@ -48,7 +50,8 @@ export class PooledSession implements SessionProgress {
     trace: (event: TraceEvent) => void,
   ): Promise<Server> {
     const signal = AbortSignal.any([options.signal, this.#cancellation.signal])
-    const onEvent = redactorFor(server.credentials).redactTrace((event) => {
+    this.redactor = redactorFor(server.credentials)
+    const onEvent = this.redactor.redactTrace((event) => {
       this.facts = updateFacts(this.facts, event)
       if (event.type === 'connected') {
         this.#setupTrips = Math.max(this.#setupTrips, this.roundTrips)

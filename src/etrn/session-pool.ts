@@ -1,7 +1,6 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
-import { type Redactor, redactorFor } from '../smtp/redact.js'
 import { isPermanent, type Reply } from '../smtp/reply.js'
 import type { Protection, Server, SessionOptions } from '../smtp/session-settings.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
@@ -56,7 +55,6 @@ class SessionPool {
   readonly #queue: NameQueue
   readonly #options: RequestSettings & PoolContext & Pick<SessionOptions, 'protection'>
   readonly #state: ServerState
-  readonly #redactor: Redactor
   readonly #sessions = new Set<Readonly<PooledSession>>()
   /** The server as it was reached: what has failed once is not tried again by every session. */
   #reachedServer: Server
@@ -77,7 +75,6 @@ class SessionPool {
     this.#queue = new NameQueue(names)
     this.#options = { ...options, protection: state.protection }
     this.#state = state
-    this.#redactor = redactorFor(server.credentials)
   }
 
   /** Runs sessions until no name remains or no session is possible. Throws what a callback has thrown. */
@@ -151,19 +148,19 @@ class SessionPool {
         const answer = await session.request(() => this.#queue.take(session.replies === 0))
         if (answer === undefined) break
         if (session.number > this.#failedAfter) this.#failedAfter = Infinity
-        this.#setResult(answer.name, answer.reply)
+        this.#setResult(session, answer.name, answer.reply)
         // Only a reply shows that the server has time for several sessions.
         while (this.#needsSession(this.#waiting)) this.#startSession()
       }
       if (!this.#mayContinue) this.#queue.end(null, 'skipped')
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
-      this.#handleFailure(session, this.#redactor.redactError(error))
+      this.#handleFailure(session, session.redactor.redactError(error))
     }
   }
 
-  #setResult(name: NodeName, reply: Reply): void {
-    const { enhancedCode, text } = this.#redactor.redactReply(reply)
+  #setResult({ redactor }: Readonly<PooledSession>, name: NodeName, reply: Reply): void {
+    const { enhancedCode, text } = redactor.redactReply(reply)
     const result = { ...resultOf(name, reply), enhancedCode, text }
     this.#queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)
@@ -216,7 +213,7 @@ class SessionPool {
     const isViolation = error.exitStatus === EXIT.PROTOCOL && (pendingName !== undefined || replies > 0)
     if (error.reply !== null && pendingName !== undefined) {
       // If the name is not requested again, its 421 is a reply like any other.
-      this.#setResult(pendingName, error.reply)
+      this.#setResult(session, pendingName, error.reply)
       if (this.#queue.remaining === 0) return
     } else {
       const name = pendingName ?? (isViolation ? this.#queue.take(true) : undefined)

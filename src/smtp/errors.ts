@@ -65,6 +65,10 @@ export function unencryptedDataError(isImplicitTls: boolean, cause?: unknown): S
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
 }
 
+/** The error codes of OpenSSL that mean plain text in place of TLS: the server's, or a forgery. */
+const PLAIN_TEXT_CODES =
+  /WRONG_VERSION_NUMBER|HTTPS?_(?:PROXY_)?REQUEST|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|UNKNOWN_PROTOCOL/
+
 /** Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. */
 export function tlsErrorOf(error: unknown): StepError | undefined {
   const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_|SSL\/TLS_)?(ALERT_)?(.*)$/.exec(codeOf(error)) ?? []
@@ -74,5 +78,6 @@ export function tlsErrorOf(error: unknown): StepError | undefined {
   const needsCertificate = isAlert !== undefined && /certificate|handshake/.test(words)
   const hint = needsCertificate ? 'perhaps it wants a certificate of yours: --tls-cert' : 'ask your provider'
   const failure = isAlert === undefined ? 'TLS failed' : 'the server broke TLS off'
-  return protocolError(`${failure}: ${words}`, hint, error)
+  const kind = PLAIN_TEXT_CODES.test(codeOf(error)) ? 'unencrypted-data' : undefined
+  return new StepError(`${failure}: ${words}`, { exitStatus: EXIT.PROTOCOL, kind, hint, cause: error })
 }

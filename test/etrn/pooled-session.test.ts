@@ -163,4 +163,16 @@ suite('PooledSession', () => {
     )
     await assert.rejects(opening, { message: 'SIGTERM', exitStatus: 143, kind: 'interrupted' })
   })
+  test('hides the password in texts and errors', async (t) => {
+    const session = sessionOf()
+    const { port } = await scripted(t, [...HELLO, ...BYE])
+    const credentials = { user: 'site', password: 'secret-word', mechanism: undefined }
+    const { signal } = new AbortController()
+    const opening = session.open({ ...serverAt(port), credentials }, { ...SETTINGS, signal }, () => undefined)
+    // The server offers no AUTH.
+    await assert.rejects(opening, SessionError)
+    assert.equal(session.redactor.redact('535 secret-word'), '535 ****')
+    const error = session.redactor.redactError(new SessionError('auth', '535 secret-word', { exitStatus: 77 }))
+    assert.deepEqual([error.message, error.exitStatus], ['535 ****', 77])
+  })
 })

@@ -186,6 +186,23 @@ suite('plain text in place of the handshake fails with 76', { concurrency: true 
     testLevels(`if it is ${JSON.stringify(octets)} before the end`, [...AGREED, afterClientHello(octets, close)])
 })
 
+suite('plain text within the handshake fails with 76', { concurrency: true }, () => {
+  // A record with the beginning of a ServerHello
+  const octets = Buffer.concat([Buffer.from([0x16, 3, 3, 0, 1, 2]), Buffer.from('250 mx.example\r\n')])
+  for (const [level, options] of [
+    ['may', []],
+    ['encrypt', ['--tls', 'encrypt']],
+    ['verify', CA],
+  ] as const)
+    testFailed(
+      `with --tls ${level}`,
+      [...AGREED, afterClientHello(octets)],
+      options,
+      'tls',
+      /^TLS failed: wrong version number$/,
+    )
+})
+
 const POLICY: TlsPolicy = {
   level: 'verify',
   fingerprint: undefined,
