@@ -146,9 +146,6 @@ function loginHint({ code }: Reply, used: MechanismName, other: MechanismName | 
   switch (code) {
     case 432:
       return 'log in once with --auth PLAIN: the server then stores the password in the form that this mechanism needs'
-    case 530:
-    case 538:
-      return 'the server requires TLS for this login: --tls verify'
     case 535: {
       const alternative = other === undefined ? '' : `; some servers need --auth ${other}`
       return `check user name and ${secretNameOf(used)} (${used} was used${alternative}), then ask your provider`

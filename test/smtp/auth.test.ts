@@ -319,9 +319,6 @@ suite('the hint of a failed login', () => {
       await hintOf('504 no', ['CRAM-MD5', 'PLAIN'], { mechanism: 'CRAM-MD5' }),
       'the server also offers PLAIN: --auth PLAIN',
     ))
-  test('names TLS after 530 and 538', async () => {
-    for (const reply of ['530 no', '538 no']) assert.match((await hintOf(reply, ['PLAIN'])) ?? '', /--tls verify/)
-  })
   test('names PLAIN after 432, which asks for one login with it', async () =>
     assert.match((await hintOf('432 no', ['CRAM-MD5'])) ?? '', /once with --auth PLAIN/))
   test('is missing after a reply of no certain meaning', async () =>
