@@ -238,7 +238,10 @@ if (isInNamespace(import.meta.url)) {
       76,
       [...UP, 'x STARTTLS'],
       ({ steps }) =>
-        assert.equal(steps.at(-1)?.advice, 'on smtp:// this is an attack; smtps:// is for a port that begins with TLS'),
+        assert.equal(
+          steps.at(-1)?.advice,
+          'a faulty server or proxy, or an attack: nothing was requested; tell your provider',
+        ),
     )
     testSession(
       'shows the last hint if there is no other for a failure',
