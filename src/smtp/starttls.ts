@@ -44,8 +44,10 @@ export async function startTls(dialogue: Dialogue, extensions: Extensions): Prom
   }
   // Loaded and prepared first: nothing may happen between the reply and the handshake.
   const tls = await import('./tls.js')
-  tls.prepareTls(server.tls)
-  const reply = await runStep('starttls', options, () => smtp.command('STARTTLS'))
+  const reply = await runStep('starttls', options, async () => {
+    tls.prepareTls(server.tls)
+    return smtp.command('STARTTLS')
+  })
   if (reply.code === 220) return runHandshake(dialogue, tls)
   const isRefused = (isTransient(reply) && reply.code !== 421) || isPermanent(reply)
   if (isRequired || !isRefused) expectCode('starttls', 220, reply)

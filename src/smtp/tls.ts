@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
-import { codeOf, EXIT, StepError } from '../errors.js'
+import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { startDeadline } from '../net/deadline.js'
 import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
@@ -31,7 +31,7 @@ const SYSTEM_CA_FILES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/cer
 
 const contexts = new WeakMap<TlsPolicy, SecureContext>()
 
-/** Prepares TLS, so that nothing has to be read once the server has agreed. Throws OpenSSL's error for a bad certificate or key. */
+/** Prepares TLS, so that nothing has to be read once the server has agreed. Throws OpenSSL's error for a bad certificate or key, StepError for the system's authorities. */
 export function prepareTls(policy: TlsPolicy): SecureContext {
   const context =
     contexts.get(policy) ??
@@ -112,9 +112,16 @@ function isVerificationRequired({ level, fingerprint }: TlsPolicy): boolean {
   return level === 'verify' || fingerprint !== undefined
 }
 
+/** Returns the system's certificate authorities, or undefined if it has none. Throws StepError (66) if they can't be read. */
 function readSystemCa(): string[] | undefined {
   const file = SYSTEM_CA_FILES.find((name) => existsSync(name))
-  return file === undefined ? undefined : [readFileSync(file, 'utf8')]
+  try {
+    return file === undefined ? undefined : [readFileSync(file, 'utf8')]
+  } catch (cause) {
+    const hint = 'make that file readable, or name another one: --tls-ca FILE'
+    const message = `the system's certificate authorities can't be read: ${messageOf(cause)}`
+    throw new StepError(message, { exitStatus: EXIT.NOINPUT, hint, cause })
+  }
 }
 
 function handshakeError(error: unknown, { minVersion }: TlsPolicy): StepError {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import type { TlsOptions } from 'node:tls'
 import { etrn, etrnJson, leap, LEAPING } from '../helpers/command.js'
 import { fixture, fixturePath } from '../helpers/files.js'
+import { isInNamespace } from '../helpers/namespace.js'
 import {
   BYE,
   close,
@@ -20,190 +23,226 @@ import {
   GREETING,
   HELLO_AGAIN,
   ignoreInput,
+  LISTED,
   secureSession,
   UNENCRYPTED,
 } from './tls-server.js'
 
-// In TLS 1.3 the client has finished when the server rejects it: the alert comes in place of the next reply.
-const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
-const identity = ['--tls-cert', fixturePath('client.pem'), '--tls-key', fixturePath('client.key')]
+if (isInNamespace(import.meta.url)) {
+  mkdirSync('/etc/ssl/certs', { recursive: true })
+  execFileSync('mount', ['-t', 'tmpfs', 'none', '/etc/ssl/certs'])
+  mkdirSync('/etc/ssl/certs/ca-certificates.crt')
+  for (const scheme of ['smtp', 'smtps'])
+    test(`${scheme}:// fails with 66 if the system's certificate authorities can't be read`, async (t) => {
+      const server = await loose(t, scheme === 'smtp' ? [...LISTED, ...BYE] : [silence])
+      const args = [
+        `${scheme}://127.0.0.1:${server.port}`,
+        '--helo',
+        'gw.site.example',
+        '--tls',
+        'verify',
+        'site.example',
+      ]
+      const { status, stderr, stdout } = await etrn(args)
+      assert.equal(status, 66, stderr)
+      assert.match(
+        stderr,
+        /: the system's certificate authorities can't be read: EISDIR.*; no answer for site\.example\n {2}.*--tls-ca FILE\n/,
+      )
+      assert.equal(stdout, '')
+    })
+} else testHandshakes()
 
-suite('a server that requires a client certificate', { concurrency: true }, () => {
-  const requires = (maxVersion: (typeof VERSIONS)[number]): TlsOptions => ({
-    requestCert: true,
-    rejectUnauthorized: true,
-    ca: fixture('ca.pem'),
-    maxVersion,
-  })
-  for (const maxVersion of VERSIONS) {
-    const options = requires(maxVersion)
-    const rejection: Conversation = [...AGREED, certificateStep('mx', options), silence]
-    test(`is requested without TLS by a new session with --tls may over ${maxVersion}`, async (t) => {
-      const server = await loose(t, rejection, UNENCRYPTED)
-      const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example']
-      const { status, stderr, document } = await etrnJson(args)
-      assert.equal(status, 0, stderr)
-      assert.equal(document.servers[0]?.tls, null)
-      assert.match(stderr, /TLS: the server broke TLS off: [a-z ]+; going on in clear/)
-    })
-    for (const level of [['--tls', 'encrypt'], CA])
-      test(`fails with 76 at the stage tls, and the hint --tls-cert, with ${level[0] ?? ''} over ${maxVersion}`, async (t) => {
-        const server = await loose(t, rejection, rejection)
-        const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...level, 'site.example']
-        const { status, stderr, document } = await etrnJson(args)
-        assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'tls'], stderr)
-        assert.match(document.servers[0]?.error?.message ?? '', /^the server broke TLS off: /)
-        const { stderr: text } = await etrn(args)
-        assert.match(
-          text,
-          /: TLS: the server broke TLS off: [^\n]*\n {2}perhaps it wants a certificate of yours: --tls-cert\n/,
-        )
-      })
-    test(`fails with 76 at the stage tls with smtps:// over ${maxVersion}`, async (t) => {
-      const server = await loose(t, [certificateStep('mx', options), silence])
-      const args = [`smtps://127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...CA, 'site.example']
-      const { status, document } = await etrnJson(args)
-      assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'tls'])
-    })
-    test(`accepts the certificate of --tls-cert with --tls may over ${maxVersion}`, async (t) => {
-      const server = await scripted(t, secureSession('mx', options))
-      const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...identity, 'site.example']
-      const { status, document } = await etrnJson(args)
-      assert.deepEqual([status, document.servers[0]?.tls?.protocol], [0, maxVersion])
-    })
-  }
-})
+function testHandshakes(): void {
+  // In TLS 1.3 the client has finished when the server rejects it: the alert comes in place of the next reply.
+  const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const
+  const identity = ['--tls-cert', fixturePath('client.pem'), '--tls-key', fixturePath('client.key')]
 
-suite('a server that closes the connection in place of its first reply within TLS', { concurrency: true }, () => {
-  for (const [title, end] of [
-    ['in good order', close],
-    ['with a reset', reset],
-  ] as const) {
-    const lost = (maxVersion: (typeof VERSIONS)[number]): Conversation => [
-      ...AGREED,
-      certificateStep('mx', { maxVersion }),
-      ignoreInput,
-      end,
-    ]
+  suite('a server that requires a client certificate', { concurrency: true }, () => {
+    const requires = (maxVersion: (typeof VERSIONS)[number]): TlsOptions => ({
+      requestCert: true,
+      rejectUnauthorized: true,
+      ca: fixture('ca.pem'),
+      maxVersion,
+    })
     for (const maxVersion of VERSIONS) {
-      test(`${title} is requested without TLS with --tls may over ${maxVersion}`, async (t) => {
-        const server = await loose(t, lost(maxVersion), UNENCRYPTED)
+      const options = requires(maxVersion)
+      const rejection: Conversation = [...AGREED, certificateStep('mx', options), silence]
+      test(`is requested without TLS by a new session with --tls may over ${maxVersion}`, async (t) => {
+        const server = await loose(t, rejection, UNENCRYPTED)
         const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example']
-        const { status, stderr } = await etrnJson(args)
+        const { status, stderr, document } = await etrnJson(args)
         assert.equal(status, 0, stderr)
-        assert.match(stderr, /TLS: the server closed the connection.*; going on in clear/)
+        assert.equal(document.servers[0]?.tls, null)
+        assert.match(stderr, /TLS: the server broke TLS off: [a-z ]+; going on in clear/)
       })
-      test(`${title} fails with 75 with --tls encrypt over ${maxVersion}`, async (t) => {
-        const server = await loose(t, lost(maxVersion))
-        const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--tls', 'encrypt', 'site.example']
+      for (const level of [['--tls', 'encrypt'], CA])
+        test(`fails with 76 at the stage tls, and the hint --tls-cert, with ${level[0] ?? ''} over ${maxVersion}`, async (t) => {
+          const server = await loose(t, rejection, rejection)
+          const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...level, 'site.example']
+          const { status, stderr, document } = await etrnJson(args)
+          assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'tls'], stderr)
+          assert.match(document.servers[0]?.error?.message ?? '', /^the server broke TLS off: /)
+          const { stderr: text } = await etrn(args)
+          assert.match(
+            text,
+            /: TLS: the server broke TLS off: [^\n]*\n {2}perhaps it wants a certificate of yours: --tls-cert\n/,
+          )
+        })
+      test(`fails with 76 at the stage tls with smtps:// over ${maxVersion}`, async (t) => {
+        const server = await loose(t, [certificateStep('mx', options), silence])
+        const args = [`smtps://127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...CA, 'site.example']
         const { status, document } = await etrnJson(args)
-        assert.deepEqual([status, document.servers[0]?.error?.stage], [75, 'tls'])
+        assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'tls'])
+      })
+      test(`accepts the certificate of --tls-cert with --tls may over ${maxVersion}`, async (t) => {
+        const server = await scripted(t, secureSession('mx', options))
+        const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...identity, 'site.example']
+        const { status, document } = await etrnJson(args)
+        assert.deepEqual([status, document.servers[0]?.tls?.protocol], [0, maxVersion])
       })
     }
-  }
-  test('after a 421 within TLS the session is not requested without TLS', async (t) => {
-    const steps: readonly Step[] = ['C: EHLO gw.site.example', 'S: 421 enough', ...BYE]
-    const server = await scripted(t, [...AGREED, certificateStep('mx'), ...steps])
-    const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example']
-    assert.equal((await etrnJson(args)).status, 75)
   })
-})
 
-suite('a session that follows one with TLS', { concurrency: true }, () => {
-  const WARNING =
-    /STARTTLS: an earlier session of this run had it, but it is no longer offered; continuing unencrypted/g
-  const unlisted: readonly Step[] = [...GREETING, 'S: 250-mx.example', 'S: 250 ETRN']
-  const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
-  const requests = (some: readonly string[]): Step[] => some.flatMap((name): Step[] => [`C: ETRN ${name}`, 'S: 250 OK'])
-  const first: Conversation = [...AGREED, certificateStep('mx'), ...HELLO_AGAIN, ...requests(names.slice(0, 7)), ...BYE]
-  const argsFor = (port: number): string[] => [`127.0.0.1:${port}`, '--jobs', '1', '--helo', 'gw.site.example']
-  test('warns with --tls may that STARTTLS is no longer offered', async (t) => {
-    const server = await scripted(t, first, [...unlisted, ...requests(names.slice(7)), ...BYE])
-    const { status, stderr } = await etrnJson([...argsFor(server.port), ...names])
-    await server.verify()
-    assert.equal(status, 0)
-    assert.equal(stderr.match(WARNING)?.length, 1, stderr)
-  })
-  test('warns in a later round', async (t) => {
-    const step = (reply: string): readonly Step[] => ['C: ETRN site.example', `S: ${reply}`, ...BYE]
-    const server = await scripted(
-      t,
-      [...AGREED, certificateStep('mx'), ...HELLO_AGAIN, ...step('253 1 pending message')],
-      [...unlisted, ...step('251 none')],
-    )
-    const args = [...argsFor(server.port), '--wait', '10m', '-v', 'site.example']
-    const { status, stderr } = await etrnJson(args, { env: LEAPING, once: { said: '1 message left', act: leap } })
-    await server.verify()
-    assert.equal(status, 0)
-    assert.match(stderr, WARNING)
-  })
-  test('does not warn if no session had TLS', async (t) => {
-    const server = await scripted(
-      t,
-      [...unlisted, ...requests(names.slice(0, 7)), ...BYE],
-      [...unlisted, ...requests(names.slice(7)), ...BYE],
-    )
-    const { stderr } = await etrnJson([...argsFor(server.port), ...names])
-    assert.doesNotMatch(stderr, /STARTTLS/)
-  })
-  test('fails with 76 with --tls encrypt', async (t) => {
-    const server = await scripted(t, first, [...unlisted, ...BYE])
-    const { status, document } = await etrnJson([...argsFor(server.port), '--tls', 'encrypt', ...names])
-    assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'starttls'])
-  })
-})
-
-suite('a login that follows another one', { concurrency: true }, () => {
-  const PLAIN = `AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`
-  const CRAM: readonly Step[] = [
-    'C: AUTH CRAM-MD5',
-    'S: 334 PDFAbXg+',
-    'C: c2l0ZSBlMTk5ZWYyMmQ2YmNjNzRlZmZjZjE5ZTQwN2IxZWE3ZQ==',
-    'S: 235 ok',
-  ]
-  const hello = (mechanisms: string): readonly Step[] => [
-    ...GREETING,
-    'S: 250-mx.example',
-    `S: 250-AUTH ${mechanisms}`,
-    'S: 250 ETRN',
-  ]
-  const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
-  const requests = (some: readonly string[]): Step[] => some.flatMap((name): Step[] => [`C: ETRN ${name}`, 'S: 250 OK'])
-  const run = async (port: number) =>
-    etrnJson([`127.0.0.1:${port}`, '--jobs', '1', '--helo', 'gw.site.example', '--user', 'site', ...names], {
-      env: { ETRN_PASSWORD: 'secret' },
+  suite('a server that closes the connection in place of its first reply within TLS', { concurrency: true }, () => {
+    for (const [title, end] of [
+      ['in good order', close],
+      ['with a reset', reset],
+    ] as const) {
+      const lost = (maxVersion: (typeof VERSIONS)[number]): Conversation => [
+        ...AGREED,
+        certificateStep('mx', { maxVersion }),
+        ignoreInput,
+        end,
+      ]
+      for (const maxVersion of VERSIONS) {
+        test(`${title} is requested without TLS with --tls may over ${maxVersion}`, async (t) => {
+          const server = await loose(t, lost(maxVersion), UNENCRYPTED)
+          const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example']
+          const { status, stderr } = await etrnJson(args)
+          assert.equal(status, 0, stderr)
+          assert.match(stderr, /TLS: the server closed the connection.*; going on in clear/)
+        })
+        test(`${title} fails with 75 with --tls encrypt over ${maxVersion}`, async (t) => {
+          const server = await loose(t, lost(maxVersion))
+          const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--tls', 'encrypt', 'site.example']
+          const { status, document } = await etrnJson(args)
+          assert.deepEqual([status, document.servers[0]?.error?.stage], [75, 'tls'])
+        })
+      }
+    }
+    test('after a 421 within TLS the session is not requested without TLS', async (t) => {
+      const steps: readonly Step[] = ['C: EHLO gw.site.example', 'S: 421 enough', ...BYE]
+      const server = await scripted(t, [...AGREED, certificateStep('mx'), ...steps])
+      const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example']
+      assert.equal((await etrnJson(args)).status, 75)
     })
-  test('sends no password to a server that now offers only a weaker mechanism', async (t) => {
-    const server = await scripted(
-      t,
-      [...hello('CRAM-MD5 PLAIN'), ...CRAM, ...requests(names.slice(0, 7)), ...BYE],
-      [...hello('PLAIN LOGIN'), ...BYE],
-    )
-    const { status, document } = await run(server.port)
-    await server.verify()
-    const [report] = document.servers
-    assert.deepEqual([status, report?.error?.stage, report?.names.at(-1)?.outcome], [77, 'auth', 'refused'])
-    assert.match(
-      report?.error?.message ?? '',
-      /^an earlier session of this run used CRAM-MD5, but the server now offers/,
-    )
   })
-  test('begins with the mechanism that was accepted after others were refused', async (t) => {
-    const server = await scripted(
-      t,
-      [
-        ...hello('CRAM-MD5 PLAIN'),
-        'C: AUTH CRAM-MD5',
-        'S: 504 no',
-        `C: ${PLAIN}`,
-        'S: 235 ok',
-        ...requests(names.slice(0, 7)),
-        ...BYE,
-      ],
-      [...hello('CRAM-MD5 PLAIN'), `C: ${PLAIN}`, 'S: 235 ok', ...requests(names.slice(7)), ...BYE],
-    )
-    const { status } = await run(server.port)
-    await server.verify()
-    assert.equal(status, 0)
+
+  suite('a session that follows one with TLS', { concurrency: true }, () => {
+    const WARNING =
+      /STARTTLS: an earlier session of this run had it, but it is no longer offered; continuing unencrypted/g
+    const unlisted: readonly Step[] = [...GREETING, 'S: 250-mx.example', 'S: 250 ETRN']
+    const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
+    const requests = (some: readonly string[]): Step[] =>
+      some.flatMap((name): Step[] => [`C: ETRN ${name}`, 'S: 250 OK'])
+    const first: Conversation = [
+      ...AGREED,
+      certificateStep('mx'),
+      ...HELLO_AGAIN,
+      ...requests(names.slice(0, 7)),
+      ...BYE,
+    ]
+    const argsFor = (port: number): string[] => [`127.0.0.1:${port}`, '--jobs', '1', '--helo', 'gw.site.example']
+    test('warns with --tls may that STARTTLS is no longer offered', async (t) => {
+      const server = await scripted(t, first, [...unlisted, ...requests(names.slice(7)), ...BYE])
+      const { status, stderr } = await etrnJson([...argsFor(server.port), ...names])
+      await server.verify()
+      assert.equal(status, 0)
+      assert.equal(stderr.match(WARNING)?.length, 1, stderr)
+    })
+    test('warns in a later round', async (t) => {
+      const step = (reply: string): readonly Step[] => ['C: ETRN site.example', `S: ${reply}`, ...BYE]
+      const server = await scripted(
+        t,
+        [...AGREED, certificateStep('mx'), ...HELLO_AGAIN, ...step('253 1 pending message')],
+        [...unlisted, ...step('251 none')],
+      )
+      const args = [...argsFor(server.port), '--wait', '10m', '-v', 'site.example']
+      const { status, stderr } = await etrnJson(args, { env: LEAPING, once: { said: '1 message left', act: leap } })
+      await server.verify()
+      assert.equal(status, 0)
+      assert.match(stderr, WARNING)
+    })
+    test('does not warn if no session had TLS', async (t) => {
+      const server = await scripted(
+        t,
+        [...unlisted, ...requests(names.slice(0, 7)), ...BYE],
+        [...unlisted, ...requests(names.slice(7)), ...BYE],
+      )
+      const { stderr } = await etrnJson([...argsFor(server.port), ...names])
+      assert.doesNotMatch(stderr, /STARTTLS/)
+    })
+    test('fails with 76 with --tls encrypt', async (t) => {
+      const server = await scripted(t, first, [...unlisted, ...BYE])
+      const { status, document } = await etrnJson([...argsFor(server.port), '--tls', 'encrypt', ...names])
+      assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'starttls'])
+    })
   })
-})
+
+  suite('a login that follows another one', { concurrency: true }, () => {
+    const PLAIN = `AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`
+    const CRAM: readonly Step[] = [
+      'C: AUTH CRAM-MD5',
+      'S: 334 PDFAbXg+',
+      'C: c2l0ZSBlMTk5ZWYyMmQ2YmNjNzRlZmZjZjE5ZTQwN2IxZWE3ZQ==',
+      'S: 235 ok',
+    ]
+    const hello = (mechanisms: string): readonly Step[] => [
+      ...GREETING,
+      'S: 250-mx.example',
+      `S: 250-AUTH ${mechanisms}`,
+      'S: 250 ETRN',
+    ]
+    const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
+    const requests = (some: readonly string[]): Step[] =>
+      some.flatMap((name): Step[] => [`C: ETRN ${name}`, 'S: 250 OK'])
+    const run = async (port: number) =>
+      etrnJson([`127.0.0.1:${port}`, '--jobs', '1', '--helo', 'gw.site.example', '--user', 'site', ...names], {
+        env: { ETRN_PASSWORD: 'secret' },
+      })
+    test('sends no password to a server that now offers only a weaker mechanism', async (t) => {
+      const server = await scripted(
+        t,
+        [...hello('CRAM-MD5 PLAIN'), ...CRAM, ...requests(names.slice(0, 7)), ...BYE],
+        [...hello('PLAIN LOGIN'), ...BYE],
+      )
+      const { status, document } = await run(server.port)
+      await server.verify()
+      const [report] = document.servers
+      assert.deepEqual([status, report?.error?.stage, report?.names.at(-1)?.outcome], [77, 'auth', 'refused'])
+      assert.match(
+        report?.error?.message ?? '',
+        /^an earlier session of this run used CRAM-MD5, but the server now offers/,
+      )
+    })
+    test('begins with the mechanism that was accepted after others were refused', async (t) => {
+      const server = await scripted(
+        t,
+        [
+          ...hello('CRAM-MD5 PLAIN'),
+          'C: AUTH CRAM-MD5',
+          'S: 504 no',
+          `C: ${PLAIN}`,
+          'S: 235 ok',
+          ...requests(names.slice(0, 7)),
+          ...BYE,
+        ],
+        [...hello('CRAM-MD5 PLAIN'), `C: ${PLAIN}`, 'S: 235 ok', ...requests(names.slice(7)), ...BYE],
+      )
+      const { status } = await run(server.port)
+      await server.verify()
+      assert.equal(status, 0)
+    })
+  })
+}
