@@ -87,9 +87,10 @@ function encodeResponse({ octets }: SaslResponse): string {
   return octets.toString('base64')
 }
 
-/** Returns the secrets of a response; a response with secrets is one itself, in the form in which it is sent. */
+/** Returns the secrets of a response. One that is a secret as a whole is also one in the form in which it is sent. */
 function secretsOf(response: SaslResponse): readonly string[] {
-  return response.secrets.length === 0 ? [] : [...response.secrets, encodeResponse(response)]
+  const isWhole = response.secrets.includes(response.octets.toString())
+  return isWhole ? [...response.secrets, encodeResponse(response)] : response.secrets
 }
 
 /** Returns the mechanisms to try, in this order; the one that --auth names stands alone. Throws StepError if there is none. */

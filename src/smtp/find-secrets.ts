@@ -1,13 +1,9 @@
+import { printable } from '../printable.js'
+
 /** A secret in one of the forms in which a server can repeat it: octets, with ASCII in small letters */
 type Form = { readonly octets: string; readonly isBase64: boolean }
 
-/** A character or an escape, and its place; octets that come from one part share it. */
-type Part = { readonly line: number; readonly segment: number; readonly start: number; readonly end: number }
-
-/** Lines as octets, with ASCII in small letters, and the part that each octet comes from */
-type Reading = { readonly octets: string; readonly parts: readonly Part[] }
-
-/** A part of a line, from its first character to behind its last */
+/** A part of a line or of octets, from its first element to behind its last */
 export type Range = { readonly start: number; readonly end: number }
 
 /** A shorter secret counts only as a word of its own: inside other words it occurs by chance. */
@@ -22,6 +18,7 @@ export class SecretFinder {
   /** By their first octets. There can be thousands: with some mechanisms each session makes secrets of its own. */
   readonly #forms = new Map<string, Form[]>()
   readonly #keyLengths = new Set<number>()
+  readonly #firstOctets = new Set<string>()
   readonly #secrets = new Set<string>()
 
   add(secret: string): void {
@@ -39,8 +36,9 @@ export class SecretFinder {
     const found = lines.map((): Range[] => [])
     if (this.#forms.size === 0) return found
     for (const mode of READING_MODES) {
+      if (mode === 'unescaped' && !lines.some((line) => ESCAPE.test(line))) continue
       const reading = readLines(lines, mode)
-      for (const range of this.#findIn(reading, mode === 'squeezed'))
+      for (const range of mergeRanges(this.#findIn(reading, mode === 'squeezed')))
         for (const { line, start, end } of placesOf(reading, range)) found[line]?.push({ start, end })
     }
     return found
@@ -52,11 +50,14 @@ export class SecretFinder {
     if (octets === '' || forms.some((form) => form.octets === octets)) return
     this.#forms.set(key, [...forms, { octets, isBase64 }])
     this.#keyLengths.add(key.length)
+    this.#firstOctets.add(octets.charAt(0))
   }
 
-  *#findIn({ octets, parts }: Reading, isSqueezed: boolean): Generator<Range> {
+  *#findIn(reading: Reading, isSqueezed: boolean): Generator<Range> {
+    const { octets } = reading
     let cut = octets.indexOf(ELLIPSIS)
     for (let start = 0; start < octets.length; start++) {
+      if (!this.#firstOctets.has(octets.charAt(start))) continue
       if (cut !== -1 && cut < start) cut = octets.indexOf(ELLIPSIS, start)
       for (const length of this.#keyLengths) {
         for (const form of this.#forms.get(octets.slice(start, start + length)) ?? []) {
@@ -64,8 +65,8 @@ export class SecretFinder {
           const isCut = cut >= start + SECRET_CHARACTERS && form.octets.startsWith(octets.slice(start, cut))
           if (isCut) yield { start, end: cut }
           if (!octets.startsWith(form.octets, start)) continue
-          const isSplit = parts[start]?.segment !== parts[range.end - 1]?.segment
-          const isLong = form.octets.length >= (isSqueezed && !isSplit ? SQUEEZED_CHARACTERS : SECRET_CHARACTERS)
+          const needsSplit = isSqueezed && form.octets.length < SQUEEZED_CHARACTERS
+          const isLong = form.octets.length >= SECRET_CHARACTERS && (!needsSplit || isSplit(reading, range))
           if (isLong || (!isSqueezed && isWord(octets, range)))
             yield form.isBase64 && !isSqueezed ? withNeighbours(octets, range) : range
         }
@@ -74,16 +75,31 @@ export class SecretFinder {
   }
 }
 
-/** Returns the place of a range in each line that it touches. */
-function placesOf({ parts }: Reading, { start, end }: Range): Part[] {
-  const places: Part[] = []
-  for (const part of parts.slice(start, end)) {
-    const last = places.at(-1)
-    if (last?.line === part.line) places[places.length - 1] = { ...last, end: part.end }
-    else places.push(part)
+/** Yields ranges that don't overlap. Those given must be in the order of their starts, or nearly so. */
+function* mergeRanges(ranges: Iterable<Range>): Generator<Range> {
+  let merged: Range | undefined
+  for (const { start, end } of ranges) {
+    if (merged !== undefined && start >= merged.end) {
+      yield merged
+      merged = undefined
+    }
+    merged = { start: Math.min(start, merged?.start ?? start), end: Math.max(end, merged?.end ?? end) }
   }
-  return places
+  if (merged !== undefined) yield merged
 }
+
+/** A piece of a line: ASCII, of which each character is one octet, or a single other character or escape. */
+type Piece = Range & {
+  readonly line: number
+  /** The lines of the reply, counted; one text can hold several. */
+  readonly segment: number
+  /** Where its octets are in the reading, and how many */
+  readonly offset: number
+  readonly length: number
+}
+
+/** Lines as octets, with ASCII in small letters, and the pieces that they come from, in their order */
+type Reading = { readonly octets: string; readonly pieces: readonly Piece[] }
 
 /**
  * `literal`: each character as it stands. `unescaped`: escapes stand for the octets that they mean. `squeezed`: the same without
@@ -92,57 +108,96 @@ function placesOf({ parts }: Reading, { start, end }: Range): Part[] {
 type ReadingMode = 'literal' | 'unescaped' | 'squeezed'
 const READING_MODES: readonly ReadingMode[] = ['literal', 'unescaped', 'squeezed']
 
-const CHARACTERS = /./gsu
-/** Escapes: `%41` of URLs, `=41` of MIME, `+41` of RFC 3461, `\x41` and `\u{202e}` of printable texts */
-const CHARACTERS_AND_ESCAPES = /(?:[%=+]|\\x)(?<hex>[0-9a-f]{2})|\\u\{(?<code>[0-9a-f]{1,5}|10[0-9a-f]{4})\}|./gisu
-/** The beginning of a reply's line, which can stand inside one text */
-const LINE_START = /(?: \/ |^)(?:[245]\.\d{1,3}\.\d{1,3} )?/g
+/** `%41` of URLs, `=41` of MIME, `+41` of RFC 3461, `\x41` and `\u{202e}` of printable texts */
+const ESCAPE = /(?:[%=+]|\\x)(?<hex>[0-9a-f]{2})|\\u\{(?<code>[0-9a-f]{1,5}|10[0-9a-f]{4})\}/iu
+const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} /
+/** A line's end within a text, with the code that begins the next line; or blanks and commas */
+const GAP = /(?<end> \/ (?:[245]\.\d{1,3}\.\d{1,3} )?)|(?<blank>[\s,]+)/u
+
+/** Everything in a line that is not read as plain ASCII */
+const SPECIAL: Readonly<Record<ReadingMode, RegExp>> = {
+  literal: /\P{ASCII}/gu,
+  unescaped: new RegExp(`${ESCAPE.source}|\\P{ASCII}`, 'giu'),
+  squeezed: new RegExp(`${GAP.source}|${ESCAPE.source}|\\P{ASCII}`, 'giu'),
+}
 
 function readLines(lines: readonly string[], mode: ReadingMode): Reading {
   const octets: string[] = []
-  const parts: Part[] = []
-  let segment = 0
-  const add = (read: string, place: Omit<Part, 'segment'>): void => {
+  const pieces: Piece[] = []
+  let [offset, segment] = [0, 0]
+  const add = (read: string, line: number, start: number, end: number): void => {
+    if (read === '') return
     octets.push(read)
-    parts.push(...Array<Part>(read.length).fill({ ...place, segment }))
+    pieces.push({ line, segment, start, end, offset, length: read.length })
+    offset += read.length
   }
   for (const [line, text] of lines.entries()) {
     // Keeps a secret within its line.
-    if (mode !== 'squeezed' && line > 0) add('\n', { line, start: 0, end: 0 })
-    const lineStarts = new Map(mode === 'squeezed' ? matchesByIndex(text, LINE_START) : [])
-    let skippedTo = 0
-    for (const { 0: word, index, groups } of text.matchAll(mode === 'literal' ? CHARACTERS : CHARACTERS_AND_ESCAPES)) {
-      const lineStart = lineStarts.get(index)
-      if (lineStart !== undefined && line + index > 0) {
-        segment++
-        skippedTo = index + lineStart.length
-      }
-      if (index < skippedTo || (mode === 'squeezed' && /^[\s,]$/.test(word))) continue
-      add(readWord(word, groups), { line, start: index, end: index + word.length })
+    if (mode !== 'squeezed' && line > 0) add('\n', line, 0, 0)
+    if (line > 0) segment++
+    let done = mode === 'squeezed' && line > 0 ? (ENHANCED_CODE.exec(text)?.[0].length ?? 0) : 0
+    for (const { 0: word, index, groups = {} } of text.matchAll(SPECIAL[mode])) {
+      if (index < done) continue
+      add(text.slice(done, index).toLowerCase(), line, done, index)
+      done = index + word.length
+      if (groups['end'] !== undefined) segment++
+      const isGap = groups['end'] !== undefined || groups['blank'] !== undefined
+      add(isGap ? '' : readSpecial(word, groups), line, index, done)
     }
+    add(text.slice(done).toLowerCase(), line, done, text.length)
   }
-  return { octets: octets.join(''), parts }
-}
-
-function matchesByIndex(text: string, pattern: RegExp): [number, string][] {
-  return [...text.matchAll(pattern)].map((match) => [match.index, match[0]])
+  return { octets: octets.join(''), pieces }
 }
 
 /** Returns the octets of a character, or those that an escape stands for. */
-function readWord(word: string, { hex, code }: Readonly<Record<string, string | undefined>> = {}): string {
+function readSpecial(word: string, { hex, code }: Readonly<Record<string, string | undefined>>): string {
   const octet = hex === undefined ? undefined : String.fromCharCode(parseInt(hex, 16))
   const character = octet ?? (code === undefined ? word : String.fromCodePoint(parseInt(code, 16)))
   if (character < '\x80') return character.toLowerCase()
-  return octet ?? Buffer.from(character.toLowerCase()).toString('latin1')
+  return octet ?? Buffer.from(character).toString('latin1')
 }
 
-/** Returns the forms of a text that look the same, or that SASLprep (RFC 4013) takes for the same. */
+/** Returns the index of the piece that an octet comes from. */
+function pieceIndexOf({ pieces }: Reading, octet: number): number {
+  let [low, high] = [0, pieces.length - 1]
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if ((pieces[middle]?.offset ?? 0) <= octet) low = middle
+    else high = middle - 1
+  }
+  return low
+}
+
+function isSplit(reading: Reading, { start, end }: Range): boolean {
+  const [first, last] = [start, end - 1].map((octet) => reading.pieces[pieceIndexOf(reading, octet)]?.segment)
+  return first !== last
+}
+
+/** Returns the place of a range of octets in each line that it touches. */
+function placesOf(reading: Reading, { start, end }: Range): Pick<Piece, 'line' | 'start' | 'end'>[] {
+  const places: Pick<Piece, 'line' | 'start' | 'end'>[] = []
+  const pieces = reading.pieces.slice(pieceIndexOf(reading, start), pieceIndexOf(reading, end - 1) + 1)
+  for (const piece of pieces) {
+    const isPlain = piece.end - piece.start === piece.length
+    const before = isPlain ? Math.max(0, start - piece.offset) : 0
+    const behind = isPlain ? Math.max(0, piece.offset + piece.length - end) : 0
+    const place = { line: piece.line, start: piece.start + before, end: piece.end - behind }
+    const last = places.at(-1)
+    if (last?.line === place.line) places[places.length - 1] = { ...last, end: place.end }
+    else places.push(place)
+  }
+  return places
+}
+
+/** Returns the forms of a text that look the same, that differ in case, or that SASLprep (RFC 4013) takes for the same. */
 function normalForms(text: string): Set<string> {
   const prepared = text.replace(/\p{Default_Ignorable_Code_Point}/gu, '').replace(/\p{Zs}/gu, ' ')
-  return new Set([
-    text,
-    ...(['NFC', 'NFD', 'NFKC', 'NFKD'] as const).flatMap((form) => [text.normalize(form), prepared.normalize(form)]),
-  ])
+  const forms = [text, prepared].flatMap((form) => [form, form.toLowerCase(), form.toUpperCase()])
+  const normalized = (['NFC', 'NFD', 'NFKC', 'NFKD'] as const).flatMap((name) =>
+    forms.map((form) => form.normalize(name)),
+  )
+  // Characters in front of an escape can hide its beginning: as a whole it is found all the same.
+  return new Set([...forms, ...normalized, printable(text), encodeURIComponent(Buffer.from(text).toString())])
 }
 
 /**

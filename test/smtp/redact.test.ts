@@ -111,6 +111,12 @@ suite('redact', () => {
   })
   test('leaves words that are a short secret only without their blanks', () =>
     assert.equal(hide('this is an example', 'isan'), 'this is an example'))
+  test('masks a percent-encoded capital letter beyond ASCII', () =>
+    assert.equal(hide('a %C3%89t%C3%A9-1 b', '\u00c9t\u00e9-1'), 'a **** b'))
+  test('masks an encoded secret whose beginning looks like the end of an escape', () => {
+    assert.equal(hide('%1%35%00%00%00', '5\0\0\0'), '%1****')
+    assert.equal(hide('%15\\x00\\x00\\x00', '5\0\0\0'), '%1****')
+  })
   test('takes no more time for thousands of secrets than for one', () => {
     const redactor = new Redactor(SECRET)
     for (let count = 0; count < 5000; count++) redactor.addSecret(`digest${count}x`)

@@ -297,7 +297,7 @@ test('openSession tells the redactor of its credentials what it sends', async (t
     events.filter(({ type }) => type === 'sent'),
     ['EHLO gw.site.example', 'AUTH CRAM-MD5', '****', 'QUIT'].map((line) => ({ type: 'sent', line })),
   )
-  assert.equal(redactorFor(credentials).redact(`a ${CRAM_RESPONSE} b`), 'a **** b')
+  assert.equal(redactorFor(credentials).redact(`a ${CRAM_DIGEST} b`), 'a **** b')
 })
 
 suite('a login over loopback', { concurrency: true }, () => {
