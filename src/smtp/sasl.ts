@@ -133,7 +133,8 @@ export async function* scram(
 
 function checkServerFinal(final: string, expected: Buffer): void {
   const [, verifier = '', error] = SERVER_FINAL.exec(final) ?? []
-  if (error !== undefined) throw authUnavailable(`the server says ${printable(error)}`, 'check user and password')
+  if (error !== undefined)
+    throw authUnavailable(`the server says ${printable(error)}`, 'check user name and password, then ask your provider')
   const signature = Buffer.from(verifier, 'base64')
   if (signature.length !== expected.length || !timingSafeEqual(signature, expected))
     throw protocolError("the server doesn't prove that it knows the password: it is not the one that it says")
