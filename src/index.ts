@@ -10,6 +10,7 @@ import {
   oneOf,
   parseCommandArgument,
   parseFingerprint,
+  parseHelo,
   parseHost,
   parsePort,
   parseSendable,
@@ -130,7 +131,7 @@ function settingsOf(options: AskOptions): Parameters<typeof requestNames>[2] {
     throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MAX_TIMER_MS}`)
   if (![4, 6, undefined].includes(family)) throw new UsageError(`family ${String(family)}: 4 or 6`)
   return {
-    helo: parseOptional('helo', parseCommandArgument, options.helo) ?? ownHostName(),
+    helo: parseOptional('helo', parseHelo, options.helo) ?? ownHostName(),
     family,
     local: parseOptional('local', parseCommandArgument, options.local),
     self: [],

@@ -7,6 +7,7 @@ import {
   parseDomain,
   parseDuration,
   parseFingerprint,
+  parseHelo,
   parseHost,
   parsePort,
   parseSendable,
@@ -47,7 +48,7 @@ const OPTION_TABLE = {
   }),
   ...group('Connection', {
     port: value('N: Port, where SERVER names none', '25', parsePort, { alias: 'p', defaultText: '25; 465 for smtps' }),
-    helo: value('NAME: What EHLO says', 'gw.site.example', parseCommandArgument, {
+    helo: value('NAME: What EHLO says', 'gw.site.example', parseHelo, {
       defaultText: "this host's name, else its address",
     }),
     ipv4: flag('Use IPv4 only', { alias: '4', unit: 'family' }),

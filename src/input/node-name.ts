@@ -1,5 +1,15 @@
 import { UsageError } from '../errors.js'
-import { DOMAIN_CHARACTERS, endsInNumber, isAscii, isLabel, toALabels, trimDot } from '../net/domain.js'
+import {
+  DOMAIN_CHARACTERS,
+  endsInNumber,
+  isAscii,
+  isHostLabel,
+  isLabel,
+  isLabelLike,
+  splitLabels,
+  toALabel,
+  trimDot,
+} from '../net/domain.js'
 import { truncate } from '../printable.js'
 import { hidePassword } from './hide-password.js'
 import { brokenSendableRule } from './option-values.js'
@@ -61,13 +71,14 @@ function parseQueue(name: string): string {
 }
 
 function parseNode(word: string, { allowWide }: NameOptions): string {
-  const domain = toALabels(trimDot(word))
-  if (domain === undefined) throw new NameRuleError('no internationalised domain name')
-  if (domain === '') throw new NameRuleError('no domain name')
-  const labels = domain.split('.')
-  for (const label of labels) {
-    if (!isLabel(label)) throw new NameRuleError(likelySlip(word) ?? brokenLabelRule(label))
-  }
+  const name = trimDot(word)
+  if (name === '') throw new NameRuleError('no domain name')
+  const labels = splitLabels(name).map((label) => {
+    const sent = toALabel(label) ?? (allowWide && isAscii(label) ? label : undefined)
+    if (sent !== undefined && (allowWide ? isHostLabel(sent) : isLabel(sent))) return sent
+    throw new NameRuleError(likelySlip(word) ?? brokenLabelRule(label, sent))
+  })
+  const domain = labels.join('.')
   if (domain.length > DOMAIN_CHARACTERS)
     throw new NameRuleError(`too long: a domain name has at most ${DOMAIN_CHARACTERS} characters`)
   if (endsInNumber(domain)) throw new NameRuleError('no domain name: its last label is a number')
@@ -86,11 +97,15 @@ function likelySlip(word: string): string | undefined {
   return /^[^@]+@/.test(word) ? `no domain name; an address's domain is what stands behind its @` : undefined
 }
 
-function brokenLabelRule(label: string): string {
+function brokenLabelRule(label: string, sent: string | undefined): string {
+  const shown = `the label ${quoteName(label)}`
   if (label === '') return 'an empty label: two dots, or one in front'
-  if (label.length > 63) return `the label ${quoteName(label)} has more than 63 characters`
-  if (/^-|-$/.test(label)) return `the label ${quoteName(label)} begins or ends with a hyphen`
-  return `the label ${quoteName(label)} has other characters than letters, digits and hyphens`
+  if ((sent ?? label).length > 63) return `${shown} has more than 63 characters`
+  if (/^-|-$/.test(label)) return `${shown} begins or ends with a hyphen`
+  if (!isLabelLike(label)) return `${shown} has other characters than letters, digits and hyphens`
+  return isAscii(label)
+    ? `${shown} starts with xn--, but is no A-label (--allow-wide sends it as it is)`
+    : `${shown} is not valid in an internationalised name; check its characters, or write its A-label (xn--...)`
 }
 
 const NAME_CHARACTERS_SHOWN = 80

@@ -1,6 +1,6 @@
 import { familyOf } from '../net/address.js'
 import { MAX_TIMER_MS } from '../net/deadline.js'
-import { DOMAIN_CHARACTERS, isAscii, isQualifiedDomain, toALabels } from '../net/domain.js'
+import { DOMAIN_CHARACTERS, isAscii, isQualifiedDomain, toALabels, trimDot } from '../net/domain.js'
 
 // Parsers for the values of options. Each throws a plain Error whose message is the rule that the value breaks.
 
@@ -51,7 +51,7 @@ export function parseText(word: unknown): string {
 /** Returns an argument of an SMTP command: ASCII, at most as long as a domain. */
 export function parseCommandArgument(word: unknown): string {
   const argument = parseSendable(word)
-  if (!isAscii(argument)) throw new Error('only ASCII can be sent; write a domain as A-labels (xn--...)')
+  if (!isAscii(argument)) throw new Error('only ASCII can be sent')
   if (argument.length > DOMAIN_CHARACTERS) throw new Error(`1 to ${DOMAIN_CHARACTERS} characters`)
   return argument
 }
@@ -66,17 +66,31 @@ export function parseSendable(word: unknown): string {
 
 /** Returns a domain name in A-labels and lower case. */
 export function parseDomain(word: unknown): string {
-  const name = toALabels(parseText(word).replace(/\.$/, ''))
-  if (name === undefined || !isQualifiedDomain(name)) throw new Error('no name of a domain')
+  const name = parseALabels(trimDot(parseText(word)))
+  if (!isQualifiedDomain(name)) throw new Error('no name of a domain')
   return name.toLowerCase()
 }
 
-/** Returns a host name without a final dot, or an address. */
+/** Returns a host name in A-labels without a final dot, or an address. */
 export function parseHost(word: unknown): string {
-  const name = parseCommandArgument(word).replace(/\.$/, '')
+  const name = parseALabels(trimDot(parseSendable(word)))
   if (familyOf(name) === 0 && !isQualifiedDomain(name) && name !== 'localhost') throw new Error('no name of a host')
   return name
 }
+
+/** Returns the argument of EHLO: a name in A-labels, or an address literal. Some servers know their clients by other words. */
+export function parseHelo(word: unknown): string {
+  return parseCommandArgument(parseALabels(parseSendable(word)))
+}
+
+/** Returns a name with its internationalised labels as A-labels. Throws if that would be another name. */
+export function parseALabels(name: string): string {
+  const labels = toALabels(name)
+  if (labels !== undefined) return labels
+  throw new Error(isAscii(name) ? 'a label in it starts with xn--, but is no A-label' : BAD_INTERNATIONALISED)
+}
+
+const BAD_INTERNATIONALISED = 'not a valid internationalised name; check its characters, or write A-labels (xn--...)'
 
 /** Returns a parser that accepts these words only. */
 export function oneOf<T extends string>(...choices: readonly T[]): (word: unknown) => T {

@@ -1,9 +1,9 @@
 import { UsageError } from '../errors.js'
 import { familyOf } from '../net/address.js'
-import { isHostName, toALabels } from '../net/domain.js'
+import { isHostName, trimDot } from '../net/domain.js'
 import { printable } from '../printable.js'
 import { hidePassword } from './hide-password.js'
-import { parsePortDigits } from './option-values.js'
+import { parseALabels, parsePortDigits } from './option-values.js'
 
 export type ServerAddress = {
   /** The SERVER argument or the profile, as the user typed it */
@@ -72,9 +72,8 @@ function decodeUser(user: string): string {
 }
 
 function parseHostName(host: string): string {
-  const domain = toALabels(host.replace(/\.$/, ''))
-  if (domain === undefined || !isHostName(domain)) {
+  const domain = parseALabels(trimDot(host))
+  if (!isHostName(domain))
     throw new Error('neither a host name nor an address; write host, host:port or [2001:db8::1]:port')
-  }
   return domain.toLowerCase()
 }

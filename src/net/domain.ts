@@ -1,12 +1,17 @@
-import { domainToASCII } from 'node:url'
+import { domainToASCII, domainToUnicode } from 'node:url'
 
 export const DOMAIN_CHARACTERS = 253
 /** The full stop, and what internationalised names may have in its place (RFC 3490, section 3.1). */
-const DOT = '[.\\u3002\\uff0e\\uff61]'
+const DOT = /[.\u3002\uff0e\uff61]/
 
 /** Returns true if a label has letters, digits and inner hyphens only (RFC 1123, section 2.1). */
 export function isLabel(label: string): boolean {
   return /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(label)
+}
+
+/** Returns true for a label of a host name. Some networks use underscores. */
+export function isHostLabel(label: string): boolean {
+  return /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i.test(label)
 }
 
 export function isAscii(text: string): boolean {
@@ -15,22 +20,45 @@ export function isAscii(text: string): boolean {
 
 /** Returns the name without the dot that may end it. */
 export function trimDot(domain: string): string {
-  return domain.replace(new RegExp(`${DOT}$`), '')
+  return DOT.test(domain.slice(-1)) ? domain.slice(0, -1) : domain
 }
 
-/** Returns a domain name with its internationalised labels as A-labels; undefined if a label has no such form. */
+export function splitLabels(domain: string): string[] {
+  return domain.split(DOT)
+}
+
+/** Returns a domain name with its internationalised labels as A-labels; undefined if a label has no such form, or is a bad A-label. */
 export function toALabels(domain: string): string | undefined {
-  if (isAscii(domain)) return domain
-  // domainToASCII parses the host of a URL: it must not see what it would take for an address or an escape.
-  const labels = domain.split(new RegExp(DOT)).map((label) => (isAscii(label) ? label : domainToASCII(label)))
-  return labels.every(isLabel) ? labels.join('.') : undefined
+  const labels = splitLabels(domain).map(toALabel)
+  return labels.includes(undefined) ? undefined : labels.join('.')
 }
 
-/** Returns true if an ASCII name can name a host. Some networks use underscores. */
+/**
+ * Returns an internationalised label as its A-label, and other labels unchanged. Returns undefined for a bad A-label, and for a label
+ * that IDNA would make another name of: domainToASCII parses the host of a URL, so it decodes, drops and replaces characters.
+ */
+export function toALabel(label: string): string | undefined {
+  if (isAscii(label)) return !/^xn--/i.test(label) || isALabel(label) ? label : undefined
+  if (!isLabelLike(label)) return undefined
+  const aLabel = domainToASCII(label)
+  const isUnchanged = domainToUnicode(aLabel) === label.toLowerCase().normalize('NFC')
+  return isUnchanged && aLabel.startsWith('xn--') ? aLabel : undefined
+}
+
+/** Returns true if the ASCII characters of a label are letters, digits and inner hyphens. */
+export function isLabelLike(label: string): boolean {
+  return /^(?!-)(?:[a-z0-9-]|\P{ASCII})+(?<!-)$/iu.test(label)
+}
+
+/** Returns true for the one A-label of an internationalised label. A decoder may return what it can't decode. */
+function isALabel(label: string): boolean {
+  const decoded = domainToUnicode(label)
+  return !isAscii(decoded) && domainToASCII(decoded) === label.toLowerCase()
+}
+
+/** Returns true if an ASCII name can name a host. */
 export function isHostName(name: string): boolean {
-  const labels = name.split('.')
-  const areValid = labels.every((label) => /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i.test(label))
-  return areValid && name.length <= DOMAIN_CHARACTERS && !endsInNumber(name)
+  return name.split('.').every(isHostLabel) && name.length <= DOMAIN_CHARACTERS && !endsInNumber(name)
 }
 
 /** Returns true for a fully qualified domain name, internationalised or not. */

@@ -59,11 +59,14 @@ suite('options: values from the command line', () => {
       ['mx', 'a.example', '--helo', 'a b'],
       'etrn: --helo "a b": a space in it; one name is one word; for example --helo gw.site.example\n',
     ))
-  test('reports --helo that is not ASCII', async () =>
-    assertRefused(
-      ['mx', 'a.example', '--helo', 'bücher'],
-      'etrn: --helo "bücher": only ASCII can be sent; write a domain as A-labels (xn--...); for example --helo gw.site.example\n',
-    ))
+  for (const name of ['é/evil.example', 'é%41.example', 'é\u00ad.example', 'xn--a.example'])
+    for (const [place, argv] of [
+      ['NAME', ['127.0.0.1:1', name]],
+      ['--subdomains', ['127.0.0.1:1', '--subdomains', name]],
+      ['SERVER', [name, 'a.example']],
+      ...['--helo', '--mx', '--self', '--tls-name'].map((option) => [option, ['127.0.0.1:1', option, name]] as const),
+    ] as const)
+      test(`refuses ${JSON.stringify(name)} as ${place}`, async () => assertRefused(argv, /^etrn: /))
 })
 
 suite('options: the table', () => {

@@ -8,6 +8,7 @@ import {
   parseDomain,
   parseDuration,
   parseFingerprint,
+  parseHelo,
   parseHost,
   parsePort,
   parseSendable,
@@ -123,8 +124,8 @@ testValues(
     ['bücher.example', 'xn--bcher-kva.example'],
     [DOMAIN_253, DOMAIN_253],
   ],
-  ['site', '192.0.2.1', 'a..b', 'a_b.example', '１２７.example'],
-  /^Error: no name of a domain$/,
+  ['site', '192.0.2.1', 'a..b', 'a_b.example', '１２７.example', '192。0。2。1', 'é/x.example', 'xn--a.example'],
+  /^Error: (no name of a domain|not a valid internationalised name|a label in it starts with xn--)/,
 )
 testValues(
   parseHost,
@@ -133,9 +134,22 @@ testValues(
     ['localhost', 'localhost'],
     ['192.0.2.1', '192.0.2.1'],
     ['2001:db8::1', '2001:db8::1'],
+    ['bücher.example', 'xn--bcher-kva.example'],
   ],
-  ['mail', 'a..b', '192.0.2.256'],
-  /^Error: no name of a host$/,
+  ['mail', 'a..b', '192.0.2.256', 'é%41.example', 'xn--a.example', 'a b.example', 'é\u00adx.example'],
+  /^Error: (no name of a host|not a valid internationalised|a label in it starts with xn--|a space in|a control or)/,
+)
+testValues(
+  parseHelo,
+  [
+    ['gw.site.example', 'gw.site.example'],
+    ['bücher.example', 'xn--bcher-kva.example'],
+    ['[192.0.2.1]', '[192.0.2.1]'],
+    ['[IPv6:2001:db8::1]', '[IPv6:2001:db8::1]'],
+    ['under_score', 'under_score'],
+  ],
+  ['a b', 'é/x.example', 'xn--a.example', 'x'.repeat(254)],
+  /^Error: (a space in it|not a valid internationalised|a label in it starts with xn--|1 to 253 characters)/,
 )
 test('oneOf returns a word of the choice and throws for any other', () => {
   assert.equal(oneOf('none', 'may')('may'), 'may')

@@ -10,6 +10,8 @@ const FORMS: readonly (readonly [word: string, host: string, port: number])[] = 
   ['localhost', 'localhost', 25],
   ['mail_1.isp.example', 'mail_1.isp.example', 25],
   ['bücher.example', 'xn--bcher-kva.example', 25],
+  ['bücher。example。', 'xn--bcher-kva.example', 25],
+  ['mail_1.bücher.example', 'mail_1.xn--bcher-kva.example', 25],
   ['192.0.2.1', '192.0.2.1', 25],
   ['192.0.2.1:26', '192.0.2.1', 26],
   ['[192.0.2.1]:26', '192.0.2.1', 26],
@@ -97,6 +99,14 @@ suite('parseServer', () => {
     'a\r\nb',
     'a\u202eb',
     '%41.com',
+    'é/evil.example',
+    'smtp://é/evil.example',
+    'é?x.example',
+    'é\\x.example',
+    'é%41.example',
+    '１９２.０.２.１',
+    '192。0。2。1',
+    'xn--a.example',
   ]) {
     test(`throws with 64 and a printable message for ${JSON.stringify(word)}`, () => {
       assert.throws(
