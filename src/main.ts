@@ -127,7 +127,7 @@ class Command {
     const config = await readConfig(this.#configFiles(line), this.#reader)
     const { options } = settleOptions([line, ...config.tops])
     this.#limit(options['max-time'])
-    const hasSeveral = options.all || options.mx !== undefined || line.words[0]?.includes(',') === true
+    const hasSeveral = options.all || options.mx.length > 0 || line.words[0]?.includes(',') === true
     const reporter = this.#createReporter(options, hasSeveral)
     const { stdin: input } = this.#host
     const warn = (message: string): void => reporter.warn(message)

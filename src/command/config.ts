@@ -5,7 +5,7 @@ import { parseServer } from '../input/server-address.js'
 import { printable } from '../printable.js'
 import { readSafely } from './config-files.js'
 import type { OptionSource } from './option-sources.js'
-import { OPTION_ROWS, type OptionRow, type PartialOptions } from './options.js'
+import { findConflict, OPTION_ROWS, type OptionRow, type PartialOptions } from './options.js'
 import type { Reader } from './read-file.js'
 import type { TomlEntry, TomlTable, TomlValue } from './toml.js'
 
@@ -102,8 +102,9 @@ class ConfigParser {
       const value = this.#parseValue(row, keyPath, entry)
       options[key] = row.isPath ? this.#resolvePaths(value) : value
     }
-    // The row of each option has made its value.
-    return options
+    const [excluded = '', key] = findConflict(options) ?? []
+    if (key === undefined) return options
+    throw this.#error([...path, key], table.get(key)?.line ?? 0, `${excluded} excludes it; write one of them`)
   }
 
   #parseValue({ kind, example = '', parse }: OptionRow, path: readonly string[], entry: TomlEntry): unknown {
@@ -164,9 +165,10 @@ async function unknownReason(key: string, value: TomlValue, scope: Scope): Promi
   }
   if (key === 'password')
     return 'a password may not stand here; write password-file or password-command, which say where it is'
-  const { nearest } = await import('./suggest.js')
+  const { nearestKey } = await import('./suggest.js')
   const known = [...OPTION_ROWS].filter(([, { scope: own = scope }]) => own === scope).map(([name]) => name)
-  return `unknown key; did you mean ${nearest(key, [...known, scope === 'profile' ? 'server' : 'servers', 'names'])}?`
+  const near = nearestKey(key, [...known, scope === 'profile' ? 'server' : 'servers', 'names'])
+  return `unknown key; ${near === undefined ? 'man etrn lists them all' : `did you mean ${near}?`}`
 }
 
 function misplacedReason({ scope: own }: OptionRow, scope: Scope): string | undefined {

@@ -11,8 +11,7 @@ import { checkLoginOptions, checkLoginTargets, needsPassword } from './login.js'
 import { locateError } from './option-sources.js'
 import { OPTION_ROWS, type Options } from './options.js'
 import { noNameError, typedNames } from './requested-names.js'
-import { requestSettingsOf } from './requests.js'
-import { resolveTargets, type Target, userOption } from './targets.js'
+import { checkServerWords, resolveTargets, type Target, userOption } from './targets.js'
 import { checkTlsOptions } from './tls-options.js'
 
 export type HookKind = NonNullable<Options['hook']>
@@ -72,7 +71,6 @@ function checkTexts(parts: HookParts): void {
 
 function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookParts {
   const { options, words, typed } = line
-  if (options.check) throw new UsageError('--hook and --check exclude each other: type one of them')
   if (/^\/(?:dev|proc)\//.test(options.config ?? ''))
     throw new UsageError(`${options.config ?? ''} is not there when a hook runs: name a file`)
   const optionWords = [...OPTION_ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOfOption(name, typed[name])))
@@ -80,7 +78,7 @@ function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookP
   const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')
   const rest = [...(isUnclear ? ['--'] : []), ...words].map((text) => ({ text }))
   const command = [...limitWords(targets), ...optionWords, ...rest]
-  const server = options.mx ?? (options.all ? 'all' : (words[0] ?? ''))
+  const server = options.mx?.join('-') ?? (options.all ? 'all' : (words[0] ?? ''))
   // The same requests have the same lock, whatever mechanism runs them.
   const digest = hash('sha256', JSON.stringify([optionWords, rest])).slice(0, 8)
   const name = `${server.replace(/[^\w.-]+/g, '-').slice(0, FILE_NAME_CHARACTERS)}-${digest}`
@@ -154,6 +152,7 @@ export async function resolveHookTargets(
   config: Config,
   warn: (message: string) => void,
 ): Promise<Target[]> {
+  await checkServerWords(line, config)
   const targets = resolveTargets(line, config, warn)
   checkLoginTargets(line, targets)
   const impliedNames = new Set<string>()
@@ -163,7 +162,6 @@ export async function resolveHookTargets(
       const implied = impliedName(target)
       if (implied !== undefined) impliedNames.add(implied)
       else if (!hasNames(target.options)) throw noNameError()
-      requestSettingsOf(target)
       checkLoginOptions(target)
       await checkTlsOptions(target)
       if (!needsPassword(target)) continue

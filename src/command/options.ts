@@ -33,9 +33,9 @@ const OFF = { defaultText: 'off' } as const
  */
 const OPTION_TABLE = {
   ...group('Servers', {
-    mx: value('DOMAIN: Ask the other mail exchangers of DOMAIN', 'site.example', parseDomain, COMMAND_LINE_ONLY),
+    mx: list('DOMAIN: Ask the other mail exchangers of DOMAIN', 'site.example', parseDomain, COMMAND_LINE_ONLY),
     self: list('HOST: With --mx: this mail exchanger is this site itself', 'mx1.site.example', parseHost),
-    all: flag('Ask every profile of the configuration', COMMAND_LINE_ONLY),
+    all: flag('Ask every profile of the configuration', { ...COMMAND_LINE_ONLY, excludes: 'mx' }),
   }),
   ...group('Names', {
     subdomains: list('NODE: Ask for NODE and all its subdomains: the same as @NODE', 'site.example', parseText, NAMES),
@@ -52,7 +52,7 @@ const OPTION_TABLE = {
       defaultText: "this host's name, else its address",
     }),
     ipv4: flag('Use IPv4 only', { alias: '4', unit: 'family' }),
-    ipv6: flag('Use IPv6 only', { alias: '6', unit: 'family' }),
+    ipv6: flag('Use IPv6 only', { alias: '6', unit: 'family', excludes: 'ipv4' }),
     interface: value('NAME/ADDR: Connect from this interface, or this address', 'ppp0', parseCommandArgument),
     timeout: value('DUR: Longest wait for a step: connecting, TLS, one whole reply', '60s', parseDuration, {
       default: '60s',
@@ -82,7 +82,10 @@ const OPTION_TABLE = {
   ...group('Login', {
     user: value('U: Log in as U', 'site', parseSendable, PROFILE_ONLY),
     'password-file': file('F: Read the password from F', '/etc/etrn/password', PASSWORD),
-    'password-command': value('C: Take the first line that C prints', "'pass show isp'", parseText, PASSWORD),
+    'password-command': value('C: Take the first line that C prints', "'pass show isp'", parseText, {
+      ...PASSWORD,
+      excludes: 'password-file',
+    }),
     auth: value('MECH: Log in by this mechanism', 'PLAIN', parseMechanism, {
       ...PROFILE_ONLY,
       defaultText: 'the strongest',
@@ -95,7 +98,10 @@ const OPTION_TABLE = {
   }),
   ...group('Instead', {
     check: flag('Look at all that matters, step by step; send no ETRN', COMMAND_LINE_ONLY),
-    hook: choice('KIND: Print a ready hook for this mechanism', 'pppd', HOOK_KINDS, COMMAND_LINE_ONLY),
+    hook: choice('KIND: Print a ready hook for this mechanism', 'pppd', HOOK_KINDS, {
+      ...COMMAND_LINE_ONLY,
+      excludes: 'check',
+    }),
   }),
   ...group('Configuration', {
     config: file('FILE: Take the configuration from FILE alone', 'etrn.toml', {
@@ -135,6 +141,8 @@ export type OptionRow = {
   readonly scope?: 'run' | 'profile' | 'command line'
   /** Options of one unit belong together: a source that sets one of them overrides the others of weaker sources. */
   readonly unit?: 'names' | 'family' | 'password'
+  /** The option that one source must not set beside this one */
+  readonly excludes?: string
   /** Converts a word, or a value in a file. Throws a plain Error with the rule that it breaks. */
   readonly parse: (given: unknown) => unknown
   /** The value if no source sets the option */
@@ -156,7 +164,19 @@ export type PartialOptions = Partial<Options>
 /** Returns the options in what yargs has parsed. Throws UsageError, which names the option and a value that could be typed. */
 export function optionsOfWords(parsed: Readonly<Record<string, unknown>>): PartialOptions {
   const rows = [...OPTION_ROWS].filter(([name]) => parsed[name] !== undefined && parsed[name] !== 0)
-  return Object.fromEntries(rows.map(([name, row]) => [name, parseOption(name, row, parsed[name])]))
+  const options = Object.fromEntries(rows.map(([name, row]) => [name, parseOption(name, row, parsed[name])]))
+  const conflict = findConflict(options)
+  if (conflict === undefined) return options
+  const [first, second] = conflict.map((name) => formatOption(OPTION_ROWS.get(name)?.alias ?? name))
+  throw new UsageError(`${first ?? ''} and ${second ?? ''} exclude each other: type one of them`)
+}
+
+/** Returns two options of one source that exclude each other; undefined if there are none. */
+export function findConflict(options: PartialOptions): [string, string] | undefined {
+  const isSet = (name: string): boolean => Object.entries(options).some(([key, set]) => key === name && set !== false)
+  for (const [name, { excludes }] of OPTION_ROWS)
+    if (excludes !== undefined && isSet(name) && isSet(excludes)) return [excludes, name]
+  return undefined
 }
 
 function parseOption(name: string, row: OptionRow, given: unknown): unknown {

@@ -9,7 +9,7 @@ import { checkLoginOptions, checkLoginTargets, readCredentials } from './login.j
 import { locateError } from './option-sources.js'
 import type { InputSources } from './read-file.js'
 import { createNameReader, type NameReader } from './requested-names.js'
-import { resolveTargets, type Target } from './targets.js'
+import { checkServerWords, resolveTargets, type Target } from './targets.js'
 
 /**
  * Returns the requests that the command line and the configuration ask for, with all files read. What one of several profiles lacks is a
@@ -20,6 +20,7 @@ export async function createRequests(
   config: Config,
   sources: InputSources,
 ): Promise<(Request | FailedRequest)[]> {
+  await checkServerWords(line, config)
   const targets = resolveTargets(line, config, sources.warn)
   checkLoginTargets(line, targets, sources.environment['ETRN_PASSWORD'])
   const readNames = createNameReader(sources)
@@ -56,14 +57,9 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
   }
 }
 
-/** Returns what holds for every session with a server. Throws UsageError. */
-export function requestSettingsOf(target: Target): RequestSettings {
-  const { options, isMx } = target
+/** Returns what holds for every session with a server. */
+export function requestSettingsOf({ options, isMx }: Target): RequestSettings {
   const { ipv4, ipv6 } = options
-  if (ipv4 && ipv6) {
-    const error = new OptionError('ipv6', '-4 and -6 exclude each other: type one of them, or none for both')
-    throw locateError(error, target)
-  }
   const own = ownHostName()
   const helo = options.helo?.replace(/\.$/, '')
   const self = [own, helo, ...options.self].flatMap((name) => name?.toLowerCase() ?? [])

@@ -1,24 +1,116 @@
-import { closest } from 'fastest-levenshtein'
+import { closest, distance } from 'fastest-levenshtein'
 import { UsageError } from '../errors.js'
 import { printable } from '../printable.js'
 import { formatOption, OPTION_ROWS } from './options.js'
 
 // A file of its own: only a run that fails needs it.
 
-/** Returns the error for an unknown option, with the one that was probably meant. */
+const SERVER = 'SERVER, the first argument (etrn SERVER NAME)'
+const NAME = 'NAME, the second argument (etrn SERVER NAME)'
+
+/** The options of other mail and network tools, by what does the same here */
+export const FOREIGN_OPTIONS: readonly (readonly [advice: string, words: string])[] = [
+  [SERVER, 'host server smtp-server smtphost url relay remote'],
+  [NAME, 'node name site etrn rmqs X request mail-rcpt fetchdomains domains'],
+  [`${NAME}, or --mx DOMAIN`, 'domain'],
+  ['a profile in place of SERVER (etrn isp)', 'a account profile'],
+  ['--names-from FILE, or --config FILE', 'f file input input-file list'],
+  ['--config FILE', 'C F rc fetchmailrc conf config-file configuration'],
+  ['--helo NAME', 'ehlo hello helo-name hostname fqdn lhlo'],
+  ['--check', 'n dry-run simulate test pretend serverinfo S probe quit-after'],
+  ['--verbose', 'd debug trace D'],
+  ['--quiet', 's silent'],
+  ['--json, or the redirection >FILE of your shell', 'o output format log logfile log-file L syslog'],
+  ['--user NAME', 'u U username login auth-user au'],
+  ['--password-file FILE, or --password-command COMMAND', 'P pass passwd password auth-password ap'],
+  ['--password-command COMMAND', 'passwordeval'],
+  ['--auth MECH', 'mechanism auth-mech authmech sasl'],
+  ['smtps://SERVER, or --tls encrypt', 'ssl smtps implicit-tls tls-on-connect tlsc'],
+  ['--tls encrypt', 'starttls ssl-reqd require-tls tls-required force-tls sslproto'],
+  ['--tls none', 'no-tls no-starttls no-ssl tls-off'],
+  ['--tls verify', 'sslcertck tls-verify verify verify-cert'],
+  ['--tls encrypt, or --tls-fingerprint SHA256', 'insecure no-verify no-check-certificate no-tls-verify tls-certcheck'],
+  ['--tls-ca FILE', 'ca cacert cafile ca-file ca-bundle capath tls-trust-file sslcertfile'],
+  ['--tls-fingerprint SHA256', 'fingerprint pin pinnedpubkey sslfingerprint'],
+  ['--tls-cert FILE', 'E cert certificate client-cert tls-cert-file sslcert'],
+  ['--tls-key FILE', 'key tls-key-file sslkey'],
+  ['--tls-min VERSION', 'tls-protocols tls-protocol tlsv1.0 tlsv1.1 tlsv1.2 tlsv1.3 tlsv1'],
+  ['--tls-name NAME', 'sni tls-sni tls-host-override sslcommonname servername'],
+  ['--interface ADDR', 'bind bind-address source source-ip local-address local-interface li'],
+  ['--ipv4', 'inet4 inet4-only ipv4-only prefer-ipv4'],
+  ['--ipv6', 'inet6 inet6-only ipv6-only prefer-ipv6'],
+  ['--timeout DUR', 't connect-timeout read-timeout'],
+  ['--max-time DUR', 'm deadline max-runtime'],
+  ['--retry-for 10m', 'r retry retries tries attempts retry-max-time'],
+  ['--wait 30m', 'w watch loop until-empty'],
+  ['--wait-local 2m', 'b'],
+  ['--jobs N', 'j parallel threads concurrency connections'],
+  ['--keep-going', 'c continue force ignore-errors'],
+  ['--hook systemd, or --hook cron', 'daemon cron systemd timer install'],
+  ['--color never', 'no-color no-colour nocolor'],
+  ['--help', '? H usage man'],
+]
+
+/** Returns the error for an unknown option, with what was probably meant. */
 export function unknownOption(name: string, word: string): UsageError {
-  if (name === 'no-color') return new UsageError('unknown option --no-color; did you mean --color never?')
   const known = [...OPTION_ROWS.keys()]
-  // -version probably means --version.
-  const long = name.length > 1 ? name : known.find((key) => `-${key}` === word)
-  const isLetter = name.length === 1 && !word.startsWith('--')
-  const isUnlike = long === undefined || /^\d+$|^no-/.test(long)
-  const shown = printable(isUnlike && isLetter ? `-${name}` : word.replace(/=.*/s, ''))
-  const advice = isUnlike ? '; etrn --help lists them all' : `; did you mean ${formatOption(nearest(long, known))}?`
-  return new UsageError(`unknown option ${shown}${advice}`)
+  // -version probably means --version, and -debug another tool's --debug.
+  const bare = word.slice(1)
+  const isWord = bare.length > 1 && (known.includes(bare) || foreignAdvice(bare) !== undefined)
+  const meant = isWord ? bare : name
+  const near = meant.length > 1 ? nearest(meant, known) : undefined
+  const advice = foreignAdvice(meant) ?? (near === undefined ? undefined : formatOption(near))
+  const isLetter = name.length === 1 && !word.startsWith('--') && !isWord
+  const shown = printable(isLetter ? `-${name}` : word.replace(/=.*/s, ''))
+  return new UsageError(
+    `unknown option ${shown}; ${advice === undefined ? 'etrn --help lists them all' : `did you mean ${advice}?`}`,
+  )
 }
 
-/** Returns the candidate that a mistyped word was probably meant for. */
-export function nearest(word: string, candidates: readonly string[]): string {
-  return candidates.find((candidate) => word.length > 2 && candidate.startsWith(word)) ?? closest(word, candidates)
+/** Returns what does here what an option of another tool does there; undefined if that is unknown. */
+export function foreignAdvice(name: string): string | undefined {
+  const word = name.length > 1 ? name.toLowerCase() : name
+  return FOREIGN_OPTIONS.find(([, words]) => words.split(' ').includes(word))?.[0]
+}
+
+/** Returns the key of a configuration file that was probably meant; undefined if none is near. */
+export function nearestKey(key: string, known: readonly string[]): string | undefined {
+  const advice = foreignAdvice(key) ?? ''
+  const words = [...advice.matchAll(/--([a-z0-9-]+)/g)].map(([, name = '']) => name)
+  if (advice.startsWith(SERVER)) words.push('server')
+  if (advice.startsWith(NAME)) words.push('names')
+  return words.find((word) => known.includes(word)) ?? nearest(key, known)
+}
+
+/** The options that are commands in other tools. `help`, `version` and `all` mean them only if nothing follows. */
+const COMMANDS = ['help', 'version', 'all', 'check', 'hook', 'completion']
+const COMMANDS_WITH_ARGUMENTS = COMMANDS.slice(3)
+
+/** Returns the error for a SERVER that was probably meant for an option or a profile; undefined for any other word. */
+export function mistakenServer(word: string, isAlone: boolean, profiles: readonly string[]): UsageError | undefined {
+  const isCommand = (isAlone ? COMMANDS : COMMANDS_WITH_ARGUMENTS).includes(word)
+  const meant = isCommand ? `etrn ${formatOption(word)}` : nearest(word, profiles)
+  if (meant === undefined) return undefined
+  return new UsageError(
+    `no profile ${word}; did you mean ${meant}? A host of that name is written ${word}. or smtp://${word}`,
+  )
+}
+
+/** Returns the candidate that a mistyped word was probably meant for; undefined if none is near. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const typed = word.toLowerCase()
+  const byLowerCase = new Map(candidates.map((candidate) => [candidate.toLowerCase(), candidate]))
+  const known = [...byLowerCase.keys()]
+  const longer = known.find((candidate) => typed.length > 2 && candidate.startsWith(typed))
+  const shorter = known.filter((candidate) => candidate.length > 3 && typed.startsWith(candidate))
+  const near = known.length === 0 ? undefined : closest(typed, known)
+  const isMeant = near !== undefined && isNear(typed, near)
+  const found = longer ?? (isMeant ? near : shorter.toSorted((a, b) => b.length - a.length)[0])
+  return byLowerCase.get(found ?? '')
+}
+
+/** Returns true if a third of the letters differ at most, or if only their order does. */
+function isNear(word: string, candidate: string): boolean {
+  const sort = (text: string): string => Array.from(text).sort().join('')
+  return distance(word, candidate) <= Math.max(word.length, candidate.length) / 3 || sort(word) === sort(candidate)
 }

@@ -34,7 +34,7 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
     throw new UsageError('--interval belongs to --wait: type --wait DUR')
   const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
   for (const { profile, server, options } of targets) {
-    const isWord = profile === undefined && /^[\w-]+$/.test(server.word) && server.word !== 'localhost'
+    const isWord = profile === undefined && isBareWord(server.word)
     const { names, subdomains, queue, 'names-from': files } = options
     const hasNames = [names, subdomains, queue, files].some((list) => list.length > 0)
     if (!isWord || (known === '' && hasNames)) continue
@@ -44,14 +44,30 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
   return targets
 }
 
+/** Throws UsageError for a SERVER that was probably meant for an option or a profile. */
+export async function checkServerWords({ options, words }: CommandLine, { profiles }: Config): Promise<void> {
+  if (options.mx !== undefined || options.all) return
+  for (const word of (words[0] ?? '').split(',')) {
+    if (profiles.has(word) || !isBareWord(word)) continue
+    const { mistakenServer } = await import('./suggest.js')
+    const error = mistakenServer(word, words.length === 1, [...profiles.keys()])
+    if (error !== undefined) throw error
+  }
+}
+
+/** Returns true for a word that a profile could have as its name. */
+function isBareWord(word: string): boolean {
+  return /^[\w-]+$/.test(word) && word !== 'localhost'
+}
+
 function listTargets({ options, words }: CommandLine, { tops, profiles }: Config): Target[] {
   const { all, mx } = options
-  if (all && mx !== undefined) throw new UsageError('--all and --mx exclude each other: type one of them')
   const names = mx === undefined ? words.slice(1) : words
   const typed = { options: names.length === 0 ? options : { ...options, names } }
   if (mx !== undefined) {
     const settled = settleOptions([typed, ...tops])
-    return [{ ...settled, server: parseServer(mx, settled.options.port), isMx: true, profile: undefined }]
+    const serverOf = (domain: string): ServerArgument => parseServer(domain, settled.options.port)
+    return removeRepeats(mx.map((domain) => ({ ...settled, server: serverOf(domain), isMx: true, profile: undefined })))
   }
   const targetOf = (word: string): Target => {
     const profile = profiles.get(word)

@@ -120,7 +120,7 @@ suite('hook: refused command lines', { concurrency: true }, () => {
     })
   refuses(['--hook', 'procmail', 'mx', 'a.example'], /the choice is pppd, ifupdown, networkmanager, cron, systemd/)
   refuses(['--hook', 'cron'], /no server given/)
-  refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--hook and --check exclude each other/)
+  refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--check and --hook exclude each other/)
   refuses(['--config', '/dev/null', '--hook', 'cron', 'mx', 'a.example'], /\/dev\/null is not there when a hook runs/)
   refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control character in "\/.*a\\nb"/)
 })

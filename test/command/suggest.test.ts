@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { parseArguments } from '../../src/command/arguments.js'
-import { nearest, unknownOption } from '../../src/command/suggest.js'
+import { OPTION_ROWS } from '../../src/command/options.js'
+import { FOREIGN_OPTIONS, foreignAdvice, nearest, nearestKey, unknownOption } from '../../src/command/suggest.js'
 import { UsageError } from '../../src/errors.js'
-import { assertRefused } from '../helpers/command.js'
+import { assertRefused, etrn } from '../helpers/command.js'
+import { makeFile } from '../helpers/files.js'
 
 suite('suggest: an unknown option', () => {
   const refuses = (argv: readonly string[], message: RegExp): void =>
@@ -26,7 +28,7 @@ suite('suggest: an unknown option', () => {
   for (const [name, word, message] of [
     ['tim', '--tim', 'unknown option --tim; did you mean --timeout?'],
     ['hlep', '--hlep=x\ny', 'unknown option --hlep; did you mean --help?'],
-    ['hl\x1bep', '--hl\x1bep', 'unknown option --hl\\x1bep; did you mean --help?'],
+    ['hl\x1bep', '--hl\x1bep', 'unknown option --hl\\x1bep; etrn --help lists them all'],
     ['no-json', '--no-json', 'unknown option --no-json; etrn --help lists them all'],
     ['46', '-46', 'unknown option -46; etrn --help lists them all'],
     ['k', '--k', 'unknown option --k; etrn --help lists them all'],
@@ -35,11 +37,125 @@ suite('suggest: an unknown option', () => {
     test(`unknownOption for ${JSON.stringify(word)}`, () => assert.equal(unknownOption(name, word).message, message))
 })
 
+suite('suggest: the words of other tools', () => {
+  for (const [typed, advice] of [
+    ['--dry-run', '--check'],
+    ['--debug', '--verbose'],
+    ['-debug', '--verbose'],
+    ['--host', 'SERVER, the first argument (etrn SERVER NAME)'],
+    ['--host=mx.example', 'SERVER, the first argument (etrn SERVER NAME)'],
+    ['--server', 'SERVER, the first argument (etrn SERVER NAME)'],
+    ['--insecure', '--tls encrypt, or --tls-fingerprint SHA256'],
+    ['-u', '--user NAME'],
+    ['-usite', '--user NAME'],
+    ['--username', '--user NAME'],
+    ['--password', '--password-file FILE, or --password-command COMMAND'],
+    ['--starttls', '--tls encrypt'],
+    ['--domain', 'NAME, the second argument (etrn SERVER NAME), or --mx DOMAIN'],
+    ['--rmqs', 'NAME, the second argument (etrn SERVER NAME)'],
+    ['-X', 'NAME, the second argument (etrn SERVER NAME)'],
+    ['--retry', '--retry-for 10m'],
+    ['--silent', '--quiet'],
+    ['-s', '--quiet'],
+    ['--cacert', '--tls-ca FILE'],
+    ['--CAfile', '--tls-ca FILE'],
+    ['--connect-timeout', '--timeout DUR'],
+    ['--ehlo', '--helo NAME'],
+  ] as const)
+    test(`${typed} suggests ${advice}`, async () => {
+      const { status, stderr } = await etrn([typed, 'mx.example', 'a.example'])
+      const shown = typed === '-usite' ? '-u' : typed.replace(/=.*/, '')
+      assert.deepEqual([status, stderr], [64, `etrn: unknown option ${shown}; did you mean ${advice}?\n`])
+    })
+
+  test('an unknown word that nothing is near suggests nothing', async () => {
+    for (const word of ['--xyzzy', '--proxy', '--to', '--cc', '-x', '--no-json', '--42'])
+      await assertRefused([word, 'mx.example'], /; etrn --help lists them all\n$/)
+  })
+  test('each option that is suggested exists, and none of the words is an option', () => {
+    for (const [advice, words] of FOREIGN_OPTIONS) {
+      for (const [, name = ''] of advice.matchAll(/--([a-z0-9-]+)/g)) assert.ok(OPTION_ROWS.has(name), name)
+      for (const word of words.split(' ')) {
+        assert.ok(!OPTION_ROWS.has(word), word)
+        assert.ok(
+          [...OPTION_ROWS.values()].every(({ alias }) => alias !== word),
+          word,
+        )
+        assert.equal(foreignAdvice(word), advice, word)
+      }
+    }
+  })
+})
+
 suite('suggest: nearest', () => {
   test('finds the candidate that begins with the word', () =>
     assert.equal(nearest('tls', ['to', 'tl', 'tls-fingerprint', 'tls-ca']), 'tls-fingerprint'))
-  test('finds the candidate with the fewest changes if the word has two letters or fits no beginning', () => {
-    assert.equal(nearest('tl', ['tls-fingerprint', 'to']), 'to')
-    assert.equal(nearest('prot', ['port', 'user']), 'port')
+  for (const [word, candidates, found] of [
+    ['prot', ['port', 'user'], 'port'],
+    ['ips', ['isp', 'backup'], 'isp'],
+    ['ISP', ['isp'], 'isp'],
+    ['isp', ['ISP'], 'ISP'],
+    ['tls-cafile', ['tls', 'tls-ca'], 'tls-ca'],
+    ['keepgoing', ['keep-going', 'interface'], 'keep-going'],
+    ['mail', ['isp', 'backup'], undefined],
+    ['host', ['port', 'helo'], undefined],
+    ['dry-run', ['tls-min', 'user'], undefined],
+    ['x', ['y'], undefined],
+    ['x', [], undefined],
+  ] as const)
+    test(`is ${found} for ${word} among ${candidates.join(', ')}`, () => assert.equal(nearest(word, candidates), found))
+})
+
+suite('suggest: nearestKey', () => {
+  const KEYS = ['server', 'names', 'user', 'tls', 'tls-ca', 'timeout']
+  for (const [key, found] of [
+    ['host', 'server'],
+    ['domain', 'names'],
+    ['username', 'user'],
+    ['cacert', 'tls-ca'],
+    ['starttls', 'tls'],
+    ['timeuot', 'timeout'],
+    ['retry', undefined],
+    ['xyzzy', undefined],
+  ] as const)
+    test(`is ${found} for ${key}`, () => assert.equal(nearestKey(key, KEYS), found))
+})
+
+suite('suggest: a SERVER that is none', { concurrency: true }, () => {
+  const TOML = 'retry-for = "10m"\n[servers.isp]\nserver = "127.0.0.1:1"\nnames = ["a.example"]\n'
+  const refuses = (title: string, words: readonly string[], message: string): void =>
+    void test(title, async (t) =>
+      assertRefused(['--config', makeFile(t, 'config.toml', TOML), ...words], `etrn: ${message}\n`),
+    )
+  const hostOf = (word: string): string => `A host of that name is written ${word}. or smtp://${word}`
+  refuses('a word like a profile suggests it', ['ips'], `no profile ips; did you mean isp? ${hostOf('ips')}`)
+  refuses(
+    'a word like a profile in a list, with a name',
+    ['isp,ips', 'a.example'],
+    `no profile ips; did you mean isp? ${hostOf('ips')}`,
+  )
+  for (const word of ['help', 'version', 'all', 'check', 'hook', 'completion'])
+    refuses(
+      `${word} alone suggests the option`,
+      [word],
+      `no profile ${word}; did you mean etrn --${word}? ${hostOf(word)}`,
+    )
+  refuses(
+    'check with a server suggests --check',
+    ['check', 'isp'],
+    `no profile check; did you mean etrn --check? ${hostOf('check')}`,
+  )
+  test('a host that is like a profile is accepted as it is advised', async (t) => {
+    const config = makeFile(t, 'config.toml', TOML.replace('retry-for = "10m"', ''))
+    for (const word of ['ips.', 'smtp://ips', 'help.', 'localhost', 'isp'])
+      assert.equal((await etrn(['--config', config, '--hook', 'cron', word, 'a.example'])).status, 0, word)
+  })
+  test('a profile may have the name of an option', async (t) => {
+    const config = makeFile(t, 'config.toml', TOML.replace('servers.isp', 'servers.check'))
+    assert.equal((await etrn(['--config', config, '--hook', 'cron', 'check'])).status, 0)
+  })
+  test('a word that is like no profile is taken for a host, with a warning', async (t) => {
+    const run = await etrn(['--config', makeFile(t, 'config.toml', TOML), '--hook', 'cron', 'mail', 'a.example'])
+    assert.match(run.stderr, /^mail is no profile \(there are: isp\): taking it for a host$/m)
   })
 })

@@ -49,8 +49,8 @@ suite('targets: profiles', { concurrency: true }, () => {
     assert.match(run.stderr, /^127\.0\.0\.1:1: connect: .*refused/)
   })
   test('warns that a host may be a mistyped profile', async (t) => {
-    const run = await runWithConfig(t, `[servers.isp]\n${SERVER}`, ['--hook', 'cron', 'ips', 'a.example'])
-    assert.match(run.stderr, /^ips is no profile \(there are: isp\): taking it for a host$/m)
+    const run = await runWithConfig(t, `[servers.isp]\n${SERVER}`, ['--hook', 'cron', 'mail', 'a.example'])
+    assert.match(run.stderr, /^mail is no profile \(there are: isp\): taking it for a host$/m)
   })
   test('warns without any profile only if no name is given', async () => {
     // A hook looks nobody up.
@@ -95,14 +95,24 @@ suite('resolveTargets', () => {
           error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
       ))
   test('takes every word for a name with --mx', () => {
-    const { targets } = resolve(['x.example'], { mx: 'site.example' }, createConfig({}, { port: 26 }))
+    const { targets } = resolve(['x.example'], { mx: ['site.example'] }, createConfig({}, { port: 26 }))
     assert.deepEqual(
       targets.map(({ server, isMx, options }) => [server.host, server.port, isMx, options.names]),
       [['site.example', 26, true, ['x.example']]],
     )
   })
+  test('resolves each domain of --mx once, with the same names', () => {
+    const { targets } = resolve(['x.example'], { mx: ['a.example', 'b.example', 'A.example'], port: 26 })
+    assert.deepEqual(
+      targets.map(({ server, isMx, options }) => [server.host, server.port, isMx, options.names]),
+      [
+        ['a.example', 26, true, ['x.example']],
+        ['b.example', 26, true, ['x.example']],
+      ],
+    )
+  })
   test('--self is accepted with --mx, and --interval with --wait', () => {
-    assert.equal(resolve([], { mx: 'site.example', self: ['mx.example'] }).targets.length, 1)
+    assert.equal(resolve([], { mx: ['site.example'], self: ['mx.example'] }).targets.length, 1)
     assert.equal(resolve(['mx.example'], { wait: 1, interval: 1 }).targets.length, 1)
   })
   test('--interval is accepted if one of two profiles has --wait', () => {
@@ -169,8 +179,17 @@ suite('targets: refused command lines', { concurrency: true }, () => {
     ))
   test('reports --self without --mx', async () =>
     assertRefused(['mx', 'a.example', '--self', 'b.example'], 'etrn: --self belongs to --mx: type --mx DOMAIN\n'))
-  test('reports --all with --mx', async () =>
-    assertRefused(['--all', '--mx', 'a.example'], 'etrn: --all and --mx exclude each other: type one of them\n'))
+  for (const [title, argv, options] of [
+    ['--all with --mx', ['--all', '--mx', 'a.example'], '--mx and --all'],
+    ['-4 with -6', ['-4', '-6', 'mx.example'], '-4 and -6'],
+    ['--hook with --check', ['--hook', 'cron', 'mx.example', '--check'], '--check and --hook'],
+    [
+      '--password-file with --password-command',
+      ['mx.example', '--user', 'u', '--password-file', '/f', '--password-command', 'c'],
+      '--password-file and --password-command',
+    ],
+  ] as const)
+    test(`reports ${title}`, async () => assertRefused(argv, `etrn: ${options} exclude each other: type one of them\n`))
   test('reports --interval if neither the command line nor the profile has --wait', async (t) => {
     const toml = `[servers.isp]\nserver = "127.0.0.1:1"\nwait = "1s"\n`
     assert.equal((await runWithConfig(t, toml, ['isp', 'a.example', '--interval', '1s'])).status, 75)
