@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
+import type { Check } from './check/check.js'
 import { type CommandLine, parseArguments } from './command/arguments.js'
 import { findConfigFiles } from './command/config-files.js'
 import { type Config, readConfig } from './command/config.js'
@@ -8,10 +9,11 @@ import { settleOptions } from './command/option-sources.js'
 import type { Options } from './command/options.js'
 import type { InputSources, Reader } from './command/read-file.js'
 import { createRequests } from './command/requests.js'
+import { swapHint } from './command/targets.js'
 import { EXIT, StepError, UsageError } from './errors.js'
 import { mergeExitStatuses } from './etrn/outcome.js'
 import type { FailedRequest, Request } from './etrn/request.js'
-import { resultOfBadLine, run } from './etrn/run.js'
+import { resultOfBadLine, type Run, run } from './etrn/run.js'
 import { printableLines } from './printable.js'
 import { jsonReporter } from './report/json.js'
 import type { Progress, Reporter } from './report/reporter.js'
@@ -53,6 +55,8 @@ class Command {
   /** Aborts everything that the run waits for. */
   readonly #abort = new AbortController()
   readonly #reader: Reader
+  /** SERVER and NAME arguments */
+  #words: readonly string[] = []
 
   constructor(host: Host) {
     this.#host = host
@@ -126,6 +130,7 @@ class Command {
   async #request(line: CommandLine): Promise<number> {
     const config = await readConfig(this.#configFiles(line), this.#reader)
     const { options } = settleOptions([line, ...config.tops])
+    if (!options.all && options.mx.length === 0) this.#words = line.words
     this.#limit(options['max-time'])
     const hasSeveral = options.all || options.mx.length > 0 || line.words[0]?.includes(',') === true
     const reporter = this.#createReporter(options, hasSeveral)
@@ -163,9 +168,14 @@ class Command {
   }
 
   /** Completes a report, and returns the exit status: the signal's if a signal ended the run. */
-  #end<T extends { readonly exitStatus: number }>(reporter: { end?: (done: T) => void }, done: T): number {
+  #end<T extends Pick<Run | Check, 'exitStatus' | 'servers'>>(reporter: { end?: (done: T) => void }, done: T): number {
     const exitStatus = this.signal === undefined ? done.exitStatus : 128 + constants.signals[this.signal]
     reporter.end?.({ ...done, exitStatus })
+    const hint = swapHint(
+      this.#words,
+      done.servers.flatMap(({ error }) => error ?? []),
+    )
+    if (hint !== undefined && this.signal === undefined) this.#terminal.warn(hint)
     return exitStatus
   }
 

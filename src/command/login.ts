@@ -1,5 +1,6 @@
 import { OptionError } from '../errors.js'
 import { brokenSendableRule } from '../input/option-values.js'
+import { printable } from '../printable.js'
 import { checkRecipients } from '../smtp/credentials-policy.js'
 import type { Credentials } from '../smtp/session-settings.js'
 import type { CommandLine } from './arguments.js'
@@ -9,6 +10,7 @@ import { type Target, userOf, userOption } from './targets.js'
 
 /** Throws OptionError if the options of a login are incomplete. Reads no file. */
 export function checkLoginOptions(target: Target): void {
+  checkUsers(target)
   const { auth: mechanism, 'password-file': file, 'password-command': command } = target.options
   const user = userOf(target)
   if (user === undefined && mechanism !== undefined && mechanism !== 'EXTERNAL')
@@ -19,6 +21,17 @@ export function checkLoginOptions(target: Target): void {
   }
   const rule = brokenSendableRule(user ?? '')
   if (rule !== undefined) throw new OptionError(userOption(target), `the user of ${target.server.word}: ${rule}`)
+}
+
+/** Throws OptionError if one source gives two users. */
+function checkUsers({ server, options, profile, sourceOf }: Target): void {
+  const userSource = sourceOf('user')
+  const isOfServer = userSource === profile || profile === undefined
+  if (options.user !== undefined && server.user !== undefined && options.user !== server.user && isOfServer)
+    throw new OptionError(
+      'user',
+      `--user ${printable(options.user)} contradicts the user of ${server.word}: leave one out`,
+    )
 }
 
 /** Returns true if the password must come from the environment or the terminal. */

@@ -1,6 +1,10 @@
-import { UsageError } from '../errors.js'
+import { EXIT, UsageError } from '../errors.js'
 import { hidePassword } from '../input/hide-password.js'
 import { parseServer, type ServerArgument } from '../input/server-address.js'
+import { familyOf } from '../net/address.js'
+import { isQualifiedDomain } from '../net/domain.js'
+import { printable } from '../printable.js'
+import type { SessionError } from '../smtp/errors.js'
 import type { CommandLine } from './arguments.js'
 import type { Config, Profile } from './config.js'
 import { type SettledOptions, settleOptions } from './option-sources.js'
@@ -46,13 +50,50 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
 
 /** Throws UsageError for a SERVER that was probably meant for an option or a profile. */
 export async function checkServerWords({ options, words }: CommandLine, { profiles }: Config): Promise<void> {
-  if (options.mx !== undefined || options.all) return
+  if (options.all) return
+  if (options.mx !== undefined) {
+    checkNoServer(words, options.mx, profiles)
+    return
+  }
   for (const word of (words[0] ?? '').split(',')) {
     if (profiles.has(word) || !isBareWord(word)) continue
     const { mistakenServer } = await import('./suggest.js')
     const error = mistakenServer(word, words.length === 1, [...profiles.keys()])
     if (error !== undefined) throw error
   }
+  const [server = '', name = ''] = words
+  if (profiles.has(name) && !profiles.has(server) && !options['allow-wide'])
+    throw new UsageError(`${name} is a profile; the server comes first: etrn ${name} ${printable(server)}`)
+}
+
+/** Throws UsageError for a word beside --mx that is a server or looks like one. A final dot makes a name of it. */
+function checkNoServer(words: readonly string[], domains: readonly string[], profiles: Config['profiles']): void {
+  const isWithin = (name: string): boolean => domains.some((domain) => `.${name.toLowerCase()}`.endsWith(`.${domain}`))
+  const isAddress = (word: string): boolean => familyOf(word) !== 0 || /^\[|:\/\/|:\d+$/.test(word)
+  for (const word of words) {
+    const isLikely = looksLikeServer(word) && isQualifiedDomain(word) && !isWithin(word) && !word.endsWith('.')
+    if (!isLikely && !profiles.has(word) && !isAddress(word)) continue
+    const escape = isLikely ? ` (as a NAME it is written ${word}.)` : ''
+    throw new UsageError(`--mx finds the servers in DNS: leave the server ${printable(word)} out${escape}`)
+  }
+}
+
+/** Returns true for a host name like those that providers give to their mail servers: mail, mx2, smtp-out. */
+function looksLikeServer(name: string): boolean {
+  return /^(?:[a-z]{1,8}-)?(?:mail|smtp|mx|mta|relay)(?:-?[a-z]?\d{0,3}|-[a-z]{1,8}\d{0,3})\./i.test(name)
+}
+
+/** Returns a hint if a server can't be reached whose place a name has probably taken; undefined otherwise. */
+export function swapHint(
+  [server = '', name = '', ...rest]: readonly string[],
+  failures: readonly Pick<SessionError, 'stage' | 'exitStatus'>[],
+): string | undefined {
+  const areDomains = [server, name].every((word) => isQualifiedDomain(word))
+  const isUnknown = failures.some(({ exitStatus }) => exitStatus === EXIT.NOHOST)
+  const isUnreachable = failures.some(({ stage }) => stage === 'connect')
+  const isLikely = isUnreachable && looksLikeServer(name) && !looksLikeServer(server)
+  if (!areDomains || !(isUnknown || isLikely)) return undefined
+  return `hint: if SERVER and NAME are swapped: etrn ${[name, server, ...rest].map(printable).join(' ')}`
 }
 
 /** Returns true for a word that a profile could have as its name. */

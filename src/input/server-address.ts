@@ -41,17 +41,21 @@ function splitServer(word: string, defaultPort: number | undefined): ServerArgum
   const scheme = (typedScheme ?? 'smtp').toLowerCase()
   if (scheme !== 'smtp' && scheme !== 'smtps')
     throw new Error(`${scheme}:// is not supported; write smtp://host or smtps://host`)
-  const [, login, place = ''] = /^(?:(.*)@)?(.*)$/s.exec(rest) ?? []
+  // A URL may end in the slash of an empty path.
+  const authority = typedScheme === undefined ? rest : rest.replace(/\/$/, '')
+  const [, login, place = ''] = /^(?:(.*)@)?(.*)$/s.exec(authority) ?? []
   if (login?.includes(':'))
     throw new Error(
       'a password may not stand here, where everybody can read it; write smtp://user@host, and use --password-file',
     )
+  if (typedScheme !== undefined && authority.includes('/'))
+    throw new Error('a path has no meaning in it; write smtp://host[:port]')
   if (login !== undefined && typedScheme === undefined)
     throw new Error('a user stands in a URL only; write smtp://user@host, or --user')
   if (login === '') throw new Error('the user in front of the @ is missing')
   const user = login === undefined ? undefined : decodeUser(login)
   if (familyOf(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
-  const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:/]*))?\/?$/is.exec(place) ?? []
+  const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:]*))?$/is.exec(place) ?? []
   const host = literal ?? name
   return {
     word: printable(word),

@@ -224,6 +224,8 @@ suite('login: where a login may go', { concurrency: true }, () => {
   test('refuses a login with --mx unless the certificate is named or pinned', async () => {
     const args = ['--mx', 'site.invalid', '--user', 'u', '--password-command', 'exit 3', 'a.example']
     await assertRefused(args, /^etrn: with --mx a login needs --tls-name or --tls-fingerprint too/)
+    const pinned = [...args, '--tls-fingerprint', 'AB'.repeat(32)]
+    await assertRefused([...pinned, '--mx', 'b.example'], /^etrn: a login belongs to one server/)
     for (const pin of [
       ['--tls-name', 'mx.example'],
       ['--tls-fingerprint', 'A'.repeat(64)],
@@ -256,6 +258,25 @@ suite('checkLoginOptions', () => {
     'the user of smtp://a%07b@mx: a control or invisible character in it (U+0007)',
     'smtp://a%07b@mx',
   )
+  test('refuses two users for one server, unless they are the same', async () => {
+    const argv = ['smtp://u@127.0.0.1:1', 'a.example', '--password-file', '/dev/null', '--user']
+    await assertRefused(
+      [...argv, 'b'],
+      /^etrn: --user b contradicts the user of smtp:\/\/u@127\.0\.0\.1:1: leave one out\n$/,
+    )
+    assert.equal((await etrn([...argv, 'u'])).status, 66)
+  })
+  test('refuses two users in one profile, but --user overrides that of a profile', async (t) => {
+    const toml = '[servers.isp]\nserver = "smtp://u@127.0.0.1:1"\npassword-file = "/dev/null"\n'
+    const config = makeFile(t, 'config.toml', `${toml}user = "b"\n`)
+    await assertRefused(
+      ['--config', config, 'isp', 'a.example'],
+      /config\.toml:4: profile isp: --user b contradicts/,
+      78,
+    )
+    const other = makeFile(t, 'config.toml', toml)
+    assert.equal((await etrn(['--config', other, 'isp', 'a.example', '--user', 'b'])).status, 66)
+  })
   test('a login without a password file, a user of the URL, and EXTERNAL without a user are accepted', () => {
     check({ user: 'u' })
     check({ auth: 'PLAIN', 'password-file': 'f' }, 'smtp://u@mx.example')

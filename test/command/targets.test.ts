@@ -3,7 +3,7 @@ import { suite, test, type TestContext } from 'node:test'
 import type { CommandLine } from '../../src/command/arguments.js'
 import type { Config, Profile } from '../../src/command/config.js'
 import type { PartialOptions } from '../../src/command/options.js'
-import { resolveTargets, userOf, userOption } from '../../src/command/targets.js'
+import { resolveTargets, swapHint, userOf, userOption } from '../../src/command/targets.js'
 import { UsageError } from '../../src/errors.js'
 import { assertRefused, etrn, etrnJson, type Finished } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
@@ -202,4 +202,85 @@ suite('targets: refused command lines', { concurrency: true }, () => {
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), '--all', 'isp'],
       /--all asks every profile: leave "isp" out/,
     ))
+})
+
+suite('targets: a server beside --mx', { concurrency: true }, () => {
+  const TOML = `[servers.isp]\n${SERVER}`
+  for (const [word, escape] of [
+    ['mx2.example', ' (as a NAME it is written mx2.example.)'],
+    ['mail.isp.example', ' (as a NAME it is written mail.isp.example.)'],
+    ['smtp-out.isp.example', ' (as a NAME it is written smtp-out.isp.example.)'],
+    ['mail.isp.example:25', ''],
+    ['smtp://mail.isp.example', ''],
+    ['192.0.2.1', ''],
+    ['2001:db8::1', ''],
+    ['[192.0.2.1]', ''],
+    ['isp', ''],
+  ] as const)
+    test(`refuses ${word}`, async (t) =>
+      assertRefused(
+        ['--config', makeFile(t, 'config.toml', TOML), word, '--mx', 'd01.example'],
+        `etrn: --mx finds the servers in DNS: leave the server ${word} out${escape}\n`,
+      ))
+  test('accepts names like a server within the domain, with a final dot, and other names', async () => {
+    const argv = ['--hook', 'cron', '--mx', 'd01.example', '--mx', 'd02.example']
+    for (const word of ['mail.d01.example', 'mx.d02.example', 'mx2.example.', 'mailing.example', 'site.example', '#mx'])
+      assert.equal((await etrn([...argv, word])).status, 0, word)
+  })
+})
+
+suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
+  test('a profile in the place of a name is refused', async (t) =>
+    assertRefused(
+      ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), 'site.example', 'isp'],
+      'etrn: isp is a profile; the server comes first: etrn isp site.example\n',
+    ))
+  const HINT = 'hint: if SERVER and NAME are swapped: etrn mail.isp.example site.example'
+  const UNKNOWN = { stage: 'dns', exitStatus: 68 } as const
+  const UNREACHABLE = { stage: 'connect', exitStatus: 75 } as const
+  for (const [title, words, failures, hint] of [
+    ['suggests the other order if the server does not exist', ['site.example', 'mail.isp.example'], [UNKNOWN], HINT],
+    [
+      'suggests it if a server does not listen and the name is like a server',
+      ['site.example', 'mail.isp.example'],
+      [UNREACHABLE],
+      HINT,
+    ],
+    [
+      'suggests it for any domain if the server does not exist',
+      ['site.example', 'isp.example'],
+      [UNKNOWN],
+      HINT.replace('mail.isp', 'isp'),
+    ],
+    [
+      'keeps the other names in their places',
+      ['a.example', 'mx.example', 'b.example'],
+      [UNKNOWN],
+      'hint: if SERVER and NAME are swapped: etrn mx.example a.example b.example',
+    ],
+    [
+      'is silent if a server does not listen and the name is like no server',
+      ['isp.example', 'site.example'],
+      [UNREACHABLE],
+      undefined,
+    ],
+    ['is silent if the server is like one', ['mx1.isp.example', 'mail.site.example'], [UNREACHABLE], undefined],
+    [
+      'is silent if DNS does not answer',
+      ['site.example', 'mail.isp.example'],
+      [{ stage: 'dns', exitStatus: 75 }],
+      undefined,
+    ],
+    [
+      'is silent after another failure',
+      ['site.example', 'mail.isp.example'],
+      [{ stage: 'etrn', exitStatus: 75 }],
+      undefined,
+    ],
+    ['is silent without a failure', ['site.example', 'mail.isp.example'], [], undefined],
+    ['is silent without a name', ['site.example'], [UNKNOWN], undefined],
+    ['is silent for a queue', ['site.example', '#q'], [UNKNOWN], undefined],
+    ['is silent for several servers', ['a.example,b.example', 'mail.isp.example'], [UNKNOWN], undefined],
+  ] as const)
+    test(`swapHint ${title}`, () => assert.equal(swapHint(words, failures), hint))
 })

@@ -157,11 +157,34 @@ if (isInNamespace(import.meta.url)) {
       }
       assert.match((await runMx(t, zone)).stdout, /^alias\.site\.example: /)
     })
+    test('requests for each domain from its own exchangers if --mx is repeated', async (t) => {
+      await listenAt(t, TWO, ACCEPTED)
+      await listenAt(t, THREE, sessionWith(...etrnSteps('other.example')))
+      const zone = {
+        ...zoneOf([20, 'mx2.site.example']),
+        'MX other.example': { mx: [[10, 'mx3.site.example']] },
+      } as const
+      const { stdout, status } = await runMx(t, zone, ['--mx', 'other.example'])
+      assert.equal(status, 0)
+      const lines = stdout.split('\n').sort().join('\n')
+      assert.match(lines, /^mx2\.site\.example: site\.example: .*\nmx3\.site\.example: other\.example: /m)
+    })
     test('tries each address of an exchanger', async (t) => {
       await listenAt(t, THREE, ACCEPTED)
       const zone = { ...zoneOf([10, 'many.site.example']), 'A many.site.example': { addresses: [TWO, THREE] } }
       assert.equal((await runMx(t, zone)).status, 0)
     })
+  })
+
+  suite('run: SERVER and NAME swapped', () => {
+    for (const argv of [[], ['--check']])
+      test(`suggests the other order if the server does not exist${argv.map((word) => ` with ${word}`).join('')}`, async (t) => {
+        resolver(ONE)
+        await nameServer(t, HOSTS, ONE)
+        const run = await etrn([...argv, 'site.example', 'mail.isp.example'])
+        assert.equal(run.status, 68)
+        assert.match(run.stderr, /^hint: if SERVER and NAME are swapped: etrn mail\.isp\.example site\.example$/m)
+      })
   })
 
   suite('run: failures with --mx', () => {
