@@ -9,23 +9,43 @@ export type BadLine = { readonly line: number; readonly word: string; readonly r
 export type NameEntry = NodeName | BadLine
 
 /**
- * Returns the names in a file, one a line, without CR, BOM and outer blanks. Blank lines are skipped; there are no comments. Throws
- * UsageError (66) if the file has no name.
+ * Returns the names in a file, one a line, without CR, BOM and outer blanks. Blank lines and comments are skipped: a line that is `#`
+ * alone, or begins with `#` and a blank. Throws UsageError (66) if the file has no name.
  */
 export async function parseNamesFile(text: string, source: string, options: NameOptions): Promise<NameEntry[]> {
   const entries: NameEntry[] = []
   const lines = text.replace(/^\ufeff/, '').split('\n')
   for (const [index, line] of lines.entries()) {
     const word = line.replace(/^[ \t\r]+|[ \t\r]+$/g, '')
-    if (word === '') continue
+    if (/^(?:#(?:[ \t]|$)|$)/.test(word)) continue
     const checked = await checkName(word, options)
-    const isName = typeof checked === 'string'
-    entries.push(isName ? checked : { line: index + 1, word: printable(word), reason: checked.message })
+    if (typeof checked === 'string') entries.push(checked)
+    else entries.push({ line: index + 1, word: printable(word), reason: likelySlip(word) ?? checked.message })
   }
   if (entries.length === 0)
     throw new UsageError(`${source}: there is no name in it; give one name a line`, EXIT.NOINPUT)
   return entries
 }
+
+/** Returns what was probably meant by a line that is no name; undefined if that is unknown. */
+function likelySlip(line: string): string | undefined {
+  return SLIPS.find(([pattern]) => pattern.test(line))?.[1]
+}
+
+/** The first pattern that matches counts. */
+const SLIPS: readonly (readonly [RegExp, string])[] = [
+  [/\0/, 'a NUL in it; save the file as UTF-8'],
+  [/\r/, 'a CR in it; lines end with LF or CRLF'],
+  [/^[^#]+[ \t]#/, 'a comment needs a line of its own, and a blank after its #'],
+  [/^(?:\/\/|;|--|! )/, 'no name; a comment begins with # and a blank'],
+  [/^["'].*["'],?$/, 'quotes; write the name without them'],
+  [/:\/\//, 'a URL; write the name alone: the server is no part of a names file'],
+  [/^[^#].*[,;]|^#.*,.*[ \t]/, 'a comma or semicolon; a file has one name a line'],
+  [/^(?:[\d.]+|[\da-f]*:[\da-f:.]*)[ \t]/i, 'an address in front of a name; a file has names alone, one a line'],
+  [/ /, 'a space in it; a file has one name a line'],
+  [/\t/, 'a tab in it; a file has one name a line'],
+  [/^[^@#][^@]*:\d+$/, 'a port; write the name alone: the server is no part of a names file'],
+]
 
 export function validNames(entries: readonly NameEntry[]): NodeName[] {
   return entries.filter((entry) => typeof entry === 'string')

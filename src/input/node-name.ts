@@ -92,7 +92,8 @@ function parseNode(word: string, { allowWide }: NameOptions): string {
 
 /** Returns what the user probably meant by a word that is no name; undefined if that is unknown. */
 function likelySlip(word: string): string | undefined {
-  if (word.includes(',')) return 'names are separated by blanks'
+  if (/[,;]/.test(word)) return 'names are separated by blanks'
+  if (word.startsWith('*.')) return `no domain name; @${word.slice(2)} means it and its subdomains`
   if (word.includes(':')) return 'no domain name; the server comes first, several of them joined by commas'
   return /^[^@]+@/.test(word) ? `no domain name; an address's domain is what stands behind its @` : undefined
 }

@@ -319,7 +319,7 @@ if (isInNamespace(import.meta.url)) {
           ['a.example', 'started', 'OK'],
           ['@b.example', 'started', 'OK'],
           ['#q', 'started', 'OK'],
-          ['bad name', 'rejected', 'line 2: a space in it; one name is one word'],
+          ['bad name', 'rejected', 'line 2: a space in it; a file has one name a line'],
           ['d.example', 'started', 'OK'],
         ],
       )
@@ -334,7 +334,10 @@ if (isInNamespace(import.meta.url)) {
     test('connects nowhere if every line of --names-from is invalid', async (t) => {
       const server = await scripted(t)
       const run = await etrn([`127.0.0.1:${server.port}`, '--names-from', '-'], { input: 'a b\n' })
-      assert.deepEqual([run.status, run.stdout], [65, 'a b: not sent (line 1: a space in it; one name is one word)\n'])
+      assert.deepEqual(
+        [run.status, run.stdout],
+        [65, 'a b: not sent (line 1: a space in it; a file has one name a line)\n'],
+      )
       await server.verify()
     })
     test('reports each of 200,000 names', async () => {

@@ -69,6 +69,8 @@ suite('a node name', () => {
   testRejected('%41.com', /other characters/)
   testRejected('１２７.example', /internationalised/)
   testRejected('a.example,b.example', /^name "a\.example,b\.example": names are separated by blanks$/)
+  testRejected('a.example;b.example', /: names are separated by blanks$/)
+  testRejected('*.site.example', /@site\.example means it and its subdomains$/)
   testRejected('mail.example:25', /the server comes first/)
   testRejected('user@site.example', /an address's domain is what stands behind its @$/)
   testRejected('localname.', /not fully qualified/)

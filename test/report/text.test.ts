@@ -58,7 +58,7 @@ g.example: refused (459 <g.example>: service unavailable)
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--names-from', '-'], { input: 'b c\na.example\n' })
     assert.equal(
       run.stdout,
-      `b c: not sent (line 1: a space in it; one name is one word)
+      `b c: not sent (line 1: a space in it; a file has one name a line)
 a.example: the server takes no such name (501 what?)
 `,
     )
