@@ -39,7 +39,10 @@ export async function readConfig(files: readonly string[], reader: Reader): Prom
 /** The probable mistake, by the parser's message */
 const TOML_HINTS = [
   [/Unterminated string|control character/i, '; is its closing quote missing?'],
-  [/Unexpected (?:character|token)|Must be a newline/i, '; a text stands in quotes: timeout = "60s"'],
+  [
+    /Unexpected (?:character|token)|Must be a newline/i,
+    '; a text stands in quotes: timeout = "60s", and a list ends in ]',
+  ],
 ] as const
 
 type Scope = 'run' | 'profile'
@@ -56,7 +59,10 @@ class ConfigParser {
   async parse(text: string): Promise<Config> {
     const { parseToml } = await import('./toml.js')
     const root = parseToml(text.replace(/^\ufeff/, ''), (line, message, cause) => {
-      const hint = TOML_HINTS.find(([pattern]) => pattern.test(message))?.[1] ?? ''
+      const hasLoneCr = /\r(?!\n)/.test(text)
+      const hint = hasLoneCr
+        ? '; lines end with LF or CRLF, not CR'
+        : (TOML_HINTS.find(([pattern]) => pattern.test(message))?.[1] ?? '')
       const problem = `this is not TOML: ${printable(message)}${hint}`
       return new UsageError(`${this.#file}:${line}: ${problem}`, EXIT.CONFIG, cause)
     })

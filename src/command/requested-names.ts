@@ -17,7 +17,8 @@ export function createNameReader({ input, warn, signal }: InputSources): NameRea
   const texts = new Map<string, Promise<string>>()
   const lists = new Map<string, Promise<readonly NameEntry[]>>()
   let isWarned = false
-  const readList = async (file: string, allowWide: boolean): Promise<readonly NameEntry[]> => {
+  const readList = async (path: string, allowWide: boolean): Promise<readonly NameEntry[]> => {
+    const file = STDIN_PATHS.includes(path) ? '-' : path
     const reading =
       texts.get(file) ?? (file === '-' ? readInput('names-from', input, signal) : readText('names-from', file, signal))
     texts.set(file, reading)
@@ -46,6 +47,8 @@ export function createNameReader({ input, warn, signal }: InputSources): NameRea
     return [await parseNodeName(own, { allowWide })]
   }
 }
+
+const STDIN_PATHS = ['/dev/stdin', '/dev/fd/0', '/proc/self/fd/0']
 
 export function noNameError(): UsageError {
   return new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")

@@ -114,7 +114,9 @@ function listTargets({ options, words }: CommandLine, { tops, profiles }: Config
     const profile = profiles.get(word)
     const settled = settleOptions([typed, profile ?? [], tops].flat())
     const server = parseServer(profile?.server ?? word, settled.options.port)
-    return { ...settled, server: profile === undefined ? server : { ...server, word }, isMx: false, profile }
+    // The server is no option, but errors about its user are located like those of one.
+    const sourceOf: Target['sourceOf'] = (option) => (option === 'server' ? profile : settled.sourceOf(option))
+    return { ...settled, sourceOf, server: profile === undefined ? server : { ...server, word }, isMx: false, profile }
   }
   const [servers] = words
   if (all) {

@@ -31,8 +31,15 @@ function parseNodes(text: string, errorOf: Parameters<typeof parseToml>[1]): AST
     // The parser looks for a missing value in the lines below.
     const before = text.slice(0, error.index).trimEnd()
     if (before.endsWith('=')) throw errorOf(before.split('\n').length, 'no value after =', error)
-    throw errorOf(error.lineNumber, error.message, error)
+    throw errorOf(openStringLine(text) ?? error.lineNumber, error.message, error)
   }
+}
+
+/** Returns the line of the quotes that open a string which the text never closes; the parser reports the end of the text. */
+function openStringLine(text: string): number | undefined {
+  const pieces = text.split(/"{3}|'{3}/)
+  if (pieces.length % 2 === 1) return undefined
+  return pieces.slice(0, -1).join('').split('\n').length
 }
 
 function setKey(table: TomlTable, { key, value, loc }: AST.TOMLKeyValue): void {

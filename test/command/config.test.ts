@@ -191,6 +191,14 @@ suite('config: refused files', { concurrency: true }, () => {
   refuses('[servers]\nisp = 3', /:2: servers\.isp: a table; write \[servers\.isp\]/)
   refuses('port = \n', /config\.toml:1: this is not TOML: /)
   refuses('secret = "hunter2\n', /^(?!.*hunter2)/)
+  refuses(
+    `\r\n[servers.isp]\r\n${SERVER.trim()}\r\ntimeuot = "5s"\r\n`,
+    /config\.toml:4: servers\.isp\.timeuot: unknown key/,
+  )
+  refuses(`\ufeff\r\nport = 70000\r\n`, /config\.toml:2: port: /)
+  refuses('port = 25\r\nnames = [\r\n"a.example",\r\n5\r\n]\r\n', /config\.toml:2: names: a list of texts/)
+  refuses('port = 25\r\ntimeout = 5x\r\n', /config\.toml:2: this is not TOML: .*; a text stands in quotes/)
+  refuses('port = 25\rtimeout = "5s"\r', /config\.toml:1: this is not TOML: .*; lines end with LF or CRLF, not CR$/m)
   refuses('__proto__ = 1', /:1: __proto__: unknown key/)
   refuses('a = 1\na = 2', /:2: this is not TOML: /)
   test('readConfig throws a UsageError with the error of the parser as its cause', async (t) =>

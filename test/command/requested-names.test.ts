@@ -37,6 +37,27 @@ suite('requested-names: which source counts', { concurrency: true }, () => {
   })
 })
 
+suite('requested-names: standard input', { concurrency: true }, () => {
+  test('two profiles with a different allow-wide both get the names of standard input', async (t) => {
+    const isp = await scripted(t, sessionWith(...etrnSteps('a.example', '250 OK'), ...etrnSteps('b', '250 OK')))
+    const backup = await scripted(t, sessionWith(...etrnSteps('a.example', '250 OK')))
+    const profile = (name: string, { port }: { port: number }, rest: string): string =>
+      `[servers.${name}]\nserver = "127.0.0.1:${port}"\nnames-from = ["-"]\n${rest}`
+    const toml = `${HELO}jobs = 1\n${profile('isp', isp, 'allow-wide = true\n')}${profile('backup', backup, '')}`
+    const run = await etrnJson(['--config', makeFile(t, 'config.toml', toml), 'isp,backup'], {
+      input: 'a.example\nb\n',
+    })
+    assert.deepEqual(
+      run.document.servers.map(({ names }) => names.map(({ outcome }) => outcome)),
+      [
+        ['started', 'started'],
+        ['started', 'rejected'],
+      ],
+    )
+    assert.equal(run.status, 65)
+  })
+})
+
 suite('requested-names: refused names', { concurrency: true }, () => {
   test('reports # in the value of --queue', async () =>
     assertRefused(['mx', '--queue', '#q'], 'etrn: --queue says the # already: leave it out\n'))
@@ -83,6 +104,12 @@ suite('createNameReader', () => {
     const { read, countInputs } = createReader('a.example\n')
     assert.deepEqual(await read({ 'names-from': ['-'] }), ['a.example'])
     assert.deepEqual(await read({ 'names-from': ['-'], queue: ['q'] }), ['#q', 'a.example'])
+    assert.equal(countInputs(), 1)
+  })
+  test('reads standard input once under each of its names', async () => {
+    const { read, countInputs } = createReader('a.example\n')
+    for (const path of ['-', '/dev/stdin', '/dev/fd/0', '/proc/self/fd/0'])
+      assert.deepEqual(await read({ 'names-from': [path] }), ['a.example'])
     assert.equal(countInputs(), 1)
   })
   test('reads a file once that is named twice', async () => {

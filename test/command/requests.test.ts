@@ -131,6 +131,16 @@ suite('requests: the source of an error', { concurrency: true }, () => {
     ['127.0.0.1'],
   )
   blames(
+    'a key at the top of the file is reported with its line, and not with the profile',
+    `tls-key = "/k"\n[servers.isp]\n${SERVER}names = ["a.example"]\n`,
+    /config\.toml:1: --tls-key belongs to --tls-cert/,
+  )
+  blames(
+    'a bad user in the server of a profile is reported with the profile and the line',
+    `[servers.isp]\nserver = "smtp://a%07b@mx.example"\nnames = ["a.example"]\n`,
+    /config\.toml:2: profile isp: the user of isp: a control or invisible character/,
+  )
+  blames(
     'ipv4 and ipv6 of a profile are reported with the profile',
     `[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`,
     /config\.toml:4: servers\.isp\.ipv6: ipv4 excludes it; write one of them/,

@@ -36,6 +36,14 @@ suite('parseToml', () => {
   parses('reads an array of tables as an array', '[[a]]\nb = 1\n', { 'a:1': [{ 'b:2': 1 }] })
   parses('reads __proto__ as a key like any other', '__proto__ = 1\n', { '__proto__:1': 1 })
   parses('reads an empty file', '', {})
+  parses(
+    'counts CRLF as the end of one line',
+    'a = 1\r\n\r\n[t]\r\nb = [\r\n 1,\r\n]\r\nc = """\r\nx\r\n"""\r\nd = 2\r\n',
+    {
+      'a:1': 1,
+      't:3': { 'b:4': [1], 'c:7': 'x\n', 'd:10': 2 },
+    },
+  )
 
   for (const [toml, line] of [
     ['a = 1\na = 2', 2],
@@ -44,6 +52,15 @@ suite('parseToml', () => {
     ['port = \n', 1],
     ['a = 1\nport =\n\n\n', 2],
     ['no TOML', 1],
+    ['a = 1\r\nb = soon\r\n', 2],
+    ['a = 1\r\n\r\nb = \r\n', 3],
+    ['a = 1\r\na = 2\r\n', 2],
+    ['[t]\r\na = 1\r\n[t]\r\n', 3],
+    ['a = [\r\n1,\r\n2\r\nb = 3\r\n', 4],
+    ['a = 1\r\nb = "x\r\nc = 2\r\n', 2],
+    ['a = 1\r\nb = """\r\nx\r\ny\r\n', 2],
+    ["a = '''\nx\n'''\nb = '''\nx\ny\n", 4],
+    ['a = "x\u2028y"\r\nb = \r\n', 2],
   ] as const)
     test(`refuses ${JSON.stringify(toml)} and names line ${line}`, () =>
       assert.throws(
