@@ -20,6 +20,7 @@ import { parseServer, type ServerArgument } from './input/server-address.js'
 import type { Family } from './net/address.js'
 import { MAX_TIMER_MS } from './net/deadline.js'
 import { ownHostName } from './net/this-host.js'
+import { printable } from './printable.js'
 import { tlsLevelFor } from './smtp/credentials-policy.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
 import type { Credentials, TlsLevel, TlsPolicy } from './smtp/session-settings.js'
@@ -70,22 +71,41 @@ export type AskOptions = {
   readonly trace?: (event: TraceEvent, session: number) => void
 }
 
-/** The keys of AskOptions, for callers without TypeScript */
-const ASK_OPTIONS = {
-  port: 0,
-  helo: 0,
-  family: 0,
-  local: 0,
-  timeoutMs: 0,
-  keepGoing: 0,
-  assumeEtrn: 0,
-  allowWide: 0,
-  tls: 0,
-  credentials: 0,
-  signal: 0,
-  onResult: 0,
-  trace: 0,
-} satisfies Record<keyof AskOptions, 0>
+/** Parsers of the values of an object's keys. Each throws a plain Error with the rule that a value breaks. */
+type Parsers<T> = { readonly [K in keyof T]-?: (value: unknown) => Exclude<T[K], undefined> }
+
+const TLS_PARSERS: Parsers<NonNullable<AskOptions['tls']>> = {
+  level: oneOf(...TLS_LEVELS),
+  fingerprint: parseFingerprint,
+  name: parseHost,
+  ca: parseText,
+  cert: parseText,
+  key: parseText,
+  minVersion: oneOf(...TLS_VERSIONS),
+}
+
+const CREDENTIALS_PARSERS: Parsers<Credentials> = {
+  user: parseSendable,
+  password: parseText,
+  mechanism: oneOf(...MECHANISMS),
+}
+
+/** For callers without TypeScript: no value of a wrong type is ignored. */
+const OPTION_PARSERS: Parsers<Omit<AskOptions, 'tls' | 'credentials'> & { tls: object; credentials: object }> = {
+  port: parsePortNumber,
+  helo: parseHelo,
+  family: parseFamily,
+  local: parseCommandArgument,
+  timeoutMs: parseTimeout,
+  keepGoing: parseBoolean,
+  assumeEtrn: parseBoolean,
+  allowWide: parseBoolean,
+  tls: parseObject,
+  credentials: parseObject,
+  signal: parseSignal,
+  onResult: parseFunction,
+  trace: parseFunction,
+}
 
 /** The command's defaults */
 const { options: DEFAULTS } = settleOptions([])
@@ -96,23 +116,21 @@ const { options: DEFAULTS } = settleOptions([])
  * because of the network or the server: every name has a result, and `error` says what failed as a whole.
  */
 export async function ask(server: string, names: readonly string[], options: AskOptions = {}): Promise<Report> {
-  if (typeof options !== 'object' || (options as unknown) === null) throw new UsageError('options: an object')
-  checkKeys('', options, ASK_OPTIONS)
+  const given = parseKeys('', OPTION_PARSERS, parseArgument('options', parseObject, options))
   const word = parseArgument('server', parseText, server)
-  const target = parseServer(
-    word,
-    parseOptional('port', (port) => parsePort(String(port)), options.port),
-  )
+  const target = parseServer(word, given.port)
   if (target.user !== undefined) throw new UsageError('a user in the URL: give `credentials` instead')
-  const tls = await tlsPolicyOf(target, options)
-  const credentials = options.credentials && credentialsOf(options.credentials, tls)
-  const settings = settingsOf(options)
-  const nodes = await parseNames(names, options.allowWide ?? false)
+  const tls = await tlsPolicyOf(target, given.tls ?? {}, given.credentials !== undefined)
+  const credentials = given.credentials && credentialsOf(given.credentials, tls)
+  const { helo = ownHostName(), family, local, timeoutMs = DEFAULTS.timeout } = given
+  const { keepGoing = false, assumeEtrn = false, allowWide = false } = given
+  const settings = { helo, family, local, self: [], timeoutMs, keepGoing, assumeEtrn }
+  const nodes = await parseNames(names, allowWide)
   const report = await requestNames({ ...target, tls, credentials }, nodes, settings, {
-    signal: options.signal ?? new AbortController().signal,
+    signal: given.signal ?? new AbortController().signal,
     limiter: async (work) => work(),
-    onResult: (_, result) => options.onResult?.(result),
-    trace: (_, event, session) => options.trace?.(event, session),
+    onResult: (_, result) => given.onResult?.(result),
+    trace: (_, event, session) => given.trace?.(event, session),
   })
   // The server itself has the credentials, which a caller might log.
   const { server: _, isQueueUnknown: __, ...rest } = report
@@ -121,58 +139,41 @@ export async function ask(server: string, names: readonly string[], options: Ask
 
 async function parseNames(names: readonly string[], allowWide: boolean): Promise<NodeName[]> {
   if (!Array.isArray(names)) throw new UsageError('names: a list of texts')
-  const words = names.map((name) => parseArgument('names', parseText, name))
+  // The holes of an array are undefined, too.
+  const words = Array.from(names, (name: unknown) => parseArgument('names', parseText, name))
   return removeDuplicates(await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide }))))
 }
 
-function settingsOf(options: AskOptions): Parameters<typeof requestNames>[2] {
-  const { family, timeoutMs = DEFAULTS.timeout } = options
-  if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMER_MS))
-    throw new UsageError(`timeoutMs ${timeoutMs}: more than 0, at most ${MAX_TIMER_MS}`)
-  if (![4, 6, undefined].includes(family)) throw new UsageError(`family ${String(family)}: 4 or 6`)
-  return {
-    helo: parseOptional('helo', parseHelo, options.helo) ?? ownHostName(),
-    family,
-    local: parseOptional('local', parseCommandArgument, options.local),
-    self: [],
-    timeoutMs,
-    keepGoing: options.keepGoing ?? false,
-    assumeEtrn: options.assumeEtrn ?? false,
-  }
-}
-
-async function tlsPolicyOf(target: ServerArgument, { tls = {}, credentials }: AskOptions): Promise<TlsPolicy> {
-  checkKeys('tls.', tls, { fingerprint: 0, name: 0, ca: 0, cert: 0, key: 0, minVersion: 0, level: 0 })
-  const { ca, cert, key } = tls
-  const typedLevel = parseOptional('tls.level', oneOf(...TLS_LEVELS), tls.level)
-  const minVersion = parseOptional('tls.minVersion', oneOf(...TLS_VERSIONS), tls.minVersion) ?? DEFAULTS['tls-min']
-  const fingerprint = parseOptional('tls.fingerprint', parseFingerprint, tls.fingerprint)
-  const name = parseOptional('tls.name', parseHost, tls.name)
-  const level = tlsLevelFor(target, { ...tls, level: typedLevel }, credentials !== undefined)
+async function tlsPolicyOf(target: ServerArgument, options: object, hasCredentials: boolean): Promise<TlsPolicy> {
+  const { ca, cert, key, fingerprint, name, ...tls } = parseKeys('tls.', TLS_PARSERS, options)
+  const request = { level: tls.level, fingerprint, ca, name }
+  const level = parseArgument('tls.level', () => tlsLevelFor(target, request, hasCredentials), tls.level)
   if (cert === undefined && key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
   const pem = { ca, cert, key }
   await checkPem(pem, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, undefined, cause))
-  return { ...pem, fingerprint, name, minVersion, level }
+  return { ...pem, fingerprint, name, minVersion: tls.minVersion ?? DEFAULTS['tls-min'], level }
 }
 
-function credentialsOf(credentials: Partial<Credentials>, { cert }: TlsPolicy): Credentials {
-  checkKeys('credentials.', credentials, { user: 0, password: 0, mechanism: 0 })
-  const mechanism = parseOptional('credentials.mechanism', oneOf(...MECHANISMS), credentials.mechanism)
-  const user = parseArgument('credentials.user', parseSendable, credentials.user)
-  if (credentials.password === undefined && cert === undefined)
+function credentialsOf(credentials: object, { cert }: TlsPolicy): Credentials {
+  const { user, password, mechanism } = parseKeys('credentials.', CREDENTIALS_PARSERS, credentials)
+  if (user === undefined) throw new UsageError('credentials.user: a text')
+  if (password === undefined && cert === undefined)
     throw new UsageError('credentials: a password is missing, or the certificate that EXTERNAL needs')
-  return { user, password: credentials.password, mechanism }
+  return { user, password, mechanism }
 }
 
-/** Throws UsageError for an unknown key, as TypeScript would report it. */
-function checkKeys(prefix: string, value: object, keys: object): void {
-  const unknown = Object.keys(value).find((key) => !Object.hasOwn(keys, key))
-  if (unknown === undefined) return
-  throw new UsageError(`${prefix}${unknown} is no option; there are ${Object.keys(keys).join(', ')}`)
-}
-
-function parseOptional<T>(name: string, parse: (value: unknown) => T, value: unknown): T | undefined {
-  return value === undefined ? undefined : parseArgument(name, parse, value)
+/** Returns the values of an object, parsed; undefined means that a key is not given. Throws UsageError, also for an unknown key. */
+function parseKeys<T>(prefix: string, parsers: Parsers<T>, values: object): Partial<T> {
+  const unknown = Object.keys(values).find((key) => !Object.hasOwn(parsers, key))
+  if (unknown !== undefined)
+    throw new UsageError(`${prefix}${printable(unknown)} is no option; there are ${Object.keys(parsers).join(', ')}`)
+  const given = new Map<string, unknown>()
+  for (const [key, parse] of Object.entries<(value: unknown) => unknown>(parsers)) {
+    const value: unknown = Reflect.get(values, key)
+    if (value !== undefined) given.set(key, parseArgument(prefix + key, parse, value))
+  }
+  // The parser of each key has made its value.
+  return Object.fromEntries(given) as Partial<T>
 }
 
 function parseArgument<T>(name: string, parse: (value: unknown) => T, value: unknown): T {
@@ -181,4 +182,43 @@ function parseArgument<T>(name: string, parse: (value: unknown) => T, value: unk
   } catch (error) {
     throw new UsageError(`${name}: ${messageOf(error)}`, undefined, error)
   }
+}
+
+/** Returns an object that can have keys: no array, Map or null. */
+function parseObject(value: unknown): object {
+  if (typeof value !== 'object' || value === null || Object.prototype.toString.call(value) !== '[object Object]')
+    throw new Error('an object')
+  return value
+}
+
+function parseBoolean(value: unknown): boolean {
+  if (typeof value !== 'boolean') throw new Error('true or false')
+  return value
+}
+
+function parsePortNumber(value: unknown): number {
+  if (typeof value !== 'number') throw new Error('a number from 1 to 65535')
+  return parsePort(String(value))
+}
+
+function parseFamily(value: unknown): 4 | 6 {
+  if (value !== 4 && value !== 6) throw new Error('4 or 6')
+  return value
+}
+
+function parseTimeout(value: unknown): number {
+  if (typeof value !== 'number' || !(value > 0 && value <= MAX_TIMER_MS))
+    throw new Error(`a number of milliseconds, more than 0, at most ${MAX_TIMER_MS}`)
+  return value
+}
+
+function parseSignal(value: unknown): AbortSignal {
+  if (!(value instanceof AbortSignal)) throw new Error('an AbortSignal')
+  return value
+}
+
+function parseFunction(value: unknown): () => void {
+  if (typeof value !== 'function') throw new Error('a function')
+  // Its parameters are the caller's affair.
+  return value as () => void
 }

@@ -110,6 +110,18 @@ suite('ask', () => {
       ['mx', 'site.example'],
       [new URL('smtp://mx'), ['site.example']],
       ['mx', [1]],
+      ['mx', ['site.example', , 'b.example']],
+      ['mx', null],
+      ['mx', { 0: 'site.example', length: 1 }],
+      ['mx', new Set(['site.example'])],
+      [null, ['site.example']],
+      ['mx', ['site.example'], 5],
+      ['mx', ['site.example'], 'verify'],
+      ['mx', ['site.example'], []],
+      ['mx', ['site.example'], new Map([['tls', true]])],
+      ['mx', ['é/evil.example']],
+      ['é/evil.example', ['site.example']],
+      ['mx', ['xn--a.example']],
       ['mx', ['site.example'], null],
       ['mx', ['site.example'], { timeout: 30 }],
       ['mx', ['site.example'], { family: 5 }],
@@ -119,6 +131,55 @@ suite('ask', () => {
       ['mx', ['site.example'], { credentials: { user: 'site', password: 'x', mechanism: 'FOO' } }],
     ] as unknown as typeof wrong
     for (const args of [...wrong, ...untyped]) await assert.rejects(ask(...args), UsageError)
+  })
+  test('names the option of a wrong type, and connects to no server', async (t) => {
+    const server = await scripted(t)
+    const wrong: Readonly<Record<string, readonly unknown[]>> = {
+      port: ['25', 2531.5, NaN, 0, 70_000, null, [25], true],
+      helo: [1, null, '', [], 'é/x.example', 'xn--a.example'],
+      family: ['4', 5, null, [4]],
+      local: [1, null, {}],
+      timeoutMs: ['5', 0, -1, NaN, Infinity, null, [5]],
+      keepGoing: ['yes', 1, 0, '', null],
+      assumeEtrn: [null, 'true', 1],
+      allowWide: [1, 'yes', null],
+      tls: [true, [], 'verify', null, 5, new Map(), () => undefined],
+      'tls.level': [true, 'VERIFY', null, ['verify'], {}],
+      'tls.fingerprint': [5, null, ['AB'.repeat(32)]],
+      'tls.name': [5, null, 'a b', 'é/x.example'],
+      'tls.ca': [5, null, '', Buffer.from('x'), ['x']],
+      'tls.cert': [5, null, true],
+      'tls.key': [5, null, true],
+      'tls.minVersion': [1.2, null, '1.2'],
+      credentials: ['x', true, null, [], new Map()],
+      'credentials.user': [5, null, '', undefined],
+      'credentials.password': [5, null, '', Buffer.from('x')],
+      'credentials.mechanism': [5, null, 'plain', ['PLAIN']],
+      signal: [{}, true, null, new AbortController()],
+      onResult: ['x', {}, null, true],
+      trace: [1, 'x', null],
+    }
+    for (const [path, values] of Object.entries(wrong)) {
+      for (const value of values) {
+        const [key = '', inner] = path.split('.')
+        const rest = key === 'credentials' ? { user: 'u', password: 'p' } : {}
+        const option = inner === undefined ? value : { ...rest, [inner]: value }
+        // Callers without TypeScript can write these.
+        const options = { ...OPTIONS, [key]: option } as Parameters<typeof ask>[2]
+        await assert.rejects(
+          ask(`127.0.0.1:${server.port}`, ['site.example'], options),
+          (error) => error instanceof UsageError && error.exitStatus === 64 && error.message.startsWith(`${path}: `),
+          `${path} ${inspect(value)}`,
+        )
+      }
+    }
+  })
+  test('an undefined option is one that is not given', async (t) => {
+    const server = await scripted(t, [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE])
+    const keys = ['port', 'family', 'local', 'timeoutMs', 'keepGoing', 'assumeEtrn', 'allowWide', 'tls', 'credentials']
+    const none = Object.fromEntries([...keys, 'signal', 'onResult', 'trace'].map((key) => [key, undefined]))
+    const report = await ask(`127.0.0.1:${server.port}`, ['site.example'], { ...none, ...OPTIONS })
+    assert.equal(report.names[0]?.outcome, 'started')
   })
   test('names the text that has a wrong key, or none', async () => {
     const cert = fixture('client.pem')
