@@ -78,7 +78,7 @@ class Command {
   /** Does what the arguments ask for, and returns the exit status. Throws UsageError and StepError. */
   async #dispatch(): Promise<number> {
     const { argv } = this.#host
-    if (argv[0] === '--get-yargs-completions') return this.#complete(argv.slice(1))
+    if (argv[0] === '--complete') return this.#complete(argv.slice(1))
     const line = await parseArguments(argv)
     const { help, version, completion, hook } = line.options
     if (help) {
@@ -86,9 +86,10 @@ class Command {
       this.#terminal.print(await helpText())
     } else if (version) {
       this.#terminal.print(`etrn ${this.#host.version()}`)
-    } else if (completion) {
-      const { printCompletionScript } = await import('./command/completion.js')
-      printCompletionScript()
+    } else if (completion !== undefined) {
+      const { completionScript, shellOf } = await import('./command/completion.js')
+      const shell = completion === 'auto' ? shellOf(this.#host.environment['SHELL']) : completion
+      this.#host.stdout.write(completionScript(shell))
     } else {
       this.#limit(line.options['max-time'])
       return hook === undefined ? this.#request(line) : this.#printHook(line, hook)
@@ -97,10 +98,13 @@ class Command {
   }
 
   async #complete(words: readonly string[]): Promise<number> {
-    const files = findConfigFiles({ ...this.#host, warn: () => undefined })
-    const config = await readConfig(files, this.#reader).catch(() => undefined)
     const { completeWords } = await import('./command/completion.js')
-    for (const word of await completeWords(words, [...(config?.profiles.keys() ?? [])])) this.#terminal.print(word)
+    const readProfiles = async (file: string | undefined): Promise<string[]> => {
+      const files = file === undefined ? findConfigFiles({ ...this.#host, warn: () => undefined }) : [file]
+      const config = await readConfig(files, this.#reader).catch(() => undefined)
+      return [...(config?.profiles.keys() ?? [])]
+    }
+    for (const word of await completeWords(words, readProfiles)) this.#terminal.print(word)
     return EXIT.OK
   }
 

@@ -38,7 +38,9 @@ const PARSER_OPTIONS = {
   boolean: namesOfKinds('flag'),
   count: namesOfKinds('counter'),
   string: namesOfKinds('value', 'list'),
-  narg: Object.fromEntries(namesOfKinds('value', 'list').map((name) => [name, 1])),
+  narg: Object.fromEntries(
+    namesOfKinds('value', 'list').flatMap((name) => (OPTION_ROWS.get(name)?.isOptional ? [] : [[name, 1]])),
+  ),
   alias: Object.fromEntries([...OPTION_ROWS].map(([name, { alias }]) => [name, alias ?? []])),
   configuration: PARSER_CONFIGURATION,
 }
@@ -63,6 +65,10 @@ async function checkWords(argv: readonly string[]): Promise<void> {
       const isEmpty = /^-[^-=]+=$/.test(word)
       if (hasValue && !isEmpty) continue
       const next = isEmpty ? undefined : argv[++index]
+      if (row.isOptional) {
+        if (/^-./.test(next ?? '')) index--
+        continue
+      }
       if (next === undefined || /^-./.test(next))
         throw new UsageError(`${option} needs a value, for example ${option} ${row.example ?? ''}`)
     }

@@ -25,7 +25,9 @@ function yargsOption(row: OptionRow, hasChoices: boolean): object {
     describe: row.describe,
     group: `${row.group}:`,
     alias: row.alias,
-    ...(takesValue(row) ? { type: 'string', nargs: 1 } : { type: row.kind === 'flag' ? 'boolean' : 'count' }),
+    ...(takesValue(row)
+      ? { type: 'string', ...(row.isOptional ? {} : { nargs: 1 }) }
+      : { type: row.kind === 'flag' ? 'boolean' : 'count' }),
     defaultDescription: row.default ?? row.defaultText,
     choices: hasChoices ? row.choices : undefined,
   }

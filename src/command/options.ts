@@ -18,6 +18,8 @@ import type { TlsLevel } from '../smtp/session-settings.js'
 
 export const TLS_LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
 export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
+const SHELLS = ['bash', 'zsh', 'fish'] as const
+export type Shell = (typeof SHELLS)[number]
 const HOOK_KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
 
 const RUN_WIDE = { scope: 'run' } as const
@@ -118,7 +120,12 @@ const OPTION_TABLE = {
   ...group('Help', {
     help: flag('Show this help', { ...COMMAND_LINE_ONLY, alias: 'h' }),
     version: flag('Show the version', { ...COMMAND_LINE_ONLY, alias: 'V' }),
-    completion: flag('Print a completion script for your shell', COMMAND_LINE_ONLY),
+    completion: value('SHELL: Print a completion script for bash, zsh or fish', 'zsh', parseShell, {
+      ...COMMAND_LINE_ONLY,
+      choices: SHELLS,
+      isOptional: true,
+      defaultText: 'that of $SHELL',
+    }),
   }),
 } satisfies Record<string, OptionRow>
 
@@ -135,6 +142,8 @@ export type OptionRow = {
   /** Describes a default that depends on something else. */
   readonly defaultText?: string
   readonly choices?: readonly string[]
+  /** The option may stand without its value, and then has an empty one. */
+  readonly isOptional?: true
   /** The value is a file name, which is resolved to an absolute path. */
   readonly isPath?: true
   /** The places that may set it, apart from the command line: at the top of a file, in a profile, nowhere; undefined: anywhere in a file */
@@ -233,6 +242,11 @@ function flag(describe: string, details?: RowDetails) {
 
 function counter(describe: string, details?: RowDetails) {
   return { kind: 'counter' as const, describe, parse: (given: unknown) => Number(given), initial: 0, ...details }
+}
+
+/** Returns a shell; `auto` stands for that of SHELL. */
+function parseShell(word: unknown): Shell | 'auto' {
+  return word === '' ? 'auto' : oneOf(...SHELLS)(word)
 }
 
 function parseMechanism(word: unknown): MechanismName {
