@@ -50,7 +50,7 @@ suite('main: what the arguments ask for', { concurrency: true }, () => {
     mkdirSync(join(folder, 'etrn'))
     writeFileSync(join(folder, 'etrn/config.toml'), 'no TOML')
     const uid = process.getuid?.() || 1000
-    const run = await etrn(['--get-yargs-completions', 'etrn', 'i'], {
+    const run = await etrn(['--complete', 'i'], {
       env: { XDG_CONFIG_HOME: folder },
       user: { uid },
     })

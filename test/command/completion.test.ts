@@ -108,10 +108,11 @@ suite('--completion', () => {
 const missing = (shell: string): string | false =>
   spawnSync(shell, ['-c', ':']).status === 0 ? false : `${shell} is not installed`
 
-/** The environment of a shell that finds etrn. */
-const env = { PATH: `${new URL('bin', ROOT).pathname}:${process.env['PATH'] ?? ''}`, HOME: '/nonexistent' }
-const run = (shell: string, script: string, cwd: string): string =>
-  execFileSync(shell, ['-c', script], { env, encoding: 'utf8', cwd })
+/** Runs a script in a shell that finds etrn. Its HOME is the folder, since fish creates files there. */
+const run = (shell: string, script: string, folder: string): string => {
+  const env = { PATH: `${new URL('bin', ROOT).pathname}:${process.env['PATH'] ?? ''}`, HOME: folder }
+  return execFileSync(shell, ['-c', script], { env, encoding: 'utf8', cwd: folder })
+}
 
 suite('the completion script', () => {
   test('for bash completes words, also those that bash splits at =', (t) => {
