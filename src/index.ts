@@ -57,7 +57,7 @@ export type AskOptions = {
   readonly keepGoing?: boolean
   /** Send ETRN even if EHLO doesn't list it. */
   readonly assumeEtrn?: boolean
-  /** Accept `@` before a public suffix, and names with a single label. */
+  /** Accept `@` before a public suffix, names with a single label, underscores, and A-labels that are not valid. */
   readonly allowWide?: boolean
   /** The command's defaults and rules count for what is not given: a CA, a name or a fingerprint alone means `verify`. */
   readonly tls?: Partial<Omit<TlsPolicy, 'isInspected'>>

@@ -134,7 +134,8 @@ class Command {
   async #request(line: CommandLine): Promise<number> {
     const config = await readConfig(this.#configFiles(line), this.#reader)
     const { options } = settleOptions([line, ...config.tops])
-    if (!options.all && options.mx.length === 0) this.#words = line.words
+    // Under -qq a temporary failure is silent, and so is what explains it.
+    if (!options.all && options.mx.length === 0 && options.quiet < 2) this.#words = line.words
     this.#limit(options['max-time'])
     const hasSeveral = options.all || options.mx.length > 0 || line.words[0]?.includes(',') === true
     const reporter = this.#createReporter(options, hasSeveral)

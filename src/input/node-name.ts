@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js'
+import { familyOf } from '../net/address.js'
 import {
   DOMAIN_CHARACTERS,
   endsInNumber,
@@ -20,7 +21,7 @@ declare const checked: unique symbol
 export type NodeName = string & { readonly [checked]: true }
 
 export type NameOptions = {
-  /** Accept `@com`, and names with a single label. */
+  /** Accept `@com`, names with a single label, underscores, and A-labels that are not valid. */
   readonly allowWide: boolean
 }
 
@@ -81,7 +82,10 @@ function parseNode(word: string, { allowWide }: NameOptions): string {
   const domain = labels.join('.')
   if (domain.length > DOMAIN_CHARACTERS)
     throw new NameRuleError(`too long: a domain name has at most ${DOMAIN_CHARACTERS} characters`)
-  if (endsInNumber(domain)) throw new NameRuleError('no domain name: its last label is a number')
+  if (endsInNumber(domain)) {
+    const suffix = familyOf(domain) === 4 ? '; an address can be the server, which comes first' : ''
+    throw new NameRuleError(`no domain name: its last label is a number${suffix}`)
+  }
   if (labels.length < 2 && !allowWide) {
     throw new NameRuleError(
       'not fully qualified: write it as host.domain (--allow-wide sends it as it is; a queue is written #name)',
