@@ -98,7 +98,10 @@ class ConfigParser {
     for (const [key, entry] of table) {
       const keyPath = [...path, key]
       if (key === 'names') {
-        options[key] = this.#parseList(keyPath, entry, 'site.example')
+        const names = this.#parseList(keyPath, entry, 'site.example')
+        if (names.some((name) => /^[^#].*[,;]/.test(name)))
+          throw this.#error(keyPath, entry.line, 'each name is a text of its own: names = ["a.example", "b.example"]')
+        options[key] = names
         continue
       }
       const row = OPTION_ROWS.get(key)

@@ -197,7 +197,9 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
     if (!(error instanceof Error) || row.example === undefined) throw error
     const shown: unknown = Array.isArray(last) ? last.at(-1) : last
     const option = `${formatOption(name)} "${hidePassword(String(shown))}"`
-    throw new UsageError(`${option}: ${error.message}; for example ${formatOption(name)} ${row.example}`)
+    const isJoined = row.kind === 'list' && /[,;]/.test(String(shown))
+    const advice = isJoined ? 'repeat the option for each value,' : 'for example'
+    throw new UsageError(`${option}: ${error.message}; ${advice} ${formatOption(name)} ${row.example}`)
   }
 }
 

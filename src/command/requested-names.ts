@@ -62,7 +62,10 @@ export async function typedNames(options: Options): Promise<NodeName[]> {
     ...subdomains.map((node) => ['subdomains', markName('subdomains', '@', node)] as const),
     ...queue.map((name) => ['queue', markName('queue', '#', name)] as const),
   ]
-  return Promise.all(given.map(async ([option, name]) => forOption(option, () => parseNodeName(name, { allowWide }))))
+  const separation = { subdomains: { separation: 'several names; repeat --subdomains for each' }, names: {}, queue: {} }
+  const parse = async (option: keyof typeof separation, name: string): Promise<NodeName> =>
+    forOption(option, () => parseNodeName(name, { allowWide, ...separation[option] }))
+  return Promise.all(given.map(async ([option, name]) => parse(option, name)))
 }
 
 function markName(option: string, mark: string, name: string): string {

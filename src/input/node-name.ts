@@ -23,6 +23,8 @@ export type NodeName = string & { readonly [checked]: true }
 export type NameOptions = {
   /** Accept `@com`, names with a single label, underscores, and A-labels that are not valid. */
   readonly allowWide: boolean
+  /** Tells how several names are given; undefined: as on the command line. */
+  readonly separation?: string
 }
 
 /** The longest command line, CRLF included (RFC 5321, 4.5.3.1.4). */
@@ -71,13 +73,13 @@ function parseQueue(name: string): string {
   return name
 }
 
-function parseNode(word: string, { allowWide }: NameOptions): string {
+function parseNode(word: string, { allowWide, separation = 'names are separated by blanks' }: NameOptions): string {
   const name = trimDot(word)
   if (name === '') throw new NameRuleError('no domain name')
   const labels = splitLabels(name).map((label) => {
     const sent = toALabel(label) ?? (allowWide && isAscii(label) ? label : undefined)
     if (sent !== undefined && (allowWide ? isHostLabel(sent) : isLabel(sent))) return sent
-    throw new NameRuleError(likelySlip(word) ?? brokenLabelRule(label, sent))
+    throw new NameRuleError(likelySlip(word, separation) ?? brokenLabelRule(label, sent))
   })
   const domain = labels.join('.')
   if (domain.length > DOMAIN_CHARACTERS)
@@ -95,8 +97,8 @@ function parseNode(word: string, { allowWide }: NameOptions): string {
 }
 
 /** Returns what the user probably meant by a word that is no name; undefined if that is unknown. */
-function likelySlip(word: string): string | undefined {
-  if (/[,;]/.test(word)) return 'names are separated by blanks'
+function likelySlip(word: string, separation: string): string | undefined {
+  if (/[,;]/.test(word)) return separation
   if (word.startsWith('*.')) return `no domain name; @${word.slice(2)} means it and its subdomains`
   if (word.includes(':')) return 'no domain name; the server comes first, several of them joined by commas'
   return /^[^@]+@/.test(word) ? `no domain name; an address's domain is what stands behind its @` : undefined

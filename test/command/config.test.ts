@@ -162,6 +162,10 @@ suite('config: refused files', { concurrency: true }, () => {
     'names = "a.example"',
     /:1: names: a list of texts, and not an empty one; for example names = \["site\.example"\]/,
   )
+  refuses(
+    'names = ["a.example,b.example"]',
+    /:1: names: each name is a text of its own: names = \["a\.example", "b\.example"\]/,
+  )
   refuses('names = []', /:1: names: a list of texts/)
   refuses('names = [""]', /:1: names: a list of texts/)
   refuses('queue = ["q", 1]', /:1: queue: a list of texts, and not an empty one; for example queue = \["uucp"\]/)

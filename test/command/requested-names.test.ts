@@ -65,6 +65,16 @@ suite('requested-names: refused names', { concurrency: true }, () => {
     assertRefused(['mx', '--subdomains', '@a.example'], 'etrn: --subdomains says the @ already: leave it out\n'))
   test('reports names that are joined by a comma', async () =>
     assertRefused(['mx', 'a.example,b.example'], 'etrn: name "a.example,b.example": names are separated by blanks\n'))
+  test('reports values of a repeated option that are joined by a comma', async () => {
+    await assertRefused(
+      ['mx', '--subdomains', 'a.example,b.example'],
+      'etrn: name "@a.example,b.example": several names; repeat --subdomains for each\n',
+    )
+    await assertRefused(
+      ['--mx', 'a.example,b.example'],
+      'etrn: --mx "a.example,b.example": no name of a domain; repeat the option for each value, --mx site.example\n',
+    )
+  })
   test('reports a server that stands after a name', async () =>
     assertRefused(
       ['a.example', 'mx:25'],
