@@ -63,7 +63,7 @@ suite('completion of profiles', () => {
     mkdirSync(join(folder, '.config/etrn'), { recursive: true })
     writeFileSync(join(folder, '.config/etrn/config.toml'), '[servers.isp]\nserver = "b.invalid"\n')
     const uid = process.getuid?.() || 1000
-    const user = { env: { HOME: folder }, user: { uid, gid: uid } }
+    const user = { env: { HOME: folder }, user: { uid } }
     assert.equal((await etrn(['--complete', 'i'], user)).stdout, 'isp\n')
     assert.equal((await etrn(['--complete', '--tls', 'v'], user)).stdout, 'verify\n')
   })
