@@ -10,22 +10,63 @@ export function familyOf(word: string): 0 | 4 | 6 {
   return isIPv4(word) ? 4 : 0
 }
 
-/** Returns the address as EHLO takes it: `[192.0.2.1]`, `[IPv6:2001:db8::1]` (RFC 5321, 4.1.3). */
-export function addressLiteral(address: string): string {
-  return familyOf(address) === 6 ? `[IPv6:${address.replace(/%.*/, '')}]` : `[${address}]`
+/**
+ * Returns an IPv4-mapped IPv6 address as the IPv4 address that the system connects to in its place (RFC 4291, 2.5.5.2); any other word
+ * as it is.
+ */
+export function unmapAddress(address: string): string {
+  if (familyOf(address) !== 6) return address
+  return /^::ffff:(\d.*\..*)$/.exec(canonicalIpv6(address))?.[1] ?? address
 }
 
-/** Returns an address in its one canonical form, to compare it. A scope, which only names an interface of this host, is removed. */
+/**
+ * Returns an address in its one canonical form, to compare it: an IPv4-mapped one as IPv4, and without a scope, which only names an
+ * interface of this host.
+ */
 export function canonicalAddress(address: string): string {
-  return familyOf(address) === 0 ? address : new SocketAddress({ address, family: typeOf(address) }).address
+  const unmapped = unmapAddress(address)
+  return familyOf(unmapped) === 6 ? canonicalIpv6(unmapped) : unmapped
+}
+
+function canonicalIpv6(address: string): string {
+  return new SocketAddress({ address, family: 'ipv6' }).address
+}
+
+/**
+ * Returns the IPv4 address that is embedded in an IPv6 address and that a translator or tunnel leads to: IPv4-compatible (RFC 4291), and
+ * that of NAT64 (RFC 6052).
+ */
+export function embeddedAddress(address: string): string | undefined {
+  const canonical = canonicalAddress(address)
+  const [, high = '0', low] = /^64:ff9b::(?:([0-9a-f]+):)?([0-9a-f]+)$/.exec(canonical) ?? []
+  if (low === undefined) return /^::(\d+\..*)$/.exec(canonical)?.[1]
+  return [high, low].map((word) => Buffer.from(word.padStart(4, '0'), 'hex').join('.')).join('.')
+}
+
+/** Returns the address as EHLO takes it: `[192.0.2.1]`, `[IPv6:2001:db8::1]` (RFC 5321, 4.1.3). */
+export function addressLiteral(address: string): string {
+  const canonical = canonicalAddress(address)
+  return familyOf(canonical) === 6 ? `[IPv6:${canonical}]` : `[${canonical}]`
+}
+
+export function isLoopback(address: string): boolean {
+  const canonical = canonicalAddress(address)
+  return canonical === '::1' || (familyOf(canonical) === 4 && canonical.startsWith('127.'))
+}
+
+/** Returns true for the addresses that stand for no host (RFC 1122, 3.2.1.3): the system connects to itself in their place. */
+export function isUnspecified(address: string): boolean {
+  const canonical = canonicalAddress(address)
+  return canonical === '::' || (familyOf(canonical) === 4 && canonical.startsWith('0.'))
+}
+
+/** Returns true for an address that is valid on one link only (RFC 4291, 2.5.6), so that it needs the scope of an interface. */
+export function isLinkLocal(address: string): boolean {
+  return familyOf(address) === 6 && /^fe[89ab]/i.test(address)
 }
 
 function typeOf(address: string): 'ipv4' | 'ipv6' {
   return familyOf(address) === 6 ? 'ipv6' : 'ipv4'
-}
-
-export function isLoopback(address: string): boolean {
-  return address === '::1' || (familyOf(address) === 4 && address.startsWith('127.'))
 }
 
 /** RFC 1918, 6598, 3927, 1122, 4193, 4291 */
@@ -39,5 +80,6 @@ export function isPrivate(address: string): boolean {
     const [base = '', prefix] = network.split('/')
     list.addSubnet(base, Number(prefix), typeOf(base))
   }
-  return list.check(address.replace(/%.*/, ''), typeOf(address))
+  const canonical = canonicalAddress(address)
+  return list.check(canonical, typeOf(canonical))
 }
