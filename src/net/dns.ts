@@ -1,9 +1,12 @@
+import { setMaxListeners } from 'node:events'
 import { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
-import { type Family, familyOf } from './address.js'
+import { type Family, familyOf, unmapAddress } from './address.js'
 import { type Limits, startDeadline } from './deadline.js'
 import { hostsEntries } from './hosts-file.js'
+import { errorsOf, race } from './race.js'
+import { SystemResolver } from './system-resolver.js'
 
 /** The addresses of a host, best first. */
 export type Addresses = {
@@ -14,15 +17,27 @@ export type Addresses = {
   readonly cancel: () => void
 }
 
+type FoundAddresses = Omit<Addresses, 'cancel'>
+
 export type MxRecord = { readonly host: string; readonly preference: number }
 
 /** The time that a known A record waits for AAAA (RFC 8305, section 3). */
 const RESOLUTION_DELAY_MS = 50
+/** The time after the first answer in which another one is of use: a query that is lost is repeated after 2 s. */
+const LATE_ANSWER_MS = 3000
+/** The most addresses of one host that count: a server needs no more, and anybody can put any number into DNS. */
+const HOST_ADDRESSES = 50
+/** A name server runs alone for this time, or a quarter of the timeout, before the next one is asked beside it. */
+const SERVER_DELAY_MS = 1500
+/** The name servers run alone for this time, or half of the timeout, before getaddrinfo is asked beside them. */
+const SYSTEM_DELAY_MS = 5000
+
+const systemResolver = new SystemResolver()
 
 /**
- * Returns the addresses of a host: an address as it is, those in /etc/hosts, else A and AAAA records. getaddrinfo is asked only for a
- * name that its search list or mDNS may complete, unless the name is absolute. Throws StepError: 68 if the host has no address, 75 if
- * DNS gave no definite answer.
+ * Returns the addresses of a host: an address as it is, those in /etc/hosts, else A and AAAA records, else those that getaddrinfo finds,
+ * which also knows the search list, mDNS and nsswitch.conf. An absolute name is never completed by the search list. Throws StepError: 68
+ * if DNS and getaddrinfo are certain that the host has no address, else 75.
  */
 export async function lookUpAddresses(
   host: string,
@@ -30,116 +45,170 @@ export async function lookUpAddresses(
   limits: Limits,
   { isAbsolute = false } = {},
 ): Promise<Addresses> {
-  if (familyOf(host) !== 0) return knownAddresses(host, [host], family)
-  const listed = hostsEntries(host.toLowerCase()).map(({ address }) => address)
-  if (interleaveFamilies(listed, family).length > 0) return knownAddresses(host, listed, family)
-  const mayBeCompleted = !isAbsolute && (!host.includes('.') || /\.local$/i.test(host))
-  if (mayBeCompleted) return knownAddresses(host, await askSystem(host, limits), family)
-  return queryAddresses(host, family, limits)
+  const listed = familyOf(host) === 0 ? hostsEntries(host.toLowerCase()).map(({ address }) => address) : [host]
+  if (familyOf(host) !== 0 || interleaveFamilies(listed, family).length > 0)
+    return { ...knownAddresses(host, listed, family), cancel: () => undefined }
+  // For these names the system's resolver begins with the search list or with mDNS.
+  const isCompletedFirst = !isAbsolute && (!host.includes('.') || /\.local$/i.test(host))
+  return withinLimits(limits, async (end) => {
+    const fromDns = async (): Promise<FoundAddresses> =>
+      askServers(queryHost(host, family), limits.timeoutMs, end.signal)
+    const fromSystem = async (): Promise<FoundAddresses> => askSystem(host, family, isAbsolute, end.signal)
+    const ways = isCompletedFirst ? [fromSystem] : [fromDns, fromSystem]
+    const delayMs = Math.min(SYSTEM_DELAY_MS, limits.timeoutMs / 2)
+    const found = await race(ways, delayMs, end.signal).catch((error: unknown) => {
+      throw firstError(error, ({ exitStatus }) => exitStatus !== EXIT.NOHOST)
+    })
+    return { ...found, cancel: () => end.abort() }
+  })
 }
 
 /**
  * Returns the MX records of a domain, names in lower case: none if it has none, one with an empty name for a null MX (RFC 7505).
- * Throws StepError as lookUpAddresses does.
+ * Throws StepError: 68 if the domain doesn't exist, 75 if DNS gave no definite answer.
  */
 export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord[]> {
-  const { resolver, over, cancel } = createResolver(limits)
+  const records = await withinLimits(limits, async (end) => {
+    const found = await askServers(queryMx(domain), limits.timeoutMs, end.signal)
+    end.abort()
+    return found
+  }).catch((error: unknown) => {
+    if (error instanceof StepError && codeOf(error.cause) === 'ENODATA') return []
+    throw error
+  })
+  return records.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
+}
+
+/** Returns the A and AAAA records of a host, whatever /etc/hosts says. Throws StepError as lookUpMx does. */
+export async function queryAddresses(host: string, family: Family, limits: Limits): Promise<Addresses> {
+  return withinLimits(limits, async (end) => {
+    const found = await askServers(queryHost(host, family), limits.timeoutMs, end.signal)
+    return { ...found, cancel: () => end.abort() }
+  })
+}
+
+/** Calls `work` with a controller that the limits abort. Throws the limits' reason if they are over. */
+async function withinLimits<T>(limits: Limits, work: (end: AbortController) => Promise<T>): Promise<T> {
+  const end = new AbortController()
+  // There is a listener for each name server.
+  setMaxListeners(0, end.signal)
+  const cancel = startDeadline(limits, NO_ANSWER, (reason) => end.abort(reason), RESOLVER_HINT)
   try {
-    const records = await resolver.resolveMx(domain)
-    return records.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
+    end.signal.throwIfAborted()
+    return await work(end)
   } catch (error) {
-    over.throwIfAborted()
-    if (codeOf(error) === 'ENODATA') return []
-    throw resolutionError(domain, [error])
+    end.signal.throwIfAborted()
+    end.abort()
+    throw error
   } finally {
     cancel()
   }
 }
 
-/** Returns the A and AAAA records of a host, whatever /etc/hosts says. Throws StepError as lookUpAddresses does. */
-export async function queryAddresses(host: string, family: Family, limits: Limits): Promise<Addresses> {
-  const { resolver, over, cancel } = createResolver(limits)
-  const found: string[] = []
-  const failures: unknown[] = []
-  const keep = async (records: Promise<string[]>): Promise<boolean> => {
-    try {
-      return found.push(...(await records)) > 0
-    } catch (error) {
-      failures.push(error)
-      return false
-    }
-  }
-  const ipv6 = family === 4 ? Promise.resolve(false) : keep(resolver.resolve6(host))
-  const ipv4 = family === 6 ? Promise.resolve(false) : keep(resolver.resolve4(host))
-  const both = Promise.all([ipv6, ipv4]).finally(cancel)
-  await Promise.race([
-    both,
-    ipv6.then((isFound) => (isFound ? undefined : both)),
-    ipv4.then((isFound) => (isFound ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
-  ])
-  over.throwIfAborted()
-  const first = interleaveFamilies(found, family)
-  if (first.length === 0) throw resolutionError(host, failures, family)
-  const late = both.then(() => found.filter((address) => !first.includes(address)))
-  return { first, late, cancel: () => resolver.cancel() }
-}
-
-function knownAddresses(host: string, addresses: readonly string[], family: Family): Addresses {
-  const first = interleaveFamilies(addresses, family)
-  if (first.length === 0) throw noAddressError(host, family)
-  return { first, late: Promise.resolve([]), cancel: () => undefined }
-}
-
-/** The child's program: it looks up its first argument and sends the addresses, or the code of the error, to its parent. */
-const GETADDRINFO = `require('node:dns').lookup(process.argv[1], { all: true }, (error, found) =>
-  process.send(error ? error.code : found.map(({ address }) => address)))`
+/** A query to one name server. Throws StepError: 68 if there is no such record. */
+type Query<T> = (resolver: Resolver, signal: AbortSignal) => Promise<T>
 
 /**
- * Returns the addresses that getaddrinfo finds. It works in a child process, because it can't be cancelled and delays even the end of a
- * process that waits for it.
+ * Asks the name servers of this host: the next one as soon as one fails, or beside it when it is silent. The first one with a record
+ * wins, or with the answer that the name doesn't exist. Without records an answer may come from a server that has no idea (a lame one),
+ * so it counts only if no other server has anything better within the delay.
  */
-async function askSystem(host: string, limits: Limits): Promise<readonly string[]> {
-  const { fork } = await import('node:child_process')
-  return new Promise((resolve, reject) => {
-    // The first argument of -e stands where fork puts its module.
-    const child = fork(host, [], { execArgv: ['-e', GETADDRINFO], env: {}, stdio: 'ignore' })
-    const end = (reason: Error): void => {
-      child.kill('SIGKILL')
-      reject(reason)
+async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {
+  let noRecord: StepError | undefined
+  // c-ares takes a refusal of the first server as final, so each server has a resolver of its own.
+  const servers = new Resolver().getServers()
+  const ask = async (server: string): Promise<T | StepError> => {
+    const resolver = new Resolver()
+    if (servers.length > 1) resolver.setServers([server])
+    signal.addEventListener('abort', () => resolver.cancel())
+    try {
+      return await query(resolver, signal)
+    } catch (error) {
+      if (!(error instanceof StepError)) throw error
+      if (codeOf(error.cause) === 'ENOTFOUND') return error
+      if (error.exitStatus === EXIT.NOHOST) noRecord ??= error
+      throw error
     }
-    const cancel = startDeadline(limits, NO_ANSWER, end, RESOLVER_HINT)
-    const fail = (code: string): void =>
-      reject(resolutionError(host, [Object.assign(new Error(`getaddrinfo ${code}`), { code })]))
-    // GETADDRINFO sends nothing else.
-    child.once('message', (found) => (typeof found === 'string' ? fail(found) : resolve(found as string[])))
-    child.once('error', () => fail('unknown'))
-    // Follows the message, unlike the exit.
-    child.once('disconnect', () => {
-      cancel()
-      fail('unknown')
-    })
-  })
-}
-
-/** Returns a resolver that the limits end, and the signal that then aborts. Throws if they are over already. */
-function createResolver(limits: Limits): { resolver: Resolver; over: AbortSignal; cancel: () => void } {
-  // A resolver reads resolv.conf once. In a hook that file may appear later, so each look-up has a new one.
-  const resolver = new Resolver()
-  const end = new AbortController()
-  const stop = (reason: Error): void => {
-    end.abort(reason)
-    resolver.cancel()
   }
-  const cancel = startDeadline(limits, NO_ANSWER, stop, RESOLVER_HINT)
-  end.signal.throwIfAborted()
-  return { resolver, over: end.signal, cancel }
+  const concede = async (): Promise<StepError> => noRecord ?? Promise.reject(new Error('every name server failed'))
+  const attempts = [...servers.map((server) => async () => ask(server)), concede]
+  const delayMs = Math.min(SERVER_DELAY_MS, timeoutMs / 4)
+  const answer = await race<T | StepError>(attempts, delayMs, signal).catch((error: unknown) => {
+    throw firstError(error)
+  })
+  if (answer instanceof StepError) throw answer
+  return answer
 }
 
-/** Returns the addresses of a family; of both, they alternate, IPv6 first (RFC 8305, section 4). */
+function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']>>> {
+  return async (resolver) =>
+    resolver.resolveMx(domain).catch((error: unknown) => {
+      throw resolutionError(domain, [error])
+    })
+}
+
+function queryHost(host: string, family: Family): Query<FoundAddresses> {
+  return async (resolver, signal) => {
+    const found: string[] = []
+    const failures: unknown[] = []
+    const keep = async (records: Promise<string[]>): Promise<boolean> => {
+      try {
+        return found.push(...(await records)) > 0
+      } catch (error) {
+        failures.push(error)
+        return false
+      }
+    }
+    const ipv6 = family === 4 ? Promise.resolve(false) : keep(resolver.resolve6(host))
+    const ipv4 = family === 6 ? Promise.resolve(false) : keep(resolver.resolve4(host))
+    const both = Promise.all([ipv6, ipv4])
+    await Promise.race([
+      both,
+      ipv6.then((isFound) => (isFound ? undefined : both)),
+      ipv4.then((isFound) => (isFound ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
+    ])
+    const first = interleaveFamilies(found, family)
+    if (first.length === 0) throw resolutionError(host, failures, family)
+    const wait = sleep(LATE_ANSWER_MS, undefined, { ref: false, signal }).catch(() => undefined)
+    const late = Promise.race([both, wait]).then(() =>
+      interleaveFamilies(found, family).filter((address) => !first.includes(address)),
+    )
+    return { first, late }
+  }
+}
+
+async function askSystem(
+  host: string,
+  family: Family,
+  isAbsolute: boolean,
+  signal: AbortSignal,
+): Promise<FoundAddresses> {
+  const name = isAbsolute ? `${host}.` : host
+  const found = await systemResolver.lookUp(name, signal).catch((error: unknown) => {
+    throw resolutionError(host, [error])
+  })
+  return knownAddresses(host, found, family)
+}
+
+function knownAddresses(host: string, addresses: readonly string[], family: Family): FoundAddresses {
+  const first = interleaveFamilies(addresses, family)
+  if (first.length === 0) throw noAddressError(host, family)
+  return { first, late: Promise.resolve([]) }
+}
+
+/** Returns the addresses of a family, each once; of both families, they alternate, IPv6 first (RFC 8305, section 4). */
 function interleaveFamilies(addresses: readonly string[], family: Family): string[] {
-  const ipv6 = family === 4 ? [] : addresses.filter((address) => familyOf(address) === 6)
-  const ipv4 = family === 6 ? [] : addresses.filter((address) => familyOf(address) === 4)
-  return addresses.flatMap((_, index) => [...ipv6.slice(index, index + 1), ...ipv4.slice(index, index + 1)])
+  const unmapped = [...new Set(addresses.map(unmapAddress))]
+  const ipv6 = family === 4 ? [] : unmapped.filter((address) => familyOf(address) === 6)
+  const ipv4 = family === 6 ? [] : unmapped.filter((address) => familyOf(address) === 4)
+  const alternating = unmapped.flatMap((_, index) => [...ipv6.slice(index, index + 1), ...ipv4.slice(index, index + 1)])
+  return alternating.slice(0, HOST_ADDRESSES)
+}
+
+/** Returns the first error of a race that the test holds for, else the first one. */
+function firstError(error: unknown, isWanted: (error: StepError) => boolean = () => true): unknown {
+  const errors = errorsOf(error)
+  return errors.find((one) => one instanceof StepError && isWanted(one)) ?? errors[0]
 }
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
@@ -153,7 +222,7 @@ const DNS_ERRORS: Readonly<Record<string, string>> = {
 /** Returns the failure of a look-up. It is definite only if every answer says that there is no record; otherwise it is temporary. */
 function resolutionError(host: string, failures: readonly unknown[], family?: Family): StepError {
   const codes = failures.map(codeOf)
-  const cause = failures[0]
+  const cause = failures[Math.max(0, codes.indexOf('ENOTFOUND'))]
   const code = codes.find((found) => found !== 'ENOTFOUND' && found !== 'ENODATA')
   if (code !== undefined) {
     const message = `${host}: ${DNS_ERRORS[code] ?? 'the DNS gives no answer'} (${code || 'unknown'})`

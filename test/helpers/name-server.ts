@@ -9,7 +9,9 @@ export type Answer = {
   readonly mx?: readonly (readonly [preference: number, host: string])[]
   /** The name that this one is an alias of; its own records follow. */
   readonly cname?: string
-  readonly rcode?: 'SERVFAIL' | 'NXDOMAIN' | 'REFUSED'
+  readonly rcode?: keyof typeof RCODES
+  /** The server has no idea: no record, and no recursion (RFC 8499). */
+  readonly lame?: true
   readonly silent?: true
   readonly afterMs?: number
   /** The server answers when this promise is fulfilled. */
@@ -17,11 +19,11 @@ export type Answer = {
 }
 
 const TYPES: Readonly<Record<number, string>> = { 1: 'A', 15: 'MX', 28: 'AAAA' }
-const RCODES = { NOERROR: 0, SERVFAIL: 2, NXDOMAIN: 3, REFUSED: 5 } as const
+const RCODES = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const
 
 /**
- * Starts a name server on port 53 until the test ends. The keys of its zone are `A mail.example` and the like; it replies NXDOMAIN to
- * every other name. `asked` lists the questions.
+ * Starts a name server on port 53 until the test ends. The keys of its zone are `A mail.example` and the like, and `*` for every other
+ * name, which otherwise doesn't exist. `asked` lists the questions.
  */
 export async function nameServer(
   t: TestContext,
@@ -36,7 +38,7 @@ export async function nameServer(
     const cname = zone[`CNAME ${name}`]?.cname
     const real = cname ?? name
     const known = Object.keys(zone).some((key) => key.endsWith(` ${real}`))
-    const answer = zone[`${type} ${real}`] ?? (known ? {} : { rcode: 'NXDOMAIN' as const })
+    const answer = zone[`${type} ${real}`] ?? (known ? {} : (zone['*'] ?? { rcode: 'NXDOMAIN' as const }))
     if (answer.silent) return
     const alias = cname === undefined ? [] : [record(POINTER, 5, encodeName(cname))]
     const owner = cname === undefined ? POINTER : encodeName(cname)
@@ -66,10 +68,10 @@ function parse(query: Buffer): { name: string; type: string; question: Buffer } 
   }
 }
 
-function header(query: Buffer, { rcode }: Answer, count: number): Buffer {
+function header(query: Buffer, { rcode, lame }: Answer, count: number): Buffer {
   const message = Buffer.alloc(12)
   query.copy(message, 0, 0, 2)
-  message.writeUInt16BE(0x8180 | RCODES[rcode ?? 'NOERROR'], 2)
+  message.writeUInt16BE((lame ? 0x8100 : 0x8180) | RCODES[rcode ?? 'NOERROR'], 2)
   message.writeUInt16BE(1, 4)
   message.writeUInt16BE(count, 6)
   return message
@@ -114,7 +116,12 @@ function encodeUint16(number: number): Buffer {
 }
 
 function encodeIpv6(address: string): Buffer {
-  const [head = '', tail = ''] = new SocketAddress({ address, family: 'ipv6' }).address.split('::')
+  const canonical = new SocketAddress({ address, family: 'ipv6' }).address
+  const dotted = /[^:]*\..*$/.exec(canonical)?.[0] ?? ''
+  const hex = Buffer.from(dotted.split('.').map(Number))
+    .toString('hex')
+    .replace(/(.{4})(.{4})/, '$1:$2')
+  const [head = '', tail = ''] = canonical.replace(dotted, dotted === '' ? '' : hex).split('::')
   const words = (part: string): number[] =>
     part
       .split(':')

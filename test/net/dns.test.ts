@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { suite, test, type TestContext } from 'node:test'
 import { type FailureKind, StepError } from '../../src/errors.js'
 import { lookUpAddresses, lookUpMx, queryAddresses } from '../../src/net/dns.js'
 import { etrn, etrnJson } from '../helpers/command.js'
-import type { Answer } from '../helpers/name-server.js'
+import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { ACCEPTED, PORT, REQUEST, serveAt, serveNames, writeHosts, writeResolvConf } from './network.js'
 
@@ -256,18 +256,166 @@ if (isInNamespace(import.meta.url)) {
       writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
       assert.deepEqual((await lookUpAddresses('mail.LOCAL', undefined, LIMITS)).first, ['192.0.2.6'])
     })
-    test('is not completed if it is absolute or has another ending', async (t) => {
-      const { asked } = await serveNames(t, {
-        'A mail.isp.example': { addresses: ['192.0.2.6'] },
-        'A mail.home.isp.example': { addresses: ['192.0.2.6'] },
+    test('is completed by the search list if DNS has no such name', async (t) => {
+      await serveNames(t, { 'A mail.dmz.isp.example': { addresses: ['127.0.0.6'] } })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      await serveAt(t, '127.0.0.6', ACCEPTED)
+      assert.equal((await etrn([`mail.dmz:${PORT}`, ...REQUEST.slice(1)])).status, 0)
+    })
+    test('is completed by the search list if the name servers refuse to answer', async (t) => {
+      await serveNames(t, {
+        '*': { rcode: 'REFUSED' },
+        'A mail.dmz.isp.example': { addresses: ['192.0.2.6'] },
       })
       writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
-      await assert.rejects(
-        lookUpAddresses('mail', undefined, LIMITS, { isAbsolute: true }),
-        failsWith(68, /^no such host: mail$/),
-      )
-      await assert.rejects(lookUpAddresses('mail.home', undefined, LIMITS), failsWith(68, /^no such host: mail\.home$/))
-      assert.deepEqual(asked.sort(), ['A mail', 'A mail.home', 'AAAA mail', 'AAAA mail.home'])
+      assert.deepEqual((await lookUpAddresses('mail.dmz', undefined, LIMITS)).first, ['192.0.2.6'])
+    })
+    test('is completed by the search list while DNS is silent', async (t) => {
+      await serveNames(t, {
+        'A mail.dmz': { silent: true },
+        'AAAA mail.dmz': { silent: true },
+        'A mail.dmz.isp.example': { addresses: ['192.0.2.6'] },
+      })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\noptions ndots:3\n')
+      const { first, cancel } = await lookUpAddresses('mail.dmz', undefined, { ...LIMITS, timeoutMs: 2000 })
+      cancel()
+      assert.deepEqual(first, ['192.0.2.6'])
+    })
+    test('is asked for without the search list if it is absolute', async (t) => {
+      const { asked } = await serveNames(t, {
+        'A mail.isp.example': { addresses: ['192.0.2.6'] },
+        'A mail.dmz.isp.example': { addresses: ['192.0.2.6'] },
+        'A mail.local.isp.example': { addresses: ['192.0.2.6'] },
+      })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      for (const host of ['mail', 'mail.dmz', 'mail.local'])
+        await assert.rejects(
+          lookUpAddresses(host, undefined, LIMITS, { isAbsolute: true }),
+          failsWith(68, /^no such host: mail/),
+        )
+      assert.deepEqual([...new Set(asked)].sort(), [
+        ...['A mail', 'A mail.dmz', 'A mail.local', 'AAAA mail', 'AAAA mail.dmz', 'AAAA mail.local'],
+      ])
+    })
+    test('shares one process with the other look-ups', async (t) => {
+      await serveNames(t, { '*': { silent: true } })
+      const controller = new AbortController()
+      const limits = { ...LIMITS, signal: controller.signal }
+      const lookups = Array.from({ length: 20 }, async (_, n) => lookUpAddresses(`mail${n}`, undefined, limits))
+      while (!process.getActiveResourcesInfo().includes('ProcessWrap')) await new Promise(setImmediate)
+      assert.equal(process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length, 1)
+      const ended = Promise.allSettled(lookups)
+      controller.abort(new StepError('enough', { exitStatus: 75 }))
+      assert.ok((await ended).every(({ status }) => status === 'rejected'))
+    })
+  })
+
+  suite('with two name servers', () => {
+    // The delays are parts of the timeout.
+    const limits = { ...LIMITS, timeoutMs: 1000 }
+    /** Starts two name servers, with these answers. */
+    const serveTwo = async (
+      t: TestContext,
+      first: Readonly<Record<string, Answer>> | undefined,
+      second: Readonly<Record<string, Answer>> | undefined,
+    ): Promise<{ readonly askedSecond: readonly string[] }> => {
+      writeResolvConf('nameserver 127.0.0.2\nnameserver 127.0.0.3\n')
+      if (first !== undefined) await nameServer(t, first, '127.0.0.2')
+      return { askedSecond: second === undefined ? [] : (await nameServer(t, second, '127.0.0.3')).asked }
+    }
+    const KNOWN = {
+      'A mail.example': { addresses: ['127.0.0.1'] },
+      'MX site.example': { mx: [[10, 'mail.example']] },
+    } as const
+    const lookUpOne = async (host: string): Promise<readonly string[]> => {
+      const { first, cancel } = await lookUpAddresses(host, undefined, limits)
+      cancel()
+      return first
+    }
+    for (const [title, first] of [
+      ['refuses', { '*': { rcode: 'REFUSED' } }],
+      ['fails', { '*': { rcode: 'SERVFAIL' } }],
+      ['implements nothing', { '*': { rcode: 'NOTIMP' } }],
+      ['finds the query malformed', { '*': { rcode: 'FORMERR' } }],
+      ['is lame', { '*': { lame: true } }],
+      ['has no such record', { '*': {} }],
+      ['is silent', { '*': { silent: true } }],
+      ['does not listen', undefined],
+    ] as const) {
+      test(`finds the address and the MX at the second one if the first one ${title}`, async (t) => {
+        await serveTwo(t, first, KNOWN)
+        assert.deepEqual(await lookUpOne('mail.example'), ['127.0.0.1'])
+        assert.deepEqual(await lookUpMx('site.example', limits), [{ host: 'mail.example', preference: 10 }])
+        const { first: found } = await queryAddresses('mail.example', undefined, limits)
+        assert.deepEqual(found, ['127.0.0.1'])
+      })
+    }
+    test('sends the request if only the second one knows the server', async (t) => {
+      await serveTwo(t, { '*': { rcode: 'REFUSED' } }, KNOWN)
+      await serveAt(t, '127.0.0.1', ACCEPTED)
+      assert.equal((await etrn(REQUEST)).status, 0)
+    })
+    test('asks the first one alone if it answers', async (t) => {
+      const { askedSecond } = await serveTwo(t, { ...KNOWN, 'AAAA mail.example': {} }, KNOWN)
+      await lookUpOne('mail.example')
+      await lookUpMx('site.example', limits)
+      assert.deepEqual(askedSecond, [])
+    })
+    test('asks the first one alone if it says that the name does not exist, as the system does', async (t) => {
+      const { askedSecond } = await serveTwo(t, {}, KNOWN)
+      await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host: mail\.example$/))
+      await assert.rejects(lookUpMx('site.example', limits), failsWith(68, /^no such host: site\.example$/))
+      assert.deepEqual(askedSecond, [])
+    })
+    test('fails with 68 if one refuses and the other one says that the name does not exist', async (t) => {
+      await serveTwo(t, { '*': { rcode: 'REFUSED' } }, {})
+      await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host: mail\.example$/))
+    })
+    test('fails with 75 and the reason of the first one if both fail', async (t) => {
+      await serveTwo(t, { '*': { rcode: 'REFUSED' } }, { '*': { rcode: 'SERVFAIL' } })
+      await assert.rejects(lookUpOne('mail.example'), failsWith(75, /\(EREFUSED\)$/))
+      await assert.rejects(lookUpMx('site.example', limits), failsWith(75, /\(EREFUSED\)$/))
+    })
+    test('fails with 75 if one is lame and the other one fails', async (t) => {
+      await serveTwo(t, { '*': { lame: true } }, { '*': { rcode: 'SERVFAIL' } })
+      await assert.rejects(lookUpOne('mail.example'), failsWith(75, /^mail\.example: /))
+    })
+    test('fails with 75 if both are lame', async (t) => {
+      await serveTwo(t, { '*': { lame: true } }, { '*': { lame: true } })
+      await assert.rejects(lookUpOne('mail.example'), failsWith(75, /^mail\.example: /))
+    })
+    for (const [title, second] of [
+      ['is silent', { '*': { silent: true } }],
+      ['does not listen', undefined],
+    ] as const)
+      test(`believes the first one that there is no record if the second one ${title}`, async (t) => {
+        await serveTwo(t, { '*': {} }, second)
+        await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^mail\.example has no address$/))
+        assert.deepEqual(await lookUpMx('site.example', limits), [])
+      })
+  })
+
+  suite('the addresses of a host', () => {
+    const numbered = (prefix: string, length: number): string[] => Array.from({ length }, (_, n) => `${prefix}${n + 1}`)
+    test('are fifty at most, of both families', async (t) => {
+      await serveNames(t, {
+        'A mail.example': { addresses: numbered('192.0.2.', 200) },
+        'AAAA mail.example': { addresses: numbered('2001:db8::', 200) },
+      })
+      const { first, late } = await queryAddresses('mail.example', undefined, LIMITS)
+      const all = [...first, ...(await late)]
+      assert.ok(first.length === 50 && all.length <= 75)
+      assert.ok(all.includes('192.0.2.1') && all.includes('2001:db8::1'))
+    })
+    test('are listed once each, IPv4-mapped ones as IPv4', async (t) => {
+      await serveNames(t, {
+        'A mail.example': { addresses: ['192.0.2.1', '192.0.2.1'] },
+        'AAAA mail.example': { addresses: ['::ffff:192.0.2.1', '::ffff:192.0.2.2'] },
+      })
+      const { first, late } = await queryAddresses('mail.example', undefined, LIMITS)
+      assert.deepEqual([...first, ...(await late)].sort(), ['192.0.2.1', '192.0.2.2'])
+      assert.deepEqual((await lookUpAddresses('::ffff:192.0.2.1', undefined, LIMITS)).first, ['192.0.2.1'])
+      await assert.rejects(lookUpAddresses('::ffff:192.0.2.1', 6, LIMITS), failsWith(68, /has no IPv6 address$/))
     })
   })
 
