@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { lookUpAddresses } from '../../src/net/dns.js'
 import { hostsEntries } from '../../src/net/hosts-file.js'
 import { etrn, etrnJson } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
@@ -54,6 +55,37 @@ if (isInNamespace(import.meta.url)) {
     test('ignores a comment, a line without an address, and a line whose address is none', (t) => {
       writeHosts(t, '192.0.2.1 a.example # mail\nmail a.example\n192.0.2.300 mail\n192.0.2.2 mail#x\n')
       assert.deepEqual(hostsEntries('mail'), [{ address: '192.0.2.2', names: ['mail'] }])
+    })
+    test('finds a name in capital letters, at the end of a line, in a file with CRLF and without a last line end', (t) => {
+      writeHosts(t, '192.0.2.1 x.mail mail.x a.example MAIL\r\n192.0.2.2 mail')
+      assert.deepEqual(
+        hostsEntries('mail').map(({ address }) => address),
+        ['192.0.2.1', '192.0.2.2'],
+      )
+    })
+    test('returns a line once that has the name twice', (t) => {
+      writeHosts(t, '192.0.2.1 mail mail MAIL\n')
+      assert.equal(hostsEntries('mail').length, 1)
+    })
+    test('ignores a name in the place of the address, and the empty name', (t) => {
+      writeHosts(t, 'mail mail\n\n192.0.2.1\n')
+      assert.deepEqual([hostsEntries('mail'), hostsEntries('')], [[], []])
+    })
+    test('reads the file again when it has changed', (t) => {
+      writeHosts(t, '192.0.2.1 mail\n')
+      assert.equal(hostsEntries('mail')[0]?.address, '192.0.2.1')
+      writeHosts(t, '192.0.2.100 mail\n')
+      assert.equal(hostsEntries('mail')[0]?.address, '192.0.2.100')
+    })
+    test('leaves a file of more than 16 MiB to getaddrinfo', async (t) => {
+      await serveNames(t, {})
+      writeHosts(t, `${'# comment\n'.repeat(1_700_000)}192.0.2.1 mail.example\n`)
+      assert.deepEqual(hostsEntries('mail.example'), [])
+      const { first } = await lookUpAddresses('mail.example', undefined, {
+        timeoutMs: 60_000,
+        signal: new AbortController().signal,
+      })
+      assert.deepEqual(first, ['192.0.2.1'])
     })
   })
 }
