@@ -22,6 +22,7 @@ export type FailureKind =
   | 'connection-lost' // The server closed the connection or replied 421: a new session can continue.
   | 'unencrypted-data' // The server sent plain text where TLS must begin.
   | 'self' // The server is this host.
+  | 'no-resources' // This host lacks file descriptors or memory, or a sandbox forbids sockets.
   | 'time-over' // --max-time or --wait is over.
   | 'interrupted' // A signal ended the run.
   | 'timeout' // A step took longer than --timeout.

@@ -1,9 +1,11 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { hostname, networkInterfaces } from 'node:os'
-import { familyOf, isLoopback } from './address.js'
+import { hostname } from 'node:os'
+import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
+import { canonicalAddress, embeddedAddress, familyOf, isLoopback, isUnspecified, unmapAddress } from './address.js'
 import { isQualifiedDomain } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
+import { interfaceAddresses } from './interfaces.js'
 
 /**
  * Returns this host's own name as other hosts may know it: the host name if it has a dot, else the first such name that /etc/hosts
@@ -20,24 +22,68 @@ function isPublicName(name: string): boolean {
   return isQualifiedDomain(name) && !/\.(?:local|lan|localdomain|home\.arpa)$/.test(name)
 }
 
+/** Errors that mean that the system has no route to an address: a connection can't end anywhere. */
+const NO_ROUTE = [
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'EHOSTDOWN',
+  'EADDRNOTAVAIL',
+  'EAFNOSUPPORT',
+  'EINVAL',
+  'EACCES',
+]
+
 /**
  * Returns true if a connection to this address ends at this host. The list of interfaces lacks an address that has just been added, so
- * the kernel is asked which local end a connection would have; nothing is sent.
+ * the kernel is asked which local end a connection would have; nothing is sent. Throws StepError (75) if it can't be asked.
  */
 export async function isThisHost(address: string): Promise<boolean> {
-  const interfaces = Object.values(networkInterfaces()).flatMap((ends) => ends ?? [])
-  if (interfaces.some((end) => end.address === address)) return true
+  if (isUnspecified(address) || isLoopback(address)) return true
+  const canonical = canonicalAddress(address)
+  if (!address.includes('%') && isOnInterface(canonical)) return true
+  // The kernel needs the scope.
+  if (isSameHost(await localEndTo(unmapAddress(address)), canonical)) return true
+  const embedded = embeddedAddress(canonical)
+  return embedded !== undefined && isThisHost(embedded)
+}
+
+/** Returns true if a connection with these ends stays within this host. */
+export function isSameHost(local: string | undefined, remote: string): boolean {
+  if (local === undefined) return false
+  return isLoopback(remote) || isLoopback(local) || canonicalAddress(local) === canonicalAddress(remote)
+}
+
+function isOnInterface(canonical: string): boolean {
+  try {
+    return interfaceAddresses().some(({ address }) => canonicalAddress(address) === canonical)
+  } catch {
+    // The kernel may know.
+    return false
+  }
+}
+
+/** Returns the local end that a connection to an address would have; undefined if there is no route to it. */
+async function localEndTo(address: string): Promise<string | undefined> {
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
     // Any port will do.
     socket.connect(25, address)
     await once(socket, 'connect')
-    const { address: end } = socket.address()
-    return end === address || isLoopback(end)
-  } catch {
-    // There is no route to the address.
-    return false
+    return socket.address().address
+  } catch (error) {
+    if (NO_ROUTE.includes(codeOf(error))) return undefined
+    const message = `${address} may be an address of this host: ${messageOf(error)}`
+    throw new StepError(message, {
+      exitStatus: EXIT.TEMPFAIL,
+      kind: 'no-resources',
+      hint: RESOURCES_HINT,
+      cause: error,
+    })
   } finally {
     socket.close()
   }
 }
+
+const RESOURCES_HINT =
+  'this host lacks file descriptors or memory, or a sandbox forbids sockets: ulimit -n shows a limit'

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { suite, test } from 'node:test'
-import { isThisHost, ownHostName } from '../../src/net/this-host.js'
-import { etrn } from '../helpers/command.js'
+import { isSameHost, isThisHost, ownHostName } from '../../src/net/this-host.js'
+import { etrn, finished } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, type Conversation, scripted } from '../helpers/scripted-server.js'
 import { addBlackHole, OWN_ADDRESS, PORT, runIp, serveAt, writeHosts } from './network.js'
@@ -93,7 +93,11 @@ if (isInNamespace(import.meta.url)) {
 
   suite('isThisHost', () => {
     addBlackHole()
-    for (const address of [OWN_ADDRESS, '127.0.0.1', '127.1.2.3', '::1'])
+    for (const address of [
+      ...[OWN_ADDRESS, '127.0.0.1', '127.1.2.3', '127.255.255.255', '::1', '0:0::1'],
+      ...['0.0.0.0', '0.1.2.3', '::', '::ffff:0.0.0.0', '::ffff:127.0.0.1', '::ffff:7f01:203'],
+      ...[`::ffff:${OWN_ADDRESS}`, '::ffff:c633:6401', `::${OWN_ADDRESS}`, `64:ff9b::${OWN_ADDRESS}`],
+    ])
       test(`is true for ${address}, which this host has`, async () => assert.equal(await isThisHost(address), true))
     test('is true for an address that the routing table makes local', async () => {
       runIp('route add local 203.0.113.0/24 dev lo')
@@ -101,10 +105,55 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(await isThisHost('203.0.113.9'), true)
       assert.equal(await isThisHost('2001:db8:1::9'), true)
     })
-    test('is false for an address of another host', async () => assert.equal(await isThisHost('192.0.2.9'), false))
+    for (const address of ['192.0.2.9', '::ffff:192.0.2.9', '::192.0.2.9', '64:ff9b::192.0.2.9', '255.255.255.255'])
+      test(`is false for ${address}, an address of another host`, async () =>
+        assert.equal(await isThisHost(address), false))
+    test('is true for an address in another notation', async () => {
+      runIp('addr add 2001:db8:3::1/128 dev lo')
+      assert.equal(await isThisHost('2001:DB8:3:0::1'), true)
+    })
+    test('tells apart the same link-local address on two links', async () => {
+      runIp('link add here0 type veth peer name there0')
+      for (const name of ['here0', 'there0']) runIp(`link set ${name} up`)
+      runIp('address add fe80::77/64 dev here0 nodad')
+      assert.equal(await isThisHost('fe80::77%here0'), true)
+      assert.equal(await isThisHost('fe80::77%there0'), false)
+    })
+    test('throws 75, whatever the address, if this host lacks file descriptors', async () => {
+      const code = `
+        import { openSync } from 'node:fs'
+        import { isThisHost } from './src/net/this-host.ts'
+        await isThisHost('192.0.2.9')
+        try { for (;;) openSync('/dev/null') } catch {}
+        for (const address of ['${OWN_ADDRESS}', '192.0.2.9'])
+          await isThisHost(address).then(console.log, ({ exitStatus, kind }) => console.log(exitStatus, kind))`
+      const run = spawn('sh', ['-c', 'ulimit -n 64; exec "$@"', '-', process.execPath, '--import', 'tsx', '-'], {
+        stdio: ['pipe', 'pipe', 'pipe'],
+      })
+      run.stdin.end(code)
+      const { stdout, stderr } = await finished(run)
+      assert.equal(stdout, '75 no-resources\n75 no-resources\n', stderr)
+    })
     test('is false for an address without a route', async () => {
       assert.equal(await isThisHost('100.64.0.1'), false)
       assert.equal(await isThisHost('2001:db8:2::1'), false)
     })
+  })
+
+  suite('isSameHost', () => {
+    for (const [local, remote] of [
+      ['192.0.2.1', '192.0.2.1'],
+      ['::ffff:192.0.2.1', '192.0.2.1'],
+      ['2001:db8::1', '2001:DB8:0::1'],
+      ['192.0.2.1', '127.0.0.1'],
+      ['127.0.0.1', '192.0.2.1'],
+    ] as const)
+      test(`is true for ${local} and ${remote}`, () => assert.equal(isSameHost(local, remote), true))
+    for (const [local, remote] of [
+      ['192.0.2.1', '192.0.2.2'],
+      ['2001:db8::1', '2001:db8::2'],
+      ['', '192.0.2.1'],
+    ] as const)
+      test(`is false for "${local}" and ${remote}`, () => assert.equal(isSameHost(local, remote), false))
   })
 }
