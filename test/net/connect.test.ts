@@ -4,8 +4,11 @@ import { createServer } from 'node:net'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import { connect } from '../../src/net/connect.js'
+import { openSession } from '../../src/smtp/session.js'
 import { etrn, etrnJson, LEAPING } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
+import { BYE } from '../helpers/scripted-server.js'
+import { OPTIONS as SESSION_OPTIONS, serverAt } from '../smtp/plain-session.js'
 import { ACCEPTED, addBlackHole, OWN_ADDRESS, PORT, REQUEST, runIp, serveAt, serveNames } from './network.js'
 
 /** Where the time must run out. */
@@ -181,6 +184,39 @@ if (isInNamespace(import.meta.url)) {
       })
       assert.equal(socket.localAddress, '2001:db8::26')
       socket.destroy()
+    })
+    test('gives a link-local end its scope, from the server, the interface or this host', async (t) => {
+      runIp('link add link0 type veth peer name link1')
+      for (const name of ['link0', 'link1']) runIp(`link set ${name} addrgenmode none up`)
+      runIp('address add fe80::31/64 dev link0 nodad')
+      runIp('address add fe80::32/64 dev link1 nodad')
+      const server = createServer((socket) => socket.destroy()).listen(PORT, '::')
+      t.after(() => server.close())
+      await once(server, 'listening')
+      for (const [address, local] of [
+        ['fe80::32%link0', 'fe80::31'],
+        ['fe80::32%link0', 'fe80::31%link0'],
+        ['fe80::32%link0', 'link0'],
+        ['fe80::32', 'link0'],
+        ['fe80::32', 'fe80::31'],
+        ['fe80::32', 'fe80::31%link0'],
+        ['fe80::32', 'FE80:0::31'],
+      ] as const) {
+        const { socket } = await connect({ first: [address], late: Promise.resolve([]) }, PORT, { ...OPTIONS, local })
+        assert.equal(socket.localAddress?.split('%')[0], 'fe80::31', `${local} to ${address}`)
+        socket.destroy()
+      }
+      await assert.rejects(connectTo(['fe80::32%link0'], { local: 'fe80::31%link1' }), /is not there, or not yet$/)
+      await assert.rejects(
+        connectTo(['fe80::32%link0'], { local: 'fe80::39' }),
+        /no interface has the address fe80::39/,
+      )
+    })
+    test('::ffff:127.0.0.66 connects from 127.0.0.66, and EHLO shows it as IPv4', async (t) => {
+      await serveAt(t, '127.0.0.1', ['S: 220 mx', 'C: EHLO [127.0.0.66]', 'S: 554 no', ...BYE])
+      const server = { ...serverAt(PORT), host: '::ffff:127.0.0.1' }
+      const options = { ...SESSION_OPTIONS, helo: undefined, local: '::ffff:127.0.0.66' }
+      await assert.rejects(openSession(server, options), /554 no/)
     })
     test(`NAME fails with 75 if the interface has no address of the server's family`, async () => {
       await assert.rejects(
