@@ -42,6 +42,12 @@ export function shortenMessage(message: string, characters = MESSAGE_CHARACTERS)
   return `${Buffer.from(truncate(message, characters)).toString()}...`
 }
 
+/** Returns a list that people can read: the first items, and how many more there are. */
+export function listSome(items: readonly string[], most = 5): string {
+  const more = items.length - most
+  return more > 0 ? `${items.slice(0, most).join(', ')} and ${more} more` : items.join(', ')
+}
+
 function escapeCharacter(character: string): string {
   const code = character.codePointAt(0) ?? 0
   return code < 0x80 ? `\\x${hexOf(code, 2)}` : `\\u{${hexOf(code, 0)}}`

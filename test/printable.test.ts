@@ -6,7 +6,7 @@ import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { StepError, UsageError } from '../src/errors.js'
 import { bugReport } from '../src/main.js'
-import { printable, printableJson, printableLines, shortenMessage, truncate } from '../src/printable.js'
+import { listSome, printable, printableJson, printableLines, shortenMessage, truncate } from '../src/printable.js'
 import { etrn } from './helpers/command.js'
 import { makeFile, makeFolder } from './helpers/files.js'
 import { BYE, type Conversation, HELLO, loose } from './helpers/scripted-server.js'
@@ -224,7 +224,7 @@ suite(
       { isShown: false },
     )
     test('in words that are completed', async () => {
-      const run = await etrn(['--get-yargs-completions', 'etrn', `${WORD},`])
+      const run = await etrn(['--complete', 'etrn', `${WORD},`])
       assert.doesNotMatch(run.stdout + run.stderr, UNPRINTABLE)
     })
     test('in the stack of a bug', () => {
@@ -254,4 +254,14 @@ test('printableJson means the same, and has only characters that can be seen', (
       assert.deepEqual(JSON.parse(json), { text })
     }),
   )
+})
+
+suite('listSome', () => {
+  for (const [items, text] of [
+    [[], ''],
+    [['a', 'b', 'c'], 'a, b, c'],
+    [['a', 'b', 'c', 'd'], 'a, b, c and 1 more'],
+    [['a', 'b', 'c', 'd', 'e'], 'a, b, c and 2 more'],
+  ] as const)
+    test(`is "${text}" for ${items.length} items of which 3 are shown`, () => assert.equal(listSome(items, 3), text))
 })
