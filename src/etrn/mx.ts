@@ -1,11 +1,11 @@
 import { EXIT, StepError } from '../errors.js'
 import type { Limits } from '../net/deadline.js'
-import { lookUpAddresses, lookUpMx, type MxRecord } from '../net/dns.js'
-import { isHostName } from '../net/domain.js'
-import { isThisHost } from '../net/this-host.js'
-import { printable } from '../printable.js'
+import { lookUpMx, type MxRecord } from '../net/dns.js'
+import { DOMAIN_CHARACTERS, isHostName } from '../net/domain.js'
+import { lookUpExchanger } from '../net/exchanger.js'
+import { listSome, printable, shortenMessage } from '../printable.js'
 import type { ServerReport } from './outcome.js'
-import type { Request } from './request.js'
+import type { Request, RequestSettings } from './request.js'
 
 /** Which mail exchangers of a domain may hold mail for this host, and which don't. */
 export type ExchangerChoice = {
@@ -21,8 +21,17 @@ export function selfExclusions(reports: readonly Pick<ServerReport, 'server' | '
   return reports.flatMap(({ server, error }) => (error?.kind === 'self' ? [`${server.host} (this site)`] : []))
 }
 
+const EXCLUSIONS_SHOWN = 8
+
+/** Returns the warnings about excluded exchangers: one for each, but a few alone if there are many. */
+export function exclusionWarnings(excluded: readonly string[]): string[] {
+  const more = excluded.length - EXCLUSIONS_SHOWN
+  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map((exclusion) => `left out: ${exclusion}`)
+  return more > 0 ? [...shown, `left out: ${more} more`] : shown
+}
+
 export function noExchangerError(excluded: readonly string[]): StepError {
-  return new StepError(`nobody is left to ask: ${excluded.join(', ')}`, {
+  return new StepError(`nobody is left to ask: ${listSome(excluded)}`, {
     exitStatus: EXIT.NOHOST,
     hint: 'this site is known by its addresses, its name, --helo and --self; etrn --check --mx shows what the DNS has',
   })
@@ -36,7 +45,14 @@ export function notListedWarning(domain: string, self: readonly string[]): strin
 
 /** The most exchangers of one domain: anybody can put any number into DNS. */
 const MAX_EXCHANGERS = 100
-const CONCURRENT_LOOKUPS = 8
+/** Home routers forward only so many queries at once. */
+const CONCURRENT_LOOKUPS = 25
+/** The longest look-up of an exchanger before the first request. Its session looks it up again, and judges it again. */
+const LOOKUP_TIMEOUT_MS = 10_000
+
+/** With more exchangers than these, each has less time, so that dead ones don't hold up the others for long. */
+const UNHURRIED_EXCHANGERS = 16
+const HURRIED_TIMEOUT_MS = 5000
 
 /**
  * Returns the mail exchangers of a domain that would relay to this host (RFC 5321, 5.1). This host, known by its addresses and by
@@ -46,8 +62,7 @@ const CONCURRENT_LOOKUPS = 8
 export async function chooseExchangers(request: Request, signal: AbortSignal): Promise<ExchangerChoice> {
   const { server, settings } = request
   const domain = server.host
-  const limits = { timeoutMs: settings.timeoutMs, signal }
-  const listed = await lookUpMx(domain, limits)
+  const listed = await lookUpMx(domain, { timeoutMs: settings.timeoutMs, signal })
   // A domain without MX is its own mail exchanger.
   const records = listed.length === 0 ? [{ host: domain, preference: 0 }] : listed.filter(({ host }) => host !== '')
   const requests: Request[] = []
@@ -57,21 +72,24 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
     .toSorted((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
   const exchangers = sorted.slice(0, MAX_EXCHANGERS)
-  const areSelf: boolean[] = []
-  while (areSelf.length < exchangers.length) {
-    const next = exchangers.slice(areSelf.length, areSelf.length + CONCURRENT_LOOKUPS)
-    areSelf.push(...(await Promise.all(next.map(async ({ host }) => isThisHostExchanger(host, settings.self, limits)))))
-  }
-  const own = exchangers.find((_, index) => areSelf[index])
-  for (const [index, exchanger] of exchangers.entries()) {
-    const host = printable(exchanger.host)
-    const reason = areSelf[index] === true ? 'this site' : exclusionReason(exchanger, own?.preference)
-    if (reason === undefined) requests.push({ ...request, isMx: false, server: { ...server, word: host, host } })
+  const own = await findOwn(exchangers, settings, signal)
+  const [first] = exchangers.filter((exchanger) => own.has(exchanger))
+  for (const exchanger of exchangers) {
+    const host = shortenMessage(printable(exchanger.host), DOMAIN_CHARACTERS)
+    const reason = own.has(exchanger) ? 'this site' : exclusionReason(exchanger, first?.preference)
+    if (reason === undefined)
+      requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true } })
     else excluded.push(`${host} (${reason})`)
   }
   const more = sorted.length - exchangers.length
   if (more > 0) excluded.push(`${more} more (beyond the first ${MAX_EXCHANGERS})`)
-  return { requests, excluded, includesSelf: own !== undefined }
+  return { requests: requests.map(limitTimeout), excluded, includesSelf: first !== undefined }
+}
+
+function limitTimeout(request: Request, _: number, { length }: readonly Request[]): Request {
+  const { timeoutMs } = request.settings
+  const share = Math.max(HURRIED_TIMEOUT_MS, Math.round((timeoutMs * UNHURRIED_EXCHANGERS) / length))
+  return { ...request, settings: { ...request.settings, timeoutMs: Math.min(timeoutMs, share) } }
 }
 
 function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): string | undefined {
@@ -80,17 +98,31 @@ function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): st
   return `its preference, ${preference}, is not behind this site's ${ownPreference}`
 }
 
-/** A host that can't be looked up now counts as another one: its session will show why. */
-async function isThisHostExchanger(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
-  if (self.includes(host)) return true
-  if (!isHostName(host)) return false
+/** Returns the exchangers that are this host. One that can't be looked up now counts as another host: its session will show why. */
+async function findOwn(
+  exchangers: readonly MxRecord[],
+  { self, timeoutMs }: RequestSettings,
+  signal: AbortSignal,
+): Promise<ReadonlySet<MxRecord>> {
+  const own = new Set<MxRecord>()
+  const limits = { timeoutMs: Math.min(timeoutMs, LOOKUP_TIMEOUT_MS), signal }
+  const remaining = exchangers.values()
+  const work = async (): Promise<void> => {
+    // All workers take from the same iterator.
+    for (const exchanger of remaining) if (await isThisHost(exchanger.host, self, limits)) own.add(exchanger)
+  }
+  await Promise.all(Array.from({ length: CONCURRENT_LOOKUPS }, work))
+  return own
+}
+
+async function isThisHost(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
+  if (!isHostName(host)) return self.includes(host)
   try {
-    const { first, late } = await lookUpAddresses(host, undefined, limits, { isAbsolute: true })
-    const addresses = [...first, ...(await late)]
-    const areOwn = await Promise.all(addresses.map(async (address) => self.includes(address) || isThisHost(address)))
-    return areOwn.includes(true)
+    const { cancel } = await lookUpExchanger(host, undefined, self, limits)
+    cancel()
+    return false
   } catch (error) {
-    if (error instanceof StepError && !limits.signal.aborted) return false
-    throw error
+    if (!(error instanceof StepError) || limits.signal.aborted || error.kind === 'no-resources') throw error
+    return error.kind === 'self'
   }
 }

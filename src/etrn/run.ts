@@ -7,7 +7,14 @@ import type { Server } from '../smtp/session-settings.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { backoffMs, type Pause, retryStep } from './backoff.js'
 import { waitForLocalServer } from './local-server.js'
-import { chooseExchangers, type ExchangerChoice, noExchangerError, notListedWarning, selfExclusions } from './mx.js'
+import {
+  chooseExchangers,
+  type ExchangerChoice,
+  exclusionWarnings,
+  noExchangerError,
+  notListedWarning,
+  selfExclusions,
+} from './mx.js'
 import {
   exitStatusesOf,
   mergeExitStatuses,
@@ -82,10 +89,10 @@ class Runner {
     const { warn } = this.#options
     try {
       const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
-      for (const exclusion of excluded) warn(`left out: ${exclusion}`)
+      for (const warning of exclusionWarnings(excluded)) warn(warning)
       const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one)))
       const self = selfExclusions(reports)
-      for (const exclusion of self) warn(`left out: ${exclusion}`)
+      for (const warning of exclusionWarnings(self)) warn(warning)
       if (!includesSelf && self.length === 0 && reports.length > 0) warn(notListedWarning(server.word, settings.self))
       if (reports.length === self.length) throw noExchangerError([...excluded, ...self])
       return reports.filter(({ error }) => error?.kind !== 'self')

@@ -1,22 +1,30 @@
+import type { Socket } from 'node:net'
 import { EXIT } from '../errors.js'
 import { addressLiteral } from '../net/address.js'
 import { connect } from '../net/connect.js'
-import { lookUpAddresses } from '../net/dns.js'
+import { type Addresses, lookUpAddresses } from '../net/dns.js'
+import { lookUpExchanger, selfError } from '../net/exchanger.js'
+import { isSameHost } from '../net/this-host.js'
 import { Connection } from './connection.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
-import { SessionError, type Stage } from './errors.js'
+import { SessionError, sessionErrorOf, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
 import { readFirstReply, runHandshake } from './starttls.js'
 
+/** The most addresses of a server that are tried, as in Postfix (smtp_mx_address_limit). */
+const ADDRESSES_TRIED = 5
+
 /**
- * Connects and reads the reply to EHLO. If a session fails temporarily before that reply, the next address is tried (RFC 5321, 5.1). If
- * none is left, the last such failure is the one that is reported.
+ * Connects and reads the reply to EHLO. If a session fails temporarily before that reply, the next address is tried (RFC 5321, 5.1),
+ * unless twice the timeout has passed since the start. If none is left, the last such failure is the one that is reported.
  */
 export async function reachServer(server: Server, options: SessionOptions): Promise<GreetedDialogue> {
-  const { host, port } = server
-  const { first, late, cancel } = await runStep('dns', options, () => lookUpAddresses(host, options.family, options))
-  options.trace({ type: 'resolved', addresses: first })
+  const { port } = server
+  const mayTryUntil = performance.now() + 2 * options.timeoutMs
+  const found = await runStep('dns', options, async () => lookUpServer(server, options))
+  options.trace({ type: 'resolved', addresses: found.first })
+  const { first, late } = limitAddresses(found)
   const onAttempt = (address: string): void => options.trace({ type: 'connecting', address })
   const tried = new Set<string>()
   const untried = (list: readonly string[]): string[] => list.filter((address) => !tried.has(address))
@@ -29,20 +37,41 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
         throw options.signal.aborted ? error : (failure ?? error)
       })
       tried.add(address)
-      const { localAddress = '' } = socket
-      options.trace({ type: 'connected', address, localAddress })
-      const helo = options.helo ?? addressLiteral(localAddress)
       try {
-        return await greetServer({ smtp: new Connection(socket, options), address, helo, server, options })
+        return await greetServer(startDialogue(server, socket, address, options))
       } catch (error) {
         const isTemporary = error instanceof SessionError && error.exitStatus === EXIT.TEMPFAIL
-        if (!isTemporary || options.signal.aborted) throw error
+        if (!isTemporary || options.signal.aborted || performance.now() >= mayTryUntil) throw error
         failure = error
       }
     }
   } finally {
-    cancel()
+    found.cancel()
   }
+}
+
+async function lookUpServer({ host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
+  const { family, self } = options
+  return isExchanger ? lookUpExchanger(host, family, self, options) : lookUpAddresses(host, family, options)
+}
+
+/** Returns the addresses to try. The last place is kept for one of another family, which DNS may return later. */
+function limitAddresses({ first, late }: Addresses): Pick<Addresses, 'first' | 'late'> {
+  const early = first.slice(0, ADDRESSES_TRIED - 1)
+  const rest = first.slice(early.length)
+  return { first: early, late: late.then((more) => [...more, ...rest].slice(0, ADDRESSES_TRIED - early.length)) }
+}
+
+/** Throws if a mail exchanger turns out to be this host: its address may be one of this host since it was looked up. */
+function startDialogue(server: Server, socket: Socket, address: string, options: SessionOptions): Dialogue {
+  const { localAddress = '', remoteAddress = address } = socket
+  if (server.isExchanger && isSameHost(localAddress, remoteAddress)) {
+    socket.destroy()
+    throw sessionErrorOf('connect', selfError(`${server.host} (${address})`))
+  }
+  options.trace({ type: 'connected', address, localAddress })
+  const helo = options.helo ?? addressLiteral(localAddress)
+  return { smtp: new Connection(socket, options), address, helo, server, options }
 }
 
 async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {

@@ -34,6 +34,8 @@ export type Credentials = {
 }
 
 export type Server = ServerAddress & {
+  /** True for a mail exchanger that DNS names: its name is absolute, and it must not be this host. */
+  readonly isExchanger?: true
   readonly tls: TlsPolicy
   readonly credentials: Credentials | undefined
 }

@@ -107,7 +107,7 @@ if (isInNamespace(import.meta.url)) {
       await nameServer(t, zoneOf([10, 'mx1.site.example']))
       const request = requestOf([], 60_000)
       const { requests } = await chooseExchangers(request, new AbortController().signal)
-      const server = { ...request.server, word: 'mx1.site.example', host: 'mx1.site.example' }
+      const server = { ...request.server, word: 'mx1.site.example', host: 'mx1.site.example', isExchanger: true }
       assert.deepEqual(requests, [{ ...request, isMx: false, server }])
     })
     test('excludes an exchanger with the preference of this host', async (t) => {
@@ -146,6 +146,20 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual(excluded, [SELF, '21 more (beyond the first 100)'])
       assert.equal(new Set(queries.filter((query) => query.startsWith('A h'))).size, 99)
     })
+    for (const [count, timeoutMs, expected] of [
+      [16, 60_000, 60_000],
+      [32, 60_000, 30_000],
+      [100, 60_000, 9600],
+      [100, 20_000, 5000],
+      [100, 2000, 2000],
+    ] as const)
+      test(`gives each of ${count} exchangers ${expected} of ${timeoutMs} ms for a step`, async (t) => {
+        const others = Array.from({ length: count }, (_, n): [number, string] => [10, `h${n}.example`])
+        resolver('127.0.0.1')
+        await nameServer(t, { ...zoneOf(...others), '*': { addresses: [ONE] } })
+        const { requests } = await chooseExchangers(requestOf([], timeoutMs), new AbortController().signal)
+        assert.deepEqual([...new Set(requests.map(({ settings }) => settings.timeoutMs))], [expected])
+      })
     test('considers all of exactly a hundred exchangers', async (t) => {
       const others = Array.from({ length: 99 }, (_, n): [number, string] => [10, `h${n}.example`])
       const { requested, excluded } = await choose(t, zoneOf([5, 'gw.site.example'], ...others))
@@ -193,6 +207,35 @@ if (isInNamespace(import.meta.url)) {
       writeFileSync('/etc/resolv.conf', 'nameserver 127.0.0.1\nsearch search.example\n')
       const { requested, includesSelf } = await chooseFor(requestOf([], 60_000))
       assert.deepEqual([requested, includesSelf], [['own', 'mx2.site.example'], false])
+    })
+    test('does not wait for an AAAA answer if there is an A record', { timeout: 10_000 }, async (t) => {
+      const zone: Zone = {
+        ...zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example']),
+        'AAAA gw.site.example': { silent: true },
+        'AAAA mx2.site.example': { silent: true },
+      }
+      const { requested, excluded } = await choose(t, zone)
+      assert.deepEqual([requested, excluded], [['mx2.site.example'], [SELF]])
+    })
+    test('looks up 25 exchangers at once', async (t) => {
+      const others = Array.from({ length: 40 }, (_, n): [number, string] => [10, `h${n}.example`])
+      let answer = (): void => undefined
+      const after = new Promise<void>((resolve) => (answer = resolve))
+      const seen = new Set<string>()
+      const zone = new Proxy(zoneOf(...others), {
+        get: (target, key): Answer | undefined => {
+          const [, host] = /^A (h\d+\.example)$/.exec(String(key)) ?? []
+          if (host === undefined) return target[String(key)]
+          seen.add(host)
+          if (seen.size === 25) setImmediate(answer)
+          assert.ok(seen.size <= 25 || answered)
+          return { after }
+        },
+      })
+      let answered = false
+      void after.then(() => (answered = true))
+      const { requested } = await choose(t, zone)
+      assert.deepEqual([requested.length, seen.size], [40, 40])
     })
     test('follows the alias of an exchanger', async (t) => {
       const zone = {

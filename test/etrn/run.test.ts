@@ -110,6 +110,60 @@ if (isInNamespace(import.meta.url)) {
       const { stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example']))
       assert.deepEqual([status, stderr], [0, 'left out: mx1.site.example (this site)\n'])
     })
+    /** Answers that differ from one query to the next; the last one stays. */
+    const inTurn = (...answers: readonly Answer[]): (() => Answer) => {
+      let count = 0
+      return () => answers[Math.min(count++, answers.length - 1)] ?? {}
+    }
+    for (const [title, address] of [
+      ['loopback', '127.0.0.1'],
+      ['an address of this host', SITE],
+      ['no host', '0.0.0.0'],
+    ] as const)
+      test(`skips an exchanger whose address has become that of ${title} when the session looks it up`, async (t) => {
+        const next = inTurn({ addresses: [ONE] }, { addresses: [address] })
+        const zone = {
+          ...zoneOf([20, 'mx1.site.example']),
+          get 'A mx1.site.example'(): Answer {
+            return next()
+          },
+        }
+        const { stderr, status } = await runMx(t, zone)
+        assert.match(stderr, /nobody is left to ask: mx1\.site\.example \(this site\)/)
+        assert.equal(status, 68)
+      })
+    for (const address of ['::ffff:0.0.0.0', '::ffff:127.0.0.1', `::ffff:${SITE}`, '::', '::1', `64:ff9b::${SITE}`])
+      test(`skips an exchanger with the IPv6 address ${address}`, async (t) => {
+        const zone = { ...zoneOf([20, 'mx9.site.example']), 'AAAA mx9.site.example': { addresses: [address] } }
+        const { stderr, status } = await runMx(t, zone)
+        assert.match(stderr, /nobody is left to ask: mx9\.site\.example \(this site\)/)
+        assert.equal(status, 68)
+      })
+    for (const host of ['own', 'own.local'])
+      test(`does not complete the exchanger ${host} by the search list, neither in the choice nor in the session`, async (t) => {
+        const { asked } = await nameServer(
+          t,
+          { ...zoneOf([20, host]), [`A ${host}.search.example`]: { addresses: [SITE] } },
+          ONE,
+        )
+        writeFileSync('/etc/resolv.conf', `nameserver ${ONE}\nsearch search.example\n`)
+        const args = ['--mx', 'site.example', '-p', String(PORT), '--helo', 'gw.site.example']
+        const { stderr, status } = await runAtSite(args)
+        assert.ok(stderr.includes(`no such host: ${host}`), stderr)
+        assert.equal(status, 68)
+        assert.deepEqual(
+          asked.filter((question) => question.includes('search')),
+          [],
+        )
+      })
+    test('prints eight exclusions and the number of the others', async (t) => {
+      const others = Array.from({ length: 60 }, (_, n): [number, string] => [10, `m${n + 10}.example`])
+      const nobody = await runMx(t, zoneOf([10, 'gw.site.example'], ...others))
+      assert.equal(nobody.status, 68)
+      assert.equal(nobody.stderr.match(/^left out: /gm)?.length, 9)
+      assert.match(nobody.stderr, /^left out: 53 more$/m)
+      assert.match(nobody.stderr, /nobody is left to ask: .* and 56 more/)
+    })
     test('exits with 68 if the only exchanger replies to EHLO with the name of this host', async (t) => {
       await listenAt(t, ONE, [
         'S: 220 hello',

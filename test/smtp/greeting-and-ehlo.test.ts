@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
-import { SessionError } from '../../src/smtp/errors.js'
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { suite, test, type TestContext } from 'node:test'
+import { unmapAddress } from '../../src/net/address.js'
+import { SessionError, type Stage } from '../../src/smtp/errors.js'
 import { openSession } from '../../src/smtp/session.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { etrn, etrnJson, LEAPING } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, reset, scripted } from '../helpers/scripted-server.js'
-import { ACCEPTED, REQUEST, serveAt, serveNames } from '../net/network.js'
+import { ACCEPTED, PORT, REQUEST, runIp, serveAt, serveNames, writeHosts } from '../net/network.js'
 import { HELLO, OPTIONS, serverAt } from './plain-session.js'
 import { testFailed } from './tls-server.js'
 
@@ -84,6 +87,36 @@ function testAddresses(): void {
   const THREE = { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4', '127.0.0.5'] } }
   const TWO = { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4'] } }
 
+  suite('a mail exchanger', () => {
+    const exchanger = { ...serverAt(PORT), host: 'mx.example', isExchanger: true } as const
+    const isSelf = (stage: Stage) => (error: unknown) => {
+      assert.ok(error instanceof SessionError)
+      assert.deepEqual([error.stage, error.exitStatus, error.kind], [stage, 68, 'self'])
+      return true
+    }
+    test('is not connected to if one of its addresses is of this host', async (t) => {
+      await serveNames(t, { 'A mx.example': { addresses: ['192.0.2.9', '127.0.0.1'] } })
+      await serveAt(t, '127.0.0.1')
+      await assert.rejects(openSession(exchanger, OPTIONS), isSelf('dns'))
+    })
+    test('is not connected to if --self gives one of its addresses, in any notation', async (t) => {
+      await serveNames(t, { 'A mx.example': { addresses: ['192.0.2.9'] } })
+      await assert.rejects(openSession(exchanger, { ...OPTIONS, self: ['::ffff:c000:209'] }), isSelf('dns'))
+    })
+    test('is sent nothing if its address has become one of this host since the look-up', async (t) => {
+      await serveNames(t, { 'A mx.example': { addresses: ['192.0.2.77'] } })
+      const own = createServer((socket) => socket.on('data', (octets) => assert.fail(octets.toString())))
+      own.listen(PORT, '0.0.0.0')
+      t.after(() => own.close())
+      await once(own, 'listening')
+      const trace = (event: RawTraceEvent): void => {
+        if (event.type === 'connecting') runIp('addr add 192.0.2.77/32 dev lo')
+      }
+      t.after(() => runIp('addr del 192.0.2.77/32 dev lo'))
+      await assert.rejects(openSession(exchanger, { ...OPTIONS, trace }), isSelf('connect'))
+    })
+  })
+
   suite('a host with several addresses', () => {
     test('is tried at the next address after a temporary failure before the EHLO reply', async (t) => {
       await serveNames(t, THREE)
@@ -140,6 +173,51 @@ function testAddresses(): void {
       const run = await etrnJson(REQUEST, oneByOne)
       const [report] = run.document.servers
       assert.deepEqual([run.status, report?.error?.stage, report?.error?.code], [75, 'greeting', 421])
+    })
+    /** Listens at all addresses, and returns those that a client has connected to. */
+    const listenEverywhere = async (t: TestContext, talk: (socket: Socket) => void): Promise<ReadonlySet<string>> => {
+      const contacted = new Set<string>()
+      const server = createServer((socket) => {
+        contacted.add(unmapAddress(socket.localAddress ?? ''))
+        socket.on('error', () => undefined)
+        talk(socket)
+      }).listen(PORT, '::')
+      t.after(() => server.close())
+      await once(server, 'listening')
+      return contacted
+    }
+    const numbered = (length: number): string[] => Array.from({ length }, (_, n) => `127.0.3.${n % 250}`)
+    test('is tried at five of 200 addresses, one of the other family among them', async (t) => {
+      await serveNames(t, {
+        'A mail.example': { addresses: numbered(200) },
+        'AAAA mail.example': { addresses: ['::1'] },
+      })
+      const contacted = await listenEverywhere(t, (socket) => socket.end('421 busy\r\n'))
+      assert.equal((await etrn(REQUEST)).status, 75)
+      assert.equal(contacted.size, 5)
+      assert.ok(contacted.has('::1'))
+    })
+    test('is tried at five addresses of /etc/hosts', async (t) => {
+      await serveNames(t, {})
+      writeHosts(
+        t,
+        numbered(300)
+          .map((address) => `${address} mail.example\n`)
+          .join(''),
+      )
+      const contacted = await listenEverywhere(t, (socket) => socket.end('421 busy\r\n'))
+      assert.equal((await etrn(REQUEST)).status, 75)
+      assert.equal(contacted.size, 5)
+    })
+    test('is tried at no further address once twice --timeout has passed', async (t) => {
+      await serveNames(t, { 'A mail.example': { addresses: numbered(100) } })
+      const contacted = await listenEverywhere(t, () => undefined)
+      const server = { ...serverAt(PORT), host: 'mail.example' }
+      await assert.rejects(
+        openSession(server, { ...OPTIONS, timeoutMs: 300 }),
+        /^SessionError: no whole reply within 0\.3s$/,
+      )
+      assert.equal(contacted.size, 2)
     })
     test('is not requested if a signal arrives at the second address', async (t) => {
       let interrupt = (): void => undefined

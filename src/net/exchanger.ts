@@ -1,0 +1,37 @@
+import { EXIT, StepError } from '../errors.js'
+import { canonicalAddress, type Family } from './address.js'
+import type { Limits } from './deadline.js'
+import { type Addresses, lookUpAddresses } from './dns.js'
+import { isThisHost } from './this-host.js'
+
+/**
+ * Returns the addresses of a mail exchanger, whose name is absolute. `self` lists names and addresses of this host. Throws StepError:
+ * one of the kind `self` if the exchanger is this host, 75 if that can't be told, else as lookUpAddresses does.
+ */
+export async function lookUpExchanger(
+  host: string,
+  family: Family,
+  self: readonly string[],
+  limits: Limits,
+): Promise<Addresses> {
+  if (self.includes(host)) throw selfError(host)
+  const own = self.map(canonicalAddress)
+  const isOwn = async (address: string): Promise<boolean> =>
+    own.includes(canonicalAddress(address)) || isThisHost(address)
+  const { first, late, cancel } = await lookUpAddresses(host, family, limits, { isAbsolute: true })
+  try {
+    for (const address of first) if (await isOwn(address)) throw selfError(`${host} (${address})`)
+  } catch (error) {
+    cancel()
+    throw error
+  }
+  const areOwn = async (addresses: readonly string[]): Promise<boolean> =>
+    (await Promise.all(addresses.map(isOwn))).includes(true)
+  const foreign = late.then(async (addresses) => ((await areOwn(addresses)) ? [] : addresses)).catch(() => [])
+  return { first, late: foreign, cancel }
+}
+
+/** Returns the failure of a session that would lead back to this host. */
+export function selfError(server: string): StepError {
+  return new StepError(`${server} is this host`, { exitStatus: EXIT.NOHOST, kind: 'self' })
+}
