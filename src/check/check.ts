@@ -5,6 +5,7 @@ import type { FailedRequest, Request } from '../etrn/request.js'
 import { validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { hintFor, hintForError } from '../report/hints.js'
+import { listSome } from '../printable.js'
 import { SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
 import { redactorFor } from '../smtp/redact.js'
 import { openSession } from '../smtp/session.js'
@@ -76,8 +77,8 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
   try {
     const { requests, excluded, includesSelf } = await chooseExchangers(request, options.signal)
     if (requests.length === 0) throw noExchangerError(excluded)
-    const hosts = requests.map((one) => one.server.host).join(', ')
-    const suffix = excluded.map((exclusion) => `; left out: ${exclusion}`).join('')
+    const hosts = listSome(requests.map((one) => one.server.host))
+    const suffix = excluded.length === 0 ? '' : `; left out: ${listSome(excluded)}`
     const hint = includesSelf ? null : notListedWarning(server.host, settings.self)
     steps.add('MX', includesSelf ? true : null, hosts + suffix, hint)
     const checks: ServerCheck[] = []

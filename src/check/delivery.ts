@@ -1,15 +1,19 @@
 import { EXIT, StepError } from '../errors.js'
 import { readLocalGreeting } from '../etrn/local-server.js'
 import { validNames } from '../input/names-file.js'
-import { isPrivate } from '../net/address.js'
+import { canonicalAddress, isPrivate } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
 import { lookUpMx, queryAddresses } from '../net/dns.js'
 import { isHostName } from '../net/domain.js'
 import { isThisHost } from '../net/this-host.js'
+import { listSome } from '../printable.js'
 import type { ServerCheck } from './session-checker.js'
 import type { Step, StepLog } from './steps.js'
 
 const NAMES_LOOKED_UP = 20
+/** Mail goes to the exchangers with the lowest preference numbers. */
+const EXCHANGERS_LOOKED_UP = 10
+const LOOKUP_TIMEOUT_MS = 10_000
 
 /**
  * Checks whether mail would be delivered to this host: a server delivers over a new connection, to the address that DNS has for the
@@ -50,19 +54,32 @@ type StepResult = readonly [ok: Step['ok'], text: string, hint?: string]
 
 const DNS_HINT = 'let an MX lead here, unless the server has a route of its own: ask the provider'
 
+const RESOLVER_HINT = 'look again when the resolver works'
+
 /** Checks whether DNS sends mail for a domain to this host. */
 async function checkDomain(domain: string, checks: readonly ServerCheck[], limits: Limits): Promise<StepResult> {
+  const { signal, timeoutMs } = limits
+  const lookup = { signal, timeoutMs: Math.min(timeoutMs, LOOKUP_TIMEOUT_MS) }
   try {
-    const records = await lookUpMx(domain, limits)
-    const hosts = records.length === 0 ? [domain] : records.map(({ host }) => host).filter(isHostName)
-    if (hosts.length === 0) return [false, 'a null MX: this domain takes no mail', DNS_HINT]
-    const found = await Promise.all(hosts.map(async (host) => publicAddresses(host, limits)))
-    const texts = hosts.map((host, index) => `${host} (${found[index]?.join(', ') || 'no address'})`)
-    return await judgeRoute(found.flat(), texts.join(', '), checks)
+    const records = (await lookUpMx(domain, lookup)).sort((a, b) => a.preference - b.preference)
+    const all = records.length === 0 ? [domain] : records.map(({ host }) => host).filter(isHostName)
+    if (all.length === 0) return [false, 'a null MX: this domain takes no mail', DNS_HINT]
+    const hosts = all.slice(0, EXCHANGERS_LOOKED_UP)
+    const found = await Promise.all(hosts.map(async (host) => publicAddresses(host, lookup)))
+    const texts = found.map(({ host, addresses }) => `${host} (${listSome(addresses) || 'no address'})`)
+    const text = listSome([...texts, ...all.slice(hosts.length)])
+    const route = await judgeRoute(
+      found.flatMap(({ addresses }) => addresses),
+      text,
+      checks,
+    )
+    const failed = found.find(({ error }) => error !== undefined)
+    if (failed === undefined || route[0] === true) return route
+    return [null, `${text}; ${failed.error?.message ?? ''}`, RESOLVER_HINT]
   } catch (error) {
     if (!(error instanceof StepError)) throw error
     if (error.exitStatus === EXIT.NOHOST) return [false, error.message, DNS_HINT]
-    return [null, error.message, 'look again when the resolver works']
+    return [null, error.message, (error.kind === 'no-resources' ? error.hint : undefined) ?? RESOLVER_HINT]
   }
 }
 
@@ -73,27 +90,36 @@ async function judgeRoute(
 ): Promise<StepResult> {
   // This host's addresses as the servers see them
   const seenAs = checks.flatMap((facts) => facts.seenAs ?? [])
-  const servers = checks.flatMap(({ address }) => address ?? [])
-  const areOwn = await Promise.all(addresses.map(async (address) => seenAs.includes(address) || isThisHost(address)))
-  const own = addresses.find((_, index) => areOwn[index])
+  const servers = checks.flatMap(({ address }) => (address === null ? [] : canonicalAddress(address)))
+  const own = await findOwn(addresses, seenAs)
   if (own !== undefined) {
     if (!isPrivate(own) || servers.every(isPrivate)) return [true, `${text}: ${own} is this site`]
     const hint = 'the server reaches it only from within the same network'
     return [null, `${text}: ${own} is this site, but a private address`, hint]
   }
-  if (addresses.length > 0 && addresses.every((address) => servers.includes(address)))
+  if (addresses.length > 0 && addresses.every((address) => servers.includes(canonicalAddress(address))))
     return [null, `${text}: the server itself, which has to have a route of its own to this site`]
   if (seenAs.length === 0) return [null, `${text}: no address of this machine; behind NAT it may be right all the same`]
-  return [false, `${text}: not ${seenAs.join(', ')}, where the server sees this site`, DNS_HINT]
+  return [false, `${text}: not ${listSome(seenAs)}, where the server sees this site`, DNS_HINT]
 }
 
-/** Returns the addresses of a host as other hosts see it, so not those in /etc/hosts; none if it can't be looked up. */
-async function publicAddresses(host: string, limits: Limits): Promise<readonly string[]> {
+/** Returns the first address that is this host's, or that a server sees in its place. */
+async function findOwn(addresses: readonly string[], seenAs: readonly string[]): Promise<string | undefined> {
+  for (const address of addresses)
+    if (seenAs.includes(canonicalAddress(address)) || (await isThisHost(address))) return address
+  return undefined
+}
+
+type PublicAddresses = { readonly host: string; readonly addresses: readonly string[]; readonly error?: StepError }
+
+/** Returns the addresses of a host as other hosts see it, so not those in /etc/hosts, and the error if DNS doesn't tell. */
+async function publicAddresses(host: string, limits: Limits): Promise<PublicAddresses> {
   try {
-    const { first, late } = await queryAddresses(host, undefined, limits)
-    return [...first, ...(await late)]
+    const { first, cancel } = await queryAddresses(host, undefined, limits)
+    cancel()
+    return { host, addresses: first }
   } catch (error) {
-    if (error instanceof StepError) return []
-    throw error
+    if (!(error instanceof StepError)) throw error
+    return error.exitStatus === EXIT.NOHOST ? { host, addresses: [] } : { host, addresses: [], error }
   }
 }

@@ -1,6 +1,7 @@
 import type { NameEntry } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { canonicalAddress, familyOf, isPrivate } from '../net/address.js'
+import { listSome } from '../printable.js'
 import type { CertificateInfo } from '../smtp/certificate.js'
 import { SessionError, type Stage, STAGE_LABELS } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
@@ -45,7 +46,7 @@ export class SessionChecker extends StepLog {
         if (event.stage === 'auth') this.add('AUTH', true, `logged in as ${this.#server.credentials?.user ?? ''}`)
         return
       case 'resolved':
-        return this.add('resolve', true, event.addresses.join(', '))
+        return this.add('resolve', true, listSome(event.addresses))
       case 'connected':
         this.#localAddress = canonicalAddress(event.localAddress)
         return this.add('connect', true, `${event.address}, from ${event.localAddress}`)

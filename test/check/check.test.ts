@@ -323,6 +323,18 @@ if (isInNamespace(import.meta.url)) {
       )
       for (const part of servers.slice(0, 2)) assert.match(part, /^ {2}ok ETRN +listed$/m)
     })
+    test('prints at most five exchangers and five exclusions', async (t) => {
+      const hosts = Array.from({ length: 24 }, (_, n) => `${'m'.repeat(60)}.${'x'.repeat(60)}.m${n}.example`)
+      await serveZone(t, {
+        'MX site.example': { mx: [[12, 'gw.site.example'], ...hosts.map((host, n) => [n, host] as const)] },
+        'A gw.site.example': { addresses: [SITE] },
+      })
+      const args = ['--check', '--mx', 'site.example', '-p', '2500', '--helo', 'gw.site.example']
+      const { stdout } = await spawnEtrn(args, { through: AT_SITE })
+      const [line = ''] = /^ {2}ok MX .*$/m.exec(stdout) ?? []
+      assert.match(line, / and 6 more; left out: .* and 9 more$/)
+      assert.ok(line.length < 2000)
+    })
     test('exits with 0 if NAT leads back to this host at one of two exchangers', async (t) => {
       await serveZone(t, {
         'MX site.example': {

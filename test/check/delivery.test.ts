@@ -22,7 +22,14 @@ const LOCAL: Endpoints = { seenAs: null, address: '127.0.0.1' }
 const PUBLIC_SERVER = '192.0.2.1'
 const DNS_HINT = 'let an MX lead here, unless the server has a route of its own: ask the provider'
 
-type Delivery = { readonly steps: readonly Step[]; readonly isLocalServerUp: boolean }
+type Delivery = {
+  readonly steps: readonly Step[]
+  readonly isLocalServerUp: boolean
+  readonly queries: readonly string[]
+}
+
+/** The most addresses of one host that DNS look-ups return. */
+const HOST_ADDRESSES = 50
 
 /** Checks the delivery of mail for these names, with this zone. */
 async function checkNames(
@@ -33,14 +40,14 @@ async function checkNames(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Delivery> {
   resolver('127.0.0.1')
-  await nameServer(t, zone)
+  const { asked: queries } = await nameServer(t, zone)
   const log = new StepLog('', { onPart: () => undefined, onStep: () => undefined })
   const server = parseServer('mx.example')
   // The names as they are, checked or not
   const entries = names as readonly NodeName[]
   const check = { ...NO_CHECK_FACTS, ...endpoints, server, entries, steps: [], error: null }
   const isLocalServerUp = await checkDelivery([check], { timeoutMs: 60_000, signal }, log)
-  return { steps: log.all, isLocalServerUp }
+  return { steps: log.all, isLocalServerUp, queries }
 }
 
 if (isInNamespace(import.meta.url)) {
@@ -191,6 +198,45 @@ if (isInNamespace(import.meta.url)) {
         hint: DNS_HINT,
       },
     )
+    testRoute(
+      'holds if the MX is an IPv4-mapped address of this host, or the one that the server sees',
+      { ...MX, 'AAAA gw.site.example': { addresses: ['::ffff:198.51.100.7'] } },
+      seenAs('198.51.100.7'),
+      { ok: true, text: 'gw.site.example (198.51.100.7): 198.51.100.7 is this site', hint: null },
+    )
+    testRoute(
+      'is unknown, and not wrong, if an MX can not be looked up now',
+      {
+        'MX site.example': {
+          mx: [
+            [10, 'gw.site.example'],
+            [20, 'mx2.site.example'],
+          ],
+        },
+        'A gw.site.example': { rcode: 'SERVFAIL' },
+        'AAAA gw.site.example': { rcode: 'SERVFAIL' },
+        'A mx2.site.example': { addresses: ['198.51.100.8'] },
+      },
+      seenAs('203.0.113.9'),
+      {
+        ok: null,
+        text: 'gw.site.example (no address), mx2.site.example (198.51.100.8); gw.site.example: the DNS server fails (ESERVFAIL)',
+        hint: 'look again when the resolver works',
+      },
+    )
+    test('looks up the first ten of many exchangers, and shows five of them, with five addresses each', async (t) => {
+      const mx = Array.from({ length: 100 }, (_, n) => [n, `mx${n}.example`] as const)
+      const addresses = Array.from({ length: 60 }, (_, n) => `198.51.100.${n}`)
+      const hosts = Object.fromEntries(mx.map(([, host]) => [`A ${host}`, { addresses }]))
+      const { steps, queries } = await checkNames(t, { ...hosts, 'MX site.example': { mx } }, ['site.example'])
+      assert.equal(queries.filter((query) => query.startsWith('A ')).length, 10)
+      const shown = (n: number): string =>
+        `mx${n}.example (${addresses.slice(0, 5).join(', ')} and ${HOST_ADDRESSES - 5} more)`
+      assert.equal(
+        steps[1]?.text,
+        `${[0, 1, 2, 3, 4].map(shown).join(', ')} and 95 more: no address of this machine; behind NAT it may be right all the same`,
+      )
+    })
     test('is unknown if the DNS fails', async (t) => {
       const { steps } = await checkNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } }, ['site.example'])
       const [, route] = steps

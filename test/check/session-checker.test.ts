@@ -69,6 +69,16 @@ function conclusionOf(step: string, server: Server, ...events: readonly TraceEve
 }
 
 suite('SessionChecker: steps of a session', () => {
+  test('shows five of many addresses and how many more there are', () => {
+    const addresses = Array.from({ length: 50 }, (_, n) => `192.0.2.${n}`)
+    const [step] = stepsOf(SERVER, { type: 'resolved', addresses })
+    assert.equal(step?.text, '192.0.2.0, 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4 and 45 more')
+  })
+  test("takes an IPv4-mapped address that the server sees for this host's own", () => {
+    const events = [connectedEvent('192.0.2.7'), receivedEvent('250 mx Hello gw [IPv6:::ffff:192.0.2.7]')]
+    assert.equal(conclusionOf('address', SERVER, ...events)?.ok, true)
+    assert.equal(checkedSession(SERVER, ...events).facts.seenAs, '192.0.2.7')
+  })
   test('shows resolve, connect, greeting and EHLO', () => {
     const greeting: TraceEvent[] = [
       { type: 'greeting', text: 'mx.example ESMTP' },
