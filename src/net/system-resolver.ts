@@ -1,4 +1,5 @@
 import type { ChildProcess, fork } from 'node:child_process'
+import { codeOf } from '../errors.js'
 
 /** The child's program: it looks up each host that it receives, and sends the addresses or the code of the error. */
 const PROGRAM = `const { lookup } = require('node:dns')
@@ -38,7 +39,8 @@ export class SystemResolver {
       }
       signal.addEventListener('abort', onAbort)
       waiting.set(id, end)
-      process.send({ id, host })
+      // Otherwise it could not be started, and its error follows.
+      if (process.connected) process.send({ id, host })
     })
   }
 
@@ -46,15 +48,15 @@ export class SystemResolver {
     // A look-up that was abandoned keeps its thread. The first argument of -e stands where fork puts its module.
     const options = { execArgv: ['-e', PROGRAM], env: { UV_THREADPOOL_SIZE: '64' }, stdio: 'ignore' as const }
     const child = { process: start('getaddrinfo', [], options), waiting: new Map<number, (answer: Answer) => void>() }
-    const fail = (): void => {
+    const fail = (error?: unknown): void => {
       this.#endChild(child.process)
-      for (const [id, end] of child.waiting) end({ id, code: 'unknown', addresses: [] })
+      for (const [id, end] of child.waiting) end({ id, code: codeOf(error) || 'unknown', addresses: [] })
     }
     // PROGRAM sends nothing else.
     child.process.on('message', (answer) => child.waiting.get((answer as Answer).id)?.(answer as Answer))
-    child.process.once('error', fail)
+    child.process.on('error', fail)
     // Follows the messages, unlike the exit.
-    child.process.once('disconnect', fail)
+    child.process.once('disconnect', () => fail())
     return child
   }
 
