@@ -224,7 +224,7 @@ suite(
       { isShown: false },
     )
     test('in words that are completed', async () => {
-      const run = await etrn(['--complete', 'etrn', `${WORD},`])
+      const run = await etrn(['--complete', `${WORD},`])
       assert.doesNotMatch(run.stdout + run.stderr, UNPRINTABLE)
     })
     test('in the stack of a bug', () => {
