@@ -1,4 +1,5 @@
 import { EXIT, StepError } from '../errors.js'
+import { formatDuration } from './duration.js'
 
 /** The longest timer, 24 days: the platform counts milliseconds in 31 bits. */
 export const MAX_TIMER_MS = 24 * 24 * 3_600_000
@@ -20,7 +21,7 @@ export function startDeadline(
   hint?: string,
 ): () => void {
   const timer = setTimeout(() => {
-    const message = `${missing} within ${timeoutMs / 1000}s`
+    const message = `${missing} within ${formatDuration(timeoutMs)}`
     finish(new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint }))
   }, timeoutMs)
   const onAbort = (): void => finish(abortReason(signal))

@@ -161,7 +161,7 @@ suite('with --tls may', { concurrency: true }, () => {
   testFallback(
     'a new session goes without TLS if the server is silent in the handshake',
     [[...UNHEARD, silence], UNENCRYPTED],
-    /TLS: no TLS handshake within 60s; going on in clear/,
+    /TLS: no TLS handshake within 1m; going on in clear/,
     HANDSHAKE_TIMEOUT,
   )
   test('a later session does not try TLS again', async (t) => {
