@@ -11,7 +11,7 @@ const UNPRINTABLE_CHARACTERS = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Poin
  * that can't be seen `\u{202e}`. Never throws.
  */
 export function printable(raw: Uint8Array | string): string {
-  const text = typeof raw === 'string' ? raw : isUtf8(raw) ? Buffer.from(raw).toString() : escapeInvalidOctets(raw)
+  const text = typeof raw === 'string' ? raw : isUtf8(raw) ? octetsOf(raw).toString() : escapeInvalidOctets(raw)
   return text.replace(UNPRINTABLE_CHARACTERS, escapeCharacter)
 }
 
@@ -32,14 +32,18 @@ export function truncate(text: string, characters: number): string {
   return text.slice(0, characters).replace(/[\ud800-\udbff]$/, '')
 }
 
+/** Returns the same text in memory of its own: a part of a text keeps the whole of it in memory. */
+export function copyText(text: string): string {
+  return Buffer.from(text).toString()
+}
+
 /** The longest message that people read */
 const MESSAGE_CHARACTERS = 400
 
 /** Returns a message that people can read: three dots replace what is too long. */
 export function shortenMessage(message: string, characters = MESSAGE_CHARACTERS): string {
   if (message.length <= characters) return message
-  // A copy: a slice would keep the whole message in memory.
-  return `${Buffer.from(truncate(message, characters)).toString()}...`
+  return `${copyText(truncate(message, characters))}...`
 }
 
 /** Returns a list that people can read: the first items, and how many more there are. */
@@ -60,8 +64,13 @@ function hexOf(code: number, digits: number): string {
 /** A sequence that may be one UTF-8 character beyond ASCII; else a single octet */
 const SEQUENCE = /[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xff][\x80-\xbf]{3}|[\x80-\xff]/g
 
+/** Returns the same octets, not a copy. */
+function octetsOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
+}
+
 function escapeInvalidOctets(octets: Uint8Array): string {
-  const text = Buffer.from(octets).toString('latin1')
+  const text = octetsOf(octets).toString('latin1')
   return text.replace(SEQUENCE, (sequence) => {
     const character = Buffer.from(sequence, 'latin1')
     return isUtf8(character) ? character.toString() : character.toString('hex').replace(/../g, '\\x$&')

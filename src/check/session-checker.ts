@@ -4,7 +4,7 @@ import { canonicalAddress, familyOf, isPrivate } from '../net/address.js'
 import { listSome } from '../printable.js'
 import type { CertificateInfo } from '../smtp/certificate.js'
 import { SessionError, type Stage, STAGE_LABELS } from '../smtp/errors.js'
-import { formatExtensions } from '../smtp/extensions.js'
+import { type Extensions, formatExtensions } from '../smtp/extensions.js'
 import type { Server } from '../smtp/session-settings.js'
 import type { TlsInfo } from '../smtp/tls.js'
 import { NO_FACTS, type ServerFacts, type TraceEvent, updateFacts } from '../smtp/trace.js'
@@ -27,6 +27,8 @@ export class SessionChecker extends StepLog {
   facts = NO_CHECK_FACTS
   readonly #server: Server
   #localAddress = ''
+  /** The whole list: that of the facts may be cut. */
+  #extensions: Extensions = new Map()
   /** When each stage started, by performance.now() */
   readonly #startedAt = new Map<Stage, number>()
 
@@ -59,6 +61,7 @@ export class SessionChecker extends StepLog {
       case 'warning':
         return this.note('TLS', null, event.text)
       case 'extensions':
+        this.#extensions = event.extensions
         return this.add('EHLO', true, formatExtensions(event.extensions).join(', ') || 'nothing listed')
       default:
         return
@@ -80,10 +83,10 @@ export class SessionChecker extends StepLog {
       const reason = this.#server.tls.level === 'none' ? '--tls none' : 'not offered'
       this.note('TLS', null, `${reason}: everything goes in clear`)
     }
-    const offered = this.facts.extensions?.get('AUTH')
+    const offered = this.#extensions.get('AUTH')
     const mechanisms = offered === undefined ? 'none is offered' : `offered: ${offered}`
     if (this.#server.credentials === undefined) this.note('AUTH', null, `no login is given; ${mechanisms}`)
-    if (this.facts.extensions?.has('ETRN')) this.note('ETRN', true, 'listed')
+    if (this.#extensions.has('ETRN')) this.note('ETRN', true, 'listed')
     else this.note('ETRN', null, 'not listed; --assume-etrn sends it all the same')
   }
 

@@ -1,3 +1,5 @@
+import { shortenMessage } from '../printable.js'
+
 export type Step = {
   readonly step: string
   /** true: as it should be; false: a problem; null: neither */
@@ -7,6 +9,9 @@ export type Step = {
   /** The next step for the user */
   readonly hint: string | null
 }
+
+/** The longest text of a step: a server's list of extensions can be much longer. */
+const STEP_CHARACTERS = 2048
 
 export type StepListener = {
   readonly onPart: (title: string) => void
@@ -38,7 +43,8 @@ export class StepLog {
     this.#add({ step, ok, elapsedMs: null, text, hint })
   }
 
-  #add(step: Step): void {
+  #add({ text, ...rest }: Step): void {
+    const step = { ...rest, text: shortenMessage(text, STEP_CHARACTERS) }
     this.all.push(step)
     this.#onStep(step)
   }

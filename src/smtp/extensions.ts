@@ -1,3 +1,4 @@
+import { copyText } from '../printable.js'
 import type { Reply } from './reply.js'
 
 /** Keywords in capitals and their parameters, as EHLO lists them (RFC 5321, 4.1.1.1). */
@@ -13,6 +14,21 @@ export function parseExtensions({ lines }: Pick<Reply, 'lines'>): Extensions {
     extensions.set(keyword, [extensions.get(keyword) ?? [], parameters].flat().join(' ').trim())
   }
   return extensions
+}
+
+/** The characters of a list that are kept for reports. Real servers list a tenth of that. */
+const KEPT_CHARACTERS = 4096
+
+/** Returns a copy of the list for reports; if it is too long, three dots replace its rest. Decisions need the whole list. */
+export function shortenExtensions(extensions: Extensions): Extensions {
+  const kept = new Map<string, string>()
+  let characters = 0
+  for (const [keyword, parameters] of extensions) {
+    characters += keyword.length + parameters.length
+    if (characters > KEPT_CHARACTERS) return kept.set('...', '')
+    kept.set(copyText(keyword), copyText(parameters))
+  }
+  return kept
 }
 
 /** Returns the extensions as lines: `SIZE 1000`. */

@@ -1,4 +1,4 @@
-import { printable, shortenMessage } from '../printable.js'
+import { copyText, printable, shortenMessage } from '../printable.js'
 
 /** One whole reply (RFC 5321, 4.2). Its text is printable: the parser lets nothing raw through. */
 export type Reply = {
@@ -26,7 +26,9 @@ export class MalformedReplyError extends Error {
 }
 
 const CR = 0x0d
-const REPLY_LINE = /^([1-5][0-9]{2})(?:([ -])(.*))?$/s
+/** The code and the mark before the text; a line may be a code alone. */
+const LINE_START = /^([1-5][0-9]{2})([ -]?)/
+const LINE_START_OCTETS = 4
 const ENHANCED_CODE = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)/
 
 /**
@@ -42,22 +44,23 @@ export class ReplyParser {
   /** Octets of the lines that are read, but not yet a whole reply */
   #lineOctets = 0
 
-  /** Adds octets from the wire; keeps no reference to them. */
-  push(octets: Uint8Array): void {
-    this.#octets = Buffer.concat([this.#octets, octets])
+  /** Adds octets from the wire, which must not change any more. */
+  push(octets: Buffer): void {
+    this.#octets = this.#octets.length === 0 ? octets : Buffer.concat([this.#octets, octets])
   }
 
   /** Returns the next whole reply, or undefined if more octets are needed. Throws MalformedReplyError. */
   next(): Reply | undefined {
     for (let line = this.#takeLine(); line !== undefined; line = this.#takeLine()) {
-      const [, digits, mark, text = ''] = REPLY_LINE.exec(line.toString('latin1')) ?? []
-      if (digits === undefined) throw new MalformedReplyError(`not an SMTP reply: ${quoteLine(line)}`)
+      const [start, digits, mark] = LINE_START.exec(line.toString('latin1', 0, LINE_START_OCTETS)) ?? []
+      if (start === undefined || (mark === '' && line.length > start.length))
+        throw new MalformedReplyError(`not an SMTP reply: ${quoteLine(line)}`)
       const code = Number(digits)
       if (this.#lines.length > 0 && code !== this.#code)
         throw new MalformedReplyError(`a reply whose lines have different codes, ${this.#code} and ${code}`)
       if (this.#lines.length === REPLY_LINES) throw new MalformedReplyError(`a reply of more than ${REPLY_LINES} lines`)
       this.#code = code
-      this.#lines.push(printable(Buffer.from(text, 'latin1')))
+      this.#lines.push(printable(line.subarray(start.length)))
       if (mark !== '-') return this.#takeReply()
     }
     return undefined
@@ -107,6 +110,18 @@ export function replyOf(code: number, lines: readonly string[]): Reply {
 /** Returns the whole line, for the redactor; dots show that one was cut, perhaps inside a password. */
 function quoteLine(line: Uint8Array): string {
   return `"${printable(line.subarray(0, REPLY_LINE_OCTETS))}${line.length > REPLY_LINE_OCTETS ? '...' : ''}"`
+}
+
+/** Returns a copy of a reply for reports; three dots replace the lines that are more than people read. */
+export function shortenReply(reply: Reply): Reply {
+  const lines: string[] = []
+  let characters = 0
+  for (const line of reply.lines) {
+    characters += line.length
+    if (characters > REPLY_TEXT_CHARACTERS) return { ...reply, lines: [...lines, '...'] }
+    lines.push(copyText(line))
+  }
+  return { ...reply, lines }
 }
 
 /** Returns true for a 4xx reply: the same command can succeed later (RFC 5321, 4.2.1). */

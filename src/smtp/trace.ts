@@ -1,5 +1,5 @@
 import type { Stage } from './errors.js'
-import type { Extensions } from './extensions.js'
+import { type Extensions, shortenExtensions } from './extensions.js'
 import type { Reply } from './reply.js'
 import type { TlsInfo } from './tls.js'
 
@@ -35,5 +35,18 @@ export function updateFacts<F extends ServerFacts>(facts: F, event: TraceEvent):
   if (event.type === 'connected') return { ...facts, address: event.address, tls: null }
   if (event.type === 'tls') return { ...facts, tls: event.tls }
   if (event.type === 'greeting') return { ...facts, greeting: event.text }
-  return event.type === 'extensions' ? { ...facts, extensions: event.extensions } : facts
+  return event.type === 'extensions' ? { ...facts, extensions: shortenExtensions(event.extensions) } : facts
+}
+
+/** Returns the facts of the newer session, and those of the older ones that it has not reached. */
+export function mergeFacts(older: ServerFacts, newer: ServerFacts): ServerFacts {
+  const { address, tls, greeting, extensions } = newer
+  // A session with a list of extensions has reached everything; if it has no TLS, there is none.
+  if (extensions !== null) return { address, tls, greeting, extensions }
+  return {
+    address: address ?? older.address,
+    tls: tls ?? older.tls,
+    greeting: greeting ?? older.greeting,
+    extensions: older.extensions,
+  }
 }

@@ -18,6 +18,11 @@ suite('StepLog', () => {
     ])
     assert.deepEqual(log.all, reported.slice(1))
   })
+  test('keeps and reports no more of a text than people read', () => {
+    const log = new StepLog('', { onPart: () => undefined, onStep: () => undefined })
+    log.note('EHLO', true, 'x'.repeat(100_000))
+    assert.equal(log.all[0]?.text, `${'x'.repeat(2048)}...`)
+  })
   test('measures a step from its start, in whole milliseconds', () => {
     const log = new StepLog('', { onPart: () => undefined, onStep: () => undefined })
     log.start(performance.now() - 3_600_000)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import {
+  errorForReport,
   exitStatusOfReply,
   RejectedError,
   SessionError,
@@ -56,6 +57,25 @@ suite('sessionErrorOf', () => {
     assert.equal(rejected.message, '421 text')
     assert.equal(sessionErrorOf('ehlo', rejected).reply?.code, 421)
     assert.equal(sessionErrorOf('auth', sessionErrorOf('ehlo', rejected)).reply?.code, 421)
+  })
+})
+
+suite('errorForReport', () => {
+  const facts = { exitStatus: 69, kind: 'timeout', hint: 'wait', cause: 'cause' } as const
+  test('returns the same failure with another message', () => {
+    const reply = { code: 550, enhancedCode: '5.7.1', lines: ['5.7.1 no', 'never'], text: 'no / never' }
+    const error = errorForReport(new SessionError('ehlo', 'no', { ...facts, reply }), 'no; gave up')
+    const { stage, message, exitStatus, kind, hint, cause } = error
+    assert.deepEqual(
+      [stage, message, error.reply, { exitStatus, kind, hint, cause }],
+      ['ehlo', 'no; gave up', reply, facts],
+    )
+  })
+  test('replaces by three dots the lines of a reply beyond 2,048 characters', () => {
+    const lines = Array.from({ length: 128 }, () => 'x'.repeat(1000))
+    const reply = { code: 550, enhancedCode: null, lines, text: 'x' }
+    const error = errorForReport(new SessionError('ehlo', 'no', { ...facts, reply }))
+    assert.deepEqual([error.message, error.reply?.lines], ['no', [...lines.slice(0, 2), '...']])
   })
 })
 

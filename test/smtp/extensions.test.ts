@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { formatExtensions, offeredMechanisms, parseExtensions } from '../../src/smtp/extensions.js'
+import { formatExtensions, offeredMechanisms, parseExtensions, shortenExtensions } from '../../src/smtp/extensions.js'
 import { type Reply, ReplyParser } from '../../src/smtp/reply.js'
 
 /** Returns an EHLO reply of these lines, the first of which is the server's name. */
@@ -53,6 +53,23 @@ suite('parseExtensions', () => {
         )
       }),
     )
+  })
+})
+
+suite('shortenExtensions', () => {
+  test('returns a copy of a list as real servers have it', () => {
+    const extensions = parseExtensions(replyOf('mx', 'SIZE 1000', 'AUTH PLAIN LOGIN', 'ETRN'))
+    assert.deepEqual(shortenExtensions(extensions), extensions)
+    assert.notEqual(shortenExtensions(extensions), extensions)
+  })
+  test('replaces by three dots what is beyond 4,096 characters', () => {
+    const long = (characters: number): Map<string, string> =>
+      new Map([
+        ['ETRN', ''],
+        ['X', 'x'.repeat(characters)],
+      ])
+    assert.deepEqual(shortenExtensions(long(4091)), long(4091))
+    assert.deepEqual(formatExtensions(shortenExtensions(long(4092))), ['ETRN', '...'])
   })
 })
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { TlsInfo } from '../../src/smtp/tls.js'
-import { NO_FACTS, type ServerFacts, updateFacts } from '../../src/smtp/trace.js'
+import { mergeFacts, NO_FACTS, type ServerFacts, updateFacts } from '../../src/smtp/trace.js'
 
 const TLS: TlsInfo = { protocol: 'TLSv1.3', cipher: 'X', verified: true, certificate: null }
 const EXTENSIONS = new Map([['ETRN', '']])
@@ -23,6 +23,21 @@ suite('updateFacts', () => {
       tls: null,
     })
   })
+  test('keeps no more of a list of extensions than people read', () => {
+    const extensions = new Map([
+      ['ETRN', ''],
+      ['X', 'x'.repeat(10_000)],
+      ['SIZE', '1000'],
+    ])
+    const facts = updateFacts(NO_FACTS, { type: 'extensions', extensions })
+    assert.deepEqual(
+      [...(facts.extensions ?? [])],
+      [
+        ['ETRN', ''],
+        ['...', ''],
+      ],
+    )
+  })
   test('learns nothing from other events', () => {
     for (const event of [
       { type: 'connecting', address: '192.0.2.2' },
@@ -30,5 +45,20 @@ suite('updateFacts', () => {
       { type: 'sent', line: 'QUIT' },
     ] as const)
       assert.equal(updateFacts(FACTS, event), FACTS)
+  })
+})
+
+suite('mergeFacts', () => {
+  const NEWER: ServerFacts = { address: '192.0.2.2', tls: null, greeting: 'mx2', extensions: new Map() }
+  test('returns the facts of the newer session if it has a list of extensions: without TLS there is none', () =>
+    assert.deepEqual(mergeFacts(FACTS, NEWER), NEWER))
+  test('fills in what the newer session has not reached', () => {
+    assert.deepEqual(mergeFacts(FACTS, NO_FACTS), FACTS)
+    assert.deepEqual(mergeFacts(FACTS, { ...NEWER, extensions: null }), {
+      ...FACTS,
+      address: '192.0.2.2',
+      greeting: 'mx2',
+    })
+    assert.deepEqual(mergeFacts(NO_FACTS, FACTS), FACTS)
   })
 })
