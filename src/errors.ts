@@ -23,7 +23,7 @@ export type FailureKind =
   | 'unencrypted-data' // The server sent plain text where TLS must begin.
   | 'self' // The server is this host.
   | 'no-resources' // This host lacks file descriptors or memory, or a sandbox forbids sockets.
-  | 'time-over' // --max-time or --wait is over.
+  | 'time-over' // --max-time, --retry-for or --wait is over.
   | 'interrupted' // A signal ended the run.
   | 'timeout' // A step took longer than --timeout.
   | 'malformed-reply' // The server sent something that is not an SMTP reply.

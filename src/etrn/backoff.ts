@@ -1,8 +1,13 @@
 import { StepError } from '../errors.js'
 import { abortReason, startDeadline } from '../net/deadline.js'
+import { formatElapsed } from '../net/duration.js'
+import { SessionError, sessionErrorOf, type Stage, errorForReport } from '../smtp/errors.js'
 
 /** A pause between attempts; the text says why it is made and when it ends. */
 export type Pause = { readonly type: 'pause'; readonly text: string; readonly pauseMs: number }
+
+/** The pause that is due before the next attempt, and the shortest one of its kind */
+export type Backoff = { readonly pauseMs: number; readonly leastMs: number }
 
 /** Pauses after failures grow within these bounds. A server that replied gets longer ones. */
 const BACKOFF_BOUNDS = {
@@ -11,15 +16,72 @@ const BACKOFF_BOUNDS = {
 } as const
 
 /** Returns the pause after a number of failures in a row, 1 or more: it doubles each time, with jitter (0 to 1) of up to twice that. */
-export function backoffMs(failures: number, hasReplied: boolean, jitter: number): number {
+export function backoffAfter(failures: number, hasReplied: boolean, jitter: number): Backoff {
   const { leastMs, mostMs } = hasReplied ? BACKOFF_BOUNDS.reply : BACKOFF_BOUNDS.silence
-  return Math.min(mostMs, leastMs * 2 ** (failures - 1) * (1 + jitter))
+  return { pauseMs: Math.min(mostMs, leastMs * 2 ** (failures - 1) * (1 + jitter)), leastMs }
 }
 
-/** Returns a pause; `leftMs` is the time after which nothing is retried any more. */
-export function createPause(reason: string, pauseMs: number, leftMs: number): Pause {
-  const clock = (ms: number): string => new Date(Date.now() + ms).toTimeString().slice(0, 8)
-  return { type: 'pause', text: `${reason}; again at ${clock(pauseMs)}, until ${clock(leftMs)}`, pauseMs }
+/** Returns a pause that is the same each time. */
+export function constantBackoff(pauseMs: number): Backoff {
+  return { pauseMs, leastMs: pauseMs / 2 }
+}
+
+/** The last attempt starts so long before the end. */
+const BEFORE_END_MS = 100
+/** If less time is left, the attempt that has just failed was the last one. */
+const SHORTEST_PAUSE_MS = 500
+
+/** The time for which attempts are repeated. Its last attempt starts just before its end, and no other follows. */
+export class RetryWindow {
+  readonly #startedAt: number
+  readonly #lengthMs: number
+  #isLastDue = false
+
+  /** `startedAt` is a time of performance.now(). Without a length nothing is repeated. */
+  constructor(startedAt: number, lengthMs: number) {
+    this.#startedAt = startedAt
+    this.#lengthMs = lengthMs
+  }
+
+  get hasLength(): boolean {
+    return this.#lengthMs > 0
+  }
+
+  /** True if no attempt may follow. */
+  get isOver(): boolean {
+    return this.#isLastDue || this.#untilLastMs < SHORTEST_PAUSE_MS
+  }
+
+  get elapsedMs(): number {
+    return performance.now() - this.#startedAt
+  }
+
+  /**
+   * Returns the pause before the next attempt; undefined if none may follow. A pause that would leave no time for another one of its kind
+   * ends with the last attempt.
+   */
+  createPause(reason: string, { pauseMs, leastMs }: Backoff): Pause | undefined {
+    if (this.isOver) return undefined
+    const untilLastMs = this.#untilLastMs
+    this.#isLastDue = untilLastMs < Math.max(pauseMs, 2 * leastMs)
+    const ms = this.#isLastDue ? untilLastMs : Math.min(pauseMs, untilLastMs - leastMs)
+    const end = this.#isLastDue ? 'for the last time' : `until ${formatClock(this.#lengthMs - this.elapsedMs)}`
+    return { type: 'pause', text: `${reason}; again at ${formatClock(ms)}, ${end}`, pauseMs: ms }
+  }
+
+  /** Returns the end of a message: `gave up after 6 attempts in 10m`. */
+  describeEnd(attempts: number): string {
+    return `gave up after ${attempts} attempt${attempts === 1 ? '' : 's'} in ${formatElapsed(this.elapsedMs)}`
+  }
+
+  get #untilLastMs(): number {
+    return this.#lengthMs - BEFORE_END_MS - this.elapsedMs
+  }
+}
+
+/** Returns the time of day after so many milliseconds. */
+function formatClock(ms: number): string {
+  return new Date(Date.now() + ms).toTimeString().slice(0, 8)
 }
 
 /** Reports a pause, and sleeps until it is over or the signal aborts. Returns false if the signal has aborted. Never throws. */
@@ -31,24 +93,39 @@ export async function takePause(pause: Pause, onPause: (pause: Pause) => void, s
 }
 
 type StepRetry = {
-  readonly pauseMs: (failures: number) => number
-  /** When the last attempt must start, by performance.now() */
-  readonly endsAt: number
+  /** The stage of a failure that has none */
+  readonly stage: Stage
+  readonly backoffAfter: (failures: number) => Backoff
+  readonly window: RetryWindow
   readonly onPause: (pause: Pause) => void
   readonly signal: AbortSignal
 }
 
-/** Repeats a step that throws StepError until it succeeds. Throws its error if the next pause would outlast the time. */
+/**
+ * Repeats a step that throws StepError until it succeeds. When the time is over, throws the last failure as SessionError, which says how
+ * often the step was tried. Throws the reason of a signal that aborts a pause.
+ */
 export async function retryStep<T>(step: () => Promise<T>, retry: StepRetry): Promise<T> {
-  const { endsAt, onPause, signal } = retry
+  const { stage, window, onPause, signal } = retry
   for (let failures = 1; ; failures++) {
     try {
       return await step()
     } catch (error) {
-      const pauseMs = retry.pauseMs(failures)
-      const leftMs = endsAt - performance.now()
-      if (!(error instanceof StepError) || signal.aborted || pauseMs > leftMs) throw error
-      if (!(await takePause(createPause(error.message, pauseMs, leftMs), onPause, signal))) throw abortReason(signal)
+      if (!(error instanceof StepError)) throw error
+      const pause = signal.aborted ? undefined : window.createPause(error.message, retry.backoffAfter(failures))
+      if (pause !== undefined && (await takePause(pause, onPause, signal))) continue
+      const reason = pause === undefined ? error : abortReason(signal)
+      if (reason.kind === 'interrupted') throw sessionErrorOf(stage, reason)
+      const failure = error instanceof SessionError ? error : sessionErrorOf(stage, error)
+      throw errorForReport(failure, endMessage(error.message, window, failures, signal))
     }
   }
+}
+
+/** Returns the message of the last failure, with the reason why no attempt follows, unless that is a signal of the user. */
+export function endMessage(failure: string, window: RetryWindow, attempts: number, signal: AbortSignal): string {
+  const reason = signal.aborted ? abortReason(signal) : undefined
+  if (!window.hasLength || (reason !== undefined && reason.kind !== 'time-over')) return failure
+  const isKnown = reason === undefined || failure.includes(reason.message)
+  return [failure, isKnown ? '' : reason.message, window.describeEnd(attempts)].filter(Boolean).join('; ')
 }

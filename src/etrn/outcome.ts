@@ -103,6 +103,8 @@ export type ServerReport = ServerFacts & {
   readonly error: SessionError | null
   /** True if --wait was given and the server's replies don't tell whether mail is waiting. */
   readonly isQueueUnknown: boolean
+  /** True if temporary failures were retried, by --retry-for or --wait. */
+  readonly isRetried?: boolean
   /** One result for each name, in the order of the request */
   readonly names: readonly Result[]
 }

@@ -2,20 +2,22 @@ import { EXIT, StepError } from '../errors.js'
 import { validNames } from '../input/names-file.js'
 import type { NodeName } from '../input/node-name.js'
 import { abortReason } from '../net/deadline.js'
-import { SessionError } from '../smtp/errors.js'
+import { type SessionError, sessionErrorOf, errorForReport } from '../smtp/errors.js'
 import { formatReply, isPermanent } from '../smtp/reply.js'
 import type { Server } from '../smtp/session-settings.js'
-import { backoffMs, createPause, type Pause, takePause } from './backoff.js'
+import { mergeFacts, NO_FACTS } from '../smtp/trace.js'
+import { backoffAfter, constantBackoff, endMessage, type Pause, RetryWindow, takePause } from './backoff.js'
 import { isAccepted, type Result, type ServerReport } from './outcome.js'
 import type { Request } from './request.js'
 import { NAMES_PER_SESSION } from './session-limits.js'
 import { type PoolContext, requestNames, ServerState } from './session-pool.js'
 
-export type RetryContext = PoolContext & {
+export type RetryContext = Omit<PoolContext, 'onResult'> & {
   /** When the retry policy began to count, by performance.now() */
   readonly startedAt: number
   /** Receives each pause, too. */
   readonly trace: (server: Server, event: Pause) => void
+  readonly onResult: (server: Server, result: Result, isRetried: boolean) => void
 }
 
 /**
@@ -27,8 +29,9 @@ export async function requestInRounds(request: Request, context: RetryContext): 
   const state = new RetryState(request, context)
   const serverState = new ServerState()
   const unreported = new Set<string>(state.remaining)
+  const report = (result: Result): void => context.onResult(server, result, isRetried(request))
   const onResult = (_: Server, result: Result): void => {
-    if (state.isFinalResult(result) && unreported.delete(result.name)) context.onResult(server, result)
+    if (state.isFinalResult(result) && unreported.delete(result.name)) report(result)
   }
   const onPause = (next: Pause): void => context.trace(server, next)
   let round: ServerReport
@@ -37,10 +40,9 @@ export async function requestInRounds(request: Request, context: RetryContext): 
     round = await requestNames(server, state.remaining, settings, { ...context, onResult }, serverState)
     pause = state.addRound(round)
   } while (pause !== undefined && (await takePause(pause, onPause, context.signal)))
-  const report = state.reportAfter(round)
-  const last = report.names.filter(({ name, code }) => code !== null && unreported.has(name))
-  for (const result of last) context.onResult(server, result)
-  return { ...report, elapsedMs: serverState.elapsedMs }
+  const done = state.reportAfter(round)
+  for (const result of done.names) if (result.code !== null && unreported.has(result.name)) report(result)
+  return { ...done, elapsedMs: serverState.elapsedMs }
 }
 
 type NameState = {
@@ -57,38 +59,45 @@ type NameState = {
 class RetryState {
   remaining: readonly NodeName[]
   readonly #request: Request
-  readonly #context: RetryContext
+  readonly #signal: AbortSignal
+  readonly #retryWindow: RetryWindow
+  readonly #waitWindow: RetryWindow
   /** By name, in their order. The first round gives every name a result. */
   readonly #names = new Map<string, NameState>()
+  #facts = NO_FACTS
   #attempts = 0
   /** Failures in a row, all of them with a reply or all without */
   #failures = 0
   #hasReplied = false
+  /** True if the last round ended in a way that another round might mend. */
+  #mayRetry = false
 
-  constructor(request: Request, context: RetryContext) {
+  constructor(request: Request, { startedAt, signal }: RetryContext) {
+    const { retryForMs, waitMs } = request.retryPolicy
     this.remaining = validNames(request.entries)
     this.#request = request
-    this.#context = context
+    this.#signal = signal
+    this.#retryWindow = new RetryWindow(startedAt, retryForMs)
+    this.#waitWindow = new RetryWindow(startedAt, waitMs)
   }
 
   /** Returns true if this result is no reason to request the name again. */
   isFinalResult({ name, outcome }: Result): boolean {
-    const { retryForMs, waitMs } = this.#request.retryPolicy
-    if (outcome === 'deferred') return retryForMs === 0 && waitMs === 0
+    const { waitMs } = this.#request.retryPolicy
+    if (outcome === 'deferred') return !isRetried(this.#request)
     if (waitMs === 0 || outcome === 'empty' || !isAccepted(outcome)) return true
     // A server that replies 250 twice can't tell whether mail is waiting.
     return outcome === 'started' && this.#names.get(name)?.isCounted === false
   }
 
-  /** Returns the pause before the next round; undefined if nothing remains to be requested, or if it would begin too late. */
+  /** Returns the pause before the next round; undefined if nothing remains to be requested, or if the time is over. */
   addRound(round: ServerReport): Pause | undefined {
     const { error, names } = round
-    const { retryPolicy, settings } = this.#request
-    const { startedAt, signal } = this.#context
     // Retries every DNS failure: just after link-up a resolver may be missing or wrong.
-    const isRetriedDns = error?.stage === 'dns' && performance.now() - startedAt < retryPolicy.retryForMs
+    const isDns = error?.stage === 'dns' && this.#retryWindow.hasLength
+    const isRetriedDns = isDns && !this.#retryWindow.isOver
     const isDeferred = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
-    const isRefused = !settings.keepGoing && names.some(({ code }) => isPermanent({ code: code ?? 0 }))
+    const isRefused = names.some(({ code }) => isPermanent({ code: code ?? 0 }))
     for (const result of names) {
       const { name, outcome, code } = result
       const before = this.#names.get(name)
@@ -103,9 +112,12 @@ class RetryState {
         isCounted: isAccepted(outcome) ? before?.isCounted === true || outcome !== 'started' : before?.isCounted,
       })
     }
+    this.#facts = mergeFacts(this.#facts, round)
     this.#attempts += round.attempts
-    const isTemporary = error === null || error.exitStatus === EXIT.TEMPFAIL || isRetriedDns
-    return isTemporary && !isViolated(round) && !signal.aborted ? this.#pauseAfter(round) : undefined
+    const isTemporary = error === null || error.exitStatus === EXIT.TEMPFAIL
+    this.#mayRetry = (isTemporary || isDns) && !isViolated(round)
+    const isEnd = !this.#mayRetry || (!isTemporary && !isRetriedDns) || this.#signal.aborted
+    return isEnd ? undefined : this.#pauseAfter(round)
   }
 
   reportAfter(lastRound: ServerReport): ServerReport {
@@ -113,9 +125,10 @@ class RetryState {
     // A name is accepted for the last time, and the server could never say whether mail is waiting.
     const isUnknown = states.some(({ isWaiting, result }) => !isWaiting && result.outcome === 'started')
     const isQueueUnknown = isUnknown && this.#request.retryPolicy.waitMs > 0
-    const error = lastRound.error ?? this.#endError(lastRound)
+    const error = this.#endError(lastRound)
     const names = states.map(({ result }) => result)
-    return { ...lastRound, attempts: this.#attempts, error, isQueueUnknown, names }
+    const flags = { isQueueUnknown, isRetried: isRetried(this.#request) }
+    return { ...lastRound, ...this.#facts, attempts: this.#attempts, error, ...flags, names }
   }
 
   #resultsWhere(flag: 'isFailed' | 'isWaiting'): Result[] {
@@ -124,23 +137,18 @@ class RetryState {
 
   /** Returns the pause before the next round, and sets its names. */
   #pauseAfter(round: ServerReport): Pause | undefined {
-    const { retryForMs, waitMs, intervalMs } = this.#request.retryPolicy
-    const elapsedMs = performance.now() - this.#context.startedAt
     const failed = this.#resultsWhere('isFailed')
     const waiting = this.#resultsWhere('isWaiting')
-    const hasReplied = round.greeting !== null || (round.error !== null && round.error.reply !== null)
+    const hasReplied = round.greeting !== null
     this.#failures = failed.length === 0 ? 0 : 1 + (hasReplied === this.#hasReplied ? this.#failures : 0)
     this.#hasReplied = hasReplied
-    const retryMs = backoffMs(this.#failures, hasReplied, Math.random())
-    const mayRetry = failed.length > 0 && elapsedMs + retryMs <= retryForMs
-    const waitLeftMs = waitMs - elapsedMs
-    if (waitLeftMs > 0 && (waiting.length > 0 || (failed.length > 0 && !mayRetry))) {
-      this.#setRemaining([...failed, ...waiting])
-      const reason = waiting.length > 0 ? describeWaiting(waiting) : describeFailure(round, failed)
-      return createPause(reason, Math.min(intervalMs, waitLeftMs), waitLeftMs)
-    }
-    this.#setRemaining(failed)
-    return mayRetry ? createPause(describeFailure(round, failed), retryMs, retryForMs - elapsedMs) : undefined
+    const interval = constantBackoff(this.#request.retryPolicy.intervalMs)
+    const nextWait = waiting.length === 0 ? undefined : this.#waitWindow.createPause(describeWaiting(waiting), interval)
+    this.#setRemaining(nextWait === undefined ? failed : [...failed, ...waiting])
+    if (nextWait !== undefined || failed.length === 0) return nextWait
+    const reason = describeFailure(round, failed)
+    const backoff = backoffAfter(this.#failures, hasReplied, Math.random())
+    return this.#retryWindow.createPause(reason, backoff) ?? this.#waitWindow.createPause(reason, interval)
   }
 
   /** Sets the names of the next round in their order, but those without a reply come first if the others fill a session. */
@@ -154,19 +162,26 @@ class RetryState {
       replied.length < NAMES_PER_SESSION ? names : [...names.filter((name) => !hasReply(name)), ...replied]
   }
 
-  /** Returns why names remain although the last round succeeded; null if none do. */
-  #endError(lastRound: ServerReport): SessionError | null {
-    const { signal } = this.#context
-    const failed = this.#resultsWhere('isFailed')
+  /** Returns the error of the last round, or why names remain although it had none; null if none do. */
+  #endError({ error }: ServerReport): SessionError | null {
     const waiting = this.#resultsWhere('isWaiting')
-    const { waitMs } = this.#request.retryPolicy
-    const isWaitOver = waitMs > 0 && failed.length + waiting.length > 0 && !isViolated(lastRound)
-    if (!isWaitOver && !(signal.aborted && failed.length > 0)) return null
-    const over = new StepError('the time that --wait gives is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
-    const { message, exitStatus, kind } = signal.aborted ? abortReason(signal) : over
-    const text = waiting.length === 0 ? message : `${message}; ${describeWaiting(waiting)}`
-    return new SessionError('etrn', text, { exitStatus, kind })
+    const isLeft = error !== null || waiting.length + this.#resultsWhere('isFailed').length > 0
+    if (!isLeft) return null
+    const reason = this.#signal.aborted ? abortReason(this.#signal) : TIME_OVER
+    const failure = error ?? sessionErrorOf('etrn', reason)
+    if (!isRetried(this.#request) || !this.#mayRetry) return error && errorForReport(failure)
+    const texts = [reason === TIME_OVER && error === null ? [] : failure.message]
+    if (waiting.length > 0) texts.push(describeWaiting(waiting))
+    const window = this.#waitWindow.hasLength ? this.#waitWindow : this.#retryWindow
+    return errorForReport(failure, endMessage(texts.flat().join('; '), window, this.#attempts, this.#signal))
   }
+}
+
+const TIME_OVER = new StepError('the time is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
+
+/** Returns true if temporary failures are retried. */
+export function isRetried({ retryPolicy: { retryForMs, waitMs } }: Pick<Request, 'retryPolicy'>): boolean {
+  return retryForMs > 0 || waitMs > 0
 }
 
 /** Returns true if a reply has shown that the server doesn't speak SMTP. */
@@ -174,10 +189,9 @@ function isViolated({ names }: ServerReport): boolean {
   return names.some(({ outcome, code }) => outcome === 'failed' && code !== null)
 }
 
-/** Returns the result that counts: a reply stays if a later round skipped the name, or lost the connection after it was accepted. */
+/** Returns the result that counts: the newest, but an accepted name stays so if a later round brought no reply. */
 function latestResult(before: Result | undefined, result: Result): Result {
-  if (before === undefined || before.code === null || result.code !== null) return result
-  return result.outcome === 'skipped' || isAccepted(before.outcome) ? before : result
+  return before !== undefined && isAccepted(before.outcome) && result.code === null ? before : result
 }
 
 function describeFailure({ error }: ServerReport, [first]: readonly Result[]): string {

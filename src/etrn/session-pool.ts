@@ -3,7 +3,7 @@ import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
 import { isPermanent, type Reply } from '../smtp/reply.js'
 import type { Protection, Server, SessionOptions } from '../smtp/session-settings.js'
-import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
+import { mergeFacts, NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { NameQueue } from './name-queue.js'
 import { isAccepted, isSecurityFailure, outcomeOfError, type Result, resultOf, type ServerReport } from './outcome.js'
 import { PooledSession } from './pooled-session.js'
@@ -18,6 +18,8 @@ export type PoolContext = {
   readonly limiter: Limiter
   /** Receives what happens in each session; sessions of a server are counted from 1. */
   readonly trace: (server: Server, event: TraceEvent, session: number) => void
+  /** Waits until the receiver of the trace can take more: a session waits before it starts, and before each ETRN. */
+  readonly drain?: () => Promise<void>
   /** Receives each result as soon as the reply has arrived. */
   readonly onResult: (server: Server, result: Result) => void
 }
@@ -141,10 +143,12 @@ class SessionPool {
     try {
       const trace = (event: TraceEvent): void =>
         this.#notify(() => this.#options.trace(this.#server, event, session.number))
+      await this.#options.drain?.()
       this.#reachedServer = await session.open(this.#reachedServer, this.#options, trace)
       this.#setupTrips = session.roundTrips
       this.#facts = session.facts
       while (this.#queue.remaining > 0 && session.namesLeft > 0) {
+        await this.#options.drain?.()
         const answer = await session.request(() => this.#queue.take(session.replies === 0))
         if (answer === undefined) break
         if (session.number > this.#failedAfter) this.#failedAfter = Infinity
@@ -221,7 +225,6 @@ class SessionPool {
     }
     const isStopped = isViolation || error.kind === 'interrupted' || (error.kind === 'connection-lost' && replies > 0)
     this.#queue.end(error, isStopped ? 'skipped' : outcomeOfError(error))
-    const hasFacts = session.facts.greeting !== null || this.#facts.greeting === null
-    if (this.#queue.error === error && hasFacts) this.#facts = session.facts
+    if (this.#queue.error === error) this.#facts = mergeFacts(this.#facts, session.facts)
   }
 }

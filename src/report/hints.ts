@@ -117,3 +117,8 @@ export function generalHint(exitStatus: number): string | undefined {
     ? 'it may pass by itself: --retry-for keeps trying, for as long as you say'
     : 'show your provider what -v prints'
 }
+
+/** Returns a hint; undefined if it suggests retries that were made already. */
+export function hintAfterRetries(hint: string | undefined, isRetried = false): string | undefined {
+  return isRetried && hint?.includes('--retry-for') ? undefined : hint
+}

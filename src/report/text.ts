@@ -1,9 +1,10 @@
 import { codeOf, EXIT, messageOf } from '../errors.js'
 import { EXIT_STATUS_OF, type Outcome, type Result, type ServerReport } from '../etrn/outcome.js'
+import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { SessionError, STAGE_LABELS } from '../smtp/errors.js'
 import { formatReply } from '../smtp/reply.js'
-import { generalHint, hintFor, hintForError } from './hints.js'
+import { generalHint, hintAfterRetries, hintFor, hintForError } from './hints.js'
 import type { Output, Progress, Reporter, Style } from './reporter.js'
 
 type TextOptions = {
@@ -53,7 +54,7 @@ export class TextReporter implements Reporter {
     for (const text of transcriptLines(server, event)) line({ style: 'dim', text: prefix + text })
   }
 
-  result(server: ServerAddress | null, result: Result): void {
+  result(server: ServerAddress | null, result: Result, isRetried = false): void {
     const { name, outcome, code, text } = result
     const exitStatus = EXIT_STATUS_OF[outcome]
     if (!this.#isShown(exitStatus)) return
@@ -62,18 +63,28 @@ export class TextReporter implements Reporter {
     this.#options.out.line(`${this.#prefix(server)}${name}: `, described, reply === null ? '' : ` (${reply})`)
     if (server === null) return
     const greeting = this.#greetings.get(server) ?? ''
-    this.#hintOnce(hintFor({ stage: 'etrn', code, text: text ?? '', name, greeting }) ?? generalHint(exitStatus))
+    const hint = hintFor({ stage: 'etrn', code, text: text ?? '', name, greeting }) ?? generalHint(exitStatus)
+    this.#hintOnce(hintAfterRetries(hint, isRetried))
   }
 
-  report({ server, error, isQueueUnknown, names }: ServerReport): void {
+  report(report: ServerReport): void {
+    const { server, error, isQueueUnknown, names } = report
     if (isQueueUnknown) this.#warnOnce(`${server.word}: says 250 each time: it can't tell whether anything is left`)
-    if (error !== null && this.#isShown(error.exitStatus)) this.#printFailure(server, error, names)
+    if (error !== null && this.#isShown(error.exitStatus)) this.#printFailure(report, error)
     const skipped = names.filter(({ outcome }) => outcome === 'skipped')
     const isShown = names.some(({ outcome }) => this.#isShown(EXIT_STATUS_OF[outcome]))
     if (skipped.length === 0 || (this.#options.quiet > 1 && !isShown)) return
     this.#options.out.line(`${this.#prefix(server)}${OUTCOME_TEXTS.skipped}: ${listNames(skipped)}`)
-    const isRefusal = error === null && !names.some(({ outcome }) => outcome === 'failed')
+    const isRefusal =
+      (error === null || error.kind === 'time-over') && !names.some(({ outcome }) => outcome === 'failed')
     if (isRefusal) this.#hintOnce('a refusal ends it, or a session in which no name is accepted; -k goes on')
+  }
+
+  end({ error }: Run): void {
+    if (error === null || !this.#isShown(error.exitStatus)) return
+    const { line, colour } = this.#options.err
+    line(`etrn: ${colourFor(colour, error.exitStatus)(error.message)}; no name was requested`)
+    this.#hintOnce(error.hint)
   }
 
   #warnOnce(warning: string): void {
@@ -81,7 +92,7 @@ export class TextReporter implements Reporter {
     this.#printed.add(warning)
   }
 
-  #printFailure(server: ServerAddress, error: SessionError, names: readonly Result[]): void {
+  #printFailure({ server, names, isRetried }: ServerReport, error: SessionError): void {
     const { line } = this.#options.err
     const unanswered = names.filter(({ code, outcome }) => code === null && outcome !== 'skipped')
     const suffix = unanswered.length === 0 ? '' : `; no answer for ${listNames(unanswered)}`
@@ -91,7 +102,8 @@ export class TextReporter implements Reporter {
     if (this.#options.verbose && codeOf(cause) !== '') line({ style: 'dim', text: `  ${messageOf(cause).trim()}` })
     // The user ended it: nothing is wrong.
     if (kind === 'time-over' || kind === 'interrupted') return
-    this.#hintOnce(hintForError(error, this.#greetings.get(server) ?? '') ?? generalHint(exitStatus))
+    const hint = hintForError(error, this.#greetings.get(server) ?? '') ?? generalHint(exitStatus)
+    this.#hintOnce(hintAfterRetries(hint, isRetried))
   }
 
   /** Prints a hint below what it is about. */

@@ -9,6 +9,7 @@ import { requestInRounds } from '../../src/etrn/retry.js'
 import { run, type Run } from '../../src/etrn/run.js'
 import { parseNodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
+import { formatExtensions } from '../../src/smtp/extensions.js'
 import type { Server } from '../../src/smtp/session-settings.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { type CommandOptions, etrn, etrnJson, leap, LEAPING, type Running } from '../helpers/command.js'
@@ -76,7 +77,7 @@ async function runWithoutPauses(
       if (event.type !== 'pause') return
       pauses.push(event.pauseMs)
       if (pauses.length > maxPauses) ending.abort()
-      setImmediate(() => mock.timers.tick(event.pauseMs))
+      else setImmediate(() => mock.timers.tick(event.pauseMs))
     },
     onResult: (_, result) => reported.push(result),
     onReport: () => undefined,
@@ -292,14 +293,14 @@ suite('requestInRounds: results', { concurrency: false }, () => {
       ['refused', 459],
     ],
     [
-      'are not replaced by a skip after a reply',
+      'are replaced by a skip after a 4xx: it is not the last word on a name that was not requested again',
       RETRY,
       ['a.example', 'z.example'],
       [
         sessionWith(...etrnSteps(['a.example', 'z.example'], '450 busy')),
         sessionWith(...etrnSteps('a.example', '550 no')),
       ],
-      ['deferred', 450],
+      ['skipped', null],
     ],
     ['are replaced by a failure after a 4xx', RETRY, ['z.example'], [sessionOf('450 busy'), failing], ['failed', null]],
     [
@@ -318,6 +319,108 @@ suite('requestInRounds: results', { concurrency: false }, () => {
       const { outcome, code } = report.names.at(-1) ?? {}
       assert.deepEqual([outcome, code], expected)
     })
+})
+
+suite('requestInRounds: facts about the server', { concurrency: false }, () => {
+  const busy = sessionWith(...etrnSteps('a.example', '450 busy'))
+  const refused: Conversation = ['S: 421 too many', ...BYE]
+  /** A server whose EHLO reply never comes */
+  const greeting: Conversation = ['S: 220 other', 'C: EHLO gw.site.example', close]
+  const KNOWN = { address: '127.0.0.1', greeting: 'mx.example ESMTP', extensions: ['ETRN'] }
+  for (const [title, policy, conversations, expected] of [
+    ['stay if the last round gets no greeting', RETRY, [busy, GONE], KNOWN],
+    ['stay with --wait, too', WAIT, [sessionWith(...etrnSteps('a.example', '252 pending')), GONE], KNOWN],
+    ['stay over several rounds', RETRY, [busy, GONE, GONE], KNOWN],
+    [
+      'are those of an earlier round where the last one gets no further than a 421',
+      RETRY,
+      [busy, refused],
+      { ...KNOWN, greeting: 'too many' },
+    ],
+    [
+      'are those of an earlier round where the last one gets no reply to EHLO',
+      RETRY,
+      [busy, greeting],
+      { ...KNOWN, greeting: 'other' },
+    ],
+    ['are those of the last round that gets a list of extensions', RETRY, [greeting, busy], KNOWN],
+    [
+      'are the address alone if no round gets a greeting',
+      RETRY,
+      [GONE, GONE],
+      { address: '127.0.0.1', greeting: null, extensions: null },
+    ],
+  ] as const)
+    test(title, async (t) => {
+      const server = await scripted(t, ...conversations)
+      const maxPauses = conversations.length - 1
+      const options = { ...policy, maxPauses }
+      const { servers } = await runWithoutPauses(t, server.port, ['a.example'], options)
+      await server.verify()
+      const [report] = servers
+      const { address, greeting, extensions } = report ?? {}
+      assert.deepEqual({ address, greeting, extensions: extensions && formatExtensions(extensions) }, expected)
+    })
+  test('stay if nothing listens in the last round, in --json', async (t) => {
+    const { options, endPause } = createPauses()
+    let stop = (): void => undefined
+    const last = async (socket: Socket): Promise<void> => {
+      stop()
+      await endPause(socket)
+    }
+    const server = await scripted(t, [...busy, last])
+    stop = server.stop
+    const { document } = await etrnJson(
+      [...HELO, '--retry-for', '9s', `127.0.0.1:${server.port}`, 'a.example'],
+      options,
+    )
+    const [report] = document.servers
+    const { address, greeting, extensions, error, names } = report ?? {}
+    assert.deepEqual({ address, greeting, extensions }, KNOWN)
+    assert.match(error?.message ?? '', /connection refused; gave up after 2 attempts in 9s$/)
+    assert.deepEqual(
+      names?.map(({ outcome, code }) => [outcome, code]),
+      [['deferred', null]],
+    )
+  })
+})
+
+suite('requestInRounds: names that a later round skips', { concurrency: false }, () => {
+  const names = ['a.example', 'z.example']
+  test('are reported as skipped, with the exit status of the refusal', async (t) => {
+    const server = await scripted(
+      t,
+      sessionWith(...etrnSteps(names, '450 busy')),
+      sessionWith(...etrnSteps('a.example', '550 no')),
+    )
+    const done = await runWithoutPauses(t, server.port, names)
+    assert.deepEqual(resultsOf(done), [
+      ['a.example', 'refused', 550],
+      ['z.example', 'skipped', null],
+    ])
+    assert.deepEqual([done.exitStatus, done.reported.map(({ name }) => name)], [77, ['a.example']])
+  })
+  test('keep an accepted result', async (t) => {
+    const server = await scripted(
+      t,
+      sessionWith(...etrnSteps('a.example', '450 busy'), ...etrnSteps('z.example', '252 pending')),
+      sessionWith(...etrnSteps('a.example', '550 no')),
+      GONE,
+    )
+    const done = await runWithoutPauses(t, server.port, names, { ...WAIT, maxPauses: 2 })
+    assert.deepEqual(resultsOf(done), [
+      ['a.example', 'refused', 550],
+      ['z.example', 'pending', 252],
+    ])
+  })
+  test('keep the reply of the last round that requested them if a signal ends the pause after it', async (t) => {
+    const server = await scripted(t, sessionWith(...etrnSteps(names, '450 busy')))
+    const done = await runWithoutPauses(t, server.port, names, { maxPauses: 0 })
+    assert.deepEqual(resultsOf(done), [
+      ['a.example', 'deferred', 450],
+      ['z.example', 'deferred', 450],
+    ])
+  })
 })
 
 suite('requestInRounds: unknown queue', { concurrency: false }, () => {
@@ -603,7 +706,10 @@ suite('--wait', { concurrency: false }, () => {
     )
     const done = await runWithoutPauses(t, server.port, ['a.example', 'b.example'], { waitMs: 1 })
     assert.equal(done.exitStatus, 75)
-    assert.match(done.servers[0]?.error?.message ?? '', /--wait gives is over; a\.example: 5 messages left$/)
+    assert.match(
+      done.servers[0]?.error?.message ?? '',
+      /^a\.example: 5 messages left; gave up after 2 attempts in \d+s$/,
+    )
   })
   for (const [replies, waiting] of [
     [['252 pending'], 'n1.example: mail may be left'],
@@ -618,7 +724,7 @@ suite('--wait', { concurrency: false }, () => {
       const steps = names.flatMap((name, index) => etrnSteps(name, replies[index]))
       const server = await scripted(t, sessionWith(...steps))
       const done = await runWithoutPauses(t, server.port, names, { retryForMs: 0, waitMs: Number.MIN_VALUE })
-      const message = `the time that --wait gives is over; ${waiting}`
+      const message = `${waiting}; gave up after 1 attempt in 0s`
       assert.deepEqual([done.servers[0]?.error?.message, done.exitStatus], [message, 75])
     })
   test('requests waiting names again that a round skipped behind a 5xx', async (t) => {
@@ -698,19 +804,39 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(run.status, 0)
     assert.match(run.stderr, /Z the server closed the connection; again at \d\d:\d\d:\d\d, until \d\d:\d\d:\d\d$/m)
   })
-  test('ends at once if the pause is longer than the remaining time', async (t) => {
-    const server = await scripted(t, ['S: 421 later', ...BYE])
-    const run = await etrnJson([...HELO, '--retry-for', '9s', `127.0.0.1:${server.port}`, 'a.example'])
-    assert.deepEqual([run.status, run.document.servers[0]?.attempts], [75, 1])
+  test('makes a last attempt just before the time ends if the first pause would be longer', async (t) => {
+    const { options, endPause } = createPauses()
+    const server = await scripted(t, ['S: 421 later', ...BYE, endPause], ['S: 421 later', ...BYE])
+    const run = await etrnJson([...HELO, '--retry-for', '9s', `127.0.0.1:${server.port}`, 'a.example'], options)
+    const [report] = run.document.servers
+    assert.deepEqual([run.status, report?.attempts, report?.elapsedMs], [75, 2, 8900])
+    assert.deepEqual(report?.error, {
+      stage: 'greeting',
+      message: '421 later; gave up after 2 attempts in 9s',
+      code: 421,
+      exitStatus: 75,
+    })
+  })
+  test('prints how often it tried, and no hint to retry, if every reply is a 4xx', async (t) => {
+    const { options, endPause } = createPauses()
+    const busy = sessionWith(...etrnSteps('a.example', '450 busy'))
+    const server = await scripted(t, [...busy, endPause], busy)
+    const run = await etrn([...HELO, '--retry-for', '9s', `127.0.0.1:${server.port}`, 'a.example'], options)
+    assert.deepEqual(run, {
+      status: 75,
+      signal: null,
+      stdout: 'a.example: not now (450 busy)\n',
+      stderr: `127.0.0.1:${server.port}: ETRN: gave up after 2 attempts in 9s\n`,
+    })
   })
   test('prints the failure once, at the end', async (t) => {
     const { options, endPause } = createPauses()
-    const server = await scripted(t, [close, endPause], GONE)
+    const server = await scripted(t, [close, endPause], [close, endPause], GONE)
     const run = await etrn([...HELO, '--retry-for', '3s', `127.0.0.1:${server.port}`, 'a.example'], options)
     assert.equal(run.status, 75)
     assert.match(
       run.stderr,
-      /^[^\n]*: greeting: the server closed the connection; no answer for a\.example\n(?:  [^\n]*\n)?$/,
+      /^[^\n]*: greeting: the server closed the connection; gave up after 3 attempts in 3s; no answer for a\.example\n$/,
     )
   })
   test('prints only the last result of a wait', async (t) => {
@@ -732,22 +858,22 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     const run = await etrnJson([...HELO, '--wait', '1m', `127.0.0.1:${server.port}`, 'a.example'], options)
     const [report] = run.document.servers
     assert.deepEqual([run.status, report?.attempts, report?.names[0]?.pending], [75, 2, 3])
-    assert.equal(report?.elapsedMs, 60_000)
+    assert.equal(report?.elapsedMs, 59_900)
     assert.deepEqual(report.error, {
       stage: 'etrn',
-      message: 'the time that --wait gives is over; a.example: 3 messages left',
+      message: 'a.example: 3 messages left; gave up after 2 attempts in 1m',
       code: null,
       exitStatus: 75,
     })
   })
-  test('prints that the time of --wait is over if the name was deferred in every round', async (t) => {
+  test('prints how often it tried within --wait if the name was deferred in every round', async (t) => {
     const { options, endPause } = createPauses()
     const answer = sessionWith(...etrnSteps('a.example', '458 busy'))
     const server = await scripted(t, [...answer, endPause], answer)
     const args = ['--wait', '1m', '--interval', '2m', `127.0.0.1:${server.port}`, 'a.example']
     const run = await etrn([...HELO, ...args], options)
     assert.equal(run.status, 75)
-    assert.match(run.stderr, /the time that --wait gives is over$/m)
+    assert.match(run.stderr, /ETRN: gave up after 2 attempts in 1m$/m)
   })
   test('exits with 2 and prints that the server cannot tell whether mail is waiting', async (t) => {
     const { options, endPause } = createPauses()
@@ -791,7 +917,21 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     )
     assert.equal(run.status, 75)
     assert.equal(run.stdout, 'a.example: 3 messages are on their way (253 3 pending messages)\n')
-    assert.match(run.stderr, /the time that --max-time gives is over/)
+    assert.match(
+      run.stderr,
+      /^[^\n]*: ETRN: the time that --max-time gives is over; a\.example: 3 messages left; gave up after 1 attempt in 1s\n$/,
+    )
+  })
+  test('prints that --max-time ended a pause, below the failure before it', async (t) => {
+    const { options, endPause } = createPauses()
+    const server = await scripted(t, ['S: 421 later', ...BYE, endPause])
+    const args = ['--retry-for', '5m', '--max-time', '2s', `127.0.0.1:${server.port}`, 'a.example']
+    const run = await etrn([...HELO, ...args], options)
+    assert.equal(run.status, 75)
+    assert.match(
+      run.stderr,
+      /^[^\n]*: greeting: 421 later; the time that --max-time gives is over; gave up after 1 attempt in 2s; no answer for a\.example\n$/,
+    )
   })
   test('requests from other servers during a pause, with --jobs 1', async (t) => {
     const { options, endPause } = createPauses()

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import type { Outcome } from '../../src/etrn/outcome.js'
+import { requestNames } from '../../src/etrn/session-pool.js'
 import { ask } from '../../src/index.js'
+import type { NodeName } from '../../src/input/node-name.js'
+import { parseServer } from '../../src/input/server-address.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { type Document, etrn, etrnJson } from '../helpers/command.js'
 import { crowd, list, type Said } from '../helpers/concurrent-server.js'
@@ -513,6 +516,21 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
     const [report] = (await etrnJson([`127.0.0.1:${port}`, ...list(40)])).document.servers
     assert.deepEqual([report?.error?.stage, report?.greeting, report?.extensions], ['greeting', 'mx.example', ['ETRN']])
   })
+  test('keeps the extensions of an earlier session if a signal ends a later one between greeting and EHLO reply', async (t) => {
+    let interrupt = (): void => undefined
+    const names = list(8)
+    const server = await scripted(t, sessionWith(...etrnSteps(names.slice(0, 7))), [
+      ...(['S: 220 other', 'C: EHLO gw.site.example'] as const),
+      () => interrupt(),
+      'C: QUIT',
+    ])
+    const args = ['--jobs', '1', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, ...names]
+    const { document } = await etrnJson(args, {
+      during: (child) => (interrupt = () => void child.kill('SIGTERM')),
+    })
+    const [report] = document.servers
+    assert.deepEqual([report?.error?.exitStatus, report?.greeting, report?.extensions], [143, 'other', ['ETRN']])
+  })
   test('keeps the greeting and the extensions of an earlier session if a signal ends a later one before its greeting', async (t) => {
     const { server, port } = await crowd(t, {
       greeting: (session) => (session === 1 ? '220 mx.example' : () => undefined),
@@ -570,6 +588,64 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
     assert.ok(at(port, 'not asked: n4.example') < at(other.port, 'n1.example'), stdout)
     // The other server needs a second session, so the one that waited has had its turn by now.
     assert.deepEqual([server.asked.length, other.server.asked.length], [1, 2])
+  })
+})
+
+suite('session pool: output that takes no more', LIMITS, () => {
+  test('starts no session and sends no ETRN until the output can take more', async (t) => {
+    const names = list(2).map((name) => name as NodeName)
+    const release: (() => void)[] = []
+    const steps: string[] = []
+    const wait = (count: number) => async (): Promise<void> => {
+      while (release.length < count) await new Promise(setImmediate)
+      steps.push(`waits ${count}`)
+      release.at(-1)?.()
+    }
+    const server = await scripted(t, [
+      ...HELLO,
+      wait(2),
+      ...etrnSteps('n1.example'),
+      wait(3),
+      ...etrnSteps('n2.example'),
+      ...BYE,
+    ])
+    const tls = { level: 'none', fingerprint: undefined, name: undefined, ca: undefined } as const
+    const target = {
+      ...parseServer(`127.0.0.1:${server.port}`),
+      tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
+      credentials: undefined,
+    }
+    const base = { helo: 'gw.site.example', self: [], local: undefined, family: undefined, timeoutMs: 600_000 } as const
+    const done = requestNames(
+      target,
+      names,
+      { ...base, assumeEtrn: false, keepGoing: false },
+      {
+        signal: new AbortController().signal,
+        limiter: async (work) => work(),
+        trace: (_, event) => {
+          if (event.type === 'connecting') steps.push('connects')
+          if (event.type === 'sent') steps.push(event.line)
+        },
+        onResult: () => undefined,
+        drain: async () => new Promise((resolve) => void release.push(resolve)),
+      },
+    )
+    await wait(1)()
+    assert.equal((await done).error, null)
+    const [first, second] = names
+    assert.deepEqual(steps, [
+      ...[
+        'waits 1',
+        'connects',
+        'EHLO gw.site.example',
+        'waits 2',
+        `ETRN ${first}`,
+        'waits 3',
+        `ETRN ${second}`,
+        'QUIT',
+      ],
+    ])
   })
 })
 

@@ -31,6 +31,8 @@ export type Scripted = {
   readonly received: readonly string[]
   /** Waits until all connections have ended. Throws if the client departed from the script. */
   readonly verify: () => Promise<void>
+  /** Refuses connections from now on. */
+  readonly stop: () => void
 }
 
 /** The usual first steps of a session; BYE are its last ones. */
@@ -100,7 +102,7 @@ export async function scriptedAt(
   })
   // A TCP server has an AddressInfo.
   const { port } = server.address() as AddressInfo
-  return { port, received, verify }
+  return { port, received, verify, stop: () => void server.close() }
 }
 
 async function perform(plain: Socket, conversation: Conversation, record: (octets: string) => void): Promise<void> {

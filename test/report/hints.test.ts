@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { generalHint, hintFor, hintForError } from '../../src/report/hints.js'
+import { generalHint, hintAfterRetries, hintFor, hintForError } from '../../src/report/hints.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import { etrn } from '../helpers/command.js'
 import { BYE, close, etrnSteps, HELLO, scripted, sessionWith } from '../helpers/scripted-server.js'
@@ -121,6 +121,13 @@ suite('hints if no row fits the failure', { concurrency: true }, () => {
       assert.match(stderr, /^(?:\S[^\n]*\n)? {2}\S[^\n]*\n$/)
       assert.match(stderr.split('\n').at(-2) ?? '', hint)
     })
+  test('hintAfterRetries: none that suggests --retry-for if failures were retried, else the hint', () => {
+    const retryHint = 'is the link up? --retry-for 5m waits for it'
+    assert.deepEqual(
+      [hintAfterRetries(retryHint), hintAfterRetries(retryHint, true), hintAfterRetries('--port', true)],
+      [retryHint, undefined, '--port'],
+    )
+  })
   test('generalHint: none for success, --retry-for for a temporary failure, -v for any other', () => {
     assert.equal(generalHint(0), undefined)
     assert.match(generalHint(75) ?? '', /--retry-for/)
