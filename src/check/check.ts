@@ -1,4 +1,5 @@
 import { EXIT, StepError } from '../errors.js'
+import { localServerError } from '../etrn/local-server.js'
 import { chooseExchangers, noExchangerError, notListedWarning, selfExclusions } from '../etrn/mx.js'
 import { mergeExitStatuses } from '../etrn/outcome.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
@@ -6,7 +7,7 @@ import { validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { hintFor, hintForError } from '../report/hints.js'
 import { listSome } from '../printable.js'
-import { SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
+import { errorForReport, SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
 import { redactorFor } from '../smtp/redact.js'
 import { openSession } from '../smtp/session.js'
 import type { TraceEvent } from '../smtp/trace.js'
@@ -19,12 +20,16 @@ export type CheckOptions = StepListener & {
   /** True if a real run would wait for the local mail server, and fail without it. */
   readonly waitsForLocal: boolean
   readonly trace: (server: ServerAddress, event: TraceEvent) => void
+  /** Waits until the output can take more. */
+  readonly drain: () => Promise<void>
 }
 
 export type Check = {
   readonly servers: readonly ServerCheck[]
   /** Steps that show if released mail would be delivered to this host */
   readonly delivery: readonly Step[]
+  /** The failure of this host that would end a real run before any server is contacted; null if nothing would */
+  readonly error: SessionError | null
   readonly exitStatus: number
 }
 
@@ -37,16 +42,16 @@ export async function check(requests: readonly (Request | FailedRequest)[], opti
   // One after another: somebody reads the steps as they appear.
   for (const request of requests) servers.push(...(await checkRequest(request, options)))
   let delivery: StepLog | undefined
-  let hasLocalServer = true
+  let localFailure: StepError | undefined
   // After an interruption nothing more is reported.
   if (!options.signal.aborted) {
     delivery = new StepLog('the way back', options)
     const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
-    hasLocalServer = await checkDelivery(servers, { timeoutMs, signal: options.signal }, delivery)
+    localFailure = await checkDelivery(servers, { timeoutMs, signal: options.signal }, delivery)
   }
-  const localStatus = options.waitsForLocal && !hasLocalServer ? EXIT.TEMPFAIL : EXIT.OK
-  const statuses = [localStatus, ...servers.flatMap(checkExitStatuses)]
-  return { servers, delivery: delivery?.all ?? [], exitStatus: mergeExitStatuses(statuses) }
+  const error = options.waitsForLocal && localFailure !== undefined ? localServerError(localFailure) : null
+  const statuses = [error?.exitStatus ?? EXIT.OK, ...servers.flatMap(checkExitStatuses)]
+  return { servers, delivery: delivery?.all ?? [], error, exitStatus: mergeExitStatuses(statuses) }
 }
 
 function checkExitStatuses({ error, entries }: ServerCheck): number[] {
@@ -94,6 +99,7 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
 
 /** Opens a session as a real run would, and ends it before the first ETRN. */
 async function checkServer({ server, entries, settings }: Request, options: CheckOptions): Promise<ServerCheck> {
+  await options.drain()
   const checker = new SessionChecker(partTitle(server), server, options)
   const redactor = redactorFor(server.credentials)
   const trace = redactor.redactTrace((event) => {
@@ -115,7 +121,7 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
       checker.note('names', null, 'none is given, and this host has none of its own: a real run needs one')
   } catch (cause) {
     if (!(cause instanceof SessionError)) throw cause
-    error = redactor.redactError(cause)
+    error = errorForReport(redactor.redactError(cause))
     if (error.kind === 'self') checker.addFailure(error, null, 'a NAT leads back to it: a real run leaves it out')
     else checker.addFailure(error, false, stepHint(error, checker.facts.greeting ?? ''))
   }

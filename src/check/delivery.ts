@@ -17,31 +17,35 @@ const LOOKUP_TIMEOUT_MS = 10_000
 
 /**
  * Checks whether mail would be delivered to this host: a server delivers over a new connection, to the address that DNS has for the
- * site (RFC 1985, section 4). Returns true if the local mail server greets.
+ * site (RFC 1985, section 4). Returns the failure of the local mail server, or undefined if it greets.
  */
-export async function checkDelivery(checks: readonly ServerCheck[], limits: Limits, steps: StepLog): Promise<boolean> {
+export async function checkDelivery(
+  checks: readonly ServerCheck[],
+  limits: Limits,
+  steps: StepLog,
+): Promise<StepError | undefined> {
   steps.start()
-  const hasLocalServer = await checkLocalServer(limits, steps)
+  const localFailure = await checkLocalServer(limits, steps)
   const names = checks.flatMap(({ entries }) => validNames(entries))
   const domains = [...new Set(names.flatMap(domainOfName))]
   for (const domain of domains.slice(0, NAMES_LOOKED_UP)) {
-    if (limits.signal.aborted) return hasLocalServer
+    if (limits.signal.aborted) return localFailure
     steps.start()
     steps.add(domain, ...(await checkDomain(domain, checks, limits)))
   }
   const more = domains.length - NAMES_LOOKED_UP
   if (more > 0) steps.note('names', null, `${more} more were not looked up`)
-  return hasLocalServer
+  return localFailure
 }
 
-async function checkLocalServer(limits: Limits, steps: StepLog): Promise<boolean> {
+async function checkLocalServer(limits: Limits, steps: StepLog): Promise<StepError | undefined> {
   try {
     steps.add('own port 25', true, await readLocalGreeting(limits))
-    return true
+    return undefined
   } catch (error) {
     if (!(error instanceof StepError)) throw error
     steps.add('own port 25', false, error.message, 'start the mail server; --wait-local waits for it')
-    return false
+    return error
   }
 }
 

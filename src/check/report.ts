@@ -1,14 +1,14 @@
 import { EXIT } from '../errors.js'
 import { unansweredResult } from '../etrn/outcome.js'
 import { resultOfBadLine } from '../etrn/run.js'
-import { documentHead, serverDocument, tlsDocument } from '../report/json.js'
+import { documentHead, mapLazily, printDocument, serverDocument, tlsDocument } from '../report/json.js'
 import type { Output } from '../report/reporter.js'
-import { STAGE_LABELS } from '../smtp/errors.js'
+import { type SessionError, STAGE_LABELS } from '../smtp/errors.js'
 import type { Check } from './check.js'
 import type { ServerCheck } from './session-checker.js'
 import type { Step, StepListener } from './steps.js'
 
-export type CheckReporter = StepListener & { readonly end: (check: Check) => void }
+export type CheckReporter = StepListener & { readonly end: (check: Check) => void | Promise<void> }
 
 const STEP_WIDTH = 12
 const TIME_WIDTH = 8
@@ -31,26 +31,29 @@ export function textCheckReporter(
       line('  ', mark, ` ${step.padEnd(STEP_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
       if (hint !== null) line(`${' '.repeat(4 + tick.length)}${hint}`)
     },
-    end: ({ servers }) => {
+    end: ({ servers, error: ownError }) => {
+      const isFailure = (error: SessionError | null): error is SessionError =>
+        quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
       for (const { server, greeting, error } of servers) {
         const software = serverSoftware(greeting)
         if (quiet === 0 && software !== null) line(`${server.word} is ${software}`)
-        const isShown = quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
-        if (isShown) line(`${server.word}: ${STAGE_LABELS[error.stage]}: ${error.message}`)
+        if (isFailure(error)) line(`${server.word}: ${STAGE_LABELS[error.stage]}: ${error.message}`)
       }
+      if (isFailure(ownError)) line(`etrn: ${ownError.message}`)
       if (quiet === 0) line('Nothing was asked of the queue: whether a name is served, only ETRN tells.')
     },
   }
 }
 
 /** Prints one JSON document at the end. Delivery belongs to no server. */
-export function jsonCheckReporter({ json }: Output): CheckReporter {
+export function jsonCheckReporter(out: Output): CheckReporter {
   return {
     onPart: () => undefined,
     onStep: () => undefined,
-    end: ({ servers, delivery, exitStatus }) => {
-      const document = { servers: servers.map(serverCheckDocument), wayBack: delivery.map(stepDocument) }
-      json(JSON.stringify({ ...documentHead(exitStatus), ...document }, undefined, 2))
+    end: async (check) => {
+      const servers = mapLazily(check.servers, serverCheckDocument)
+      const wayBack = mapLazily(check.delivery, stepDocument)
+      await printDocument(out, { ...documentHead(check), servers, wayBack })
     },
   }
 }

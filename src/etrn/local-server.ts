@@ -3,13 +3,15 @@ import { connect } from '../net/connect.js'
 import { abortReason, type Limits } from '../net/deadline.js'
 import { shortenMessage } from '../printable.js'
 import { Connection } from '../smtp/connection.js'
-import { RejectedError, type SessionError, sessionErrorOf } from '../smtp/errors.js'
-import { type Pause, retryStep } from './backoff.js'
+import { RejectedError, SessionError } from '../smtp/errors.js'
+import { constantBackoff, type Pause, retryStep, RetryWindow } from './backoff.js'
 
 /** The local mail server listens here for the mail that ETRN releases. */
 const LOCAL_ADDRESSES = ['127.0.0.1', '::1'] as const
 const SMTP_PORT = 25
 const POLL_INTERVAL_MS = 1000
+/** The least time that the server has for its greeting, also at the last attempt */
+const LEAST_GREETING_MS = 2000
 
 /** Returns the greeting of the local mail server. Throws StepError if there is none, or if it is not 220. */
 export async function readLocalGreeting(limits: Limits): Promise<string> {
@@ -20,12 +22,24 @@ export async function readLocalGreeting(limits: Limits): Promise<string> {
     return await Promise.any(LOCAL_ADDRESSES.map(async (address) => readGreetingAt(address, { ...limits, signal })))
   } catch (error) {
     if (limits.signal.aborted) throw abortReason(limits.signal)
-    // Each address has its own failure. The first one, that of IPv4, is enough.
-    const reason: unknown = error instanceof AggregateError ? error.errors[0] : error
+    // Each address has its own failure. A reply tells most; else the first failure, that of IPv4, is enough.
+    const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error]
+    const reason = errors.find((one) => one instanceof RejectedError) ?? errors[0]
+    if (reason instanceof RejectedError) throw reason
     throw new StepError(shortenMessage(messageOf(reason)), { exitStatus: EXIT.TEMPFAIL, cause: error })
   } finally {
     found.abort()
   }
+}
+
+/** Returns the failure of this host for an error that `readLocalGreeting` has thrown. */
+export function localServerError(error: StepError): SessionError {
+  const { message, exitStatus, kind, cause } = error
+  const isRejected = error instanceof RejectedError
+  const problem = isRejected ? 'does not greet with 220' : 'does not answer'
+  const hint = 'released mail is delivered to that server: start it, or raise --wait-local'
+  const facts = { exitStatus, kind, hint, cause, reply: isRejected ? error.reply : null }
+  return new SessionError(isRejected ? 'greeting' : 'connect', `the local mail server ${problem} (${message})`, facts)
 }
 
 /** Waits until the local mail server greets. Returns why it has not, if the time is over or the signal aborts. */
@@ -35,23 +49,22 @@ export async function waitForLocalServer(
   onPause: (pause: Pause) => void,
 ): Promise<SessionError | undefined> {
   const { signal } = limits
-  const endsAt = performance.now() + waitMs
+  const window = new RetryWindow(performance.now(), waitMs)
   const step = async (): Promise<void> => {
     try {
-      const timeoutMs = Math.max(1, Math.min(limits.timeoutMs, endsAt - performance.now()))
-      await readLocalGreeting({ timeoutMs, signal })
+      const leftMs = Math.max(LEAST_GREETING_MS, waitMs - window.elapsedMs)
+      await readLocalGreeting({ timeoutMs: Math.min(limits.timeoutMs, leftMs), signal })
     } catch (error) {
       if (signal.aborted || !(error instanceof StepError)) throw error
-      const hint = 'what is asked for would come there: is it started, and does it greet with 220?'
-      const message = `this host's own mail server: ${error.message}`
-      throw new StepError(message, { exitStatus: EXIT.TEMPFAIL, hint, cause: error })
+      throw localServerError(error)
     }
   }
   try {
-    await retryStep(step, { pauseMs: () => POLL_INTERVAL_MS, endsAt, onPause, signal })
+    const backoff = constantBackoff(POLL_INTERVAL_MS)
+    await retryStep(step, { stage: 'connect', backoffAfter: () => backoff, window, onPause, signal })
     return undefined
   } catch (error) {
-    if (error instanceof StepError) return sessionErrorOf('connect', error)
+    if (error instanceof SessionError) return error
     throw error
   }
 }

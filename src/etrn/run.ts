@@ -5,7 +5,7 @@ import type { ServerAddress } from '../input/server-address.js'
 import { SessionError, sessionErrorOf } from '../smtp/errors.js'
 import type { Server } from '../smtp/session-settings.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
-import { backoffMs, type Pause, retryStep } from './backoff.js'
+import { backoffAfter, type Pause, retryStep, RetryWindow } from './backoff.js'
 import { waitForLocalServer } from './local-server.js'
 import {
   chooseExchangers,
@@ -24,7 +24,7 @@ import {
   unansweredResult,
 } from './outcome.js'
 import type { FailedRequest, Request } from './request.js'
-import { requestInRounds } from './retry.js'
+import { isRetried, requestInRounds } from './retry.js'
 import { SESSIONS_PER_SERVER } from './session-limits.js'
 import type { Limiter } from './session-pool.js'
 
@@ -36,13 +36,21 @@ export type RunOptions = {
   readonly signal: AbortSignal
   /** Receives what happens in each session; sessions of a server are counted from 1. The server is null for the whole run. */
   readonly trace: (server: ServerAddress | null, event: TraceEvent | Pause, session?: number) => void
-  readonly onResult: (server: ServerAddress, result: Result) => void
+  /** Waits until the output can take more. */
+  readonly drain?: () => Promise<void>
+  /** Receives each final result; `isRetried` is true if temporary failures were retried. */
+  readonly onResult: (server: ServerAddress, result: Result, isRetried: boolean) => void
   /** Receives the report of each server as soon as it is complete. */
   readonly onReport: (report: ServerReport) => void
   readonly warn: (message: string) => void
 }
 
-export type Run = { readonly servers: readonly ServerReport[]; readonly exitStatus: number }
+export type Run = {
+  readonly servers: readonly ServerReport[]
+  /** The failure of this host that ended the run before any server was contacted; null if nothing did */
+  readonly error: SessionError | null
+  readonly exitStatus: number
+}
 
 /** Sends all requests. Never throws because of the network or a server. */
 export async function run(requests: readonly (Request | FailedRequest)[], options: RunOptions): Promise<Run> {
@@ -50,13 +58,18 @@ export async function run(requests: readonly (Request | FailedRequest)[], option
   const limits = { timeoutMs: Math.min(...requests.map(({ settings }) => settings.timeoutMs)), signal }
   const localFailure =
     waitLocalMs === 0 ? undefined : await waitForLocalServer(waitLocalMs, limits, (pause) => trace(null, pause))
+  if (localFailure !== undefined) {
+    // After a signal every name is reported.
+    const servers = localFailure.kind === 'interrupted' ? requests.map(unsentReport) : []
+    return { servers, error: localFailure, exitStatus: localFailure.exitStatus }
+  }
   const runner = new Runner(options)
   const reports = requests.map(async (request) => {
-    const found = await runner.send(request, localFailure)
+    const found = await runner.send(request)
     return found.map((report) => ({ ...report, names: orderResults(request.entries, report.names) }))
   })
   const servers = (await Promise.all(reports)).flat()
-  return { servers, exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)) }
+  return { servers, error: null, exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)) }
 }
 
 class Runner {
@@ -71,8 +84,7 @@ class Runner {
     this.#limit = pLimit(options.jobs)
   }
 
-  async send(request: Request | FailedRequest, localFailure: SessionError | undefined): Promise<ServerReport[]> {
-    if (localFailure !== undefined) return [this.#reportFailure(request, localFailure)]
+  async send(request: Request | FailedRequest): Promise<ServerReport[]> {
     if ('error' in request) return [this.#reportFailure(request, request.error)]
     return request.isMx ? this.#sendToExchangers(request) : [await this.#sendTo(request)]
   }
@@ -106,8 +118,9 @@ class Runner {
   async #lookUpExchangers(request: Request): Promise<ExchangerChoice> {
     const { signal, trace } = this.#options
     return retryStep(async () => this.#limit(async () => chooseExchangers(request, signal)), {
-      pauseMs: (failures) => backoffMs(failures, false, Math.random()),
-      endsAt: this.#startedAt + request.retryPolicy.retryForMs,
+      stage: 'dns',
+      backoffAfter: (failures) => backoffAfter(failures, false, Math.random()),
+      window: new RetryWindow(this.#startedAt, request.retryPolicy.retryForMs),
       onPause: (pause) => trace(request.server, pause),
       signal,
     })
@@ -120,14 +133,23 @@ class Runner {
     return async (work) => limit(async () => this.#limit(work))
   }
 
-  #reportFailure({ server, entries }: Request | FailedRequest, error: SessionError): ServerReport {
+  #reportFailure(request: Request | FailedRequest, error: SessionError): ServerReport {
+    const { server, entries } = request
     const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeOfError(error)
     const names = validNames(entries).map((name) => unansweredResult(name, outcome))
     const elapsedMs = Math.round(performance.now() - this.#startedAt)
-    const report = { server, ...NO_FACTS, attempts: 0, elapsedMs, error, isQueueUnknown: false, names }
+    const wasRetried = 'retryPolicy' in request && isRetried(request)
+    const flags = { isQueueUnknown: false, isRetried: wasRetried }
+    const report = { server, ...NO_FACTS, attempts: 0, elapsedMs, error, ...flags, names }
     this.#options.onReport(report)
     return report
   }
+}
+
+/** Returns the report of a server that nothing was sent to, because of this host. */
+function unsentReport({ server, entries }: Request | FailedRequest): ServerReport {
+  const names = orderResults(entries, [])
+  return { server, ...NO_FACTS, attempts: 0, elapsedMs: 0, error: null, isQueueUnknown: false, names }
 }
 
 export function resultOfBadLine({ word, line, reason }: BadLine): Result {

@@ -335,6 +335,13 @@ if (isInNamespace(import.meta.url)) {
       assert.match(line, / and 6 more; left out: .* and 9 more$/)
       assert.ok(line.length < 2000)
     })
+    test('finds ETRN and AUTH at the end of a list that is too long to be shown whole', async (t) => {
+      const long = Array.from({ length: 100 }, (_, index) => `S: 250-X${index} ${'x'.repeat(100)}` as const)
+      const server = await scripted(t, [...HELLO.slice(0, 3), ...long, 'S: 250-AUTH PLAIN', 'S: 250 ETRN', ...BYE])
+      const { stdout } = await etrn(['--check', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, '#q'])
+      assert.match(stdout, /AUTH .*no login is given; offered: PLAIN$/m)
+      assert.match(stdout, /ETRN +listed$/m)
+    })
     test('exits with 0 if NAT leads back to this host at one of two exchangers', async (t) => {
       await serveZone(t, {
         'MX site.example': {

@@ -4,6 +4,7 @@ import { suite, test, type TestContext } from 'node:test'
 import { checkDelivery } from '../../src/check/delivery.js'
 import { NO_CHECK_FACTS, type ServerCheck } from '../../src/check/session-checker.js'
 import { type Step, StepLog } from '../../src/check/steps.js'
+import type { StepError } from '../../src/errors.js'
 import type { NodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
 import { etrn } from '../helpers/command.js'
@@ -24,7 +25,7 @@ const DNS_HINT = 'let an MX lead here, unless the server has a route of its own:
 
 type Delivery = {
   readonly steps: readonly Step[]
-  readonly isLocalServerUp: boolean
+  readonly localFailure: StepError | undefined
   readonly queries: readonly string[]
 }
 
@@ -46,17 +47,17 @@ async function checkNames(
   // The names as they are, checked or not
   const entries = names as readonly NodeName[]
   const check = { ...NO_CHECK_FACTS, ...endpoints, server, entries, steps: [], error: null }
-  const isLocalServerUp = await checkDelivery([check], { timeoutMs: 60_000, signal }, log)
-  return { steps: log.all, isLocalServerUp, queries }
+  const localFailure = await checkDelivery([check], { timeoutMs: 60_000, signal }, log)
+  return { steps: log.all, localFailure, queries }
 }
 
 if (isInNamespace(import.meta.url)) {
   execFileSync('ip', ['addr', 'add', `${SITE}/32`, 'dev', 'lo'])
 
   suite('checkDelivery: the local mail server', () => {
-    test('returns true and shows the greeting if it greets with 220', async (t) => {
+    test('returns no failure and shows the greeting if it greets with 220', async (t) => {
       await scriptedAt(t, { host: '127.0.0.1', port: 25 }, ['S: 220 gw.site.example ESMTP', ...BYE])
-      const { steps, isLocalServerUp } = await checkNames(t, {}, [])
+      const { steps, localFailure } = await checkNames(t, {}, [])
       const [step] = steps
       assert.deepEqual(step && { ...step, elapsedMs: 0 }, {
         step: 'own port 25',
@@ -65,10 +66,10 @@ if (isInNamespace(import.meta.url)) {
         text: 'gw.site.example ESMTP',
         hint: null,
       })
-      assert.equal(isLocalServerUp, true)
+      assert.equal(localFailure, undefined)
     })
-    test('returns false and shows a hint if no server listens', async (t) => {
-      const { steps, isLocalServerUp } = await checkNames(t, {}, [])
+    test('returns the failure and shows a hint if no server listens', async (t) => {
+      const { steps, localFailure } = await checkNames(t, {}, [])
       const [step] = steps
       assert.deepEqual(step && { ...step, elapsedMs: 0 }, {
         step: 'own port 25',
@@ -77,7 +78,7 @@ if (isInNamespace(import.meta.url)) {
         text: '127.0.0.1 port 25: connection refused',
         hint: 'start the mail server; --wait-local waits for it',
       })
-      assert.equal(isLocalServerUp, false)
+      assert.equal(localFailure?.message, '127.0.0.1 port 25: connection refused')
     })
   })
 
@@ -278,8 +279,8 @@ if (isInNamespace(import.meta.url)) {
       }
       await scriptedAt(t, { host: '127.0.0.1', port: 25 }, ['S: 220 gw', ...BYE])
       const names = ['a.example', 'b.example']
-      const { steps, isLocalServerUp } = await checkNames(t, zone, names, LOCAL, ending.signal)
-      assert.equal(isLocalServerUp, true)
+      const { steps, localFailure } = await checkNames(t, zone, names, LOCAL, ending.signal)
+      assert.equal(localFailure, undefined)
       assert.deepEqual(
         steps.map(({ step }) => step),
         ['own port 25', 'a.example'],

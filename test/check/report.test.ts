@@ -21,7 +21,7 @@ function stepOf(facts: Partial<Step> = {}): Step {
 
 /** Returns the lines of a text report on these steps and servers. */
 function textOf(
-  { steps = [], servers = [] }: { steps?: readonly Step[]; servers?: readonly ServerCheck[] },
+  { steps = [], servers = [], error = null }: Partial<Check> & { readonly steps?: readonly Step[] },
   { quiet = 0, isUtf8 = true, isColoured = false } = {},
 ): string[] {
   const lines: string[] = []
@@ -31,7 +31,7 @@ function textOf(
   )
   reporter.onPart('mx.example port 25')
   for (const step of steps) reporter.onStep(step)
-  reporter.end({ servers, delivery: [], exitStatus: 0 })
+  void reporter.end({ servers, delivery: [], error, exitStatus: 0 })
   return lines
 }
 
@@ -41,7 +41,7 @@ function documentOf(check: Partial<Check>): unknown {
   const reporter = jsonCheckReporter(createOutput((text) => lines.push(text), false))
   reporter.onPart('mx.example port 25')
   reporter.onStep(stepOf())
-  reporter.end({ servers: [], delivery: [], exitStatus: 0, ...check })
+  void reporter.end({ servers: [], delivery: [], error: null, exitStatus: 0, ...check })
   assert.equal(lines.length, 1)
   return JSON.parse(lines[0] ?? '')
 }
@@ -177,6 +177,7 @@ Nothing was asked of the queue: whether a name is served, only ETRN tells.
       assert.deepEqual(documentOf({ servers: [server], delivery: [stepOf({ ok: null })], exitStatus: 69 }), {
         version: 1,
         exitStatus: 69,
+        error: null,
         servers: [
           {
             server: 'mx.example',

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import { readLocalGreeting } from '../../src/etrn/local-server.js'
-import { etrn, etrnJson, type Finished } from '../helpers/command.js'
+import { etrn, etrnJson, type Finished, leap, LEAPING, type Running } from '../helpers/command.js'
 import { etrnSteps, sessionWith } from '../helpers/exchange.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import {
@@ -85,30 +85,121 @@ if (isInNamespace(import.meta.url)) {
       const run = await runWaiting(server.port, '20s', '-v')
       await local.verify()
       assert.equal(run.status, 0)
-      assert.match(run.stderr, /^\S+Z this host's own mail server: 421 starting; again at /)
+      assert.match(run.stderr, /^\S+Z the local mail server does not greet with 220 \(421 starting\); again at /)
     })
     test('accepts a local mail server that listens on IPv6 alone', async (t) => {
       const server = await scripted(t, ACCEPTED)
       await listenAt(t, '::1', ['S: 220 gw', ...BYE])
       assert.equal((await runWaiting(server.port, '20s')).status, 0)
     })
-    test('exits with 75, without a pause and without a connection to the server, if the time ends within a second', async (t) => {
+    /** Ends the first pause at once. */
+    const LEAP = { env: LEAPING, once: { said: 'again at', act: leap } }
+    test('blames this host, and no server, if the local mail server does not listen until the time ends', async (t) => {
+      const servers = [await scripted(t), await scripted(t)]
+      const words = servers.map(({ port }) => `127.0.0.1:${port}`).join(',')
+      const args = ['-v', '--wait-local', '1s', '--helo', 'gw.site.example', words, 'a.example', 'b.example']
+      const { status, stdout, stderr } = await etrn(args, LEAP)
+      assert.deepEqual(
+        [status, stdout, stderr.replace(/^\S+Z .*\n/gm, '')],
+        [
+          75,
+          '',
+          `etrn: the local mail server does not answer (127.0.0.1 port 25: connection refused); gave up after 2 attempts in 1s; no name was requested
+  released mail is delivered to that server: start it, or raise --wait-local
+`,
+        ],
+      )
+      for (const server of servers) await server.verify()
+    })
+    test('reports the failure of this host in --json without a server, and on standard error', async (t) => {
       const server = await scripted(t)
-      const run = await runWaiting(server.port, '1s', '-v')
-      assert.deepEqual([run.status, run.stdout], [75, ''])
+      await listenAt(t, '127.0.0.1', ['S: 421 starting', ...BYE], ['S: 421 starting', ...BYE])
+      const args = [
+        '-v',
+        '--json',
+        '--wait-local',
+        '1s',
+        '--retry-for',
+        '5m',
+        `127.0.0.1:${server.port}`,
+        'site.example',
+      ]
+      const run = await etrn(args, LEAP)
+      assert.equal(run.status, 75)
+      assert.deepEqual(JSON.parse(run.stdout), {
+        version: 1,
+        exitStatus: 75,
+        error: {
+          stage: 'greeting',
+          message: 'the local mail server does not greet with 220 (421 starting); gave up after 2 attempts in 1s',
+          code: 421,
+          exitStatus: 75,
+          hint: 'released mail is delivered to that server: start it, or raise --wait-local',
+        },
+        servers: [],
+      })
+      assert.match(run.stderr, /^etrn: the local mail server does not greet with 220 \(421 starting\); gave up /m)
+    })
+    for (const [option, hasLine] of [
+      ['-q', true],
+      ['-qq', false],
+    ] as const)
+      test(`prints ${hasLine ? 'one line' : 'nothing'} for the failure of this host under ${option}`, async (t) => {
+        const server = await scripted(t)
+        const run = await runWaiting(server.port, '1s', option)
+        assert.deepEqual([run.status, run.stdout, run.stderr.split('\n').length - 1], [75, '', hasLine ? 1 : 0])
+      })
+    test('says that --max-time ended the wait', async (t) => {
+      const server = await scripted(t)
+      const run = await runWaiting(server.port, '1h', '--max-time', '1s')
+      assert.equal(run.status, 75)
       assert.match(
         run.stderr,
-        /connect: this host's own mail server: 127\.0\.0\.1 port 25: connection refused; no answer for site\.example$/m,
+        /^etrn: the local mail server [^;]*; the time that --max-time gives is over; gave up after \d attempts? in \ds; no name was requested$/m,
       )
-      assert.doesNotMatch(run.stderr, /again at/)
+    })
+    test('looks at the local mail server a last time just before the time ends', async (t) => {
+      const server = await scripted(t, ACCEPTED)
+      // It listens as soon as the first look has failed.
+      const act = (child: Running): void => void listenAt(t, '127.0.0.1', ['S: 220 gw', ...BYE]).then(() => leap(child))
+      const args = ['-v', '--wait-local', '1s', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'site.example']
+      const options = { env: LEAPING, once: { said: 'for the last time', act } }
+      assert.equal((await etrn(args, options)).status, 0)
+    })
+    test('reports the reply at [::1] rather than that nothing listens at 127.0.0.1', async (t) => {
+      await listenAt(t, '::1', ['S: 421 starting', ...BYE])
+      await assert.rejects(readLocalGreeting(limitsOf()), { message: '421 starting', exitStatus: 75 })
+    })
+    test('makes --check fail with an error of this host, also under -q', async (t) => {
+      const args = (port: number): string[] => [
+        ...['--check', '--wait-local', '1s', '--helo', 'gw.site.example', '-q', `127.0.0.1:${port}`, '#q'],
+      ]
+      const text = await etrn(args((await scripted(t, sessionWith())).port))
+      const line = 'the local mail server does not answer (127.0.0.1 port 25: connection refused)'
+      assert.deepEqual([text.status, text.stdout], [75, `etrn: ${line}\n`])
+      const { document } = await etrnJson(args((await scripted(t, sessionWith())).port))
+      assert.deepEqual(
+        [document.exitStatus, document.error?.message, document.servers.map(({ error }) => error)],
+        [75, line, [null]],
+      )
     })
     test('skips every name if a signal ends the wait', async (t) => {
       const server = await scripted(t)
-      const run = await etrnJson(['-v', '--wait-local', '1h', `127.0.0.1:${server.port}`, 'site.example'], {
-        once: { said: 'again at', act: (child) => void child.kill('SIGTERM') },
-      })
-      assert.equal(run.signal, 'SIGTERM')
-      assert.equal(run.document.servers[0]?.names[0]?.outcome, 'skipped')
+      const args = ['-v', '--wait-local', '1h', `127.0.0.1:${server.port},192.0.2.1`, 'site.example', 'b.example']
+      const options = { once: { said: 'again at', act: (child: Running) => void child.kill('SIGTERM') } }
+      const { signal, document } = await etrnJson(args, options)
+      assert.equal(signal, 'SIGTERM')
+      assert.deepEqual(
+        [document.exitStatus, document.error?.message, document.error?.exitStatus],
+        [143, 'interrupted by SIGTERM', 143],
+      )
+      assert.deepEqual(
+        document.servers.map(({ error, attempts, names }) => [error, attempts, names.map(({ outcome }) => outcome)]),
+        Array(2).fill([null, 0, ['skipped', 'skipped']]),
+      )
+      const { stdout, stderr } = await etrn(args, options)
+      assert.equal(stdout, '')
+      assert.match(stderr, /^etrn: interrupted by SIGTERM; no name was requested\n$/m)
       await server.verify()
     })
     test('waits for the greeting of a silent local mail server as long as --timeout', async (t) => {
@@ -116,7 +207,7 @@ if (isInNamespace(import.meta.url)) {
       await listenAt(t, '127.0.0.1', [silence])
       const args = ['-v', '--wait-local', '1h', '--timeout', '1s', `127.0.0.1:${server.port}`, 'site.example']
       const run = await etrn(args, { once: { said: 'again at', act: (child) => void child.kill('SIGTERM') } })
-      assert.match(run.stderr, /Z this host's own mail server: no whole reply within 1s; again at /)
+      assert.match(run.stderr, /Z the local mail server does not answer \(no whole reply within 1s\); again at /)
     })
   })
 }

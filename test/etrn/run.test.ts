@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { resultOfBadLine } from '../../src/etrn/run.js'
-import { etrn, etrnJson, type Finished, type Running, spawnEtrn } from '../helpers/command.js'
+import { etrn, etrnJson, type Finished, leap, LEAPING, type Running, spawnEtrn } from '../helpers/command.js'
 import { crowd, list } from '../helpers/concurrent-server.js'
 import { etrnSteps, sessionWith } from '../helpers/exchange.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, type Conversation, scripted, type Scripted, scriptedAt } from '../helpers/scripted-server.js'
+import { measurePeakOfServers } from '../smtp/peak-memory.js'
 import { AT_SITE, makeSite, resolver, SITE, WORLD } from '../helpers/site.js'
 
 const [ONE, TWO, THREE] = WORLD
@@ -250,18 +251,13 @@ if (isInNamespace(import.meta.url)) {
     test('exits with 75 if the DNS fails', async (t) => {
       assert.equal((await runMx(t, { 'MX site.example': { rcode: 'SERVFAIL' } }, [], etrn)).status, 75)
     })
-    test('does not retry a failed lookup if the pause is longer than the time of --retry-for', async () => {
+    test('makes a last lookup just before --retry-for ends, and says how often it tried, without a hint to retry', async () => {
       resolver(undefined)
-      const { status, stderr } = await etrn([
-        '--mx',
-        'site.example',
-        '-v',
-        '--helo',
-        'gw.site.example',
-        '--retry-for',
-        '1s',
-      ])
-      assert.deepEqual([status, /again at/.test(stderr)], [75, false])
+      const args = ['--mx', 'site.example', '-v', '--helo', 'gw.site.example', '--retry-for', '1s']
+      const { status, stderr } = await etrn(args, { env: LEAPING, once: { said: 'again at', act: leap } })
+      assert.equal(status, 75)
+      assert.match(stderr, /^site\.example: DNS: [^\n]*; gave up after 2 attempts in 1s; no answer for site\.example$/m)
+      assert.doesNotMatch(stderr, /--retry-for/)
     })
     test('retries a failed lookup within --retry-for, until a signal ends the pause', async () => {
       resolver(undefined)
@@ -346,6 +342,33 @@ if (isInNamespace(import.meta.url)) {
       assert.equal((await etrn(['--config', config, '--all', '--jobs', '9'])).status, 0)
       assert.deepEqual([server.most, server.asked.flat().length], [4, 40])
     })
+  })
+
+  suite('run: memory', { timeout: 120_000 }, () => {
+    /** A reply of the longest kind: 128 lines of 2,048 octets */
+    const longReply = (code: number, lastLine?: string): Uint8Array => {
+      const line = (mark: string, index: number): string => `${`${code}${mark}K${index} `.padEnd(2046, 'x')}\r\n`
+      const lines = Array.from({ length: 127 }, (_, index) => line('-', index))
+      return Buffer.from(lines.join('') + (lastLine === undefined ? line(' ', 127) : `${lastLine}\r\n`))
+    }
+    const EHLO = 'C: EHLO gw.site.example' as const
+    for (const [title, status, conversation, options] of [
+      [
+        'accept a name, in --json',
+        0,
+        ['S: 220 mx', EHLO, longReply(250, '250 ETRN'), ...etrnSteps('site.example'), ...BYE],
+        ['--json'],
+      ],
+      ['refuse EHLO', 69, ['S: 220 mx', EHLO, longReply(550), ...BYE], []],
+      ['are checked', 0, ['S: 220 mx', EHLO, longReply(250, '250 ETRN'), ...BYE], ['--check']],
+    ] as const)
+      test(`fits into a heap of 32 MiB at 160 servers that reply to EHLO with the longest reply and ${title}`, async (t) => {
+        // The long list alone of so many servers would be 40 MiB, and the heap has 32.
+        const conversations = Array<Conversation>(160).fill(conversation)
+        const found = await measurePeakOfServers(t, conversations, ...options)
+        t.diagnostic(`160 servers: peak RSS ${found.peak} KiB`)
+        assert.equal(found.status, status)
+      })
   })
 
   suite('run: results in the order of the names', { concurrency: true }, () => {

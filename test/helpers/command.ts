@@ -191,6 +191,7 @@ export async function assertRefused(
 export type Document = {
   readonly version: number
   readonly exitStatus: number
+  readonly error: { readonly message: string; readonly exitStatus: number } | null
   readonly servers: readonly {
     readonly server: string
     readonly host: string
