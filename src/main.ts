@@ -153,7 +153,8 @@ class Command {
       waitLocalMs: options['wait-local'] ?? 0,
       signal: this.#abort.signal,
       trace: (...progress) => this.#trace(reporter, ...progress),
-      onResult: (server, result) => reporter.result(server, result),
+      drain: async () => this.#terminal.drain(this.#abort.signal),
+      onResult: (...given) => reporter.result(...given),
       onReport: (report) => reporter.report(report),
       warn: (message) => reporter.warn(message),
     })
@@ -163,19 +164,24 @@ class Command {
   async #check(requests: readonly (Request | FailedRequest)[], options: Options, reporter: Reporter): Promise<number> {
     const { check } = await import('./check/check.js')
     const { jsonCheckReporter, textCheckReporter } = await import('./check/report.js')
-    const { out } = this.#terminal.outputs(options.color)
+    const { out } = this.#terminal.outputs(options.color, this.#abort.signal)
     const { LC_ALL, LC_CTYPE, LANG } = this.#host.environment
     const isUtf8 = /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
     const report = options.json ? jsonCheckReporter(out) : textCheckReporter(out, { quiet: options.quiet, isUtf8 })
     const trace = (...progress: Progress): void => this.#trace(reporter, ...progress)
     const waitsForLocal = options['wait-local'] !== undefined
-    return this.#end(report, await check(requests, { ...report, waitsForLocal, signal: this.#abort.signal, trace }))
+    const { signal } = this.#abort
+    const drain = async (): Promise<void> => this.#terminal.drain(signal)
+    return this.#end(report, await check(requests, { ...report, waitsForLocal, signal, drain, trace }))
   }
 
   /** Completes a report, and returns the exit status: the signal's if a signal ended the run. */
-  #end<T extends Pick<Run | Check, 'exitStatus' | 'servers'>>(reporter: { end?: (done: T) => void }, done: T): number {
+  async #end<T extends Pick<Run | Check, 'exitStatus' | 'servers'>>(
+    reporter: { end?: (done: T) => void | Promise<void> },
+    done: T,
+  ): Promise<number> {
     const exitStatus = this.signal === undefined ? done.exitStatus : 128 + constants.signals[this.signal]
-    reporter.end?.({ ...done, exitStatus })
+    await reporter.end?.({ ...done, exitStatus })
     const hint = swapHint(
       this.#words,
       done.servers.flatMap(({ error }) => error ?? []),
@@ -191,7 +197,7 @@ class Command {
 
   #createReporter({ quiet, json, verbose, color }: Options, hasSeveral: boolean): Reporter {
     if (quiet === 0 && verbose === 0 && !json) void this.#terminal.startSpinner()
-    const { out, err } = this.#terminal.outputs(color)
+    const { out, err } = this.#terminal.outputs(color, this.#abort.signal)
     const text = new TextReporter({ out, err, quiet, verbose: verbose > 0, several: hasSeveral })
     return json ? jsonReporter(out, text) : text
   }

@@ -14,12 +14,12 @@ export interface Reporter {
   /** Reports what the user should know although nothing failed. */
   warn(message: string): void
   trace(...progress: Progress): void
-  /** Reports the reply for one name. A bad line of a names file has no server. */
-  result(server: ServerAddress | null, result: Result): void
+  /** Reports the reply for one name. A bad line of a names file has no server. `isRetried`: temporary failures were retried. */
+  result(server: ServerAddress | null, result: Result, isRetried?: boolean): void
   /** Reports one server, when everything about it is known. */
   report(report: ServerReport): void
   /** Reports the whole run, if that tells something new. */
-  end?(run: Run): void
+  end?(run: Run): void | Promise<void>
 }
 
 export type Style = 'green' | 'yellow' | 'red' | 'dim'
@@ -32,14 +32,21 @@ export type Output = {
   readonly line: (...parts: readonly (string | Styled)[]) => void
   /** Takes whole lines of JSON. */
   readonly json: (lines: string) => void
+  /** Waits until the reader has taken most of the lines: a run that prints a lot must not fill the memory. */
+  readonly drain: () => Promise<void>
 }
 
-export function createOutput(write: (lines: string) => void, isColoured: boolean): Output {
+export function createOutput(
+  write: (lines: string) => void,
+  isColoured: boolean,
+  drain = async (): Promise<void> => Promise.resolve(),
+): Output {
   const chalk = new Chalk({ level: isColoured ? 1 : 0 })
   const render = (part: string | Styled): string =>
     typeof part === 'string' ? printable(part) : chalk[part.style](printable(part.text))
   return {
     line: (...parts) => write(parts.map(render).join('')),
     json: (lines) => write(printableJson(lines)),
+    drain,
   }
 }

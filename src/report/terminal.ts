@@ -1,10 +1,16 @@
+import { once } from 'node:events'
 import type { Ora } from 'ora'
 import { codeOf } from '../errors.js'
 import { printable, printableLines } from '../printable.js'
 import { createOutput, type Output, type Progress } from './reporter.js'
 
 /** A stream that the command writes to; a terminal has columns. */
-type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number }
+type OutputStream = NodeJS.WritableStream & {
+  readonly isTTY?: boolean
+  readonly columns?: number
+  /** The octets that wait for the reader */
+  readonly writableLength?: number
+}
 
 export type TerminalOptions = {
   readonly stdout: OutputStream
@@ -14,6 +20,8 @@ export type TerminalOptions = {
 
 /** The time that an output has left when the run is over */
 const FLUSH_TIMEOUT_MS = 2000
+/** The output that may wait for a slow reader: more of it delays the run, so that it doesn't fill the memory. */
+const PENDING_OCTETS = 1_048_576
 
 /** Standard output and standard error, line by line, with colour and a spinner if they are terminals. */
 export class Terminal {
@@ -22,6 +30,8 @@ export class Terminal {
   /** The step that the run waits for; undefined after a line, until the next event */
   #awaited: string | undefined
   #writeError: Error | undefined
+  /** Streams whose slow reader is awaited */
+  readonly #drained = new Map<OutputStream, Promise<void>>()
 
   constructor(options: TerminalOptions) {
     this.#options = options
@@ -42,8 +52,22 @@ export class Terminal {
   /** Prints lines of our own to standard error. */
   readonly warnLines = (stack: string): void => this.#write(this.#options.stderr, printableLines(stack))
 
-  /** Returns standard output and standard error, in colour if `color`, the environment and the stream allow it. */
-  outputs(color: 'auto' | 'always' | 'never'): { readonly out: Output; readonly err: Output } {
+  /** Waits for a slow reader if much output waits for him, unless the signal aborts. Never throws. */
+  async drain(signal: AbortSignal): Promise<void> {
+    for (const stream of [this.#options.stdout, this.#options.stderr]) {
+      if (!stream.writable || (stream.writableLength ?? 0) < PENDING_OCTETS) continue
+      const drained = this.#drained.get(stream) ?? waitForDrain(stream, signal)
+      this.#drained.set(stream, drained)
+      await drained
+      this.#drained.delete(stream)
+    }
+  }
+
+  /**
+   * Returns standard output and standard error, in colour if `color`, the environment and the stream allow it. Nobody waits for a slow
+   * reader after the signal has aborted.
+   */
+  outputs(color: 'auto' | 'always' | 'never', signal: AbortSignal): { readonly out: Output; readonly err: Output } {
     const isColoured = ({ isTTY }: OutputStream): boolean => {
       if (color !== 'auto') return color === 'always'
       const { NO_COLOR, FORCE_COLOR, TERM } = this.#options.environment
@@ -52,8 +76,9 @@ export class Terminal {
       return isTTY === true && TERM !== 'dumb'
     }
     const { stdout, stderr } = this.#options
+    const drain = async (): Promise<void> => this.drain(signal)
     const outputOf = (stream: OutputStream): Output =>
-      createOutput((lines) => this.#write(stream, lines), isColoured(stream))
+      createOutput((lines) => this.#write(stream, lines), isColoured(stream), drain)
     return { out: outputOf(stdout), err: outputOf(stderr) }
   }
 
@@ -110,6 +135,14 @@ export class Terminal {
     this.hideSpinner()
     stream.write(`${lines}\n`)
   }
+}
+
+/** Waits until a stream has written everything, is closed or fails, or the signal aborts. Never throws. */
+async function waitForDrain(stream: OutputStream, signal: AbortSignal): Promise<void> {
+  const found = new AbortController()
+  const limits = { signal: AbortSignal.any([signal, found.signal]) }
+  await Promise.race([once(stream, 'drain', limits), once(stream, 'close', limits)]).catch(() => undefined)
+  found.abort()
 }
 
 function describeEvent(server: Progress[0], event: Progress[1]): string | undefined {

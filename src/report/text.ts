@@ -82,8 +82,11 @@ export class TextReporter implements Reporter {
 
   end({ error }: Run): void {
     if (error === null || !this.#isShown(error.exitStatus)) return
-    const { line, colour } = this.#options.err
-    line(`etrn: ${colourFor(colour, error.exitStatus)(error.message)}; no name was requested`)
+    this.#options.err.line(
+      'etrn: ',
+      { style: styleOf(error.exitStatus), text: error.message },
+      '; no name was requested',
+    )
     this.#hintOnce(error.hint)
   }
 

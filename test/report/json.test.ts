@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import fc from 'fast-check'
 import type { ServerReport } from '../../src/etrn/outcome.js'
-import { documentHead, serverDocument, tlsDocument } from '../../src/report/json.js'
+import {
+  documentHead,
+  jsonLines,
+  mapLazily,
+  printDocument,
+  serverDocument,
+  tlsDocument,
+} from '../../src/report/json.js'
+import { createOutput } from '../../src/report/reporter.js'
+import { SessionError } from '../../src/smtp/errors.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
 import { etrnJson } from '../helpers/command.js'
 import { BYE, etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
@@ -26,6 +36,7 @@ suite('--json', { concurrency: true }, () => {
     assert.deepEqual(run.document, {
       version: 1,
       exitStatus: 75,
+      error: null,
       servers: [
         {
           server: word,
@@ -87,8 +98,42 @@ suite('--json', { concurrency: true }, () => {
   })
 })
 
-test('documentHead states the version of the document and the exit status', () =>
-  assert.deepEqual(documentHead(77), { version: 1, exitStatus: 77 }))
+suite('printDocument', () => {
+  const textOf = (value: unknown): string => [...jsonLines(value)].join('\n')
+  test('prints what JSON.stringify would print', () =>
+    fc.assert(fc.property(fc.jsonValue(), (value) => assert.equal(textOf(value), JSON.stringify(value, undefined, 2)))))
+  test('leaves out a field without a value, and prints a lazy list as a list', () => {
+    const items = [{ a: 1, b: undefined }, [], {}]
+    assert.equal(textOf({ items: mapLazily(items, (item) => item) }), JSON.stringify({ items }, undefined, 2))
+  })
+  test('prints whole lines in pieces, and waits for the reader after each one', async () => {
+    const pieces: string[] = []
+    let waits = 0
+    const drain = async (): Promise<void> => {
+      waits++
+      assert.equal(pieces.length, waits)
+      return Promise.resolve()
+    }
+    const document = { names: Array.from({ length: 20_000 }, (_, index) => `n${index}.example`) }
+    await printDocument(
+      createOutput((text) => pieces.push(text), false, drain),
+      document,
+    )
+    assert.equal(pieces.join('\n'), JSON.stringify(document, undefined, 2))
+    assert.deepEqual([waits, pieces.every((piece) => piece.length < 100_000)], [pieces.length - 1, true])
+  })
+})
+
+test('documentHead states the version of the document, the exit status, and that this host has not failed', () =>
+  assert.deepEqual(documentHead({ exitStatus: 77, error: null }), { version: 1, exitStatus: 77, error: null }))
+test('documentHead has the failure of this host with its hint', () => {
+  const error = new SessionError('connect', 'no mail server', { exitStatus: 75, hint: 'start it' })
+  assert.deepEqual(documentHead({ exitStatus: 75, error }), {
+    version: 1,
+    exitStatus: 75,
+    error: { stage: 'connect', message: 'no mail server', code: null, exitStatus: 75, hint: 'start it' },
+  })
+})
 test('serverDocument has TLS without the certificate, and null for unknown extensions', () => {
   const tls = { protocol: 'TLSv1.3', cipher: 'X', verified: false, certificate: 'secret' }
   const server = { word: 'isp', host: 'mx.example', port: 587, credentials: 'secret' }

@@ -37,7 +37,7 @@ suite('colour', { concurrency: true }, () => {
 suite('Terminal', () => {
   type Streams = { readonly stdout: PassThrough; readonly stderr: PassThrough }
   const isColoured = (streams: Streams, environment: Record<string, string> = {}): [boolean, boolean] => {
-    const { out, err } = new Terminal({ ...streams, environment }).outputs('auto')
+    const { out, err } = new Terminal({ ...streams, environment }).outputs('auto', new AbortController().signal)
     out.line({ style: 'red', text: 'text' })
     err.line({ style: 'red', text: 'text' })
     const isRed = (stream: PassThrough): boolean => String(stream.read()).includes('\x1b[31m')
@@ -50,6 +50,44 @@ suite('Terminal', () => {
     assert.deepEqual(isColoured(terminals, { TERM: 'dumb' }), [false, false])
     assert.deepEqual(isColoured(terminals, { TERM: 'xterm' }), [true, true])
   })
+
+  /** Fills a pipe beyond what may wait for its reader, and returns the terminal that it belongs to. */
+  const fill = (stdout: PassThrough): Terminal => {
+    const terminal = new Terminal({ stdout, stderr: new PassThrough(), environment: {} })
+    terminal.print('x'.repeat(2_000_000))
+    return terminal
+  }
+  test('does not wait for a reader who has little to read', async () => {
+    const terminal = new Terminal({ stdout: new PassThrough(), stderr: new PassThrough(), environment: {} })
+    for (let line = 0; line < 1000; line++) terminal.print('x'.repeat(999))
+    await terminal.drain(new AbortController().signal)
+  })
+  test('waits, for each of several callers, until a slow reader has taken the output', async () => {
+    const stdout = new PassThrough()
+    const terminal = fill(stdout)
+    let waiting = 20
+    const all = Array.from({ length: waiting }, async () => {
+      await terminal.drain(new AbortController().signal)
+      waiting--
+    })
+    await new Promise(setImmediate)
+    assert.equal(waiting, 20)
+    assert.ok(stdout.listenerCount('drain') <= 2)
+    stdout.resume()
+    await Promise.all(all)
+  })
+  for (const [title, end] of [
+    ['the signal aborts', (_: PassThrough, ending: AbortController) => ending.abort()],
+    ['the stream is closed', (stdout: PassThrough) => void stdout.destroy()],
+    ['the reader is gone', (stdout: PassThrough) => void stdout.destroy(Object.assign(new Error(), { code: 'EPIPE' }))],
+  ] as const)
+    test(`waits for a slow reader no longer when ${title}`, async () => {
+      const stdout = new PassThrough()
+      const ending = new AbortController()
+      const waiting = fill(stdout).drain(ending.signal)
+      end(stdout, ending)
+      await waiting
+    })
 
   const SERVER = { word: 'mx.example', port: 25 } as ServerAddress
   const WAITING = [SERVER, { type: 'sent', line: 'QUIT' }] as const
@@ -108,7 +146,7 @@ suite('Terminal', () => {
   })
   test('its own colours are the only control characters of a line', async () => {
     const shown = await showOn(new TerminalStream(), (terminal) => {
-      const { err } = terminal.outputs('always')
+      const { err } = terminal.outputs('always', new AbortController().signal)
       err.line('\x1b[31m1\n', { style: 'green', text: '\x1b[32m2\x07' }, '\u202e3\x1b[39m')
       terminal.warn('\x1b[2J\n4')
       terminal.warnLines('5\n\x1b[2J')

@@ -109,7 +109,7 @@ function testAddresses(): void {
       own.listen(PORT, '0.0.0.0')
       t.after(() => own.close())
       await once(own, 'listening')
-      const trace = (event: RawTraceEvent): void => {
+      const trace = (event: TraceEvent): void => {
         if (event.type === 'connecting') runIp('addr add 192.0.2.77/32 dev lo')
       }
       t.after(() => runIp('addr del 192.0.2.77/32 dev lo'))
