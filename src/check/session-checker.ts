@@ -59,7 +59,7 @@ export class SessionChecker extends StepLog {
       case 'tls':
         return this.#addTls(event.tls)
       case 'warning':
-        return this.note('TLS', null, event.text)
+        return this.note(event.text.startsWith('EHLO') ? 'EHLO' : 'TLS', null, event.text)
       case 'extensions':
         this.#extensions = event.extensions
         return this.add('EHLO', true, formatExtensions(event.extensions).join(', ') || 'nothing listed')

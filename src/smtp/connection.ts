@@ -94,16 +94,17 @@ export class Connection {
   }
 
   /**
-   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most and changes nothing; nor do octets that
-   * arrived before it. Never throws.
+   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most; octets that arrived before it change
+   * nothing. Returns true if the server has closed the connection, or said so with 421, in place of a reply. Never throws.
    */
-  async quit(): Promise<void> {
+  async quit(): Promise<boolean> {
     try {
-      if (!this.#socket.writable) return
+      if (!this.#socket.writable) return true
       this.#sendQuit()
-      await this.readReply({ ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) })
-    } catch {
-      // The session is over in any case.
+      const limits = { ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) }
+      return (await this.readReply(limits)).code === 421
+    } catch (error) {
+      return error instanceof StepError && error.kind === 'connection-lost'
     } finally {
       this.#socket.destroySoon()
       // A server that limits connections must not count this one when the next one arrives.

@@ -20,7 +20,7 @@ const ADDRESSES_TRIED = 5
  * unless twice the timeout has passed since the start. If none is left, the last such failure is the one that is reported.
  */
 export async function reachServer(server: Server, options: SessionOptions): Promise<GreetedDialogue> {
-  const { port } = server
+  const { host, port } = server
   const mayTryUntil = performance.now() + 2 * options.timeoutMs
   const found = await runStep('dns', options, async () => lookUpServer(server, options))
   options.trace({ type: 'resolved', addresses: found.first })
@@ -41,7 +41,9 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
         return await greetServer(startDialogue(server, socket, address, options))
       } catch (error) {
         const isTemporary = error instanceof SessionError && error.exitStatus === EXIT.TEMPFAIL
-        if (!isTemporary || options.signal.aborted || performance.now() >= mayTryUntil) throw error
+        if (options.signal.aborted) throw error
+        if (!isTemporary) throw error instanceof SessionError ? noteUntried(error, untried(found.first), host) : error
+        if (performance.now() >= mayTryUntil) throw error
         failure = error
       }
     }
@@ -72,6 +74,14 @@ function startDialogue(server: Server, socket: Socket, address: string, options:
   options.trace({ type: 'connected', address, localAddress })
   const helo = options.helo ?? addressLiteral(localAddress)
   return { smtp: new Connection(socket, options), address, helo, server, options }
+}
+
+/** Returns an error that mentions the addresses that are not tried after it: a permanent failure is taken for that of the host. */
+function noteUntried(error: SessionError, addresses: readonly string[], host: string): SessionError {
+  const { length } = addresses
+  if (length === 0 || error.reply === null) return error
+  const message = `${error.message}; ${length} other address${length === 1 ? '' : 'es'} of ${host} not tried`
+  return new SessionError(error.stage, message, error)
 }
 
 async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {

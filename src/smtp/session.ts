@@ -6,8 +6,9 @@ import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
 import { reachServer, sendEhlo } from './greeting-and-ehlo.js'
+import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
 import { redactorFor } from './redact.js'
-import type { Reply } from './reply.js'
+import { isPermanent, type Reply } from './reply.js'
 import type { Credentials, Server, SessionOptions } from './session-settings.js'
 import { mayRetryWithoutTls, readFirstReply, startTls } from './starttls.js'
 
@@ -20,8 +21,8 @@ export type Session = {
    * undefined if there is no name. Throws SessionError.
    */
   readonly etrn: (next: () => NodeName | undefined) => Promise<Reply | undefined>
-  /** Never throws. */
-  readonly quit: () => Promise<void>
+  /** Returns true if the server has closed the connection before. Never throws. */
+  readonly quit: () => Promise<boolean>
 }
 
 /**
@@ -55,10 +56,9 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
     }
     if (server.credentials !== undefined) {
       await logIn({ ...dialogue, secured }, server.credentials, extensions)
-      if (!extensions.has('ETRN')) extensions = readExtensions(await sendEhlo(dialogue), options)
+      if (!extensions.has('ETRN')) extensions = await repeatEhlo(dialogue, extensions)
     }
-    if (!extensions.has('ETRN') && !options.assumeEtrn)
-      throw notOfferedError(redactorFor(server.credentials).redactExtensions(extensions), dialogue.greeting)
+    if (!extensions.has('ETRN')) checkUnlisted(dialogue, extensions)
     return {
       server,
       etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),
@@ -97,13 +97,31 @@ function readExtensions(hello: Reply, options: SessionOptions): Extensions {
   return extensions
 }
 
-function notOfferedError(extensions: Extensions, greeting: Reply): SessionError {
-  const keywords = extensions.size === 0 ? 'nothing' : [...extensions.keys()].join(', ')
-  const hint = /Exim/.test(greeting.text)
-    ? "Exim's ETRN is off unless acl_smtp_etrn is set: ask the provider"
-    : /\bAUTH\b/.test(keywords)
-      ? 'it may come after a login (--user); else --assume-etrn asks all the same'
-      : 'it may be hidden, or off: --assume-etrn asks all the same'
+/** Returns the extensions that hold after AUTH. If the server refuses a second EHLO, those that it listed before hold. */
+async function repeatEhlo(dialogue: GreetedDialogue, extensions: Extensions): Promise<Extensions> {
+  const hello = await sendEhlo(dialogue)
+  return isPermanent(hello) ? extensions : readExtensions(hello, dialogue.options)
+}
+
+/** Throws if ETRN, which the server doesn't list, must not be sent. */
+function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void {
+  const { greeting, server, options } = dialogue
+  const isHidden = isBehindMiddlebox(dialogue, extensions)
+  if (options.assumeEtrn) {
+    const text = 'EHLO: a firewall or proxy may answer in place of the server; even a reply of 250 proves nothing'
+    if (isHidden) options.trace({ type: 'warning', text })
+    return
+  }
+  const listed = redactorFor(server.credentials).redactExtensions(extensions)
+  const keywords = listed.size === 0 ? 'nothing' : [...listed.keys()].join(', ')
+  const mayNeedLogin = extensions.has('AUTH') && server.credentials === undefined
+  const hint = isHidden
+    ? MIDDLEBOX_HINT
+    : /Exim/.test(greeting.text)
+      ? "Exim's ETRN is off unless acl_smtp_etrn is set: ask the provider"
+      : mayNeedLogin
+        ? 'it may come after a login (--user); else --assume-etrn asks all the same'
+        : 'it may be hidden, or off: --assume-etrn asks all the same'
   const message = `the server doesn't offer it; EHLO lists ${keywords}`
-  return new SessionError('etrn', message, { exitStatus: EXIT.UNAVAILABLE, hint })
+  throw new SessionError('etrn', message, { exitStatus: EXIT.UNAVAILABLE, hint })
 }

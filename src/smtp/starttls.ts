@@ -1,8 +1,9 @@
 import { EXIT } from '../errors.js'
 import { mayContinueUnencrypted } from './credentials-policy.js'
-import { type Dialogue, expectCode, runStep } from './dialogue.js'
+import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError, sessionErrorOf, tlsErrorOf } from './errors.js'
 import type { Extensions } from './extensions.js'
+import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
 import { formatReply, isPermanent, isTransient } from './reply.js'
 import type { Server } from './session-settings.js'
 import type * as Tls from './tls.js'
@@ -28,7 +29,10 @@ export async function readFirstReply<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** Starts TLS as the policy says (RFC 3207). Returns undefined if the session continues without it. */
-export async function startTls(dialogue: Dialogue, extensions: Extensions): Promise<Tls.SecureConnection | undefined> {
+export async function startTls(
+  dialogue: GreetedDialogue,
+  extensions: Extensions,
+): Promise<Tls.SecureConnection | undefined> {
   const { smtp, server, options } = dialogue
   const isRequired = server.tls.level !== 'may'
   if (!extensions.has('STARTTLS')) {
@@ -38,7 +42,9 @@ export async function startTls(dialogue: Dialogue, extensions: Extensions): Prom
       if (options.protection?.hasTls === true) options.trace({ type: 'warning', text })
       return undefined
     }
-    const hint = 'another port may have it: 587, or smtps:// for TLS at once'
+    const hint = isBehindMiddlebox(dialogue, extensions)
+      ? MIDDLEBOX_HINT
+      : 'another port may have it: 587, or smtps:// for TLS at once'
     const message = "the server doesn't offer TLS, and it is demanded"
     throw new SessionError('starttls', message, { exitStatus: EXIT.PROTOCOL, hint })
   }

@@ -140,6 +140,17 @@ function testAddresses(): void {
       assert.equal((await etrnJson(REQUEST, oneByOne)).status, 75)
       await other.verify()
     })
+    for (const [count, text] of [
+      [2, '554 no; 1 other address of mail.example not tried'],
+      [3, '554 no; 2 other addresses of mail.example not tried'],
+    ] as const)
+      test(`is said to have ${count - 1} untried addresses if the first of ${count} greets with 554`, async (t) => {
+        await serveNames(t, count === 2 ? TWO : THREE)
+        await serveAt(t, '127.0.0.3', ['S: 554 no', ...BYE])
+        const { document, status } = await etrnJson(REQUEST, oneByOne)
+        const [report] = document.servers
+        assert.deepEqual([status, report?.error?.message, report?.error?.code], [69, text, 554])
+      })
     test('is tried at an address whose DNS answer came late', async (t) => {
       let answer = (): void => undefined
       const after = new Promise<void>((resolve) => (answer = resolve))

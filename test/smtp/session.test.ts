@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { suite, test, type TestContext } from 'node:test'
 import type { Outcome } from '../../src/etrn/outcome.js'
-import { etrnJson, leap, LEAPING } from '../helpers/command.js'
+import { etrn, etrnJson, leap, LEAPING } from '../helpers/command.js'
 import { list } from '../helpers/concurrent-server.js'
 import { etrnSteps, sessionWith, testExchange } from '../helpers/exchange.js'
+import { fixture } from '../helpers/files.js'
+import { AUTH_PLAIN, ehloSteps, PASSWORD_ENVIRONMENT } from '../helpers/login.js'
 import {
   BYE,
   close,
@@ -208,4 +210,55 @@ suite('connection: QUIT', { concurrency: true }, () => {
       const { document, status } = await etrnJson(args, { env: LEAPING, once: { said: 'C: QUIT', act: leap } })
       assert.deepEqual([status, document.servers[0]?.elapsedMs], [0, elapsedMs])
     })
+})
+
+suite('session: a second EHLO', { concurrency: true }, () => {
+  const LOGIN = [...ehloSteps('AUTH PLAIN'), `C: ${AUTH_PLAIN}`, 'S: 235 welcome', 'C: EHLO gw.site.example'] as const
+  /** Runs the command against a server that answers the EHLO after AUTH so. */
+  const runAfterLogin = async (t: TestContext, options: readonly string[], ...steps: readonly Step[]) => {
+    const server = await scripted(t, ['S: 220 mx.example', ...LOGIN, ...steps, ...BYE])
+    const args = ['--user', 'site', '--helo', 'gw.site.example', ...options, `127.0.0.1:${server.port}`, 'site.example']
+    return etrn(args, { env: PASSWORD_ENVIRONMENT })
+  }
+  for (const reply of ['503 5.5.1 EHLO already sent', '500 what?', '550 5.7.1 no', '554 no'] as const) {
+    test(`leaves the first list in force if AUTH came before and its reply is ${reply}`, async (t) => {
+      const run = await runAfterLogin(t, ['--assume-etrn'], `S: ${reply}`, ...etrnSteps('site.example', '250 OK'))
+      assert.equal(run.status, 0)
+    })
+    test(`without ETRN in the first list means "not offered" if its reply is ${reply}`, async (t) => {
+      const run = await runAfterLogin(t, [], `S: ${reply}`)
+      assert.equal(run.status, 69)
+      assert.match(run.stderr, /ETRN: the server doesn't offer it; EHLO lists AUTH, HELP/)
+      assert.doesNotMatch(run.stderr, /dynamic|address|login/)
+    })
+  }
+  for (const reply of ['421 bye', '451 later'] as const)
+    test(`ends the session with 75 if AUTH came before and its reply is ${reply}`, async (t) => {
+      const run = await runAfterLogin(t, ['--assume-etrn'], `S: ${reply}`)
+      assert.equal(run.status, 75)
+      assert.match(run.stderr, new RegExp(`EHLO: ${reply}`))
+    })
+  test('is not sent after AUTH if the first list has ETRN', async (t) => {
+    const hello = [...ehloSteps('AUTH PLAIN', 'ETRN'), `C: ${AUTH_PLAIN}`, 'S: 235 welcome'] as const
+    const server = await scripted(t, ['S: 220 mx', ...hello, ...etrnSteps('site.example', '250 OK'), ...BYE])
+    const args = ['--user', 'site', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'site.example']
+    assert.equal((await etrn(args, { env: PASSWORD_ENVIRONMENT })).status, 0)
+  })
+  test('ends the session with 69 if TLS came before and its reply is 503, because the first list does not hold', async (t) => {
+    const tls = { cert: fixture('mx.pem'), key: fixture('mx.key') }
+    const server = await scripted(t, [
+      'S: 220 mx.example',
+      ...ehloSteps('STARTTLS', 'ETRN'),
+      'C: STARTTLS',
+      'S: 220 go',
+      { tls },
+      'C: EHLO gw.site.example',
+      'S: 503 5.5.1 EHLO already sent',
+      ...BYE,
+    ])
+    const run = await etrn(['--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'site.example'])
+    assert.equal(run.status, 69)
+    assert.match(run.stderr, /EHLO: 503/)
+    assert.doesNotMatch(run.stderr, /dynamic/)
+  })
 })

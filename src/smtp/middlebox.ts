@@ -1,0 +1,22 @@
+import type { GreetedDialogue } from './dialogue.js'
+import type { Extensions } from './extensions.js'
+
+/** A greeting in which Cisco's mailguard has replaced all characters but 0, 2 and blanks. */
+export const MASKED_GREETING = /\*{4,}[*02 ]*(?:\n|$)/
+
+/** A keyword that Cisco's ESMTP inspection has replaced: `XXXXXXXA` was STARTTLS. */
+const MASKED_KEYWORD = /^X{3,}[A-Z]?$/
+
+/** The usual reply to NOOP. PIX turns a command that it doesn't know, EHLO too, into NOOP. */
+const NOOP_REPLY = /^(?:\d\.\d{1,3}\.\d{1,3} )?(?:ok|okay|noop)\b|^$/i
+
+export const MIDDLEBOX_HINT =
+  "a firewall on the network path may hide ETRN and STARTTLS (Cisco PIX and ASA do); turn its SMTP inspection off ('no fixup protocol smtp' or 'no inspect esmtp'), or try another port: --port 587"
+
+/** Returns true if a firewall or proxy seems to change what the server says, or to answer in its place. */
+export function isBehindMiddlebox({ greeting, hello }: GreetedDialogue, extensions: Extensions): boolean {
+  const keywords = [...extensions.keys()]
+  const [firstLine = ''] = hello.lines
+  const isNoop = keywords.length === 0 && NOOP_REPLY.test(firstLine)
+  return isNoop || MASKED_GREETING.test(greeting.text) || keywords.some((word) => MASKED_KEYWORD.test(word))
+}
