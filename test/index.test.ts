@@ -19,7 +19,15 @@ suite('ask', () => {
     })
     assert.equal(report.error, null)
     assert.deepEqual(report.names, [
-      { name: 'site.example', outcome: 'empty', code: 251, enhancedCode: null, text: 'nothing', pending: 0 },
+      {
+        name: 'site.example',
+        outcome: 'empty',
+        code: 251,
+        enhancedCode: null,
+        text: 'nothing',
+        pending: 0,
+        hint: null,
+      },
     ])
     assert.deepEqual(outcomes, ['empty'])
   })

@@ -1,11 +1,11 @@
 import { EXIT, StepError } from '../errors.js'
 import { localServerError } from '../etrn/local-server.js'
 import { chooseExchangers, noExchangerError, notListedWarning, selfExclusions } from '../etrn/mx.js'
-import { mergeExitStatuses } from '../etrn/outcome.js'
+import { mergeExitStatuses, resultOf } from '../etrn/outcome.js'
+import { addHint } from '../etrn/reply-meanings.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import { validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { hintFor, hintForError } from '../report/hints.js'
 import { listSome } from '../printable.js'
 import { errorForReport, SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
 import { redactorFor } from '../smtp/redact.js'
@@ -72,7 +72,7 @@ async function checkRequest(request: Request | FailedRequest, options: CheckOpti
 
 function failedCheck(request: Request | FailedRequest, steps: StepLog, step: string, error: SessionError): ServerCheck {
   const { server, entries } = request
-  steps.add(step, false, error.message, stepHint(error, ''))
+  steps.add(step, false, error.message, stepHint(error))
   return { ...NO_CHECK_FACTS, server, entries, steps: steps.all, error }
 }
 
@@ -115,15 +115,16 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
     checker.addConclusions()
     const greeting = checker.facts.greeting ?? ''
     // What is known about this server and names of these forms
-    const hints = validNames(entries).map((name) => hintFor({ stage: 'etrn', code: 250, text: '', name, greeting }))
-    for (const hint of new Set(hints)) if (hint !== undefined) checker.note('names', null, hint)
+    const accepted = { code: 250, enhancedCode: null, lines: [''], text: '' }
+    const hints = validNames(entries).map((name) => resultOf(name, accepted, greeting).hint)
+    for (const hint of new Set(hints)) if (hint !== null) checker.note('names', null, hint)
     if (entries.length === 0)
       checker.note('names', null, 'none is given, and this host has none of its own: a real run needs one')
   } catch (cause) {
     if (!(cause instanceof SessionError)) throw cause
-    error = errorForReport(redactor.redactError(cause))
+    error = errorForReport(addHint(redactor.redactError(cause), checker.facts.greeting ?? ''))
     if (error.kind === 'self') checker.addFailure(error, null, 'a NAT leads back to it: a real run leaves it out')
-    else checker.addFailure(error, false, stepHint(error, checker.facts.greeting ?? ''))
+    else checker.addFailure(error, false, stepHint(error))
   }
   return { ...checker.facts, server, entries, steps: checker.all, error }
 }
@@ -133,7 +134,7 @@ function partTitle({ word, host, port }: ServerAddress): string {
 }
 
 /** Returns the next step for a failure: there is always one, unless the user ended the run. */
-function stepHint(error: SessionError, greeting: string): string {
-  if (error.kind === 'interrupted' || error.kind === 'time-over') return ''
-  return hintForError(error, greeting) ?? 'show your provider these lines'
+function stepHint({ kind, hint }: SessionError): string {
+  if (kind === 'interrupted' || kind === 'time-over') return ''
+  return hint ?? 'show your provider these lines'
 }

@@ -7,7 +7,7 @@ export class NameQueue {
   readonly #names: readonly NodeName[]
   /** Names that have not been requested, the next one last */
   readonly #waiting: NodeName[]
-  /** Names whose sessions were lost: only a new session may request them. */
+  /** Names that only a new session may request: theirs was lost, or had reached the server's limit. */
   readonly #requeued: NodeName[] = []
   readonly #results = new Map<NodeName, Result>()
   /** Names that were sent and got no reply, with the reason */
@@ -27,6 +27,11 @@ export class NameQueue {
   /** True if another session would have nothing to send. */
   get isOver(): boolean {
     return this.#end !== undefined || this.#results.size === this.#names.length
+  }
+
+  /** True if a name waits for a new session. */
+  get hasRequeued(): boolean {
+    return this.#end === undefined && this.#requeued.length > 0
   }
 
   get hasReplies(): boolean {
@@ -56,6 +61,11 @@ export class NameQueue {
   setResult(name: NodeName, result: Result): void {
     this.#unanswered.delete(name)
     this.#results.set(name, result)
+  }
+
+  /** Leaves a name to a new session, because its reply was about the session. */
+  requeue(name: NodeName): void {
+    this.#requeued.push(name)
   }
 
   /** Records why a name that was sent got no reply. */

@@ -1,8 +1,9 @@
 import { EXIT } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { SessionError } from '../smtp/errors.js'
-import { isPermanent, isTransient, type Reply } from '../smtp/reply.js'
+import type { Reply } from '../smtp/reply.js'
 import type { ServerFacts } from '../smtp/trace.js'
+import { meaningOf } from './reply-meanings.js'
 
 /** The outcome of the request for one name. */
 export type Outcome =
@@ -25,31 +26,6 @@ export function isAccepted(outcome: Outcome): boolean {
   return EXIT_STATUS_OF[outcome] === EXIT.OK && outcome !== 'skipped'
 }
 
-/** Codes that mean more than their class (RFC 1985, 5.1, and what servers use beyond it). */
-const OUTCOME_OF_CODE: Readonly<Record<number, Outcome>> = {
-  251: 'empty',
-  252: 'pending',
-  253: 'pending',
-  459: 'refused',
-  500: 'unsupported',
-  501: 'rejected',
-  502: 'unsupported',
-  504: 'unsupported',
-  553: 'rejected',
-  555: 'rejected',
-}
-
-function outcomeOf(reply: Reply): Outcome {
-  const { code, text } = reply
-  // Exim's lock: the requested queue run is already in progress.
-  if (code === 458 && /^Already processing\b/i.test(text)) return 'started'
-  const known = OUTCOME_OF_CODE[code]
-  if (known !== undefined) return known
-  if (isTransient(reply)) return 'deferred'
-  if (isPermanent(reply)) return 'refused'
-  return code >= 200 && code <= 299 ? 'started' : 'failed'
-}
-
 /** The end of the request for one name. Code, enhanced code and text are the server's; null if it sent none. */
 export type Result = {
   readonly name: string
@@ -59,16 +35,20 @@ export type Result = {
   readonly text: string | null
   /** The number of waiting messages; null if the server didn't say */
   readonly pending: number | null
+  /** The next step for the user; null if the table of meanings has none for the reply */
+  readonly hint: string | null
 }
 
-export function resultOf(name: string, reply: Reply): Result {
+/** Returns the result for a reply to ETRN. The banner is what the server has said about itself. */
+export function resultOf(name: string, reply: Reply, banner = ''): Result {
   const { code, enhancedCode, text } = reply
-  return { name, outcome: outcomeOf(reply), code, enhancedCode, text, pending: pendingCount(reply) }
+  const { outcome, hint } = meaningOf(reply, name, banner)
+  return { name, outcome, code, enhancedCode, text, pending: pendingCount(reply), hint }
 }
 
 /** Returns the result of a name that got no reply; the text is about this name only. */
 export function unansweredResult(name: string, outcome: Outcome, text: string | null = null): Result {
-  return { name, outcome, code: null, enhancedCode: null, text, pending: null }
+  return { name, outcome, code: null, enhancedCode: null, text, pending: null, hint: null }
 }
 
 /** Returns the count in `253 OK, <n> pending messages for node <x> started`; 251 means that there are none. */

@@ -6,7 +6,16 @@ import { formatReply, type Reply } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession, type Session } from '../smtp/session.js'
 import { NO_FACTS, type TraceEvent, updateFacts } from '../smtp/trace.js'
-import { NAMES_PER_SESSION, type SessionProgress } from './session-limits.js'
+import { isAccepted, type Result, resultOf } from './outcome.js'
+import { addHint, isSessionLimit } from './reply-meanings.js'
+import type { SessionLimit, SessionProgress } from './session-limits.js'
+
+export type Answer = {
+  readonly name: NodeName
+  readonly result: Result
+  /** True if the reply speaks of a limit on the requests of one session. */
+  readonly isSessionLimit: boolean
+}
 
 /** One session of a pool, and how far it has come. The pool holds it as Readonly: only the session changes its fields. */
 export class PooledSession implements SessionProgress {
@@ -21,15 +30,22 @@ export class PooledSession implements SessionProgress {
   /** Round trips that it is expected to take before the first ETRN */
   #setupTrips: number
   facts = NO_FACTS
-  namesLeft = NAMES_PER_SESSION
+  /** The greeting, and the first line of the EHLO reply */
+  #banner = ''
+  readonly #limit: Readonly<SessionLimit>
+  #requests = 0
+  #isStopped = false
   /** Round trips of its connection so far */
   roundTrips = 0
   replies = 0
+  /** True once it has accepted a name. */
+  hasAccepted = false
   /** The name that was sent and has no reply yet */
   pendingName: NodeName | undefined
 
-  constructor(number: number, isAdditional: boolean, setupTrips: number) {
+  constructor(number: number, isAdditional: boolean, setupTrips: number, limit: Readonly<SessionLimit>) {
     this.number = number
+    this.#limit = limit
     this.isAdditional = isAdditional
     this.#setupTrips = setupTrips
   }
@@ -37,6 +53,10 @@ export class PooledSession implements SessionProgress {
   /** True from the moment when it can send ETRN. */
   get isOpen(): boolean {
     return this.#session !== undefined
+  }
+
+  get namesLeft(): number {
+    return this.#isStopped ? 0 : Math.max(0, this.#limit.namesPerSession - this.#requests)
   }
 
   get delay(): number {
@@ -58,17 +78,21 @@ export class PooledSession implements SessionProgress {
         this.roundTrips = 0
       }
       if (event.type === 'connected' || event.type === 'tls' || event.type === 'received') this.roundTrips++
+      if (event.type === 'greeting') this.#banner = event.text
+      // Before the first ETRN only EHLO is answered with 250.
+      if (event.type === 'received' && event.reply.code === 250 && !this.isOpen)
+        this.#banner = `${this.facts.greeting ?? ''}\n${event.reply.lines[0] ?? ''}`
       trace(event)
     })
     this.#session = await openSession(server, { ...options, signal, trace: onEvent })
     return this.#session.server
   }
 
-  /** Sends ETRN for the next name and returns the reply; undefined if there is no name. Throws SessionError. */
-  async request(take: () => NodeName | undefined): Promise<{ name: NodeName; reply: Reply } | undefined> {
+  /** Sends ETRN for the next name and returns the answer; undefined if there is no name. Throws SessionError. */
+  async request(take: () => NodeName | undefined): Promise<Answer | undefined> {
     const reply = await this.#session?.etrn(() => {
       this.pendingName = take()
-      if (this.pendingName !== undefined) this.namesLeft--
+      if (this.pendingName !== undefined) this.#requests++
       return this.pendingName
     })
     const name = this.pendingName
@@ -79,16 +103,46 @@ export class PooledSession implements SessionProgress {
     }
     this.pendingName = undefined
     this.replies++
-    return { name, reply }
+    const answer = this.answerOf(name, reply)
+    this.hasAccepted ||= isAccepted(answer.result.outcome)
+    return answer
+  }
+
+  /** Returns what a reply means for a name. */
+  answerOf(name: NodeName, reply: Reply): Answer {
+    const { enhancedCode, text } = this.redactor.redactReply(reply)
+    const result = { ...resultOf(name, reply, this.#banner), enhancedCode, text }
+    return { name, result, isSessionLimit: isSessionLimit(reply, name) }
+  }
+
+  /** Returns true if the session was lost because it had reached the server's limit, and not because of the name. */
+  isAtLimit({ kind, reply }: SessionError): boolean {
+    if (this.pendingName === undefined || this.replies === 0) return false
+    // Within TLS, Exim sends its last reply unencrypted.
+    if (kind === 'unencrypted-data') return this.hasAccepted
+    return reply !== null && isSessionLimit(reply, this.pendingName)
+  }
+
+  /** Returns an error of this session as it is reported: without secrets, and with a hint if there is one. */
+  describeError(error: SessionError): SessionError {
+    const { stage, message, cause } = error
+    const lost = { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause } as const
+    const isLost = error.kind === 'unencrypted-data' && this.isAtLimit(error)
+    return addHint(this.redactor.redactError(isLost ? new SessionError(stage, message, lost) : error), this.#banner)
   }
 
   cancel(): void {
     if (!this.isOpen) this.#cancellation.abort()
   }
 
-  /** Sends QUIT if the session is open. It takes no further name. */
-  async quit(): Promise<void> {
-    this.namesLeft = 0
-    await this.#session?.quit()
+  /** Takes no further name. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** Sends QUIT if the session is open, and stops. Returns true if the server has closed the connection before. */
+  async quit(): Promise<boolean> {
+    this.stop()
+    return (await this.#session?.quit()) ?? false
   }
 }

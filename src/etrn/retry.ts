@@ -9,7 +9,6 @@ import { mergeFacts, NO_FACTS } from '../smtp/trace.js'
 import { backoffAfter, constantBackoff, endMessage, type Pause, RetryWindow, takePause } from './backoff.js'
 import { isAccepted, type Result, type ServerReport } from './outcome.js'
 import type { Request } from './request.js'
-import { NAMES_PER_SESSION } from './session-limits.js'
 import { type PoolContext, requestNames, ServerState } from './session-pool.js'
 
 export type RetryContext = Omit<PoolContext, 'onResult'> & {
@@ -26,8 +25,8 @@ export type RetryContext = Omit<PoolContext, 'onResult'> & {
  */
 export async function requestInRounds(request: Request, context: RetryContext): Promise<ServerReport> {
   const { server, settings } = request
-  const state = new RetryState(request, context)
   const serverState = new ServerState()
+  const state = new RetryState(request, context, serverState)
   const unreported = new Set<string>(state.remaining)
   const report = (result: Result): void => context.onResult(server, result, isRetried(request))
   const onResult = (_: Server, result: Result): void => {
@@ -60,6 +59,7 @@ class RetryState {
   remaining: readonly NodeName[]
   readonly #request: Request
   readonly #signal: AbortSignal
+  readonly #serverState: ServerState
   readonly #retryWindow: RetryWindow
   readonly #waitWindow: RetryWindow
   /** By name, in their order. The first round gives every name a result. */
@@ -72,11 +72,12 @@ class RetryState {
   /** True if the last round ended in a way that another round might mend. */
   #mayRetry = false
 
-  constructor(request: Request, { startedAt, signal }: RetryContext) {
+  constructor(request: Request, { startedAt, signal }: RetryContext, serverState: ServerState) {
     const { retryForMs, waitMs } = request.retryPolicy
     this.remaining = validNames(request.entries)
     this.#request = request
     this.#signal = signal
+    this.#serverState = serverState
     this.#retryWindow = new RetryWindow(startedAt, retryForMs)
     this.#waitWindow = new RetryWindow(startedAt, waitMs)
   }
@@ -158,8 +159,8 @@ class RetryState {
     const hasReply = (name: NodeName): boolean => this.#names.get(name)?.result.code !== null
     const replied = names.filter(hasReply)
     // A session in which no name is accepted ends the round.
-    this.remaining =
-      replied.length < NAMES_PER_SESSION ? names : [...names.filter((name) => !hasReply(name)), ...replied]
+    const isFull = replied.length >= this.#serverState.namesPerSession
+    this.remaining = isFull ? [...names.filter((name) => !hasReply(name)), ...replied] : names
   }
 
   /** Returns the error of the last round, or why names remain although it had none; null if none do. */

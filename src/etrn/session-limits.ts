@@ -2,6 +2,9 @@
 export const NAMES_PER_SESSION = 7
 export const SESSIONS_PER_SERVER = 4
 
+/** The number of names that one session with a server may request: fewer if the server has shown a lower limit. */
+export type SessionLimit = { namesPerSession: number }
+
 export type SessionProgress = {
   /** Round trips until it can send a name */
   readonly delay: number

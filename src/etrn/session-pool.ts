@@ -1,14 +1,20 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
-import { isPermanent, type Reply } from '../smtp/reply.js'
+import { isPermanent } from '../smtp/reply.js'
 import type { Protection, Server, SessionOptions } from '../smtp/session-settings.js'
 import { mergeFacts, NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { NameQueue } from './name-queue.js'
-import { isAccepted, isSecurityFailure, outcomeOfError, type Result, resultOf, type ServerReport } from './outcome.js'
-import { PooledSession } from './pooled-session.js'
+import { isAccepted, isSecurityFailure, outcomeOfError, type Result, type ServerReport } from './outcome.js'
+import { type Answer, PooledSession } from './pooled-session.js'
 import type { RequestSettings } from './request.js'
-import { NAMES_PER_SESSION, type SessionProgress, SESSIONS_PER_SERVER, wouldFinishSooner } from './session-limits.js'
+import {
+  NAMES_PER_SESSION,
+  type SessionLimit,
+  type SessionProgress,
+  SESSIONS_PER_SERVER,
+  wouldFinishSooner,
+} from './session-limits.js'
 
 /** Runs a session as soon as the limit on sessions allows it. */
 export type Limiter = <T>(work: () => Promise<T>) => Promise<T>
@@ -25,13 +31,19 @@ export type PoolContext = {
 }
 
 /** Facts that earlier rounds have learned about a server. */
-export class ServerState {
+export class ServerState implements SessionLimit {
   /** True once it has accepted a name: it knows this host. */
   hasAccepted = false
   /** True once an additional session has failed: from then on there is one session at a time. */
   isOneAtATime = false
   readonly protection: Protection = { hasTls: false, mechanism: undefined }
+  namesPerSession = NAMES_PER_SESSION
   startedAt: number | undefined
+
+  /** Remembers that a session could request no more than this number of names. */
+  learnLimit(names: number): void {
+    this.namesPerSession = Math.min(this.namesPerSession, names)
+  }
 
   /** The time since the first session started, in milliseconds */
   get elapsedMs(): number {
@@ -66,6 +78,8 @@ class SessionPool {
   #started = 0
   /** Round trips before the first ETRN, in the last session that reached it */
   #setupTrips = 0
+  /** A 5xx after accepted names in one session: if the server then closes it, the reply was about the session. */
+  readonly #doubtful = new Map<Readonly<PooledSession>, Answer>()
   /** Once an additional session has failed, a session with a higher number must succeed, or the request ends. */
   #failedAfter = Infinity
   /** Errors that callbacks have thrown, and bugs of our own */
@@ -97,21 +111,26 @@ class SessionPool {
     return this.#state.hasAccepted || this.#options.keepGoing
   }
 
+  /** The names that may be requested now. A 5xx ends the request, so none while it is doubtful. */
+  get #remaining(): number {
+    return this.#doubtful.size > 0 && !this.#options.keepGoing ? 0 : this.#queue.remaining
+  }
+
   /** Returns true if another session would finish sooner, beside those that run and those that wait for the limiter. */
   #needsSession(waiting: number): boolean {
-    const another = { delay: this.#setupTrips, namesLeft: NAMES_PER_SESSION }
+    const another = { delay: this.#setupTrips, namesLeft: this.#state.namesPerSession }
     const sessions = [...this.#sessions, ...Array<SessionProgress>(waiting).fill(another)]
-    if (this.#queue.remaining === 0 || sessions.length === 0) return this.#queue.remaining > 0
+    if (this.#remaining === 0 || sessions.length === 0) return this.#remaining > 0
     const { hasAccepted, isOneAtATime } = this.#state
     if (sessions.length >= (hasAccepted && !isOneAtATime ? SESSIONS_PER_SERVER : 1)) return false
     // A session that is not open yet may fail.
     const isSomeOpen = waiting > 0 || [...this.#sessions].some(({ isOpen, namesLeft }) => isOpen && namesLeft > 0)
-    return !isSomeOpen || wouldFinishSooner(this.#queue.remaining, sessions, another)
+    return !isSomeOpen || wouldFinishSooner(this.#remaining, sessions, another)
   }
 
   #continue(): void {
     if (this.#needsSession(this.#waiting)) this.#startSession()
-    if (this.#sessions.size === 0 && this.#queue.remaining === 0) this.#finish()
+    if (this.#sessions.size === 0 && this.#remaining === 0) this.#finish()
   }
 
   #startSession(): void {
@@ -126,7 +145,7 @@ class SessionPool {
   async #runSession(): Promise<void> {
     this.#state.startedAt ??= performance.now()
     const isAdditional = this.#sessions.size > 0
-    const session = new PooledSession(++this.#started, isAdditional, this.#setupTrips)
+    const session = new PooledSession(++this.#started, isAdditional, this.#setupTrips, this.#state)
     this.#sessions.add(session)
     try {
       await this.#requestFrom(session)
@@ -147,29 +166,61 @@ class SessionPool {
       this.#reachedServer = await session.open(this.#reachedServer, this.#options, trace)
       this.#setupTrips = session.roundTrips
       this.#facts = session.facts
-      while (this.#queue.remaining > 0 && session.namesLeft > 0) {
+      while (this.#remaining > 0 && session.namesLeft > 0) {
         await this.#options.drain?.()
-        const answer = await session.request(() => this.#queue.take(session.replies === 0))
+        const answer = await session.request(() => this.#take(session))
         if (answer === undefined) break
         if (session.number > this.#failedAfter) this.#failedAfter = Infinity
-        this.#setResult(session, answer.name, answer.reply)
+        this.#addAnswer(session, answer)
         // Only a reply shows that the server has time for several sessions.
         while (this.#needsSession(this.#waiting)) this.#startSession()
       }
-      if (!this.#mayContinue) this.#queue.end(null, 'skipped')
+      if (this.#doubtful.has(session)) this.#settleDoubt(session, await session.quit())
+      // A name whose reply was about the session still gets its own.
+      if (!this.#mayContinue && !this.#queue.hasRequeued) this.#queue.end(null, 'skipped')
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
-      this.#handleFailure(session, session.redactor.redactError(error))
+      this.#settleDoubt(session, error.kind === 'connection-lost')
+      if (session.isAtLimit(error)) this.#state.learnLimit(session.replies)
+      this.#handleFailure(session, session.describeError(error))
     }
   }
 
-  #setResult({ redactor }: Readonly<PooledSession>, name: NodeName, reply: Reply): void {
-    const { enhancedCode, text } = redactor.redactReply(reply)
-    const result = { ...resultOf(name, reply), enhancedCode, text }
+  #take({ replies }: Readonly<PooledSession>): NodeName | undefined {
+    return this.#remaining === 0 ? undefined : this.#queue.take(replies === 0)
+  }
+
+  /** Takes a reply for the result of its name, unless it may be about the session. */
+  #addAnswer(session: Readonly<PooledSession>, answer: Answer): void {
+    // The session goes on, so the reply before was about its name.
+    this.#settleDoubt(session, false)
+    if (answer.isSessionLimit) session.stop()
+    if (answer.isSessionLimit && session.replies > 1) this.#requeue(answer, session.replies - 1)
+    else if (isPermanent({ code: answer.result.code ?? 0 }) && session.hasAccepted) this.#doubtful.set(session, answer)
+    else this.#setResult(answer)
+  }
+
+  /** Decides about a doubtful 5xx: `isLost` means that the server closed the connection after it. */
+  #settleDoubt(session: Readonly<PooledSession>, isLost: boolean): void {
+    const answer = this.#doubtful.get(session)
+    if (answer === undefined) return
+    this.#doubtful.delete(session)
+    if (isLost) this.#requeue(answer, session.replies - 1)
+    else this.#setResult(answer)
+  }
+
+  /** Leaves a name to a new session, because this one had reached the server's limit after so many names. */
+  #requeue(answer: Answer, names: number): void {
+    this.#state.learnLimit(names)
+    if (this.#queue.isOver) this.#setResult(answer)
+    else this.#queue.requeue(answer.name)
+  }
+
+  #setResult({ name, result }: Pick<Answer, 'name' | 'result'>): void {
     this.#queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)
-    const isEnd = result.outcome === 'failed' || (isPermanent(reply) && !this.#options.keepGoing)
-    if (isEnd) this.#queue.end(null, 'skipped')
+    const isRefusal = isPermanent({ code: result.code ?? 0 }) && !this.#options.keepGoing
+    if (result.outcome === 'failed' || isRefusal) this.#queue.end(null, 'skipped')
     this.#notify(() => this.#options.onResult(this.#server, result))
   }
 
@@ -208,7 +259,8 @@ class SessionPool {
   /** Returns true if only an additional session has failed, which takes nothing from the others. */
   #isHarmless({ pendingName, isAdditional }: Readonly<PooledSession>, error: SessionError): boolean {
     const isUnsent = pendingName === undefined || (isAdditional && error.kind === 'connection-lost')
-    const isGrave = error.kind === 'unencrypted-data' || (isSecurityFailure(error) && !isAdditional)
+    const isForged = error.kind === 'unencrypted-data' && (error.stage === 'starttls' || error.stage === 'tls')
+    const isGrave = isForged || (isSecurityFailure(error) && !isAdditional)
     return isUnsent && this.#queue.hasReplies && !this.#options.signal.aborted && !isGrave
   }
 
@@ -217,7 +269,7 @@ class SessionPool {
     const isViolation = error.exitStatus === EXIT.PROTOCOL && (pendingName !== undefined || replies > 0)
     if (error.reply !== null && pendingName !== undefined) {
       // If the name is not requested again, its 421 is a reply like any other.
-      this.#setResult(session, pendingName, error.reply)
+      this.#setResult(session.answerOf(pendingName, error.reply))
       if (this.#queue.remaining === 0) return
     } else {
       const name = pendingName ?? (isViolation ? this.#queue.take(true) : undefined)

@@ -4,7 +4,7 @@ import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { SessionError, STAGE_LABELS } from '../smtp/errors.js'
 import { formatReply } from '../smtp/reply.js'
-import { generalHint, hintAfterRetries, hintFor, hintForError } from './hints.js'
+import { generalHint, hintAfterRetries } from './hints.js'
 import type { Output, Progress, Reporter, Style } from './reporter.js'
 
 type TextOptions = {
@@ -32,7 +32,6 @@ const OUTCOME_TEXTS: Readonly<Record<Outcome, string>> = {
 /** Prints one result a line to `out`, and to `err` failures of whole sessions, warnings, hints, and the dialogue for -v. */
 export class TextReporter implements Reporter {
   readonly #options: TextOptions
-  readonly #greetings = new Map<ServerAddress, string>()
   /** Hints and warnings that have been printed: each is printed once per run. */
   readonly #printed = new Set<string>()
 
@@ -46,7 +45,6 @@ export class TextReporter implements Reporter {
 
   trace(...[server, event, session = 1]: Progress): void {
     if (server !== null && event.type === 'warning') this.#warnOnce(`${server.word}: ${event.text}`)
-    if (server !== null && event.type === 'greeting') this.#greetings.set(server, event.text)
     if (!this.#options.verbose) return
     const { line } = this.#options.err
     const number = session === 1 ? '' : `[${session}] `
@@ -62,9 +60,7 @@ export class TextReporter implements Reporter {
     const reply = code === null ? text : formatReply({ code, enhancedCode: result.enhancedCode, text: text ?? '' })
     this.#options.out.line(`${this.#prefix(server)}${name}: `, described, reply === null ? '' : ` (${reply})`)
     if (server === null) return
-    const greeting = this.#greetings.get(server) ?? ''
-    const hint = hintFor({ stage: 'etrn', code, text: text ?? '', name, greeting }) ?? generalHint(exitStatus)
-    this.#hintOnce(hintAfterRetries(hint, isRetried))
+    this.#hintOnce(hintAfterRetries(result.hint ?? generalHint(exitStatus), isRetried), name)
   }
 
   report(report: ServerReport): void {
@@ -90,9 +86,9 @@ export class TextReporter implements Reporter {
     this.#hintOnce(error.hint)
   }
 
-  #warnOnce(warning: string): void {
-    if (!this.#printed.has(warning)) this.warn(warning)
-    this.#printed.add(warning)
+  #warnOnce(warning: string, key = warning): void {
+    if (!this.#printed.has(key)) this.warn(warning)
+    this.#printed.add(key)
   }
 
   #printFailure({ server, names, isRetried }: ServerReport, error: SessionError): void {
@@ -105,13 +101,12 @@ export class TextReporter implements Reporter {
     if (this.#options.verbose && codeOf(cause) !== '') line({ style: 'dim', text: `  ${messageOf(cause).trim()}` })
     // The user ended it: nothing is wrong.
     if (kind === 'time-over' || kind === 'interrupted') return
-    const hint = hintForError(error, this.#greetings.get(server) ?? '') ?? generalHint(exitStatus)
-    this.#hintOnce(hintAfterRetries(hint, isRetried))
+    this.#hintOnce(hintAfterRetries(error.hint ?? generalHint(exitStatus), isRetried))
   }
 
-  /** Prints a hint below what it is about. */
-  #hintOnce(hint: string | undefined): void {
-    if (hint !== undefined) this.#warnOnce(`  ${hint}`)
+  /** Prints a hint below what it is about. Hints that differ only in the requested name are the same. */
+  #hintOnce(hint: string | undefined, name = ''): void {
+    if (hint !== undefined) this.#warnOnce(`  ${hint}`, hint.replaceAll(name.replace(/^[@#]/, '') || ' ', ' '))
   }
 
   #prefix(server: ServerAddress | null): string {

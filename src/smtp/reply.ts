@@ -29,7 +29,8 @@ const CR = 0x0d
 /** The code and the mark before the text; a line may be a code alone. */
 const LINE_START = /^([1-5][0-9]{2})([ -]?)/
 const LINE_START_OCTETS = 4
-const ENHANCED_CODE = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)/
+/** An enhanced status code at the start of a text (RFC 2034) */
+export const ENHANCED_CODE = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)/
 
 /**
  * Turns octets into replies, without I/O: any cut of the octets gives the same replies.

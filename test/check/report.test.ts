@@ -198,6 +198,7 @@ Nothing was asked of the queue: whether a name is served, only ETRN tells.
                 enhancedCode: null,
                 text: 'line 2: a space',
                 pending: null,
+                hint: null,
               },
             ],
             seenAs: '192.0.2.100',

@@ -67,6 +67,7 @@ suite('resultOf', () => {
       enhancedCode: '4.7.1',
       text: 'not / yours',
       pending: null,
+      hint: 'ask your provider to allow this name for your address',
     })
   })
   for (const [line, outcome] of [
@@ -111,7 +112,8 @@ suite('resultOf', () => {
 
 suite('unansweredResult', () => {
   test('has neither code nor count, and no text unless one is given', () => {
-    const unanswered = { name: 'a.example', outcome: 'deferred', code: null, enhancedCode: null, pending: null }
+    const facts = { code: null, enhancedCode: null, pending: null, hint: null }
+    const unanswered = { name: 'a.example', outcome: 'deferred', ...facts }
     assert.deepEqual(unansweredResult('a.example', 'deferred'), { ...unanswered, text: null })
     assert.deepEqual(unansweredResult('a.example', 'deferred', 'line 2'), { ...unanswered, text: 'line 2' })
   })

@@ -21,7 +21,7 @@ const SETTINGS = {
 const NAME = await parseNodeName('a.example', { allowWide: false })
 
 function sessionOf(setupTrips = 0): PooledSession {
-  return new PooledSession(1, false, setupTrips)
+  return new PooledSession(1, false, setupTrips, { namesPerSession: 7 })
 }
 
 function serverAt(port: number): Server {
@@ -113,7 +113,7 @@ suite('PooledSession', () => {
     assert.equal(session.pendingName, undefined)
     const answer = await session.request(() => NAME)
     assert.deepEqual(sent, [NAME, 6, 0])
-    assert.deepEqual([answer?.name, answer?.reply.code], [NAME, 250])
+    assert.deepEqual([answer?.name, answer?.result.code], [NAME, 250])
     assert.deepEqual([session.pendingName, session.namesLeft, session.replies], [undefined, 6, 1])
     await session.quit()
   })
@@ -146,7 +146,7 @@ suite('PooledSession', () => {
     const session = sessionOf()
     await open(t, session, [[...HELLO, 'C: ETRN a.example', 'S: 250 OK', ...BYE]])
     session.cancel()
-    assert.equal((await session.request(() => NAME))?.reply.code, 250)
+    assert.equal((await session.request(() => NAME))?.result.code, 250)
     await session.quit()
   })
   test('ends with the reason of the signal of the run', { timeout: 10_000 }, async (t) => {

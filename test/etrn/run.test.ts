@@ -424,7 +424,7 @@ if (isInNamespace(import.meta.url)) {
     })
     test('gives an invalid line its number and reason as a rejected result', () => {
       const text = 'line 3: a space in it'
-      const unanswered = { code: null, enhancedCode: null, pending: null }
+      const unanswered = { code: null, enhancedCode: null, pending: null, hint: null }
       assert.deepEqual(resultOfBadLine({ word: 'a b', line: 3, reason: 'a space in it' }), {
         name: 'a b',
         outcome: 'rejected',

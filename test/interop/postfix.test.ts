@@ -38,7 +38,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       await startPostfix(t)
       const { stdout, status } = await spawnEtrn(['--check', '127.0.0.1', '@site.example'])
       assert.equal(status, 0)
-      assert.match(stdout, /^ {2}-- names .* Postfix drops @ and #/m)
+      assert.match(stdout, /^ {2}-- names .* Postfix ignores '@' and '#'/m)
       assert.match(stdout, /^127\.0\.0\.1 is Postfix$/m)
     })
     test('--wait-local waits until Postfix is up', async (t) => {
@@ -150,7 +150,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       await startPostfix(t, writeSaslSettings())
       const without = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.equal(without.status, 77)
-      assert.match(without.stderr, /smtpd_etrn_restrictions\), or for a login/)
+      assert.match(without.stderr, /smtpd_etrn_restrictions .*login/)
       for (const mechanism of MECHANISMS) {
         const run = await spawnEtrn([...LOGIN_ARGUMENTS, '--auth', mechanism, '-v'], { env })
         assert.equal(run.status, 0, run.stderr)

@@ -25,7 +25,7 @@ const ships = (count: number): string[] => Array.from({ length: count }, (_, ind
 /** Returns the result for a name. Its number chooses one of three kinds of reply. */
 function expectedResult(name: string): Result {
   const n = Number(/\d+/.exec(name)?.[0])
-  const common = { name, enhancedCode: null }
+  const common = { name, enhancedCode: null, hint: null }
   if (n % 3 === 0)
     return { ...common, code: 250, text: `OK, queuing for node ${name} started`, outcome: 'started', pending: null }
   if (n % 3 === 1)

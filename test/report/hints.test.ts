@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { generalHint, hintAfterRetries, hintFor, hintForError } from '../../src/report/hints.js'
-import { SessionError } from '../../src/smtp/errors.js'
+import { generalHint, hintAfterRetries } from '../../src/report/hints.js'
 import { etrn } from '../helpers/command.js'
 import { BYE, close, etrnSteps, HELLO, scripted, sessionWith } from '../helpers/scripted-server.js'
 
-type Failure = Parameters<typeof hintFor>[0]
-
-const REFUSAL = { code: 502, lines: ['no'], enhancedCode: null, text: 'no' }
 const HELO = ['--helo', 'gw.site.example']
 
 suite('hints for the reply to one name', { concurrency: true }, () => {
@@ -144,76 +140,4 @@ test('suggests --assume-etrn if EHLO does not list ETRN', async (t) => {
   it may be hidden, or off: --assume-etrn asks all the same
 `,
   )
-})
-
-suite('hintFor: the first row that fits', () => {
-  const finds = (title: string, failure: Partial<Failure> & Pick<Failure, 'stage'>, hint: RegExp | undefined): void =>
-    void test(title, () => {
-      const found = hintFor({ code: null, text: '', name: '', greeting: '', ...failure })
-      if (hint === undefined) assert.equal(found, undefined)
-      else assert.match(found ?? '', hint)
-    })
-  finds('greeting: a timeout', { stage: 'greeting', kind: 'timeout' }, /smtps:/)
-  for (const stage of ['greeting', 'ehlo'] as const) {
-    finds(`${stage}: no SMTP`, { stage, kind: 'malformed-reply' }, /right port/)
-    for (const code of [550, 554, 503])
-      finds(`${stage}: ${code} refuses the address`, { stage, code, text: 'no' }, /takes nothing from this address/)
-  }
-  finds('greeting: 521 has no row', { stage: 'greeting', code: 521, text: 'never' }, undefined)
-  for (const code of [500, 502]) finds(`ehlo: ${code}`, { stage: 'ehlo', code }, /without EHLO has no ETRN/)
-  for (const code of [501, 504, 553]) finds(`ehlo: ${code}`, { stage: 'ehlo', code }, /--helo gives another/)
-  finds('tls: no row', { stage: 'tls', text: 'anything' }, undefined)
-  finds(
-    'etrn: 250 for @ of Postfix',
-    { stage: 'etrn', code: 250, name: '@a.example', greeting: 'mx Postfix' },
-    /each domain/,
-  )
-  finds('etrn: 250 for # of Postfix', { stage: 'etrn', code: 250, name: '#q', greeting: 'mx Postfix' }, /each domain/)
-  finds(
-    'etrn: 250 for a plain name of Postfix',
-    { stage: 'etrn', code: 250, name: 'a.example', greeting: 'Postfix' },
-    undefined,
-  )
-  finds(
-    'etrn: 250 for @ of another server',
-    { stage: 'etrn', code: 250, name: '@a.example', greeting: 'mx' },
-    undefined,
-  )
-  finds('etrn: 458 of an unknown server', { stage: 'etrn', code: 458, text: 'later' }, undefined)
-  finds(
-    'etrn: 458 Already processing of Exim',
-    { stage: 'etrn', code: 458, text: 'Already processing', greeting: 'Exim' },
-    undefined,
-  )
-  for (const code of [458, 530]) {
-    finds(`etrn: ${code} that wants a login`, { stage: 'etrn', code, text: 'please log in first' }, /: --user$/)
-    finds(`etrn: ${code} that wants TLS`, { stage: 'etrn', code, text: 'Must issue STARTTLS' }, /wants TLS before ETRN/)
-  }
-  finds(
-    'etrn: 530 without a reason',
-    { stage: 'etrn', code: 530, text: 'no' },
-    /\(--tls encrypt, or verify\) or a login/,
-  )
-  finds('etrn: 459 without a reason', { stage: 'etrn', code: 459, text: 'no' }, /allow this name for your address/)
-  for (const code of [501, 553, 555])
-    finds(`etrn: ${code} for @`, { stage: 'etrn', code, name: '@a.example' }, /plain domain names only/)
-  finds('etrn: 501 for a plain name', { stage: 'etrn', code: 501, name: 'a.example' }, undefined)
-  for (const code of [500, 502])
-    finds(`etrn: ${code}`, { stage: 'etrn', code, text: 'what?' }, /this server has no ETRN/)
-  for (const code of [550, 554]) finds(`etrn: ${code}`, { stage: 'etrn', code }, /your address is not allowed/)
-})
-
-suite('hintForError', () => {
-  const facts = { exitStatus: 69 }
-  test('prefers the hint that the error carries', () =>
-    assert.equal(hintForError(new SessionError('ehlo', 'no', { ...facts, hint: 'own', reply: REFUSAL }), ''), 'own'))
-  test('finds the row for the reply of the error', () =>
-    assert.match(hintForError(new SessionError('ehlo', 'no', { ...facts, reply: REFUSAL }), '') ?? '', /without EHLO/))
-  test('finds the row for the kind of the error', () =>
-    assert.match(hintForError(new SessionError('greeting', 'no', { ...facts, kind: 'timeout' }), '') ?? '', /smtps:/))
-  test('finds the row for the greeting of the server', () => {
-    const reply = { ...REFUSAL, code: 458 }
-    assert.match(hintForError(new SessionError('etrn', 'no', { ...facts, reply }), 'mx Exim') ?? '', /acl_smtp_etrn/)
-    assert.equal(hintForError(new SessionError('etrn', 'no', { ...facts, reply }), 'mx'), undefined)
-  })
 })

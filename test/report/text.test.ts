@@ -43,7 +43,7 @@ g.example: refused (459 <g.example>: service unavailable)
     assert.equal(
       run.stderr,
       `  it may pass by itself: --retry-for keeps trying, for as long as you say
-  Postfix: ask the provider to put the domain into relay_domains or fast_flush_domains
+  ask your provider to add the domain to fast_flush_domains or relay_domains (Postfix)
 `,
     )
     assert.equal(run.status, 75)
@@ -226,7 +226,7 @@ suite('TextReporter', () => {
     assert.deepEqual(lines, ['mx.example: beware'])
   })
   const resultOf = (name: string, outcome: Outcome, code: number | null = null): Result => {
-    return { name, outcome, code, enhancedCode: null, text: null, pending: null }
+    return { name, outcome, code, enhancedCode: null, text: null, pending: null, hint: null }
   }
   const reportOf = (...names: Result[]): ServerReport => {
     return { ...NO_FACTS, server: SERVER, error: null, isQueueUnknown: false, attempts: 1, elapsedMs: 0, names }

@@ -1,0 +1,286 @@
+import type { FailureKind } from '../errors.js'
+import { SessionError, type Stage } from '../smtp/errors.js'
+import { MASKED_GREETING, MIDDLEBOX_HINT } from '../smtp/middlebox.js'
+import { ENHANCED_CODE, type Reply } from '../smtp/reply.js'
+import type { Outcome } from './outcome.js'
+import * as words from './reply-patterns.js'
+
+/** One row of the table of meanings. It fits if all its conditions hold; the first row that fits counts. */
+type ReplyMeaning = {
+  /** Codes, or classes of codes */
+  readonly codes?: readonly (number | '2xx' | '4xx' | '5xx')[]
+  /** The text, without the requested name */
+  readonly text?: RegExp
+  /** The enhanced status code, even if its class is not that of the code: `458 5.7.1` */
+  readonly status?: RegExp
+  /** The greeting, and on a line of its own the first line of the EHLO reply: they may name the software. */
+  readonly banner?: RegExp
+  readonly name?: RegExp
+  readonly kind?: FailureKind
+  /** Undefined if the code alone decides. */
+  readonly outcome?: Outcome
+  /** The next step for the user; `{name}` stands for the name without `@` and `#`. */
+  readonly hint?: string
+  /** An RFC, a server that was measured, or its source or manual */
+  readonly source: string
+}
+
+const LOGIN_OPTIONS = '--user NAME --password-file FILE'
+const HINTS = {
+  limit:
+    "the server's limit on requests is reached even in a new session; --retry-for 1h tries again, or ask your provider for the limit",
+  helo: 'the server rejects the EHLO name of this host, not the requested name; give a fully qualified name that DNS knows: --helo gw.site.example',
+  blocklist: `your address is on a blocklist, as dynamic addresses often are; ask your provider to allow it or to give you a login (${LOGIN_OPTIONS})`,
+  reverseName: `the server requires a reverse DNS name for your address; ask the owner of the address for one, or your provider for a login (${LOGIN_OPTIONS})`,
+  certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
+  address: `the server does not accept requests from your address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or to give you a login (${LOGIN_OPTIONS})`,
+  login: `the server requires a login before ETRN: ${LOGIN_OPTIONS}`,
+  tls: 'the server requires TLS before ETRN: --tls encrypt, or --tls verify',
+  temporary: 'the server cannot start the delivery now: --retry-for 10m tries again',
+  exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow your address",
+  name: 'ask your provider to allow this name for your address',
+  plainName: "the server may not know names with '@' or '#'; request each domain by its plain name",
+  noEtrn: 'this server has no ETRN; only its administrator can start the delivery',
+  noMail:
+    'the server accepts no mail, or none from your address (dynamic addresses are often blocked); check the host name, then ask your provider',
+} as const
+
+/** Returns the rows of a text for which the class of the code decides, not the code: `501 Helo command rejected` is no word on syntax. */
+function rowsByClass(text: RegExp, hint: string, source: string): ReplyMeaning[] {
+  return [
+    { codes: ['5xx'], text, outcome: 'refused', hint, source },
+    { codes: ['4xx'], text, hint, source },
+  ]
+}
+
+/** Replies to ETRN that mean more, or something else, than their code */
+const ETRN_TEXTS: readonly ReplyMeaning[] = [
+  { codes: [458], text: /^Already processing\b/i, outcome: 'started', source: 'Exim 4.96: its lock for each name' },
+  {
+    codes: [250],
+    name: /^[@#]/,
+    banner: /\bPostfix\b/,
+    hint: "Postfix ignores '@' and '#': the request is for the plain domain, with no subdomain and no queue; request each domain",
+    source: 'Postfix 3.7',
+  },
+  ...rowsByClass(words.SESSION_LIMIT, HINTS.limit, 'Oracle and PMDF: ALLOW_ETRNS_PER_SESSION; Exim'),
+  { codes: [500, 502], banner: MASKED_GREETING, outcome: 'unsupported', hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
+
+  // About this host. Postfix evaluates these restrictions at ETRN, before those for ETRN.
+  ...rowsByClass(words.HELO_NAME, HINTS.helo, 'Postfix: smtpd_helo_restrictions'),
+  ...rowsByClass(words.BLOCKLIST, HINTS.blocklist, 'Postfix: default_rbl_reply'),
+  ...rowsByClass(words.REVERSE_NAME, HINTS.reverseName, 'Postfix: reject_unknown_client_hostname'),
+  ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
+  ...rowsByClass(words.ADDRESS, HINTS.address, 'Postfix: smtpd_client_restrictions'),
+  { codes: [458], text: words.ACCESS_DENIED, outcome: 'refused', hint: HINTS.address, source: 'RFC 1985, 5.3' },
+  ...rowsByClass(words.ACCESS_DENIED, HINTS.address, 'Postfix: smtpd_check.c'),
+
+  // 458: temporary by its code, but servers use it for policy.
+  {
+    codes: [458],
+    text: /^Internal failure/,
+    hint: 'Exim: its smtp_etrn_command fails (since 4.94 it needs a lookup in place of a bare $domain); tell your provider',
+    source: 'Exim 4.96',
+  },
+  {
+    codes: [458],
+    text: /^Unable to queue messages$/,
+    hint: 'if the server is Postfix: its flush service is off, or postscreen answers; ask your provider to add your address to postscreen_access_list',
+    source: 'Postfix 3.7',
+  },
+  {
+    codes: [458],
+    text: words.TEMPORARY,
+    status: /^(?!5\.)/,
+    hint: HINTS.temporary,
+    source: 'Exim: smtp_in.c, "Unable to fork process"',
+  },
+  { codes: [458], text: words.LOGIN, outcome: 'refused', hint: HINTS.login, source: 'Exim 4.96: deny with a message' },
+  { codes: [458], text: words.TLS, outcome: 'refused', hint: HINTS.tls, source: 'Exim 4.96: deny with a message' },
+  { codes: [458], banner: /\bExim\b/, outcome: 'refused', hint: HINTS.exim, source: 'Exim 4.96: any other 458' },
+  {
+    codes: [458],
+    text: /^Administrative prohibition/i,
+    outcome: 'refused',
+    hint: HINTS.exim,
+    source: 'Exim 4.96: deny in acl_smtp_etrn',
+  },
+
+  ...rowsByClass(words.LOGIN, HINTS.login, 'RFC 4954, 6'),
+  ...rowsByClass(words.TLS, HINTS.tls, 'RFC 3207, 4'),
+
+  // About the name
+  {
+    codes: [459],
+    text: /^Queue .*unknown/i,
+    hint: 'Sendmail has no queue group of that name; request the domain itself',
+    source: 'Sendmail 8.17',
+  },
+  {
+    codes: [459],
+    text: /\bservice unavailable/i,
+    hint: 'ask your provider to add the domain to fast_flush_domains or relay_domains (Postfix)',
+    source: 'Postfix 3.7',
+  },
+  {
+    codes: [501],
+    text: /\bmust begin with #/i,
+    hint: "this server accepts only names that start with '#': try --queue {name}",
+    source: 'Exim 4.96 without smtp_etrn_command',
+  },
+  {
+    codes: [458],
+    name: /^[@#]/,
+    text: words.POLICY,
+    outcome: 'refused',
+    hint: HINTS.plainName,
+    source: 'RFC 1985, 5.2: both forms are optional',
+  },
+  { codes: [458], status: /^\d\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
+  { codes: [458, 459, 501, 504, 553, 555], name: /^[@#]/, hint: HINTS.plainName, source: 'RFC 1985, 5.2' },
+  { codes: [458], text: words.POLICY, outcome: 'refused', hint: HINTS.name, source: 'Exchange: "does not store mail"' },
+  { codes: [501], status: /^5\.(?:1\.|5\.[24])/, source: 'RFC 3463, 3.2 and 3.6' },
+  { codes: [501], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
+  {
+    codes: [501],
+    text: words.REFUSAL,
+    outcome: 'refused',
+    hint: HINTS.name,
+    source: 'hMailServer: SMTPConnection.cpp',
+  },
+  {
+    codes: [502],
+    text: /\bdo not allow/i,
+    hint: 'Sendmail: ETRN is off (PrivacyOptions noetrn), or this is the submission port; try port 25',
+    source: 'Sendmail 8.17',
+  },
+]
+
+/** Replies to ETRN by their codes alone */
+const ETRN_CODES: readonly ReplyMeaning[] = [
+  { codes: [251], outcome: 'empty', source: 'RFC 1985, 5.1' },
+  { codes: [252, 253], outcome: 'pending', source: 'RFC 1985, 5.1' },
+  { codes: [421], outcome: 'deferred', source: 'RFC 5321, 3.8' },
+  { codes: [459], outcome: 'refused', hint: HINTS.name, source: 'RFC 1985, 5.3' },
+  { codes: ['4xx'], status: /^5\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 2' },
+  { codes: [500, 502], outcome: 'unsupported', hint: HINTS.noEtrn, source: 'RFC 5321, 4.2.4; OpenSMTPD, Courier' },
+  { codes: [504], outcome: 'unsupported', source: 'RFC 5321, 4.2.2' },
+  { codes: [501, 553, 555], outcome: 'rejected', source: 'RFC 1985, 5.3; RFC 5321, 4.2.2' },
+  {
+    codes: [530],
+    outcome: 'refused',
+    hint: `the server requires TLS (--tls encrypt) or a login (${LOGIN_OPTIONS}) before ETRN`,
+    source: 'RFC 3207, 4; RFC 4954, 6',
+  },
+  { codes: [550, 554], outcome: 'refused', hint: HINTS.address, source: 'Postfix 3.7' },
+  { codes: ['2xx'], outcome: 'started', source: 'RFC 1985, 5.1' },
+  { codes: ['4xx'], outcome: 'deferred', source: 'RFC 5321, 4.2.1' },
+  { codes: ['5xx'], outcome: 'refused', source: 'RFC 5321, 4.2.1' },
+]
+
+const NO_MAIL_SERVER: ReplyMeaning = {
+  kind: 'malformed-reply',
+  hint: 'that is not a mail server; check host and port',
+  source: 'RFC 5321, 4.2',
+}
+
+/** Failures of a session before ETRN: hints alone, because the exit status depends on the stage. */
+const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>> = {
+  greeting: [
+    {
+      kind: 'timeout',
+      hint: 'raise --timeout; if the port expects TLS at once, use smtps://',
+      source: 'RFC 8314, 3.3',
+    },
+    { kind: 'malformed-reply', text: /2[02]0\*{3}/, hint: MIDDLEBOX_HINT, source: 'Cisco PIX 4.4' },
+    NO_MAIL_SERVER,
+    { codes: ['4xx', '5xx'], text: words.BLOCKLIST, hint: HINTS.blocklist, source: 'Postfix: default_rbl_reply' },
+    { codes: [503, 550, 554], hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
+  ],
+  ehlo: [
+    NO_MAIL_SERVER,
+    { codes: ['4xx', '5xx'], text: words.BLOCKLIST, hint: HINTS.blocklist, source: 'Postfix: default_rbl_reply' },
+    { codes: ['4xx', '5xx'], text: words.HELO_NAME, hint: HINTS.helo, source: 'Postfix: smtpd_helo_restrictions' },
+    { codes: [500, 502], banner: MASKED_GREETING, hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
+    { codes: [500, 502], hint: 'a server without EHLO has no ETRN', source: 'RFC 1985, 3' },
+    { codes: [501, 504, 553], hint: 'give another EHLO name: --helo gw.site.example', source: 'RFC 5321, 4.1.4' },
+    { codes: [503], text: words.ACCESS_DENIED, hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
+    { codes: [550, 554], hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
+  ],
+  starttls: [
+    { codes: [454], hint: 'the server has no TLS at the moment: --retry-for 10m tries again', source: 'RFC 3207, 4' },
+    { codes: ['5xx'], hint: 'ask your provider which port offers TLS and ETRN', source: 'RFC 3207, 4' },
+  ],
+  etrn: [
+    {
+      kind: 'timeout',
+      hint: 'repeat the request with a longer --timeout; a repeated request does no harm',
+      source: 'RFC 1985, 5',
+    },
+  ],
+  auth: [
+    {
+      codes: [454],
+      hint: 'the server cannot check the password now: --retry-for 10m tries again',
+      source: 'RFC 4954, 6',
+    },
+    { codes: [530, 538], hint: 'the server requires TLS before a login: --tls verify', source: 'RFC 4954, 6' },
+  ],
+}
+
+type Facts = {
+  readonly code?: number
+  readonly text: string
+  readonly status?: string
+  readonly banner: string
+  readonly name?: string
+  readonly kind?: FailureKind | undefined
+}
+
+/** Returns the outcome and the hint of a reply to ETRN. The banner is what the server has said about itself. */
+export function meaningOf(reply: Reply, name: string, banner: string): { outcome: Outcome; hint: string | null } {
+  const { code } = reply
+  const bareName = name.replace(/^[@#]/, '')
+  const text = removeName(reply.text, bareName)
+  const status = reply.enhancedCode ?? ENHANCED_CODE.exec(text)?.[0] ?? ''
+  const facts = { code, text: text.replace(ENHANCED_CODE, '').trimStart(), status, banner, name }
+  const byCode = ETRN_CODES.find((row) => isFitting(row, facts))
+  const row = ETRN_TEXTS.find((one) => isFitting(one, facts)) ?? byCode
+  const outcome = row?.outcome ?? byCode?.outcome ?? 'failed'
+  return { outcome, hint: row?.hint?.replaceAll('{name}', () => bareName) ?? null }
+}
+
+/** Returns true if a reply to ETRN speaks of a limit on the requests of one session. */
+export function isSessionLimit({ code, text }: Pick<Reply, 'code' | 'text'>, name: string): boolean {
+  return code >= 400 && words.SESSION_LIMIT.test(removeName(text, name.replace(/^[@#]/, '')))
+}
+
+/** Returns the error with a hint, its own or that of the table; the hint stays undefined if neither knows one. */
+export function addHint(error: SessionError, banner: string): SessionError {
+  const { stage, exitStatus, reply, kind, cause, message } = error
+  const facts = { text: message, banner, kind, ...(reply === null ? {} : { code: reply.code }) }
+  const hint = error.hint ?? SESSION_FAILURES[stage]?.find((row) => isFitting(row, facts))?.hint
+  return new SessionError(stage, message, { exitStatus, reply, kind, hint, cause })
+}
+
+function isFitting({ codes, text, status, banner, name, kind }: ReplyMeaning, facts: Facts): boolean {
+  return (
+    (kind === undefined || kind === facts.kind) &&
+    (codes?.some((code) => hasCode(code, facts.code ?? 0)) ?? true) &&
+    (text?.test(facts.text) ?? true) &&
+    (status?.test(facts.status ?? '') ?? true) &&
+    (banner?.test(facts.banner) ?? true) &&
+    (name?.test(facts.name ?? '') ?? true)
+  )
+}
+
+function hasCode(expected: number | string, code: number): boolean {
+  return typeof expected === 'number' ? expected === code : expected === `${Math.floor(code / 100)}xx`
+}
+
+/** Returns the text without the requested domain, whose words are not the server's: `Node tls.example not allowed`. */
+function removeName(text: string, name: string): string {
+  if (!name.includes('.')) return text
+  const pattern = name.replace(/\W/g, '\\$&')
+  return text.replace(new RegExp(`(?<![\\w.-])${pattern}(?![\\w-])`, 'gi'), '')
+}

@@ -1,0 +1,67 @@
+// Words by which the table of meanings recognises replies.
+
+/** Returns a pattern that fits if one of these does, in capitals or not. */
+function anyOf(...patterns: readonly (RegExp | string)[]): RegExp {
+  return new RegExp(patterns.map((pattern) => (typeof pattern === 'string' ? pattern : pattern.source)).join('|'), 'i')
+}
+
+/** A limit on the commands of one session */
+export const SESSION_LIMIT = anyOf(
+  /\bsession limit\b/,
+  /\btoo many (?:\w+ ){0,2}(?:ETRNs?|non-?mail|commands?)\b/,
+  /\b(?:maximum|max) (?:number of )?(?:\w+ )?(?:ETRNs?|commands)\b/,
+  /\b(?:ETRN|command)s? (?:\w+ )?limit\b/,
+  /\blimit (?:of|on) [^,;.]*\b(?:ETRNs?|commands)\b/,
+  /\b(?:per|in (?:this|one|a|a single)) (?:session|connection)\b/,
+)
+
+export const HELO_NAME = anyOf(
+  /\b(?:helo|ehlo) (?:command|name|argument|domain|host)/,
+  /\b(?:invalid|bad|unknown|forged) (?:helo|ehlo)\b/,
+  /\bneed fully-qualified hostname/,
+)
+export const BLOCKLIST = anyOf(
+  /\bblocked (?:using|by|at)\b/,
+  /\b(?:dns|r)bl\b|\b(?:block|black) ?list/,
+  /\bspamhaus\b|\bspamcop\b/,
+)
+export const REVERSE_NAME = anyOf(
+  /\bcannot find your (?:reverse )?hostname/,
+  /\breverse (?:DNS|lookup|host)|\brDNS\b|\bPTR\b/,
+)
+export const CLIENT_CERTIFICATE = /\bclient certificate\b/i
+/** Client host, sender address and ETRN restrictions of Postfix */
+export const ADDRESS = anyOf(/\bclient host\b|\b(?:sender|recipient) address rejected|\betrn command rejected/)
+export const ACCESS_DENIED = anyOf(/\baccess (?:is )?(?:denied|not allowed)/)
+
+export const LOGIN = anyOf(/\bauthenticat|\blog ?[io]n\b|\bAUTH\b|\bSASL\b|\bauthori[sz]ation required/)
+export const TLS = anyOf(/\b(?:START)?TLS\b|\bSSL\b|\bencrypt/)
+
+/** The server, not its policy, is the reason. */
+export const TEMPORARY = anyOf(
+  /\btemporar|\blater\b|\bagain\b|\bmoment\b|\bat this time\b|\bcurrently\b|\bright now\b/,
+  /\bbusy\b|\b(?:over)?load(?:ed)?\b|\bfork\b|\bresources?\b|\bmemory\b|\bdisk\b|\bspace\b/,
+  /\btime-?out\b|\btimed out\b|\bin progress\b|\bunavailable\b/,
+)
+
+// "Could not" is a failure, not a policy.
+const NOT = String.raw`(?<!\bcould )(?<!\bcould)(?:\bnot|\bnever|n['’]t)(?: \w+){0,2} `
+const SERVED = '(?:allow|permit|authori[sz]|accept|serv|support|configur|stor|hold|keep|host|handl|relay)'
+/** The server won't do that for this name, or for anybody. */
+export const POLICY = anyOf(
+  /\b(?:prohibit|forbid|denied|disabled|rejected|unauthori[sz]ed|blocked|policy\b)/,
+  `${NOT}${SERVED}`,
+  `${NOT}(?:a )?(?:known?|recogni[sz]ed|local|valid|enabled|found|listed|registered|ours?|yours?)\\b`,
+  `${NOT}in (?:our|the|my|any) `,
+  /\b(?:unknown|invalid|illegal|unrecogni[sz]ed|non-?local|no (?:such|queue|permission|rights?))\b/,
+  /(?<!connection )\brefused\b/,
+  String.raw`\bonly\b.*\b${SERVED}|\b${SERVED}\w* only\b`,
+)
+
+const SYNTAX = anyOf(
+  /syntax|parameter|argument|valid\b|malformed|illegal|format|\bbad\b|\bmust (?:begin|start)|\bcharacter/,
+  /qualified|usage|unrecogni[sz]ed|missing|required/,
+)
+const REFUSAL_WORDS = anyOf(POLICY, /\b(?:no|not|never|cannot|only|sorry)\b|n['’]t\b/)
+/** A refusal without a word on syntax. A single word tells nothing. */
+export const REFUSAL = new RegExp(`^(?=.*\\S \\S)(?!.*(?:${SYNTAX.source})).*(?:${REFUSAL_WORDS.source})`, 'is')

@@ -1,0 +1,356 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { EXIT_STATUS_OF, type Outcome, type Result, resultOf } from '../../src/etrn/outcome.js'
+import { addHint, isSessionLimit } from '../../src/etrn/reply-meanings.js'
+import { SessionError, type Stage } from '../../src/smtp/errors.js'
+import { type Reply, ReplyParser } from '../../src/smtp/reply.js'
+import { etrn, etrnJson } from '../helpers/command.js'
+import { etrnSteps, sessionWith, testExchange } from '../helpers/exchange.js'
+import { BYE, scripted } from '../helpers/scripted-server.js'
+
+/** Returns the reply that these lines are. */
+function parseReply(...lines: readonly string[]): Reply {
+  const parser = new ReplyParser()
+  parser.push(Buffer.from(lines.map((line) => `${line}\r\n`).join('')))
+  return parser.next() ?? assert.fail('no whole reply')
+}
+
+type Row = readonly [line: string, hint?: RegExp | null | undefined, name?: string, banner?: string]
+
+/** Registers one test for each reply: its outcome, and its hint; undefined: any hint, null: none. */
+function replies(outcome: Outcome, rows: readonly Row[]): void {
+  for (const [line, hint, name = 'site.example', banner = ''] of rows)
+    test(`${outcome}: "${line}" for ${name}${banner === '' ? '' : ` from ${banner}`}`, () => {
+      const result: Result = resultOf(name, parseReply(line), banner)
+      assert.equal(result.outcome, outcome)
+      if (hint === null) assert.equal(result.hint, null)
+      else if (hint !== undefined) assert.match(result.hint ?? '', hint)
+    })
+}
+
+const EXIM = 'mx.example ESMTP Exim 4.96'
+const POSTFIX = 'mx.example ESMTP Postfix'
+const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN] = [
+  /acl_smtp_etrn/,
+  /allow this name/,
+  /from your address/,
+  /--user NAME --password-file FILE$/,
+  /--tls encrypt/,
+  /--helo gw\.site\.example$/,
+  /--retry-for 10m/,
+  /plain name/,
+] as const
+
+suite('a 458 that means a policy is refused', () => {
+  replies('refused', [
+    ['458 Administrative prohibition', ACL],
+    ['458 administrative prohibition', ACL],
+    ['458 Administrative prohibition', ACL, 'site.example', EXIM],
+    ['458 Node site.example does not store mail here', NAME],
+    ["458 Node site.example doesn't store mail here", NAME],
+    ['458 Sorry, only literal target domains accepted', NAME],
+    ['458 5.7.1 Sorry, only literal target domains accepted', NAME],
+    ['458 5.7.1 Unable to queue messages', undefined],
+    ['458 5.3.2 come back never', NAME],
+    ['458 4.7.1 not your queue', NAME],
+    ['458 4.7.0 no', NAME],
+    ['458 Not authorized', NAME],
+    ['458 You are not authorised to do that', NAME],
+    ['458 ETRN is not allowed from your host', NAME],
+    ['458 not permitted', NAME],
+    ['458 Access denied', ADDRESS],
+    ['458 Access is denied', ADDRESS],
+    ['458 Relay denied', NAME],
+    ['458 Relaying denied', NAME],
+    ['458 Permission denied', NAME],
+    ['458 Unknown domain site.example', NAME],
+    ['458 Domain site.example is unknown', NAME],
+    ['458 site.example is not a local domain', NAME],
+    ['458 Not local host', NAME],
+    ['458 Invalid domain name', NAME],
+    ['458 No such node', NAME],
+    ['458 ETRN disabled', NAME],
+    ['458 Request refused', NAME],
+    ['458 You have no permission to do that', NAME],
+    ['458 site.example is not in our list of customers', NAME],
+    ['458 site.example is not our customer', NAME],
+    ['458 Unable to queue messages for node site.example: not allowed', NAME],
+    ['458 Authentication required', LOGIN],
+    ['458 Please log in first', LOGIN],
+    ['458 Must issue a STARTTLS command first', TLS],
+    ['458 TLS required', TLS],
+    ['458 whatever the ACL says', ACL, 'site.example', EXIM],
+    ['450 5.7.1 never', NAME],
+    ['451 5.0.0 no', NAME],
+  ])
+})
+
+suite('a 458 that is temporary is deferred', () => {
+  replies('deferred', [
+    ['458 Unable to fork process', LATER],
+    ['458 Unable to fork process', LATER, 'site.example', EXIM],
+    ['458 Unable to queue messages', /postscreen_access_list/],
+    ['458 Unable to queue messages for node site.example', null],
+    ['458 Internal failure', /smtp_etrn_command/],
+    ['458 Internal failure', /smtp_etrn_command/, 'site.example', EXIM],
+    ['458 Too busy, try later', LATER],
+    ['458 load too high', LATER],
+    ['458 4.3.2 Try again later', LATER],
+    ['458 4.7.0 Temporarily not allowed', LATER],
+    ['458 Authentication temporarily unavailable', LATER],
+    ['458 Could not queue messages', null],
+    ['458 Connection refused', null],
+    ['458 Could not accept the request', null],
+    ['458 Error getting info for site.example', null],
+    ['458', null],
+    ['421 5.7.1 go away', undefined],
+    ['450 not allowed', null],
+    ['451 4.7.1 Greylisted', null],
+    // The words are those of the name.
+    ['458 Unable to queue messages for node not-allowed.example', null, 'not-allowed.example'],
+    ['458 Unable to queue messages for node tls.example', null, 'tls.example'],
+  ])
+})
+
+suite('a 458 Already processing is started, without a hint', () => {
+  replies('started', [
+    ['458 Already processing site.example', null, 'site.example', EXIM],
+    ['458 Already processing site.example', null, '#site.example', EXIM],
+    ['458 Already processing not-allowed.example', null, 'not-allowed.example'],
+  ])
+})
+
+suite('a 501 that is no word on syntax is refused for a plain name', () => {
+  replies('refused', [
+    ['501 ETRN not supported for site.example', NAME],
+    ['501 Command not accepted', NAME],
+    ['501 Not authorised', NAME],
+    ['501 No mail for site.example here', NAME],
+    ['501 Access denied', ADDRESS],
+    ['501 5.7.1 rejected', NAME],
+    ['501 Unknown domain', NAME],
+    ["501 We don't do that", NAME],
+    ['501 Authentication required', LOGIN],
+  ])
+  replies('rejected', [
+    ['501 5.5.4 Syntax error', null],
+    ['501 5.5.4 not accepted', null],
+    ['501 5.5.2 no', null],
+    ['501 argument must begin with #', /try --queue site\.example$/],
+    ['501 Syntax: ETRN domain', null],
+    ['501 Error: invalid parameter syntax', null],
+    ['501 invalid domain name syntax', null],
+    ['501 not a valid domain name', null],
+    ['501 NUL characters are not allowed in SMTP commands', null],
+    ['501 Domain name must not be missing', null],
+    ['501', null],
+    ['501 Command not accepted', PLAIN, '@site.example'],
+    ['501 ETRN not supported for queue', PLAIN, '#queue'],
+    ['501 5.7.1 no', PLAIN, '#queue'],
+    ['553 not allowed', null],
+    ['555 not allowed', null],
+  ])
+})
+
+suite('a reply about this host', () => {
+  replies('refused', [
+    ['504 5.5.2 <gw>: Helo command rejected: need fully-qualified hostname', HELO],
+    ['501 5.5.2 <gw>: Helo command rejected: Invalid name', HELO],
+    ['550 5.7.1 <gw.site.example>: Helo command rejected: Host not found', HELO],
+    ['554 5.7.1 <gw.site.example>: Helo command rejected: Access denied', HELO],
+    ['554 5.7.1 Service unavailable; Helo command [gw.site.example] blocked using dbl.example', HELO],
+    ['550 Invalid HELO', HELO],
+    ['554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
+    ['504 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
+    ['501 5.7.1 <a@b.example>: Sender address rejected: Access denied', ADDRESS],
+    ['502 Access denied', ADDRESS],
+    ['554 5.7.1 <site.example>: Etrn command rejected: Access denied', ADDRESS],
+    ['554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org', /blocklist/],
+    ['550 5.7.1 192.0.2.1 is on our blacklist', /blocklist/],
+    ['550 5.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]', /reverse DNS/],
+    ['554 5.7.1 <CN=x>: Client certificate rejected: Access denied', /--tls-cert/],
+    // RFC 1985 has 459 for what the server never does.
+    ['459 4.7.1 <gw>: Helo command rejected: Access denied', HELO],
+    ['450 5.7.1 <gw>: Helo command rejected: Host not found', HELO],
+  ])
+  replies('deferred', [
+    ['450 4.7.1 <gw>: Helo command rejected: Host not found', HELO],
+    ['450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]', /reverse DNS/],
+    ['450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
+    ['458 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
+    ['450 4.1.8 <a@b.example>: Sender address rejected: Domain not found', ADDRESS],
+    ['450 4.7.1 Access denied', ADDRESS],
+    ['454 4.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org', /blocklist/],
+  ])
+})
+
+suite('a reply that demands a login or TLS', () => {
+  replies('refused', [
+    ['530 5.7.0 Must issue a STARTTLS command first', TLS],
+    ['530 5.7.0 Authentication required', LOGIN],
+    ['530 no', /--tls encrypt.*--user/],
+    ['550 5.7.1 Authentication required', LOGIN],
+    ['503 5.5.1 Error: need AUTH command', LOGIN],
+    ['502 5.5.1 please authenticate first', LOGIN],
+    ['554 Encryption needed', TLS],
+  ])
+  replies('deferred', [['454 4.7.0 TLS not available due to a local problem', TLS]])
+})
+
+suite('hints for replies about the name or the command', () => {
+  replies('refused', [
+    ['459 <site.example>: service unavailable', /fast_flush_domains/],
+    ['459 <site.example>: service unavailable', /fast_flush_domains/, '@site.example', POSTFIX],
+    ['459 4.5.4 Queue siteq unknown', /queue group/, '#siteq'],
+    ['459 named queues are not supported', PLAIN, '#queue'],
+    ['459 no', PLAIN, '@site.example'],
+    ['459 no', NAME],
+    ['458 named queues are not supported', PLAIN, '#queue'],
+    ['458 4.7.1 no', undefined, '#queue'],
+    ['550 no', ADDRESS],
+  ])
+  replies('deferred', [
+    ['458 no', PLAIN, '@site.example'],
+    ['458 Unable to queue messages for node queue', PLAIN, '#queue'],
+  ])
+  replies('unsupported', [
+    ['504 parameter not implemented', PLAIN, '#queue'],
+    ['504 no', null],
+    ['500 5.5.1 Invalid command: Command unrecognized', /no ETRN/],
+    ['502 ESMTP command error', /no ETRN/],
+    ['502 5.7.0 Sorry, we do not allow this operation', /port 25/],
+    ['500 what?', /firewall/, 'site.example', '***************2******0*\nOK'],
+  ])
+  replies('started', [
+    ['250 Queuing started', /subdomain/, '@site.example', POSTFIX],
+    ['250 Queuing started', /subdomain/, '#site.example', POSTFIX],
+    ['250 Queuing started', null, 'site.example', POSTFIX],
+    ['250 OK', null, '@site.example'],
+  ])
+})
+
+suite('isSessionLimit', () => {
+  for (const [line, isLimit, name = 'site.example'] of [
+    ['550 5.7.1 ETRN session limit reached.', true],
+    ['458 4.7.1 ETRN session limit reached', true],
+    ['554 Too many nonmail commands', true],
+    ['554 too many non-mail commands', true],
+    ['550 Too many ETRNs', true],
+    ['450 Too many ETRN commands', true],
+    ['421 Too many commands', true],
+    ['550 Maximum number of ETRN commands exceeded', true],
+    ['550 ETRN limit exceeded', true],
+    ['550 only one ETRN per connection', true],
+    ['550 no more in this session', true],
+    ['250 session limit reached', false],
+    ['421 Too many connections', false],
+    ['421 Too many concurrent SMTP connections from this IP address', false],
+    ['501 Too many syntax or protocol errors', false],
+    ['550 5.7.1 not your queue', false],
+    ['459 <limit.example>: service unavailable', false, 'limit.example'],
+  ] as const)
+    test(`returns ${isLimit} for "${line}"`, () => assert.equal(isSessionLimit(parseReply(line), name), isLimit))
+  for (const [line, outcome] of [
+    ['550 5.7.1 ETRN session limit reached.', 'refused'],
+    ['502 Too many commands', 'refused'],
+    ['458 4.7.1 ETRN session limit reached', 'deferred'],
+  ] as const)
+    test(`"${line}" in a new session is ${outcome}, with a hint`, () => {
+      const result = resultOf('site.example', parseReply(line))
+      assert.equal(result.outcome, outcome)
+      assert.match(result.hint ?? '', /limit on requests.*--retry-for 1h/)
+    })
+})
+
+suite('addHint', () => {
+  const finds = (stage: Stage, facts: Partial<SessionError>, message: string, hint: RegExp | null, banner = ''): void =>
+    void test(`${stage}: ${facts.kind ?? facts.reply?.code ?? ''} "${message}"`, () => {
+      const error = new SessionError(stage, message, { exitStatus: 69, ...facts })
+      const found = addHint(error, banner)
+      if (hint === null) assert.equal(found.hint, undefined)
+      else assert.match(found.hint ?? '', hint)
+      assert.deepEqual(
+        [found.stage, found.message, found.kind, found.reply, found.exitStatus],
+        [stage, message, error.kind, error.reply, 69],
+      )
+    })
+  const failsWith = (stage: Stage, line: string, hint: RegExp | null, banner = ''): void =>
+    finds(stage, { reply: parseReply(line) }, line, hint, banner)
+  const DYNAMIC = /dynamic addresses/
+  finds('greeting', { kind: 'timeout' }, 'no whole reply within 3s', /--timeout.*smtps:/)
+  finds('greeting', { kind: 'malformed-reply' }, 'not an SMTP reply: "HTTP/1.1 400"', /not a mail server/)
+  finds('greeting', { kind: 'malformed-reply' }, 'not an SMTP reply: "220*******2*"', /firewall/)
+  failsWith('greeting', '554 no', DYNAMIC)
+  failsWith('greeting', '554 5.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org', /blocklist/)
+  failsWith('greeting', '521 never', null)
+  finds('ehlo', { kind: 'malformed-reply' }, 'not an SMTP reply', /not a mail server/)
+  failsWith('ehlo', '502 no', /without EHLO has no ETRN/)
+  failsWith('ehlo', '500 what?', /firewall/, '********0*****2****')
+  failsWith('ehlo', '501 no', /--helo/)
+  failsWith('ehlo', '550 5.7.1 <gw>: Helo command rejected: Host not found', /--helo/)
+  failsWith('ehlo', '550 no', DYNAMIC)
+  failsWith('ehlo', '503 5.7.0 Error: access denied for unknown[192.0.2.1]', DYNAMIC)
+  failsWith('ehlo', '503 bad sequence of commands', null)
+  failsWith('starttls', '454 not now', /--retry-for/)
+  failsWith('starttls', '501 no', /port/)
+  failsWith('auth', '454 not now', /--retry-for/)
+  failsWith('auth', '538 encryption required', /--tls/)
+  finds('etrn', { kind: 'timeout' }, 'no whole reply within 3s', /--timeout; a repeated request does no harm/)
+  finds('dns', {}, 'anything', null)
+  test('keeps the hint that the error has', () => {
+    const error = new SessionError('ehlo', '502 no', { exitStatus: 69, hint: 'own', reply: parseReply('502 no') })
+    assert.equal(addHint(error, '').hint, 'own')
+  })
+})
+
+suite('replies in a run of the command', { concurrency: true }, () => {
+  for (const [line, outcome] of [
+    ['504 5.5.2 <gw>: Helo command rejected: need fully-qualified hostname', 'refused'],
+    ['501 Command not accepted', 'refused'],
+    ['458 Administrative prohibition', 'refused'],
+    ['458 5.7.1 Sorry, only literal target domains accepted', 'refused'],
+    ['450 4.7.1 <gw>: Helo command rejected: Host not found', 'deferred'],
+    ['458 Unable to fork process', 'deferred'],
+  ] as const)
+    testExchange({
+      title: `${outcome} after ${line}`,
+      conversations: [sessionWith(...etrnSteps('site.example', line))],
+      outcomes: [outcome],
+      status: EXIT_STATUS_OF[outcome],
+      error: null,
+    })
+  test('-qq prints a permanent 458 with its hint, and no temporary one', async (t) => {
+    const replies = [
+      ...etrnSteps('a.example', '458 Node a.example does not store mail here'),
+      ...etrnSteps('b.example', '458 Unable to fork process'),
+    ]
+    const server = await scripted(t, sessionWith(...replies))
+    const args = ['-qq', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'a.example', 'b.example']
+    const { stdout, status } = await etrn(args)
+    assert.equal(stdout, 'a.example: refused (458 Node a.example does not store mail here)\n')
+    assert.equal(status, 75)
+  })
+  test('the software that the EHLO reply names counts, too', async (t) => {
+    const server = await scripted(t, [
+      'S: 220 mx.example',
+      'C: EHLO gw.site.example',
+      'S: 250-mx.example Exim at your service',
+      'S: 250 ETRN',
+      ...etrnSteps('site.example', '458 no'),
+      ...BYE,
+    ])
+    const { document } = await etrnJson(['--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'site.example'])
+    const { names } = document.servers[0] ?? assert.fail()
+    assert.equal(names[0]?.outcome, 'refused')
+    assert.match(names[0]?.hint ?? '', ACL)
+  })
+  test('prints a hint once for many names, even if it contains the name', async (t) => {
+    const names = ['a.example', 'b.example']
+    const server = await scripted(
+      t,
+      sessionWith(...names.flatMap((name) => etrnSteps(name, '501 argument must begin with #'))),
+    )
+    const { stderr } = await etrn(['-k', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, ...names])
+    assert.match(stderr, /^ {2}[^\n]*try --queue a\.example\n$/)
+  })
+})
