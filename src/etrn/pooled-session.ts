@@ -119,8 +119,7 @@ export class PooledSession implements SessionProgress {
   isAtLimit({ kind, reply }: SessionError): boolean {
     if (this.pendingName === undefined || this.replies === 0) return false
     // Within TLS, Exim sends its last reply unencrypted.
-    if (kind === 'unencrypted-data') return this.hasAccepted
-    return reply !== null && isSessionLimit(reply, this.pendingName)
+    return kind === 'unencrypted-data' || (reply !== null && isSessionLimit(reply, this.pendingName))
   }
 
   /** Returns an error of this session as it is reported: without secrets, and with a hint if there is one. */

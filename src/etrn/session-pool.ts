@@ -181,8 +181,9 @@ class SessionPool {
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
       this.#settleDoubt(session, error.kind === 'connection-lost')
-      if (session.isAtLimit(error)) this.#state.learnLimit(session.replies)
-      this.#handleFailure(session, session.describeError(error))
+      const isAtLimit = session.isAtLimit(error)
+      if (isAtLimit) this.#state.learnLimit(session.replies)
+      this.#handleFailure(session, session.describeError(error), isAtLimit)
     }
   }
 
@@ -240,10 +241,10 @@ class SessionPool {
   }
 
   /** Lets other sessions continue after a failed one, or ends the request. */
-  #handleFailure(session: Readonly<PooledSession>, error: SessionError): void {
+  #handleFailure(session: Readonly<PooledSession>, error: SessionError, isAtLimit: boolean): void {
     const { pendingName, replies, number } = session
     const isHarmless = replies === 0 && this.#isHarmless(session, error)
-    const isLost = replies > 0 && error.kind === 'connection-lost' && this.#mayContinue
+    const isLost = replies > 0 && error.kind === 'connection-lost' && (isAtLimit || this.#mayContinue)
     if (!isHarmless && !isLost) return this.#endWith(session, error)
     this.#queue.setUnanswered(pendingName, error, true)
     if (isLost) return

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
-import { type TlsOptions, TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import fc from 'fast-check'
 import {
   NAMES_PER_SESSION,
@@ -122,18 +122,19 @@ suite('a server that limits the requests of a session', LIMITS, () => {
     assert.ok(server.asked.slice(4).every((names) => names.length <= 1))
     assert.equal(server.most, 4)
   })
-  test('accepts every name if an unencrypted reply ends each TLS session', async (t) => {
-    const requests = new Map<Socket, number>()
-    const tls = { cert: fixture('mx.pem'), key: fixture('mx.key') }
-    const { server, port } = await limitedTlsServer(t, 2, tls, requests)
-    const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(20)])
-    assert.deepEqual([status, document.servers[0]?.error], [0, null])
-    assert.deepEqual(outcomesOf(document), Array<string>(20).fill('started'))
-    assert.ok(server.sessions >= 10 && server.sessions <= 14, `${server.sessions} sessions`)
-  })
+  for (const [reply, outcome, options, status] of [
+    ['250 OK', 'started', [], 0],
+    ['459 no', 'refused', ['-k'], 77],
+  ] as const)
+    test(`gives every name its ${outcome} if an unencrypted reply ends each TLS session`, async (t) => {
+      const { server, port } = await limitedTlsServer(t, 2, reply)
+      const run = await etrnJson([...options, `127.0.0.1:${port}`, ...list(20)])
+      assert.deepEqual([run.status, run.document.servers[0]?.error], [status, null])
+      assert.deepEqual(outcomesOf(run.document), Array<string>(20).fill(outcome))
+      assert.ok(server.sessions >= 10 && server.sessions <= 14, `${server.sessions} sessions`)
+    })
   test('fails with 76 if an unencrypted reply is the first in its TLS session', async (t) => {
-    const tls = { cert: fixture('mx.pem'), key: fixture('mx.key') }
-    const { server, port } = await limitedTlsServer(t, 0, tls)
+    const { server, port } = await limitedTlsServer(t, 0)
     const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(3)])
     assert.deepEqual([status, outcomesOf(document)], [76, ['failed', 'skipped', 'skipped']])
     assert.equal(server.sessions, 1)
@@ -315,12 +316,13 @@ suite('a server that limits the requests of a session', LIMITS, () => {
 async function limitedTlsServer(
   t: TestContext,
   names: number,
-  tls: TlsOptions,
-  requests = new Map<Socket, number>(),
+  reply = '250 OK',
 ): Promise<{ port: number; server: { sessions: number } }> {
+  const tls = { cert: fixture('mx.pem'), key: fixture('mx.key'), isServer: true }
   const count = { sessions: 0 }
   const server = createServer({ noDelay: true }, (plain) => {
     count.sessions++
+    let requests = 0
     const serve = (socket: Socket): void => {
       socket.on('error', () => undefined)
       socket.on('data', (octets: Buffer) => {
@@ -329,11 +331,10 @@ async function limitedTlsServer(
         else if (line.startsWith('STARTTLS')) {
           socket.removeAllListeners('data')
           socket.write('220 go\r\n')
-          serve(new TLSSocket(plain, { ...tls, isServer: true }))
+          serve(new TLSSocket(plain, tls))
         } else if (line.startsWith('ETRN')) {
-          requests.set(plain, (requests.get(plain) ?? 0) + 1)
-          if ((requests.get(plain) ?? 0) > names) plain.end(`${EXIM}\r\n`)
-          else socket.write('250 OK\r\n')
+          if (++requests > names) plain.end(`${EXIM}\r\n`)
+          else socket.write(`${reply}\r\n`)
         } else socket.end('221 bye\r\n')
       })
     }
