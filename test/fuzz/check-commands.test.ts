@@ -4,8 +4,10 @@ import { connect } from 'node:net'
 import { suite, test } from 'node:test'
 import { checkConnectionEnds } from './check-connection-ends.js'
 import { runAfterTurns } from './event-loop.js'
-import { createRun } from './fuzz-run.js'
+import { createRun, type ObservedConnection } from './fuzz-run.js'
 import { startServer } from './fuzz-server.js'
+import { createStream } from './reference.js'
+import { learnedLimit, mayConcernSession } from './session-limits.js'
 import { actionOf, type ConnectionScript, type TestCase, testCaseOf } from './test-case.js'
 
 // Proves that the checks fail for a client that breaks a rule.
@@ -105,6 +107,12 @@ suite('checks of a client that breaks a rule', { concurrency: true }, () => {
       script: { etrn: [actionOf('250 OK\r\n250 OK\r\n')] },
     },
     {
+      title: 'another name after a session limit is a failure',
+      lines: [EHLO, etrn(0), etrn(1), etrn(2), QUIT],
+      failure: /^sent after a session limit/,
+      script: { etrn: [actionOf('250 OK\r\n'), actionOf('458 4.7.1 ETRN session limit reached\r\n')] },
+    },
+    {
       title: 'a TLS handshake is a failure if plain text followed the reply to STARTTLS',
       lines: [EHLO, 'STARTTLS\r\n', '\x16'],
       failure: /^began TLS/,
@@ -134,6 +142,16 @@ suite('checks of a client that breaks a rule', { concurrency: true }, () => {
   test('two sessions before a name is accepted, and five sessions at once, are failures', async () => {
     assert.match((await failuresOf(testCaseOf(), [EHLO], 2)).join('\n'), /^2 sessions before a name was accepted/)
     assert.match((await failuresOf(testCaseOf(), [EHLO], 5)).join('\n'), /^5 sessions at once/m)
+  })
+  test('the name that met a session limit may be sent again, but no session may be as long once more', () => {
+    const run = createRun(testCaseOf(), 3000, () => undefined)
+    const replies = [1, 2, 3, 4].map(() => ({ code: 250, lines: ['OK'] }))
+    replies[3] = { code: 550, lines: ['5.7.1 ETRN session limit reached.'] }
+    // The functions under test read no other field.
+    const connection = { stream: { ...createStream(), replies }, requests: [] } as unknown as ObservedConnection
+    connection.requests.push({ name: 'n0.example', index: 2, connection }, { name: 'n1.example', index: 3, connection })
+    assert.deepEqual(connection.requests.map(mayConcernSession), [false, true])
+    assert.equal(learnedLimit(run, connection), 1)
   })
   test('a correct session causes no failure', async () => {
     assert.deepEqual(await failuresOf(testCaseOf(), [EHLO, etrn(0), etrn(1), QUIT]), [])

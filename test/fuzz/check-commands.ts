@@ -1,28 +1,27 @@
 import { hasStalledSince, runAfterTurns } from './event-loop.js'
 import { fail, type FuzzRun, type ObservedConnection, type SentRequest } from './fuzz-run.js'
-import { expectedOutcomeOf, type ReplyStream, shownReplyOf } from './reference.js'
+import {
+  isAcceptance,
+  isDoubtful,
+  isLaterLimitReply,
+  isLimitReply,
+  isSessionContinued,
+  learnedLimit,
+  mayConcernSession,
+} from './session-limits.js'
 import type { TestCase } from './test-case.js'
 
 // Checks every connection and every command as the server sees them: may the client send this, now?
 
-const ACCEPTED_OUTCOMES = ['started', 'empty', 'pending']
-const NAMES_PER_SESSION = 7
 const SESSIONS_PER_SERVER = 4
 
 /** Checks a new connection. Must be called after the octets from the older ones have arrived. */
 export function checkNewConnection(run: FuzzRun, connection: ObservedConnection): void {
   const open = run.connections.filter((one) => !one.hasQuit && !one.isClosed && one.endedBy === undefined)
-  const isAnyAccepted = run.connections.some(({ requests, stream }) =>
-    requests.some(({ index }) => isAcceptance(stream, index)),
-  )
+  const isAnyAccepted = run.connections.some(({ requests }) => requests.some(isAcceptance))
   if (open.length > 1 && !isAnyAccepted) fail(run, `${open.length} sessions before a name was accepted`)
   if (open.length > SESSIONS_PER_SERVER) fail(run, `${open.length} sessions at once`)
   if (connection.number > maxConnections(run.testCase)) fail(run, `${connection.number} connections`)
-}
-
-function isAcceptance({ replies }: ReplyStream, index: number): boolean {
-  const reply = replies[index]
-  return reply !== undefined && ACCEPTED_OUTCOMES.includes(expectedOutcomeOf(reply.code, shownReplyOf(reply).text))
 }
 
 /** Returns a bound: each session answers a name or precedes one that does, and a failed TLS handshake can cost one more. */
@@ -96,20 +95,21 @@ function checkEtrn(run: FuzzRun, connection: ObservedConnection, request: SentRe
   if (!testCase.names.includes(name)) fail(run, `not a requested name: ${name}`)
   if (run.isStopped) fail(run, `sent after the end of the run: ${name}`)
   const previous = connection.requests.at(-1)
-  if (previous !== undefined && isFinalReply(run, connection, previous.index))
-    fail(run, `sent after a final reply: ${name}`)
+  if (previous !== undefined && isFinalReply(run, previous)) fail(run, `sent after a final reply: ${name}`)
+  if (previous !== undefined && isLimitReply(previous)) fail(run, `sent after a session limit: ${name}`)
   const earlier = run.connections
     .flatMap(({ requests }) => requests)
     .find((one) => one.name === name && !mayBeRepeated(one))
   if (earlier !== undefined) fail(run, `sent again: ${name}, first in connection ${earlier.connection.number}`)
-  if (connection.requests.push(request) > NAMES_PER_SESSION)
+  if (connection.requests.push(request) > run.namesPerSession)
     fail(run, `${connection.requests.length} names in a session`)
 }
 
-/** Tells whether a name may be requested again: the server replied 421, or closed instead of replying. */
-function mayBeRepeated({ index, connection }: SentRequest): boolean {
+/** Tells whether a name may be requested again: the server replied 421, or about the session, or closed instead of replying. */
+function mayBeRepeated(request: SentRequest): boolean {
+  const { index, connection } = request
   const reply = connection.stream.replies[index]
-  if (reply?.code === 421) return true
+  if (reply?.code === 421 || mayConcernSession(request)) return true
   return (
     connection.endedBy === 'server' && connection.commands === index && (connection.wasReset || reply === undefined)
   )
@@ -122,14 +122,16 @@ function acceptQuit(run: FuzzRun, connection: ObservedConnection, replies: numbe
   const followsEtrn = last !== undefined && last.index === connection.commands && stream.forbiddenFrom > last.index
   const isMalformed = followsEtrn && stream.isMalformed && stream.replies.length === last.index
   const isAnswered = followsEtrn && replies > last.index
-  if (isMalformed || (isAnswered ? isFinalReply(run, connection, last.index) : isInjection(run, connection)))
-    stopSoon(run)
+  // What the server does after QUIT decides about a doubtful reply.
+  const isFinal = isAnswered && !isDoubtful(last) && isFinalReply(run, last)
+  if (isMalformed || (isAnswered ? isFinal : isInjection(run, connection))) stopSoon(run)
+  runAfterTurns(() => (run.namesPerSession = learnedLimit(run, connection)))
 }
 
 /** Tells whether the reply to an ETRN ends the run. */
-function isFinalReply({ testCase }: FuzzRun, { stream }: ObservedConnection, index: number): boolean {
-  const code = stream.replies[index]?.code
-  if (code === undefined) return false
+function isFinalReply({ testCase }: FuzzRun, request: SentRequest): boolean {
+  const code = request.connection.stream.replies[request.index]?.code
+  if (code === undefined || isLaterLimitReply(request)) return false
   return code < 200 || (code >= 300 && code < 400) || (code >= 500 && !testCase.keepGoing)
 }
 
@@ -139,8 +141,14 @@ function isInjection({ connections }: FuzzRun, { stream, tls, commands }: Observ
   return isBeforeEtrn && tls === 'begun' && stream.forbiddenFrom === commands + 1
 }
 
-/** Stops the run if the server answered the TLS handshake with plain text: the client must not go on without TLS. */
+/**
+ * Stops the run if the server answered the TLS handshake with plain text: the client must not go on without TLS. Stops it, too, if the
+ * reply to QUIT shows that a doubtful reply was final.
+ */
 export function updateAfterClose(run: FuzzRun, connection: ObservedConnection): void {
+  const last = connection.requests.at(-1)
+  if (last !== undefined && isDoubtful(last) && isSessionContinued(last) && isFinalReply(run, last))
+    run.isStopped = true
   const isBeforeEtrn = run.connections.every(({ requests }) => requests.length === 0)
   const [octets = ''] = connection.script.handshake.writes
   // Fewer octets than the head of a TLS record may be a slow handshake.

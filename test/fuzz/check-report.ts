@@ -1,7 +1,8 @@
 import { EXIT_STATUS_OF, mergeExitStatuses, type Result, type ServerReport } from '../../src/etrn/outcome.js'
 import { hasStalledSince } from './event-loop.js'
 import { fail, type FuzzRun, type ObservedConnection, type SentRequest } from './fuzz-run.js'
-import { expectedOutcomeOf, shownReplyOf, trimHalfCharacter } from './reference.js'
+import { expectedOutcomeOf, shownReplyOf, speaksOfLimit, trimHalfCharacter } from './reference.js'
+import { isLaterLimitReply, mayConcernSession } from './session-limits.js'
 
 // Checks the client's report against the replies that the server sent.
 
@@ -36,20 +37,23 @@ export function checkReport(run: FuzzRun, report: ServerReport, announced: reado
     isFinalError || run.isStopped || names.some((one) => one.outcome === 'failed' || (one.code ?? 0) >= 500)
   for (const request of run.connections.flatMap(({ requests }) => requests)) {
     checkReplyIsReported(run, request, names)
-    if (!isOver) checkRequestAfter421(run, request, names)
+    if (isOver) continue
+    checkRequestAfter421(run, request, names)
+    if (error === null) checkRequestAfterLimit(run, request, names)
   }
 }
 
 /** Checks that an outcome comes from a whole reply to that very ETRN, or from an error of the session. */
 function checkResult(run: FuzzRun, result: Result, hasError: boolean): void {
-  const { name, outcome, code, text } = result
+  const { name, outcome, code, text, enhancedCode } = result
   if (code === null) {
     if (!UNANSWERED_OUTCOMES.includes(outcome)) fail(run, `${name}: ${outcome} without a reply`)
     if (outcome !== 'skipped' && !hasError) fail(run, `${name}: ${outcome} without a reply and without an error`)
     if (text !== null) fail(run, `${name}: a text without a code`)
     return
   }
-  if (outcome !== expectedOutcomeOf(code, text ?? '')) fail(run, `${name}: ${outcome} from ${code} ${text}`)
+  if (outcome !== expectedOutcomeOf(code, text ?? '', enhancedCode, name))
+    fail(run, `${name}: ${outcome} from ${code} ${text}`)
   const requests = run.connections.flatMap((connection) => connection.requests).filter((one) => one.name === name)
   if (!requests.some((request) => isReplyTo(request, result))) fail(run, `${name}: no reply was ${code} ${text}`)
 }
@@ -80,7 +84,9 @@ function isReplyTo({ connection, index }: SentRequest, { code, enhancedCode, tex
 }
 
 /** Checks that the report has a reply that the client must have read, whatever followed it. */
-function checkReplyIsReported(run: FuzzRun, { connection, name, index }: SentRequest, names: readonly Result[]): void {
+function checkReplyIsReported(run: FuzzRun, request: SentRequest, names: readonly Result[]): void {
+  const { connection, name, index } = request
+  if (mayConcernSession(request)) return
   const reply = connection.stream.replies[index]
   const wasRead =
     connection.commands > index ||
@@ -116,4 +122,19 @@ function checkRequestAfter421(run: FuzzRun, request: SentRequest, names: readonl
       !other.requests.some((one) => one.name === name && one.connection !== connection),
   )
   if (isLast) fail(run, `${name}: not requested again after 421`)
+}
+
+/** Checks that a name whose reply was about the session was requested again, and that this reply is not its result. */
+function checkRequestAfterLimit(run: FuzzRun, request: SentRequest, names: readonly Result[]): void {
+  const { connection, name, index } = request
+  if (!isLaterLimitReply(request) || run.interruptedMs < Infinity || connection.stream.forbiddenFrom <= index) return
+  const others = run.connections
+    .flatMap(({ requests }) => requests)
+    .filter((one) => one.name === name && one !== request)
+  if (!others.some((one) => one.connection.number > connection.number || one.index === 0))
+    fail(run, `${name}: not requested again after a session limit`)
+  const result = names.find((one) => one.name === name)
+  const isFirst = others.some((one) => one.connection.requests[0] === one)
+  if (result?.code !== null && speaksOfLimit(result?.code ?? 0, result?.text ?? '') && !isFirst)
+    fail(run, `${name}: the reply about its session is its result`)
 }

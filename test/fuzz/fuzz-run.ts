@@ -64,13 +64,18 @@ export type FuzzRun = {
   unchecked: number
   /** The client must not send any other name. */
   isStopped: boolean
+  /** The most names that the client may request in one session, as far as it knows */
+  namesPerSession: number
 }
+
+const NAMES_PER_SESSION = 7
 
 export function createRun(testCase: TestCase, timeoutMs: number, interrupt: () => void): FuzzRun {
   return {
     ...{ testCase, timeoutMs, interrupt, startedMs: performance.now() },
     ...{ connections: [], failures: [], transcript: [], outcomes: [] },
     ...{ commands: 0, tracedQuits: 0, unchecked: 0, interruptedMs: Infinity, isStopped: false },
+    namesPerSession: NAMES_PER_SESSION,
   }
 }
 

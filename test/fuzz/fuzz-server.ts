@@ -105,7 +105,7 @@ function handleOctets(served: ServedConnection, octets: string): void {
     record(run, `${connection.number} C`, line)
     if (!line.endsWith('\r\n')) fail(run, `a line without CRLF: ${line}`)
     checkLine(run, connection, line, replies)
-    const action = actionFor(connection, line)
+    const action = actionFor(run, connection, line)
     const index = connection.commands
     served.actions = served.actions.then(async () => answerLine(served, action, line, index))
   }
@@ -114,8 +114,12 @@ function handleOctets(served: ServedConnection, octets: string): void {
 const UNKNOWN_COMMAND: ServerAction = { writes: ['500 unknown command\r\n'], pauseMs: 0, flood: '', ending: 'wait' }
 
 /** Returns the script's action for a line that checkLine() has just counted. */
-function actionFor({ script, ehloCount, authCount, requests }: ObservedConnection, line: string): ServerAction {
+function actionFor({ testCase }: FuzzRun, connection: ObservedConnection, line: string): ServerAction {
+  const { script, ehloCount, authCount, requests } = connection
   const { quit, ehlo, starttls, etrn, auth } = script
+  const { sessionLimit } = testCase
+  if (line.startsWith('ETRN ') && sessionLimit !== null && requests.length > sessionLimit.names)
+    return sessionLimit.action
   if (line === 'QUIT\r\n') return quit
   if (line === 'STARTTLS\r\n') return starttls
   const action = line.startsWith('ETRN ')
@@ -175,14 +179,19 @@ async function startServerTls(served: ServedConnection): Promise<boolean> {
 }
 
 async function performAction(served: ServedConnection, action: ServerAction, line = ''): Promise<void> {
-  const { connection } = served
+  const { connection, run } = served
+  const { sessionLimit } = run.testCase
+  if (action === sessionLimit?.action && sessionLimit.isUnencrypted && connection.tls === 'done') {
+    endUnencrypted(connection, action)
+    return
+  }
   for (const [index, octets] of action.writes.entries()) {
     if (index > 0) await (action.pauseMs === 0 ? nextTurn() : sleep(action.pauseMs))
     writeOctets(served, octets.replaceAll(SCRAM_PLACEHOLDER, scramChallengeFor(line)))
   }
   if (action.flood !== '') await sendFlood(served, action.flood, action.pauseMs)
   if (action.ending === 'wait' || connection.endedBy !== undefined) return
-  record(served.run, `${connection.number} S`, `(${action.ending})`)
+  record(run, `${connection.number} S`, `(${action.ending})`)
   // Damaged TLS doesn't end the connection by itself.
   connection.isDamaged ||= action.ending === 'damage'
   if (action.ending === 'damage' && connection.tls === 'done')
@@ -191,6 +200,13 @@ async function performAction(served: ServedConnection, action: ServerAction, lin
   connection.wasReset = action.ending !== 'close'
   if (connection.wasReset) connection.bareSocket.resetAndDestroy()
   else connection.socket.end()
+}
+
+/** Sends octets that TLS doesn't protect, and closes. The client can't read them as a reply. */
+function endUnencrypted(connection: ObservedConnection, { writes }: ServerAction): void {
+  connection.isDamaged = true
+  connection.endedBy = 'server'
+  connection.bareSocket.end(Buffer.from(writes.join(''), 'latin1'))
 }
 
 function writeOctets({ run, connection }: ServedConnection, octets: string): boolean {

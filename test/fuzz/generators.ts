@@ -5,6 +5,7 @@ import {
   PASSWORD,
   SCRAM_PLACEHOLDER,
   type ServerAction,
+  type SessionLimit,
   type TestCase,
   USER,
 } from './test-case.js'
@@ -233,6 +234,22 @@ function connectionScript(regularity: number): Arbitrary<ConnectionScript> {
   })
 }
 
+const LIMIT_REPLIES = [
+  '550 5.7.1 ETRN session limit reached.\r\n',
+  '458 4.7.1 ETRN session limit reached\r\n',
+  '421 4.7.0 Too many nonmail commands\r\n',
+  '554 Too many nonmail commands\r\n',
+  '554 enough\r\n',
+  '500-enough\r\n500 for now\r\n',
+]
+const sessionLimit: Arbitrary<SessionLimit> = fc.record({
+  names: fc.constantFrom(0, 1, 1, 1, 2, 3, 4, 5, 6),
+  action: fc
+    .tuple(fc.constantFrom(...LIMIT_REPLIES), fc.constantFrom('wait', 'close', 'close', 'reset'))
+    .map(([octets, how]) => ({ ...SILENCE, writes: [octets], ending: how }) as const),
+  isUnencrypted: weighted([3, fc.constant(false)], [1, fc.constant(true)]),
+})
+
 const NAME_PREFIXES = ['n', 'n', 'n', '@n', '#q', '#\\"', 'N']
 
 export const testCases: Arbitrary<TestCase> = fc.record({
@@ -245,6 +262,7 @@ export const testCases: Arbitrary<TestCase> = fc.record({
   keepGoing: weighted([3, fc.constant(false)], [1, fc.constant(true)]),
   assumeEtrn: weighted([9, fc.constant(false)], [1, fc.constant(true)]),
   interruptedAt: weighted([19, fc.constant(0)], [1, fc.integer({ min: 1, max: 12 })]),
+  sessionLimit: weighted<SessionLimit | null>([3, fc.constant(null)], [1, sessionLimit]),
   connections: weighted([3, arrayOf(connectionScript(1), 1, 5)], [2, arrayOf(connectionScript(5), 1, 5)]),
 })
 

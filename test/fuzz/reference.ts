@@ -101,15 +101,34 @@ export function trimHalfCharacter(text: string): string {
   return text.replace(/[\ud800-\udbff\ufffd]\.\.\.$/, '...')
 }
 
-/** Returns the outcome that the manual states for a reply to ETRN. */
-export function expectedOutcomeOf(code: number, text: string): Outcome {
+/** Tells whether a reply speaks of a limit on the requests of one session. */
+export function speaksOfLimit(code: number, text: string): boolean {
+  return code >= 400 && /session limit|too many nonmail commands/i.test(text)
+}
+
+/** The words of policy, and those of syntax, that the generators use */
+const REFUSAL = /\bno\b|denied|not allowed/
+const SYNTAX = /syntax/
+
+/** Returns the outcome that the manual states for a reply to ETRN from a server whose software is unknown. */
+export function expectedOutcomeOf(code: number, text: string, enhancedCode: string | null, name: string): Outcome {
+  const status = enhancedCode ?? /^[245]\.\d{1,3}\.\d{1,3}(?= |$)/.exec(text)?.[0] ?? ''
+  const words = enhancedCode === null && status !== '' ? text.slice(status.length).trimStart() : text
   if (code === 251) return 'empty'
   if (code === 252 || code === 253) return 'pending'
-  if (code === 458 && /^already processing\b/i.test(text)) return 'started'
-  if (code === 459) return 'refused'
+  if (code >= 200 && code < 300) return 'started'
+  if (code === 458 && /^already processing\b/i.test(words)) return 'started'
+  if (code === 421) return 'deferred'
+  if (code === 459 || (code < 500 && code >= 400 && status.startsWith('5.'))) return 'refused'
+  if (speaksOfLimit(code, text)) return code < 500 ? 'deferred' : 'refused'
+  if (code === 458) return /denied|not allowed/.test(words) || /^\d\.7\./.test(status) ? 'refused' : 'deferred'
+  if (code >= 500 && /access denied/.test(words)) return 'refused'
+  const isPlain = !/^[@#]/.test(name)
+  const isRefusal = REFUSAL.test(words) && !SYNTAX.test(words) && /\S \S/.test(words)
+  if (code === 501 && isPlain && /^5\.7\./.test(status)) return 'refused'
+  if (code === 501 && isPlain && isRefusal && !/^5\.(?:1\.|5\.[24])/.test(status)) return 'refused'
   if ([500, 502, 504].includes(code)) return 'unsupported'
   if ([501, 553, 555].includes(code)) return 'rejected'
-  if (code >= 200 && code < 300) return 'started'
   if (code >= 400 && code < 500) return 'deferred'
   return code >= 500 ? 'refused' : 'failed'
 }

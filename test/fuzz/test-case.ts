@@ -27,6 +27,14 @@ export type ConnectionScript = {
   readonly quit: ServerAction
 }
 
+/** A limit on the names of one connection, and what the server does instead of the script when it is reached. */
+export type SessionLimit = {
+  readonly names: number
+  readonly action: ServerAction
+  /** Within TLS the action's octets are sent unencrypted, as Exim does. */
+  readonly isUnencrypted: boolean
+}
+
 export type TestCase = {
   readonly names: readonly string[]
   readonly tlsLevel: 'none' | 'may' | 'encrypt' | 'verify'
@@ -37,6 +45,7 @@ export type TestCase = {
   readonly assumeEtrn: boolean
   /** The command at which the run is interrupted, counted over all connections; 0: never */
   readonly interruptedAt: number
+  readonly sessionLimit: SessionLimit | null
   /** The scripts of the first, second, third... connection, starting again at the end */
   readonly connections: readonly ConnectionScript[]
 }
@@ -88,6 +97,7 @@ export function testCaseOf(script: Partial<ConnectionScript> = {}): TestCase {
     keepGoing: false,
     assumeEtrn: false,
     interruptedAt: 0,
+    sessionLimit: null,
     connections: [{ ...ACCEPTING_SCRIPT, ...script }],
   }
 }
