@@ -7,7 +7,7 @@ import { ETRN_COMMAND_BY_TABLE, install, startExim } from './exim.js'
 import { enterCommand, startHeldSiteServer, startSiteServer, waitUntil } from './mta.js'
 import { ACCEPTED_TEXT, checkManyNames, checkName, HELD, type NameForm, NAMES, titleOf } from './request-checks.js'
 
-const TAKES_ONLY_QUEUES = { status: 65, hint: /takes '#' only: try --queue/ }
+const TAKES_ONLY_QUEUES = { status: 65, hint: /names that start with '#': try --queue/ }
 const SYNTAX_ERROR = 'the server takes no such name (501 argument must begin with #)'
 
 /** With acl_smtp_etrn alone, Exim delivers to the recipients whose address contains the text after #. */
@@ -107,13 +107,13 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
         argument: 'site.example',
         line: 'site.example: not now (458 Internal failure)',
         status: 75,
-        hint: /smtp_etrn_command fails; since Exim 4\.94 it needs a lookup/,
+        hint: /smtp_etrn_command fails \(since 4\.94 it needs a lookup/,
       })
     })
   })
 
   suite('Exim that refuses or defers ETRN', { timeout: 300_000 }, () => {
-    test('without acl_smtp_etrn nothing is sent, and with --assume-etrn every name is deferred', async (t) => {
+    test('without acl_smtp_etrn nothing is sent, and with --assume-etrn every name is refused', async (t) => {
       const { hold, waitingRecipients, namesBySession } = await startExim(t, { etrn: '' })
       await hold('a@site.example')
       const { server: site } = await startSiteServer(t)
@@ -125,31 +125,31 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
       )
       assert.deepEqual(namesBySession(), [])
       const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example', '@site.example', '#site.example'])
-      assert.equal(assumed.status, 75)
-      assert.match(assumed.stdout, /^(\S+: not now \(458 Administrative prohibition\)\n){3}$/)
-      assert.match(assumed.stderr, /^ {2}in Exim this is no "later": acl_smtp_etrn refuses .*\n$/)
+      assert.equal(assumed.status, 77)
+      assert.match(assumed.stdout, /^(\S+: refused \(458 Administrative prohibition\)\n){3}$/)
+      assert.match(assumed.stderr, /^ {2}the server's policy forbids this request \(Exim: acl_smtp_etrn\); .*\n$/)
       assert.deepEqual([waitingRecipients(), site.connections], [['a@site.example'], 0])
     })
-    test('an ACL that requires TLS accepts a name over STARTTLS, and defers it with --tls none', async (t) => {
+    test('an ACL that requires TLS accepts a name over STARTTLS, and refuses it with --tls none', async (t) => {
       await checkName(t, await startExim(t, { etrn: REQUIRE_TLS_ACL }), {
         argument: '#site.example',
         line: `#site.example: ${ACCEPTED_TEXT} (250 OK)`,
         moved: HELD,
       })
       const run = await spawnEtrn(['127.0.0.1', '--tls', 'none', '#site.example'])
-      assert.equal(run.stdout, '#site.example: not now (458 Must issue a STARTTLS command first)\n')
-      assert.match(run.stderr, /^ {2}the provider wants TLS before ETRN: --tls encrypt, .*\n$/)
-      assert.equal(run.status, 75)
+      assert.equal(run.stdout, '#site.example: refused (458 Must issue a STARTTLS command first)\n')
+      assert.match(run.stderr, /^ {2}the server requires TLS before ETRN: --tls encrypt, .*\n$/)
+      assert.equal(run.status, 77)
     })
     test('the other names are requested if an ACL drops the connection at one name', async (t) => {
       const { hold, namesBySession } = await startExim(t, { main: ETRN_COMMAND_BY_TABLE, etrn: DROP_ACL })
       await hold('a@site.example')
       const { nextMessage } = await startSiteServer(t)
       const run = await spawnEtrn(['127.0.0.1', 'n0.site.example', 'other.example', 'site.example'])
-      assert.equal(run.status, 75)
+      assert.equal(run.status, 77)
       assert.equal(
         run.stdout,
-        `n0.site.example: ${ACCEPTED_TEXT} (250 OK)\nother.example: not now (458 Administrative prohibition)\nsite.example: ${ACCEPTED_TEXT} (250 OK)\n`,
+        `n0.site.example: ${ACCEPTED_TEXT} (250 OK)\nother.example: refused (458 Administrative prohibition)\nsite.example: ${ACCEPTED_TEXT} (250 OK)\n`,
       )
       assert.deepEqual(namesBySession(), [['n0.site.example', 'other.example'], ['site.example']])
       assert.equal((await nextMessage()).to, 'a@site.example')
@@ -159,7 +159,7 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
         argument: 'other.example',
         line: 'other.example: refused (459 4.7.1 not your queue)',
         status: 77,
-        hint: /the provider has to allow this name for your address/,
+        hint: /ask your provider to allow this name for your address/,
       })
     })
   })

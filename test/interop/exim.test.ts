@@ -3,8 +3,9 @@ import { suite, test } from 'node:test'
 import { etrnJson, spawnEtrn } from '../helpers/command.js'
 import { fixturePath } from '../helpers/files.js'
 import { isInside } from '../helpers/namespace.js'
-import { install, startExim } from './exim.js'
+import { ETRN_COMMAND_BY_TABLE, install, startExim } from './exim.js'
 import { enterCommand, startSiteServer } from './mta.js'
+import { checkManyNames, NAMES } from './request-checks.js'
 
 if (isInside(import.meta.url, enterCommand('exim'))) {
   install()
@@ -41,12 +42,36 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
       assert.match(stdout, /^ {2}ok ETRN .* listed$/m)
       assert.match(stdout, /^127\.0\.0\.1 is Exim 4\.96$/m)
     })
-    test('a name is deferred with a hint if acl_smtp_etrn denies it', async (t) => {
+    test('a name is refused with a hint if acl_smtp_etrn denies it', async (t) => {
       await startExim(t, { etrn: 'deny' })
       const run = await spawnEtrn(['127.0.0.1', '#site.example'])
-      assert.equal(run.status, 75)
+      assert.equal(run.status, 77)
       assert.match(run.stdout, /458 Administrative prohibition/)
       assert.match(run.stderr, /acl_smtp_etrn/)
+    })
+    for (const [title, options] of [
+      ['without TLS', ['--tls', 'none']],
+      ['over TLS, where its 554 is unencrypted', CA],
+      ['over TLS with -k', [...CA, '-k']],
+      ['one session after another', ['--tls', 'none', '--jobs', '1']],
+    ] as const)
+      test(`20 names are accepted ${title} although Exim closes at the 5th in a session`, async (t) => {
+        const server = await startExim(t, { main: `${ETRN_COMMAND_BY_TABLE}\nsmtp_accept_max_nonmail = 4` })
+        await checkManyNames(t, server, '', options)
+        assert.ok(Math.max(...server.namesBySession().map(({ length }) => length)) <= 4)
+        const overruns = server.readLog().match(/too many nonmail commands/gi)?.length ?? 0
+        // Sessions that were under way when the first one met the limit may meet it, too.
+        assert.ok(overruns >= 1 && overruns <= 4, `${overruns} sessions were too long`)
+      })
+    test('refused names count for the limit of a session, and each name gets its own reply', async (t) => {
+      const server = await startExim(t, { etrn: 'deny', main: 'smtp_accept_max_nonmail = 4' })
+      const { document, status } = await etrnJson(['127.0.0.1', '-k', ...NAMES], {}, spawnEtrn)
+      assert.equal(status, 77)
+      assert.deepEqual(
+        document.servers[0]?.names.map(({ outcome, code }) => [outcome, code]),
+        NAMES.map(() => ['refused', 458]),
+      )
+      assert.deepEqual(server.namesBySession().flat().sort(), [...NAMES].sort())
     })
     test('a name is accepted over STARTTLS with a verified certificate', async (t) => {
       await startExim(t)
@@ -72,7 +97,7 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
     test('CRAM-MD5, PLAIN and LOGIN accept the right password and refuse a wrong one', async (t) => {
       await startExim(t, { etrn: 'accept authenticated = *\n  deny message = Authentication required' })
       const without = await spawnEtrn(['127.0.0.1', '#site.example'])
-      assert.equal(without.status, 75)
+      assert.equal(without.status, 77)
       assert.match(without.stdout, /458 Authentication required/)
       assert.match(without.stderr, /login/)
       for (const mechanism of ['CRAM-MD5', 'PLAIN', 'LOGIN']) {

@@ -7,8 +7,8 @@ import { install, MASTER_CF, readLog, startPostfix } from './postfix.js'
 import { ACCEPTED_TEXT, checkManyNames, checkName, HELD, type NameForm, NAMES, titleOf } from './request-checks.js'
 
 const STARTED_TEXT = `${ACCEPTED_TEXT} (250 Queuing started)`
-const PREFIX_HINT = /Postfix drops @ and #: no subdomain and no queue is asked for/
-const NOT_SERVED_HINT = /Postfix: ask the provider to put the domain into relay_domains or fast_flush_domains/
+const PREFIX_HINT = /Postfix ignores '@' and '#': the request is for the plain domain/
+const NOT_SERVED_HINT = /ask your provider to add the domain to fast_flush_domains or relay_domains \(Postfix\)/
 
 const FORMS: readonly NameForm[] = [
   { argument: 'site.example', line: `site.example: ${STARTED_TEXT}`, moved: ['a@site.example'] },
@@ -33,7 +33,7 @@ const FORMS: readonly NameForm[] = [
 ]
 
 const DENIED_TEXT = 'Etrn command rejected: Access denied'
-const NO_FLUSH_HINT = /Postfix has no flush service there, or postscreen answers: .* postscreen_access_list/
+const NO_FLUSH_HINT = /its flush service is off, or postscreen answers; .* postscreen_access_list/
 
 const POSTSCREEN_SERVICES = `smtp inet n - n - 1 postscreen
 smtpd pass - - n - - smtpd
@@ -70,7 +70,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
         run.stdout,
         `other.example: refused (459 <other.example>: service unavailable)\nsite.example: ${STARTED_TEXT}\n`,
       )
-      assert.match(run.stderr, /^ {2}Postfix: .*fast_flush_domains\n$/)
+      assert.match(run.stderr, /fast_flush_domains or relay_domains \(Postfix\)\n$/)
       assert.equal((await nextMessage()).to, 'a@site.example')
     })
   })
@@ -112,7 +112,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
           argument,
           line: `${argument}: refused (554 5.7.1 <site.example>: ${DENIED_TEXT})`,
           status: 77,
-          hint: /your address is not allowed: .* smtpd_etrn_restrictions\), or for a login/,
+          hint: /does not accept requests from your address; .* smtpd_etrn_restrictions .* give you a login/,
         })
       })
     }

@@ -62,6 +62,31 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       assert.equal(run.status, 77)
       assert.match(run.stdout, /530 5\.7\.0 Must issue a STARTTLS command first/)
     })
+    for (const [restriction, helo, status, reply] of [
+      ['reject_non_fqdn_helo_hostname', 'gw', 77, /504 5\.5\.2 <gw>: Helo command rejected: need fully-qualified/],
+      ['reject_invalid_helo_hostname', 'gw..site.example', 77, /501 5\.5\.2 .*: Helo command rejected: Invalid name/],
+      ['reject_unknown_helo_hostname', 'gw.site.example', 75, /450 4\.7\.1 .*: Helo command rejected: Host not found/],
+      ['reject', 'gw.site.example', 77, /554 5\.7\.1 .*: Helo command rejected: Access denied/],
+      ['defer', 'gw.site.example', 75, /450 4\.3\.2 .*: Helo command rejected: Try again later/],
+    ] as const)
+      test(`exit status ${status} and a hint on --helo follow ETRN if smtpd_helo_restrictions is ${restriction}`, async (t) => {
+        await startPostfix(t, `smtpd_helo_restrictions = ${restriction}\n`)
+        const run = await spawnEtrn(['127.0.0.1', '--helo', helo, 'site.example'])
+        assert.equal(run.status, status)
+        assert.match(run.stdout, reply)
+        assert.match(run.stderr, /rejects the EHLO name of this host, .* --helo gw\.site\.example\n$/)
+      })
+    for (const [restriction, status, reply] of [
+      ['reject', 77, /554 5\.7\.1 .*: Client host rejected: Access denied/],
+      ['defer', 75, /450 4\.3\.2 .*: Client host rejected: Try again later/],
+    ] as const)
+      test(`exit status ${status} and a hint on the address follow ETRN if smtpd_client_restrictions is ${restriction}`, async (t) => {
+        await startPostfix(t, `smtpd_client_restrictions = ${restriction}\n`)
+        const run = await spawnEtrn(['127.0.0.1', 'site.example'])
+        assert.equal(run.status, status)
+        assert.match(run.stdout, reply)
+        assert.match(run.stderr, /does not accept requests from your address; .*smtpd_client_restrictions/)
+      })
     test('exit status 75 follows a greeting with 421 too many connections', async (t) => {
       await startPostfix(t, 'smtpd_client_connection_rate_limit = 1\nsmtpd_client_event_limit_exceptions =\n')
       await spawnEtrn(['127.0.0.1', 'site.example'])

@@ -11,7 +11,7 @@ import { install, startSendmail } from './sendmail.js'
 const acceptedNode = (name: string): string => `${name}: ${ACCEPTED_TEXT} (250 2.0.0 Queuing for node ${name} started)`
 const acceptedGroup = (name: string): string =>
   `#${name}: ${ACCEPTED_TEXT} (250 2.0.0 Queuing for queue group ${name} started)`
-const UNKNOWN_GROUP = { status: 77, hint: /Sendmail has no queue group of that name; ask for the domain itself/ }
+const UNKNOWN_GROUP = { status: 77, hint: /Sendmail has no queue group of that name; request the domain itself/ }
 
 const FORMS: readonly NameForm[] = [
   { argument: 'site.example', line: acceptedNode('site.example'), moved: ['a@site.example'] },
