@@ -80,7 +80,7 @@ if (isInside(import.meta.url, enterCommand('opensmtpd'))) {
         assumed.stdout,
         'site.example: ETRN is not supported (500 5.5.1 Invalid command: Command unrecognized)\n',
       )
-      assert.match(assumed.stderr, /^ {2}this server has no ETRN; only its administrator can flush the queue\n$/)
+      assert.match(assumed.stderr, /^ {2}this server has no ETRN; only its administrator can start the delivery\n$/)
       assert.deepEqual(receivedCommands(), ['ETRN site.example'])
       assert.deepEqual([waitingRecipients(), site.connections], [['a@site.example'], 0])
       runSmtpctl('resume', 'mta')
@@ -100,7 +100,7 @@ if (isInside(import.meta.url, enterCommand('opensmtpd'))) {
         const run = await spawnEtrn(['127.0.0.1', '--assume-etrn', argument])
         assert.equal(run.status, 69)
         assert.equal(run.stdout, `${name}: ETRN is not supported (500 5.5.1 Invalid command: Command unrecognized)\n`)
-        assert.match(run.stderr, /^ {2}this server has no ETRN; only its administrator can flush the queue\n$/)
+        assert.match(run.stderr, /^ {2}this server has no ETRN; only its administrator can start the delivery\n$/)
         assert.deepEqual(receivedCommands(), [`ETRN ${name}`])
         assert.deepEqual([waitingRecipients(), site.connections], [HELD, 0])
       })

@@ -22,6 +22,7 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
           enhancedCode: '2.0.0',
           text: 'Queuing for node site.example started',
           pending: null,
+          hint: null,
         },
       ])
       assert.equal((await nextMessage()).to, 'a@site.example')
