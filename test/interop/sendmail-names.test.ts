@@ -126,7 +126,10 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
         acceptedNode('site.example'),
         '@site.example: refused (459 4.7.1 not your queue)',
       ])
-      assert.match(run.stderr, /^ {2}ask your provider to allow this name for your address\n {2}.* by its plain name\n$/)
+      assert.match(
+        run.stderr,
+        /^ {2}ask your provider to allow this name for your address\n {2}.* by its plain name\n$/,
+      )
       assert.equal((await nextMessage()).to, 'a@site.example')
       await waitForDelivery({ moved: ['a@site.example'] })
       assert.deepEqual(waitingRecipients(), HELD.slice(1))
