@@ -82,7 +82,15 @@ function assertDeferred(run: FinishedJson, stage: Stage, names: readonly string[
   assert.deepEqual([run.status, stages], [75, [stage]], run.stdout)
   assert.deepEqual(
     resultsOf(run),
-    names.map((name) => ({ name, outcome: 'deferred', code: null, enhancedCode: null, text: null, pending: null })),
+    names.map((name) => ({
+      name,
+      outcome: 'deferred',
+      code: null,
+      enhancedCode: null,
+      text: null,
+      pending: null,
+      hint: null,
+    })),
   )
 }
 
