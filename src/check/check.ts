@@ -7,7 +7,7 @@ import type { FailedRequest, Request } from '../etrn/request.js'
 import { validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { listSome } from '../printable.js'
-import { errorForReport, SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
+import { SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
 import { redactorFor } from '../smtp/redact.js'
 import { openSession } from '../smtp/session.js'
 import type { TraceEvent } from '../smtp/trace.js'
@@ -122,7 +122,7 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
       checker.note('names', null, 'none is given, and this host has none of its own: a real run needs one')
   } catch (cause) {
     if (!(cause instanceof SessionError)) throw cause
-    error = errorForReport(addHint(redactor.redactError(cause), checker.facts.greeting ?? ''))
+    error = addHint(redactor.redactError(cause), checker.facts.greeting ?? '')
     if (error.kind === 'self') checker.addFailure(error, null, 'a NAT leads back to it: a real run leaves it out')
     else checker.addFailure(error, false, stepHint(error))
   }

@@ -1,7 +1,7 @@
 import { StepError } from '../errors.js'
 import { abortReason, startDeadline } from '../net/deadline.js'
 import { formatElapsed } from '../net/duration.js'
-import { SessionError, sessionErrorOf, type Stage, errorForReport } from '../smtp/errors.js'
+import { SessionError, sessionErrorOf, type Stage } from '../smtp/errors.js'
 
 /** A pause between attempts; the text says why it is made and when it ends. */
 export type Pause = { readonly type: 'pause'; readonly text: string; readonly pauseMs: number }
@@ -117,7 +117,7 @@ export async function retryStep<T>(step: () => Promise<T>, retry: StepRetry): Pr
       const reason = pause === undefined ? error : abortReason(signal)
       if (reason.kind === 'interrupted') throw sessionErrorOf(stage, reason)
       const failure = error instanceof SessionError ? error : sessionErrorOf(stage, error)
-      throw errorForReport(failure, endMessage(error.message, window, failures, signal))
+      throw failure.withMessage(endMessage(error.message, window, failures, signal))
     }
   }
 }

@@ -2,7 +2,7 @@ import { EXIT, StepError } from '../errors.js'
 import { validNames } from '../input/names-file.js'
 import type { NodeName } from '../input/node-name.js'
 import { abortReason } from '../net/deadline.js'
-import { type SessionError, sessionErrorOf, errorForReport } from '../smtp/errors.js'
+import { type SessionError, sessionErrorOf } from '../smtp/errors.js'
 import { formatReply, isPermanent } from '../smtp/reply.js'
 import type { Server } from '../smtp/session-settings.js'
 import { mergeFacts, NO_FACTS } from '../smtp/trace.js'
@@ -170,11 +170,11 @@ class RetryState {
     if (!isLeft) return null
     const reason = this.#signal.aborted ? abortReason(this.#signal) : TIME_OVER
     const failure = error ?? sessionErrorOf('etrn', reason)
-    if (!isRetried(this.#request) || !this.#mayRetry) return error && errorForReport(failure)
+    if (!isRetried(this.#request) || !this.#mayRetry) return error
     const texts = [reason === TIME_OVER && error === null ? [] : failure.message]
     if (waiting.length > 0) texts.push(describeWaiting(waiting))
     const window = this.#waitWindow.hasLength ? this.#waitWindow : this.#retryWindow
-    return errorForReport(failure, endMessage(texts.flat().join('; '), window, this.#attempts, this.#signal))
+    return failure.withMessage(endMessage(texts.flat().join('; '), window, this.#attempts, this.#signal))
   }
 }
 

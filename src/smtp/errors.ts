@@ -1,5 +1,5 @@
 import { codeOf, EXIT, type FailureFacts, StepError } from '../errors.js'
-import { formatReply, isPermanent, isTransient, type Reply, shortenReply } from './reply.js'
+import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
 
 /** The steps of a session, as messages show them. */
 export const STAGE_LABELS = {
@@ -36,17 +36,15 @@ export class SessionError extends StepError {
     this.stage = stage
     this.reply = facts.reply ?? null
   }
+
+  withMessage(message: string): SessionError {
+    return new SessionError(this.stage, message, this)
+  }
 }
 
 /** Returns the failure of a step as that of its session. A RejectedError has the reply. */
 export function sessionErrorOf(stage: Stage, error: StepError | RejectedError): SessionError {
   return new SessionError(stage, error.message, error)
-}
-
-/** Returns a failure as reports keep it: with no more of its reply than people read, and perhaps with another message. */
-export function errorForReport(error: SessionError, message = error.message): SessionError {
-  const { stage, exitStatus, reply, kind, hint, cause } = error
-  return new SessionError(stage, message, { exitStatus, reply: reply && shortenReply(reply), kind, hint, cause })
 }
 
 /** Returns the exit status of a reply that ends a session. A permanent one depends on the stage (SPEC, section 5). */

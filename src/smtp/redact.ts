@@ -4,7 +4,7 @@ import type { CertificateInfo } from './certificate.js'
 import { SessionError } from './errors.js'
 import { type Extensions, formatExtensions, parseExtensions } from './extensions.js'
 import { type Range, SecretFinder } from './find-secrets.js'
-import { formatReply, type Reply, replyOf } from './reply.js'
+import { formatReply, type Reply, replyOf, shortenReply } from './reply.js'
 import type { Credentials } from './session-settings.js'
 import type { TraceEvent } from './trace.js'
 
@@ -41,6 +41,7 @@ export class Redactor {
     return (event) => trace(this.#redactEvent(event))
   }
 
+  /** Returns an error as it is reported: masked, and with no more of the server's words than people read. */
   redactError(error: SessionError): SessionError {
     const { stage, exitStatus, kind, hint } = error
     const reply = error.reply && this.redactReply(error.reply)
@@ -50,7 +51,7 @@ export class Redactor {
     return new SessionError(stage, shortenMessage(message), {
       exitStatus,
       kind,
-      reply,
+      reply: reply && shortenReply(reply),
       hint: hint === undefined ? undefined : this.redact(hint),
       cause: this.#redactCause(error.cause),
     })

@@ -1,6 +1,7 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import type { SendAuthLine } from './auth.js'
+import type { Connection } from './connection.js'
 import { checkConnection } from './credentials-policy.js'
 import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
@@ -59,14 +60,19 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
       if (!extensions.has('ETRN')) extensions = await repeatEhlo(dialogue, extensions)
     }
     if (!extensions.has('ETRN')) checkUnlisted(dialogue, extensions)
-    return {
-      server,
-      etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),
-      quit: () => smtp.quit(),
-    }
+    return createSession(server, smtp, options)
   } catch (error) {
     await smtp.quit()
     throw error
+  }
+}
+
+// A function of its own: a session must not keep the long replies that came before it.
+function createSession(server: Server, smtp: Connection, options: SessionOptions): Session {
+  return {
+    server,
+    etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),
+    quit: () => smtp.quit(),
   }
 }
 

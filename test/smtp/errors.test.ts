@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import {
-  errorForReport,
   exitStatusOfReply,
   RejectedError,
   SessionError,
@@ -60,22 +59,16 @@ suite('sessionErrorOf', () => {
   })
 })
 
-suite('errorForReport', () => {
-  const facts = { exitStatus: 69, kind: 'timeout', hint: 'wait', cause: 'cause' } as const
-  test('returns the same failure with another message', () => {
+suite('SessionError', () => {
+  test('withMessage returns the same failure with another message', () => {
+    const facts = { exitStatus: 69, kind: 'timeout', hint: 'wait', cause: 'cause' } as const
     const reply = { code: 550, enhancedCode: '5.7.1', lines: ['5.7.1 no', 'never'], text: 'no / never' }
-    const error = errorForReport(new SessionError('ehlo', 'no', { ...facts, reply }), 'no; gave up')
+    const error = new SessionError('ehlo', 'no', { ...facts, reply }).withMessage('no; gave up')
     const { stage, message, exitStatus, kind, hint, cause } = error
     assert.deepEqual(
       [stage, message, error.reply, { exitStatus, kind, hint, cause }],
       ['ehlo', 'no; gave up', reply, facts],
     )
-  })
-  test('replaces by three dots the lines of a reply beyond 2,048 characters', () => {
-    const lines = Array.from({ length: 128 }, () => 'x'.repeat(1000))
-    const reply = { code: 550, enhancedCode: null, lines, text: 'x' }
-    const error = errorForReport(new SessionError('ehlo', 'no', { ...facts, reply }))
-    assert.deepEqual([error.message, error.reply?.lines], ['no', [...lines.slice(0, 2), '...']])
   })
 })
 

@@ -260,6 +260,12 @@ suite('redactTrace', () => {
 })
 
 suite('redactError', () => {
+  test('replaces by three dots the lines of a reply beyond 2,048 characters', () => {
+    const lines = Array.from({ length: 128 }, () => 'x'.repeat(1000))
+    const reply = { code: 550, enhancedCode: null, lines, text: 'x' }
+    const error = new Redactor(SECRET).redactError(new SessionError('ehlo', 'no', { exitStatus: 69, reply }))
+    assert.deepEqual([error.message, error.reply?.lines], ['no', [...lines.slice(0, 2), '...']])
+  })
   test('masks message, hint and reply, and keeps the rest', () => {
     const cause = new Error('x')
     const facts = { exitStatus: 77, kind: 'self', cause } as const
