@@ -151,7 +151,7 @@ test('splitWords: yargs reads the same words as its parser alone', async () => {
       delete (typed as { $0?: string }).$0
       assert.deepEqual(split, { words: words.map(String), typed })
     }),
-    { numRuns: 2000, examples: [[['-p=', '--', '--mx']], [['-p=', 'mail.example']]] },
+    { numRuns: 500, examples: [[['-p=', '--', '--mx']], [['-p=', 'mail.example']]] },
   )
-  assert.ok(compared > 200, `${compared} compared`)
+  assert.ok(compared > 50, `${compared} compared`)
 })

@@ -417,10 +417,10 @@ if (isInNamespace(import.meta.url)) {
       )
       await server.verify()
     })
-    test('reports each of 200,000 names', async () => {
-      const names = Array.from({ length: 200_000 }, (_, i) => `n${i}.example`).join('\n')
+    test('reports each of 130,000 names, more than a call has arguments', async () => {
+      const names = Array.from({ length: 130_000 }, (_, i) => `n${i}.example`).join('\n')
       const { document, status } = await etrnJson(['127.0.0.1:9', '--names-from', '-'], { input: names })
-      assert.deepEqual([status, document.servers[0]?.names.length], [75, 200_000])
+      assert.deepEqual([status, document.servers[0]?.names.length], [75, 130_000])
     })
     test('gives an invalid line its number and reason as a rejected result', () => {
       const text = 'line 3: a space in it'
