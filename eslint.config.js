@@ -4,6 +4,7 @@ import tseslint from 'typescript-eslint'
 const PACKAGE_USERS = {
   yargs: 'command/help',
   'yargs-parser': 'command/arguments',
+  '@discoveryjs/json-ext': 'report/json',
   chalk: 'report/reporter',
   ora: 'report/spinner',
   tldts: 'input/public-suffix',

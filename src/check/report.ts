@@ -1,7 +1,7 @@
 import { EXIT } from '../errors.js'
 import { unansweredResult } from '../etrn/outcome.js'
 import { resultOfBadLine } from '../etrn/run.js'
-import { documentHead, mapLazily, printDocument, serverDocument, tlsDocument } from '../report/json.js'
+import { documentHead, documentsOf, printDocument, serverDocument, tlsDocument } from '../report/json.js'
 import type { Output } from '../report/reporter.js'
 import { type SessionError, STAGE_LABELS } from '../smtp/errors.js'
 import type { Check } from './check.js'
@@ -51,8 +51,8 @@ export function jsonCheckReporter(out: Output): CheckReporter {
     onPart: () => undefined,
     onStep: () => undefined,
     end: async (check) => {
-      const servers = mapLazily(check.servers, serverCheckDocument)
-      const wayBack = mapLazily(check.delivery, stepDocument)
+      const servers = documentsOf(check.servers, serverCheckDocument)
+      const wayBack = documentsOf(check.delivery, stepDocument)
       await printDocument(out, { ...documentHead(check), servers, wayBack })
     },
   }

@@ -1,3 +1,4 @@
+import { stringifyChunked } from '@discoveryjs/json-ext'
 import type { ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
 import { SessionError } from '../smtp/errors.js'
@@ -16,7 +17,7 @@ export function jsonReporter(out: Output, other: Reporter): Required<Reporter> {
     result: () => undefined,
     report: () => undefined,
     end: async (run) => {
-      await printDocument(out, { ...documentHead(run), servers: mapLazily(run.servers, serverDocument) })
+      await printDocument(out, { ...documentHead(run), servers: documentsOf(run.servers, serverDocument) })
       await other.end?.(run)
     },
   }
@@ -24,55 +25,24 @@ export function jsonReporter(out: Output, other: Reporter): Required<Reporter> {
 
 /** Prints a document as JSON.stringify would, with an indent of 2, but never holds all of its text. */
 export async function printDocument({ json, drain }: Output, document: object): Promise<void> {
-  let piece = ''
-  for (const text of jsonLines(document)) {
-    piece += piece === '' ? text : `\n${text}`
-    if (piece.length < PIECE_CHARACTERS) continue
-    json(piece)
-    piece = ''
-    await drain()
+  let lines = ''
+  for (const piece of stringifyChunked(document, { space: 2 })) {
+    const end = lines.lastIndexOf('\n')
+    if (lines.length >= PIECE_CHARACTERS && end !== -1) {
+      json(lines.slice(0, end))
+      lines = lines.slice(end + 1)
+      await drain()
+    }
+    lines += piece
   }
-  if (piece !== '') json(piece)
+  json(lines)
 }
 
 const PIECE_CHARACTERS = 65_536
 
-/** Yields the lines of a value in JSON. Objects are plain ones; anything else that is iterable is a list. */
-export function* jsonLines(value: unknown, indent = '', key = '', comma = ''): Generator<string> {
-  const start = indent + key
-  if (typeof value !== 'object' || value === null) {
-    yield `${start}${JSON.stringify(value)}${comma}`
-    return
-  }
-  const inner = `${indent}  `
-  const [open, close] = isIterable(value) ? ['[', ']'] : ['{', '}']
-  // An entry has a comma if another one follows.
-  let last: readonly [key: string, value: unknown] | undefined
-  for (const entry of isIterable(value) ? itemEntries(value) : fieldEntries(value)) {
-    if (last === undefined) yield start + open
-    else yield* jsonLines(last[1], inner, last[0], ',')
-    last = entry
-  }
-  if (last !== undefined) yield* jsonLines(last[1], inner, last[0])
-  yield last === undefined ? `${start}${open}${close}${comma}` : `${indent}${close}${comma}`
-}
-
-function isIterable(value: object): value is Iterable<unknown> {
-  return Symbol.iterator in value
-}
-
-function* itemEntries(items: Iterable<unknown>): Generator<readonly [key: string, value: unknown]> {
-  for (const item of items) yield ['', item]
-}
-
-function fieldEntries(fields: object): (readonly [key: string, value: unknown])[] {
-  const entries: [string, unknown][] = Object.entries(fields)
-  return entries.flatMap(([name, value]) => (value === undefined ? [] : [[`${JSON.stringify(name)}: `, value]]))
-}
-
-/** Yields what `map` makes of each item, when it is needed. */
-export function* mapLazily<T, U>(items: Iterable<T>, map: (item: T) => U): Generator<U> {
-  for (const item of items) yield map(item)
+/** Returns a list whose items become documents when they are printed, one after another. */
+export function documentsOf<T>(items: readonly T[], documentOf: (item: T) => object): object[] {
+  return items.map((item) => ({ toJSON: () => documentOf(item) }))
 }
 
 /** Returns the first fields of a document. The error is that of this host, if no server was contacted because of it. */

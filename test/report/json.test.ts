@@ -2,14 +2,8 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import type { ServerReport } from '../../src/etrn/outcome.js'
-import {
-  documentHead,
-  jsonLines,
-  mapLazily,
-  printDocument,
-  serverDocument,
-  tlsDocument,
-} from '../../src/report/json.js'
+import { documentHead, documentsOf, printDocument, serverDocument, tlsDocument } from '../../src/report/json.js'
+import { printableJson } from '../../src/printable.js'
 import { createOutput } from '../../src/report/reporter.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
@@ -108,12 +102,26 @@ suite('--json', { concurrency: true }, () => {
 })
 
 suite('printDocument', () => {
-  const textOf = (value: unknown): string => [...jsonLines(value)].join('\n')
+  const textOf = async (document: object): Promise<string> => {
+    const pieces: string[] = []
+    await printDocument(
+      createOutput((text) => pieces.push(text), false),
+      document,
+    )
+    return pieces.join('\n')
+  }
   test('prints what JSON.stringify would print', () =>
-    fc.assert(fc.property(fc.jsonValue(), (value) => assert.equal(textOf(value), JSON.stringify(value, undefined, 2)))))
-  test('leaves out a field without a value, and prints a lazy list as a list', () => {
-    const items = [{ a: 1, b: undefined }, [], {}]
-    assert.equal(textOf({ items: mapLazily(items, (item) => item) }), JSON.stringify({ items }, undefined, 2))
+    fc.assert(
+      fc.asyncProperty(fc.jsonValue(), async (value) => {
+        const document = { value, none: undefined }
+        assert.equal(await textOf(document), printableJson(JSON.stringify(document, undefined, 2)))
+      }),
+    ))
+  test('asks for a document when it is printed, and prints the list as a list', async () => {
+    const asked: number[] = []
+    const items = documentsOf([1, 2], (number) => ({ asked: asked.push(number) }))
+    assert.deepEqual(asked, [])
+    assert.equal(await textOf({ items }), JSON.stringify({ items: [{ asked: 1 }, { asked: 2 }] }, undefined, 2))
   })
   test('prints whole lines in pieces, and waits for the reader after each one', async () => {
     const pieces: string[] = []
