@@ -1,4 +1,4 @@
-import { createSocket } from 'node:dgram'
+import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { hostname } from 'node:os'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
@@ -22,7 +22,7 @@ function isPublicName(name: string): boolean {
   return isQualifiedDomain(name) && !/\.(?:local|lan|localdomain|home\.arpa)$/.test(name)
 }
 
-/** Errors that mean that the system has no route to an address: a connection can't end anywhere. */
+/** Errors that mean that the system has no such address, or no route to it: a connection can't end anywhere. */
 const NO_ROUTE = [
   'ENETUNREACH',
   'EHOSTUNREACH',
@@ -35,15 +35,18 @@ const NO_ROUTE = [
 ]
 
 /**
- * Returns true if a connection to this address ends at this host. The list of interfaces lacks an address that has just been added, so
- * the kernel is asked which local end a connection would have; nothing is sent. Throws StepError (75) if it can't be asked.
+ * Returns true if a connection to this address ends at this host. The list of interfaces lacks those without a carrier, and an address
+ * that has just been added, so the kernel is asked: whether a socket can be bound to the address, and which local end a connection would
+ * have. Nothing is sent. Throws StepError (75) if it can't be asked.
  */
 export async function isThisHost(address: string): Promise<boolean> {
   if (isUnspecified(address) || isLoopback(address)) return true
   const canonical = canonicalAddress(address)
   if (!address.includes('%') && isOnInterface(canonical)) return true
   // The kernel needs the scope.
-  if (isSameHost(await localEndTo(unmapAddress(address)), canonical)) return true
+  const unmapped = unmapAddress(address)
+  if ((await canBind(unmapped)) && !(await canBind(NOBODYS_ADDRESS[familyOf(unmapped) === 6 ? 6 : 4]))) return true
+  if (isSameHost(await localEndTo(unmapped), canonical)) return true
   const embedded = embeddedAddress(canonical)
   return embedded !== undefined && isThisHost(embedded)
 }
@@ -63,13 +66,33 @@ function isOnInterface(canonical: string): boolean {
   }
 }
 
+/** Addresses that no host has (RFC 1112 and 6666). A system that binds to them binds to any address (ip_nonlocal_bind). */
+const NOBODYS_ADDRESS = { 4: '240.0.0.1', 6: '100::1' } as const
+
+/** Returns true if a socket can be bound to an address, as to those of this host. A multicast address belongs to nobody. */
+async function canBind(address: string): Promise<boolean> {
+  if (/^(?:22[4-9]|23\d|255)\.|^ff/i.test(address)) return false
+  const bound = await askKernel(address, (socket) => {
+    socket.bind({ address, port: 0, exclusive: true })
+    return 'listening'
+  })
+  return bound !== undefined
+}
+
 /** Returns the local end that a connection to an address would have; undefined if there is no route to it. */
 async function localEndTo(address: string): Promise<string | undefined> {
-  const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
-  try {
+  return askKernel(address, (socket) => {
     // Any port will do.
     socket.connect(25, address)
-    await once(socket, 'connect')
+    return 'connect'
+  })
+}
+
+/** Returns the local end of a socket after the event that `act` waits for; undefined if the system has no such address. */
+async function askKernel(address: string, act: (socket: Socket) => string): Promise<string | undefined> {
+  const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
+  try {
+    await once(socket, act(socket))
     return socket.address().address
   } catch (error) {
     if (NO_ROUTE.includes(codeOf(error))) return undefined

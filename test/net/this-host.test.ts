@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { isSameHost, isThisHost, ownHostName } from '../../src/net/this-host.js'
 import { etrn, finished } from '../helpers/command.js'
@@ -104,6 +105,23 @@ if (isInNamespace(import.meta.url)) {
       runIp('-6 route add local 2001:db8:1::/64 dev lo')
       assert.equal(await isThisHost('203.0.113.9'), true)
       assert.equal(await isThisHost('2001:db8:1::9'), true)
+    })
+    test('is true for a second address of an interface without a carrier', async () => {
+      runIp('link add idle0 type veth peer name idle1')
+      for (const end of ['10.9.0.1/24', '10.9.0.2/24', '2001:db8:9::1/64 nodad', '2001:db8:9::2/64 nodad'])
+        runIp(`address add ${end} dev idle0`)
+      runIp('link set idle0 up')
+      for (const address of ['10.9.0.1', '10.9.0.2', '2001:db8:9::2']) assert.equal(await isThisHost(address), true)
+    })
+    test('is true for a local route whose source is another address', async () => {
+      runIp(`route add local 198.18.0.0/24 dev lo src ${OWN_ADDRESS}`)
+      assert.equal(await isThisHost('198.18.0.9'), true)
+    })
+    test('is false for a multicast address, and for another host if the system binds to any address', async () => {
+      assert.equal(await isThisHost('224.0.0.251'), false)
+      writeFileSync('/proc/sys/net/ipv4/ip_nonlocal_bind', '1')
+      assert.equal(await isThisHost('192.0.2.9'), false)
+      writeFileSync('/proc/sys/net/ipv4/ip_nonlocal_bind', '0')
     })
     for (const address of ['192.0.2.9', '::ffff:192.0.2.9', '::192.0.2.9', '64:ff9b::192.0.2.9', '255.255.255.255'])
       test(`is false for ${address}, an address of another host`, async () =>
