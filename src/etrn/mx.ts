@@ -2,7 +2,7 @@ import { EXIT, StepError } from '../errors.js'
 import type { Limits } from '../net/deadline.js'
 import { lookUpMx, type MxRecord } from '../net/dns.js'
 import { DOMAIN_CHARACTERS, isHostName } from '../net/domain.js'
-import { lookUpExchanger } from '../net/exchanger.js'
+import { isOwnExchanger } from '../net/exchanger.js'
 import { listSome, printable, shortenMessage } from '../printable.js'
 import type { ServerReport } from './outcome.js'
 import type { Request, RequestSettings } from './request.js'
@@ -16,9 +16,16 @@ export type ExchangerChoice = {
   readonly includesSelf: boolean
 }
 
+type SelfFacts = Pick<ServerReport, 'server' | 'error'> & Partial<Pick<ServerReport, 'names'>>
+
+/** Returns true if the session with an exchanger has led back to this host. One that has answered for a name stays another server. */
+export function isSelfReport({ error, names = [] }: SelfFacts): boolean {
+  return error?.kind === 'self' && names.every(({ code }) => code === null)
+}
+
 /** Returns the exclusions of exchangers whose sessions have led back to this host. */
-export function selfExclusions(reports: readonly Pick<ServerReport, 'server' | 'error'>[]): string[] {
-  return reports.flatMap(({ server, error }) => (error?.kind === 'self' ? [`${server.host} (this site)`] : []))
+export function selfExclusions(reports: readonly SelfFacts[]): string[] {
+  return reports.filter(isSelfReport).map(({ server }) => `${server.host} (this site)`)
 }
 
 const EXCLUSIONS_SHOWN = 8
@@ -118,11 +125,9 @@ async function findOwn(
 async function isThisHost(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
   if (!isHostName(host)) return self.includes(host)
   try {
-    const { cancel } = await lookUpExchanger(host, undefined, self, limits)
-    cancel()
-    return false
+    return await isOwnExchanger(host, self, limits)
   } catch (error) {
     if (!(error instanceof StepError) || limits.signal.aborted || error.kind === 'no-resources') throw error
-    return error.kind === 'self'
+    return false
   }
 }

@@ -11,6 +11,7 @@ import {
   chooseExchangers,
   type ExchangerChoice,
   exclusionWarnings,
+  isSelfReport,
   noExchangerError,
   notListedWarning,
   selfExclusions,
@@ -92,7 +93,7 @@ class Runner {
   async #sendTo(request: Request): Promise<ServerReport> {
     const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#limiterFor(request.server) }
     const report = await requestInRounds(request, context)
-    if (report.error?.kind !== 'self') this.#options.onReport(report)
+    if (!isSelfReport(report)) this.#options.onReport(report)
     return report
   }
 
@@ -107,7 +108,7 @@ class Runner {
       for (const warning of exclusionWarnings(self)) warn(warning)
       if (!includesSelf && self.length === 0 && reports.length > 0) warn(notListedWarning(server.word, settings.self))
       if (reports.length === self.length) throw noExchangerError([...excluded, ...self])
-      return reports.filter(({ error }) => error?.kind !== 'self')
+      return reports.filter((report) => !isSelfReport(report))
     } catch (error) {
       if (error instanceof StepError) return [this.#reportFailure(request, sessionErrorOf('dns', error))]
       throw error

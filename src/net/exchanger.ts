@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
 import { canonicalAddress, type Family } from './address.js'
 import type { Limits } from './deadline.js'
@@ -15,9 +16,7 @@ export async function lookUpExchanger(
   limits: Limits,
 ): Promise<Addresses> {
   if (self.includes(host)) throw selfError(host)
-  const own = self.map(canonicalAddress)
-  const isOwn = async (address: string): Promise<boolean> =>
-    own.includes(canonicalAddress(address)) || isThisHost(address)
+  const isOwn = ownAddressTest(self)
   const { first, late, cancel } = await lookUpAddresses(host, family, limits, { isAbsolute: true })
   try {
     for (const address of first) if (await isOwn(address)) throw selfError(`${host} (${address})`)
@@ -29,6 +28,28 @@ export async function lookUpExchanger(
     (await Promise.all(addresses.map(isOwn))).includes(true)
   const foreign = late.then(async (addresses) => ((await areOwn(addresses)) ? [] : addresses)).catch(() => [])
   return { first, late: foreign, cancel }
+}
+
+/** The time that a judgement waits for the second family of addresses */
+const SECOND_FAMILY_MS = 1000
+
+/** Returns true if a mail exchanger is this host, by its name or by any address of either family. Throws as lookUpExchanger does. */
+export async function isOwnExchanger(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
+  if (self.includes(host)) return true
+  const isOwn = ownAddressTest(self)
+  const { first, late, cancel } = await lookUpAddresses(host, undefined, limits, { isAbsolute: true })
+  try {
+    const wait = sleep(SECOND_FAMILY_MS, [], { ref: false })
+    for (const address of [...first, ...(await Promise.race([late, wait]))]) if (await isOwn(address)) return true
+    return false
+  } finally {
+    cancel()
+  }
+}
+
+function ownAddressTest(self: readonly string[]): (address: string) => Promise<boolean> {
+  const own = self.map(canonicalAddress)
+  return async (address) => own.includes(canonicalAddress(address)) || isThisHost(address)
 }
 
 /** Returns the failure of a session that would lead back to this host. */

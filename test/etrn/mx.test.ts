@@ -6,6 +6,7 @@ import { StepError } from '../../src/errors.js'
 import {
   chooseExchangers,
   type ExchangerChoice,
+  isSelfReport,
   noExchangerError,
   notListedWarning,
   selfExclusions,
@@ -92,6 +93,15 @@ if (isInNamespace(import.meta.url)) {
       const { requested, excluded, includesSelf } = await choose(t, zone)
       assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
       assert.deepEqual(excluded, ["mx1.site.example (its preference, 5, is not behind this site's 10)", SELF])
+    })
+    test('knows this host by an A record that arrives after the AAAA record of another host', async (t) => {
+      const zone = {
+        ...zoneOf([10, 'twin.example'], [20, 'mx2.site.example'], [5, 'mx1.site.example']),
+        'A twin.example': { addresses: [SITE], afterMs: 300 },
+        'AAAA twin.example': { addresses: ['2001:db8:77::1'] },
+      }
+      const { requested, includesSelf } = await choose(t, zone)
+      assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
     })
     test('requests exchangers in the order of their preference, then of their names', async (t) => {
       const zone = zoneOf(
@@ -330,3 +340,16 @@ if (isInNamespace(import.meta.url)) {
     })
   })
 }
+
+suite('isSelfReport', () => {
+  const self = new SessionError('greeting', 'mx.example is this host', { exitStatus: 68, kind: 'self' })
+  const server = { ...parseServer('mx.example'), tls: undefined, credentials: undefined }
+  const name = { name: 'a.example', enhancedCode: null, text: null, pending: null, hint: null }
+  test('is true if no name has a reply', () => {
+    assert.ok(isSelfReport({ server, error: self, names: [{ ...name, outcome: 'failed', code: null }] }))
+    assert.ok(isSelfReport({ server, error: self }))
+  })
+  test('is false for a server that has answered for a name before', () =>
+    assert.ok(!isSelfReport({ server, error: self, names: [{ ...name, outcome: 'started', code: 250 }] })))
+  test('is false for another failure', () => assert.ok(!isSelfReport({ server, error: null, names: [] })))
+})
