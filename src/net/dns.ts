@@ -110,27 +110,36 @@ type Query<T> = (resolver: Resolver, signal: AbortSignal) => Promise<T>
 
 /**
  * Asks the name servers of this host: the next one as soon as one fails, or beside it when it is silent. The first one with a record
- * wins, or with the answer that the name doesn't exist. Without records an answer may come from a server that has no idea (a lame one),
- * so it counts only if no other server has anything better within the delay.
+ * wins, or with the answer that the name doesn't exist. An answer without records may come from a server that has no idea (a lame one):
+ * it is certain only if every server gives it. If one has failed, or is still silent, the error is 75 with that answer as its cause.
  */
 async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {
-  let noRecord: StepError | undefined
   // c-ares takes a refusal of the first server as final, so each server has a resolver of its own.
   const servers = new Resolver().getServers()
+  const running = new Set<Promise<unknown>>()
+  const failures: unknown[] = []
   const ask = async (server: string): Promise<T | StepError> => {
     const resolver = new Resolver()
     if (servers.length > 1) resolver.setServers([server])
     signal.addEventListener('abort', () => resolver.cancel())
+    const ending = query(resolver, signal)
+    running.add(ending)
     try {
-      return await query(resolver, signal)
+      return await ending
     } catch (error) {
-      if (!(error instanceof StepError)) throw error
-      if (codeOf(error.cause) === 'ENOTFOUND') return error
-      if (error.exitStatus === EXIT.NOHOST) noRecord ??= error
+      if (error instanceof StepError && codeOf(error.cause) === 'ENOTFOUND') return error
+      failures.push(error)
       throw error
+    } finally {
+      running.delete(ending)
     }
   }
-  const concede = async (): Promise<StepError> => noRecord ?? Promise.reject(new Error('every name server failed'))
+  const concede = async (): Promise<StepError> => {
+    const patience = sleep(Math.min(SYSTEM_DELAY_MS, timeoutMs / 2), undefined, { ref: false, signal })
+    await Promise.race([Promise.allSettled(running), patience])
+    if (running.size > 0) failures.push(new StepError(NO_ANSWER, { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT }))
+    return concededError(failures.filter((failure) => failure instanceof StepError))
+  }
   const attempts = [...servers.map((server) => async () => ask(server)), concede]
   const delayMs = Math.min(SERVER_DELAY_MS, timeoutMs / 4)
   const answer = await race<T | StepError>(attempts, delayMs, signal).catch((error: unknown) => {
@@ -138,6 +147,16 @@ async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSi
   })
   if (answer instanceof StepError) throw answer
   return answer
+}
+
+/** Returns the error that counts if no server has a record. Throws the failure if no server has answered. */
+function concededError(failures: readonly StepError[]): StepError {
+  const noRecord = failures.find(({ exitStatus }) => exitStatus === EXIT.NOHOST)
+  const failure = failures.find(({ exitStatus }) => exitStatus !== EXIT.NOHOST)
+  if (noRecord === undefined) throw failure ?? new Error('no name server')
+  if (failure === undefined) return noRecord
+  const { message, exitStatus, hint } = failure
+  return new StepError(message, { exitStatus, hint, cause: noRecord.cause })
 }
 
 function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']>>> {
