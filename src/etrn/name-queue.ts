@@ -40,6 +40,7 @@ export class NameQueue {
 
   /** The error that ended the request before every name had a reply */
   get error(): SessionError | null {
+    if (this.#results.size === this.#names.length) return null
     return this.#end?.error ?? [...this.#unanswered.values()][0] ?? null
   }
 
@@ -73,6 +74,11 @@ export class NameQueue {
     if (name === undefined) return
     this.#unanswered.set(name, error)
     if (isRequeued) this.#requeued.push(name)
+  }
+
+  /** Lets a refusal end the request that a later failure has ended, unless that shows that the server doesn't speak SMTP. */
+  endByRefusal(): void {
+    if (this.#end?.error?.exitStatus !== EXIT.PROTOCOL) this.#end = { error: null, rest: 'skipped' }
   }
 
   /** Sends no further name. The first end counts, unless a later one shows that the server doesn't speak SMTP. */

@@ -80,6 +80,8 @@ class SessionPool {
   #setupTrips = 0
   /** A 5xx after accepted names in one session: if the server then closes it, the reply was about the session. */
   readonly #doubtful = new Map<Readonly<PooledSession>, Answer>()
+  /** Replies that may have been about their name all the same, while the name waits for another session */
+  readonly #provisional = new Map<NodeName, Answer>()
   /** Once an additional session has failed, a session with a higher number must succeed, or the request ends. */
   #failedAfter = Infinity
   /** Errors that callbacks have thrown, and bugs of our own */
@@ -99,6 +101,7 @@ class SessionPool {
       this.#finish = resolve
       this.#continue()
     })
+    this.#settleProvisional()
     if (this.#thrown.length > 0) throw this.#thrown[0]
     const { error, results } = this.#queue
     const attempts = results.length === 0 ? 0 : 1
@@ -213,11 +216,22 @@ class SessionPool {
   /** Leaves a name to a new session, because this one had reached the server's limit after so many names. */
   #requeue(answer: Answer, names: number): void {
     this.#state.learnLimit(names)
-    if (this.#queue.isOver) this.#setResult(answer)
-    else this.#queue.requeue(answer.name)
+    if (this.#queue.isOver) return this.#setResult(answer)
+    if (!answer.isSessionLimit) this.#provisional.set(answer.name, answer)
+    this.#queue.requeue(answer.name)
+  }
+
+  /** A name that no later session could request keeps the reply that it has. */
+  #settleProvisional(): void {
+    for (const answer of this.#provisional.values()) {
+      const isRefusal = isPermanent({ code: answer.result.code ?? 0 }) && !this.#options.keepGoing
+      if (isRefusal) this.#queue.endByRefusal()
+      this.#setResult(answer)
+    }
   }
 
   #setResult({ name, result }: Pick<Answer, 'name' | 'result'>): void {
+    this.#provisional.delete(name)
     this.#queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)
     const isRefusal = isPermanent({ code: result.code ?? 0 }) && !this.#options.keepGoing

@@ -276,6 +276,25 @@ suite('a server that limits the requests of a session', LIMITS, () => {
     status: 75,
     error: { stage: 'greeting', code: 421 },
   })
+  for (const [title, ...failure] of [
+    ['greets with 554', 'S: 554 5.7.1 banned', ...BYE],
+    ['defers the greeting', 'S: 421 too many', ...BYE],
+    ['closes at once', close],
+  ] as const)
+    testExchange({
+      title: `keeps a 550 before a close if each later session ${title}`,
+      conversations: [
+        [...HELLO, ...etrnSteps('n1.example'), ...etrnSteps('n2.example', '550 5.7.1 not a customer'), 'C: QUIT', close],
+        failure,
+        failure,
+      ],
+      names: list(3),
+      options: ['--jobs', '1'],
+      outcomes: ['started', 'refused', 'skipped'],
+      codes: [250, 550, null],
+      status: 77,
+      error: null,
+    })
   test('does not request names in other sessions while a 5xx may be about the session', async (t) => {
     const { server, port } = await crowd(t, {
       etrn: async (name, session) => {
