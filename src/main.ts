@@ -111,23 +111,30 @@ class Command {
   async #printHook(line: CommandLine, kind: NonNullable<Options['hook']>): Promise<number> {
     const { uid, program, stdout } = this.#host
     const { warn } = this.#terminal
-    const { hookText, resolveHookTargets } = await import('./command/hook.js')
+    const { hookText, optionPathsOf, resolveHookTargets } = await import('./command/hook.js')
     const runner = kind === 'cron' ? uid : 0
     const files = this.#configFiles(line, runner)
     const config = await readConfig(files, this.#reader)
-    if (runner === 0) await this.#checkForRoot(line, config, kind === 'systemd' ? [] : files)
+    if (runner === 0) await this.#checkProfiles(line, config)
     const targets = await resolveHookTargets(line, config, warn)
+    const paths = optionPathsOf(targets)
+    // systemd hands the files over, and the service reads them as another user.
+    const isHandedOver = kind === 'systemd'
+    if (runner === 0) await this.#warnForRoot(isHandedOver ? [] : files, isHandedOver ? [...files, ...paths] : paths)
     stdout.write(hookText(kind, { line, targets, files, paths: config.paths, program }))
     return EXIT.OK
   }
 
-  /** Checks a hook that root runs, for a user whose configuration root doesn't read. */
-  async #checkForRoot(line: CommandLine, config: Config, files: readonly string[]): Promise<void> {
-    const { checkProfiles, rootObjections } = await import('./command/hook-root.js')
+  /** Throws UsageError for a profile of the user's own in a hook that root runs. */
+  async #checkProfiles(line: CommandLine, config: Config): Promise<void> {
+    const { checkProfiles } = await import('./command/hook-root.js')
     const ownFiles = line.options.config === undefined ? findConfigFiles({ ...this.#host, warn: () => undefined }) : []
-    const own = await readConfig(ownFiles, this.#reader).catch(() => config)
-    checkProfiles(line, config, own)
-    for (const objection of await rootObjections(this.#host.program, files, this.#reader))
+    checkProfiles(line, config, await readConfig(ownFiles, this.#reader).catch(() => config))
+  }
+
+  async #warnForRoot(configFiles: readonly string[], otherFiles: readonly string[]): Promise<void> {
+    const { rootObjections } = await import('./command/hook-root.js')
+    for (const objection of await rootObjections(this.#host.program, configFiles, otherFiles, this.#reader))
       this.#terminal.warn(`root runs this hook, and would say: ${objection}`)
   }
 

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { messageOf, UsageError } from '../errors.js'
 import type { CommandLine } from './arguments.js'
 import { type Config, readConfig } from './config.js'
@@ -17,28 +19,38 @@ export function checkProfiles({ words, options }: CommandLine, config: Config, o
   )
 }
 
-/** Returns what root would say of the program and the configuration that a hook names. */
+/** Returns what root would say of the program and the files that a hook names. The configuration is read, too, if root reads it itself. */
 export async function rootObjections(
   program: readonly string[],
-  files: readonly string[],
+  configFiles: readonly string[],
+  otherFiles: readonly string[],
   { signal }: Pick<Reader, 'signal'>,
 ): Promise<string[]> {
-  const objections = program.flatMap((path) => {
-    const reason = unsafeProgramReason(path)
-    return reason === undefined ? [] : [`${path}: not safe to run: ${reason}`]
-  })
+  const read = configFiles.map((file) => resolve(file))
+  const objections = [
+    ...[...program, ...loadedFiles(program)].flatMap((path) => objectionsTo(path, 'run')),
+    ...otherFiles.filter((path) => !read.includes(path)).flatMap((path) => objectionsTo(path, 'use')),
+  ]
   try {
-    await readConfig(files, { uid: 0, signal })
+    await readConfig(configFiles, { uid: 0, signal })
   } catch (error) {
     objections.push(messageOf(error))
   }
   return objections
 }
 
-function unsafeProgramReason(path: string): string | undefined {
+/** Returns the files that bin/etrn loads first. Their folder has the others. */
+function loadedFiles(program: readonly string[]): string[] {
+  const files = ['package.json', 'dist/cli.cjs'].map((name) => join(dirname(program.at(-1) ?? ''), '..', name))
+  return files.filter((file) => existsSync(file))
+}
+
+function objectionsTo(path: string, use: 'run' | 'use'): string[] {
   try {
-    return unsafePathReason(path, 0)
+    const reason = unsafePathReason(path, 0)
+    return reason === undefined ? [] : [`${path}: not safe to ${use}: ${reason}`]
   } catch (error) {
-    return messageOf(error)
+    // A file may come later; the program is there.
+    return use === 'use' ? [] : [`${path}: not safe to run: ${messageOf(error)}`]
   }
 }

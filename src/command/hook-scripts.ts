@@ -43,6 +43,8 @@ ${local === undefined ? '# ' : ''}${only}
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
+# Nobody else can open the lock, and hold it.
+umask 077
 
 # In the background, since the hook is waited for, and one run at a time. What it says goes to the system's log.
 {
@@ -59,7 +61,7 @@ const CRON_LINE_OCTETS = 990
 export function cronText(parts: HookParts): string {
   const { name, program, command, isNoisy, isQuiet } = parts
   const words = [...program, ...(isQuiet ? [] : ['--quiet']), ...command.map(({ text }) => text)]
-  const line = ['flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...words.map(quoteForCron)].join(' ')
+  const line = ['umask 077; flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...words.map(quoteForCron)].join(' ')
   if (Buffer.byteLength(line) > CRON_LINE_OCTETS) {
     const limit = `a crontab's line has at most ${CRON_LINE_OCTETS} octets`
     throw new UsageError(`${limit}: put the names into a file, --names-from`)
@@ -71,7 +73,7 @@ export function cronText(parts: HookParts): string {
 # ${mailed}
 ${nameNotes(parts)
   .map((note) => `# ${note}\n`)
-  .join('')}# One run at a time, by the lock.
+  .join('')}# One run at a time, by the lock, which nobody else can open.
 3-59/10 * * * * ${line}
 `
 }

@@ -83,7 +83,6 @@ function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookP
   const digest = hash('sha256', JSON.stringify([optionWords, rest])).slice(0, 8)
   const name = `${server.replace(/[^\w.-]+/g, '-').slice(0, FILE_NAME_CHARACTERS)}-${digest}`
   const [local, ...others] = new Set(targets.map((target) => target.options.interface))
-  const optionPaths = new Set(targets.flatMap((target) => pathsOfOptions(target.options)))
   return {
     name,
     program,
@@ -93,8 +92,13 @@ function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookP
     isNoisy: targets.some((target) => target.options.json || target.options.verbose > 0),
     isQuiet: targets.some((target) => target.options.quiet > 0),
     config: files.length === 1 ? resolve(files[0] ?? '') : undefined,
-    files: [...optionPaths].map((path) => ({ path, word: paths.get(path) ?? path })),
+    files: optionPathsOf(targets).map((path) => ({ path, word: paths.get(path) ?? path })),
   }
+}
+
+/** Returns the files that options of these targets name, as absolute paths, each once. */
+export function optionPathsOf(targets: readonly Target[]): string[] {
+  return [...new Set(targets.flatMap(({ options }) => pathsOfOptions(options)))]
 }
 
 function pathsOfOptions(options: Options): string[] {

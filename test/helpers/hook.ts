@@ -37,7 +37,7 @@ function readByCron(line: string, cron: Cron): string {
 
 /** Returns the command of a hook, from node on, as the mechanism hands it to a shell. */
 export function commandIn(kind: HookKind, text: string, cron: Cron = 'debian'): string {
-  const line = /^3-59\/10 \* \* \* \* flock -n \S+ (.*)$/m.exec(text)?.[1] ?? ''
+  const line = /^3-59\/10 \* \* \* \* umask 077; flock -n \S+ (.*)$/m.exec(text)?.[1] ?? ''
   const command = kind === 'cron' ? readByCron(line, cron) : /flock -n \S+ \\\n {4}(.*) 2>&1 \|\n/.exec(text)?.[1]
   return command ?? assert.fail(text)
 }
