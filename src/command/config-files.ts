@@ -33,7 +33,7 @@ export function findConfigFiles({ environment, uid, warn }: ConfigSearch): strin
 }
 
 /** The shell and the kernel provide these files, and their folders are not those of the file that is read. */
-const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/|std|null$)|proc\/)/
+const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$|null$)|proc\/(?:self|\d+)\/fd\/\d+$)/
 
 /**
  * Returns the text of a file that only its reader and root can change. Throws UsageError: 78 if it is unsafe or not UTF-8, 66 if it

@@ -58,24 +58,24 @@ function unsafeFolderReason(folder: string, uid: number | undefined, isOwn: bool
   return reason === undefined ? undefined : `${isOwn ? 'its folder' : 'the folder'} ${folder}: ${reason}`
 }
 
-/** The permissions by which others read a password, and a key: a group of its own is usual for keys. */
-const READ_MODES = { password: 0o044, key: 0o004 } as const
+/** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */
+const READ_MODES = { password: 0o044, key: 0o004, 'certificate authority': 0 } as const
 const EVERYBODY_READS_MODE = 0o004
 
-/** Warns if others can read or replace a file with a secret. */
+/** Warns if others can read a file with a secret, or replace a file that security depends on. */
 export function warnIfExposed(
   file: string,
-  secret: keyof typeof READ_MODES,
+  content: keyof typeof READ_MODES,
   { uid, warn }: { readonly uid: number | undefined; readonly warn: (message: string) => void },
 ): void {
   try {
     const stats = statSync(file)
-    if (!stats.isFile() || hasNoUsers(uid)) return
+    if (!(stats.isFile() || stats.isFIFO()) || hasNoUsers(uid)) return
     // A file of root's may be readable for this user by its group alone.
-    const mode = stats.uid === uid ? READ_MODES[secret] : EVERYBODY_READS_MODE
-    if ((stats.mode & mode) !== 0) warn(`${file}: others may read this ${secret}; chmod 600 ${file}`)
+    const mode = stats.uid === uid ? READ_MODES[content] : READ_MODES[content] & EVERYBODY_READS_MODE
+    if ((stats.mode & mode) !== 0) warn(`${file}: others may read this ${content}; chmod 600 ${file}`)
     const reason = unsafePathReason(file, uid)
-    if (reason !== undefined) warn(`${file}: others can replace this ${secret}: ${reason}`)
+    if (reason !== undefined) warn(`${file}: others can replace this ${content}: ${reason}`)
   } catch {
     // The file has been read, and is gone.
   }

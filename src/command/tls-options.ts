@@ -34,6 +34,8 @@ export async function readTlsPolicy(
   })
   const keyFile = options['tls-key'] ?? options['tls-cert']
   if (keyFile !== undefined) warnIfExposed(keyFile, 'key', sources)
+  // An authority decides who receives the password.
+  if (options['tls-ca'] !== undefined) warnIfExposed(options['tls-ca'], 'certificate authority', sources)
   const { 'tls-fingerprint': fingerprint, 'tls-name': name, 'tls-min': minVersion } = options
   return { ...pem, fingerprint, name, minVersion, level }
 }

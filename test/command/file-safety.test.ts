@@ -122,7 +122,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
 })
 
 suite('file-safety: warnIfExposed', { concurrency: true }, () => {
-  const warningsOf = (file: string, secret: 'password' | 'key', uid = UID): string => {
+  const warningsOf = (file: string, secret: 'password' | 'key' | 'certificate authority', uid = UID): string => {
     const warnings: string[] = []
     warnIfExposed(file, secret, { uid, warn: (message) => warnings.push(message.replaceAll(file, 'FILE')) })
     return warnings.join('\n')
@@ -141,6 +141,12 @@ suite('file-safety: warnIfExposed', { concurrency: true }, () => {
     ['key', 0o640, ''],
     ['key', 0o644, 'FILE: others may read this key; chmod 600 FILE'],
     ['key', 0o602, 'FILE: others can replace this key: others may write it (chmod o-w)'],
+    ['certificate authority', 0o644, ''],
+    [
+      'certificate authority',
+      0o666,
+      'FILE: others can replace this certificate authority: others may write it (chmod o-w)',
+    ],
   ] as const)
     test(`a ${secret} with mode ${mode.toString(8)}: ${expected === '' ? 'no warning' : expected}`, (t) => {
       assert.equal(warningsOf(makeSecret(t, mode), secret), expected)
