@@ -141,6 +141,8 @@ const STOPPED_MS = 100
 function openTerminal(option: string) {
   try {
     const input = new ReadStream(openSync('/dev/tty', 'r'))
+    // A terminal that was closed can't be restored; SIGHUP ends the run.
+    input.on('error', () => undefined)
     // A blocking write would wait until the terminal is started again, and nothing could end the wait.
     const output = openSync('/dev/tty', constants.O_WRONLY | constants.O_NONBLOCK)
     let isOpen = true
