@@ -134,7 +134,8 @@ suite('redact', () => {
     const around = fc.string({ unit: fc.constantFrom('x', 'y', ' '), maxLength: 8 })
     fc.assert(
       fc.property(secret, around, around, (word, before, after) => {
-        fc.pre(!word.includes('**'))
+        // The mask itself, with what stands beside it, may look like the secret.
+        fc.pre(!`${before}****${after}`.includes(word))
         assert.ok(!hide(before + word + after, word).includes(word))
       }),
     )
