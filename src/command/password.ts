@@ -4,7 +4,7 @@ import { closeSync, constants, openSync, readdirSync, readFileSync, writeSync } 
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { ReadStream } from 'node:tty'
+import { isatty, ReadStream } from 'node:tty'
 import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
 import { printableLines } from '../printable.js'
 import { warnIfExposed } from './file-safety.js'
@@ -101,9 +101,11 @@ function firstLine(text: string, option: string, source: string): string {
 /** Asks on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however this ends. */
 async function promptPassword(target: Target, { signal, onSignal, raise }: InputSources): Promise<string> {
   signal.throwIfAborted()
-  const { input, write, close } = openTerminal(userOption(target))
+  const { input, write, close, isGone } = openTerminal(userOption(target))
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input, output: nowhere, terminal: true })
+  // A terminal that was closed can't be restored; SIGHUP ends the run.
+  lines.on('error', () => undefined)
   const prompt = `Password for ${target.server.word}: `
   const end = (name: NodeJS.Signals): void => {
     lines.close()
@@ -129,6 +131,8 @@ async function promptPassword(target: Target, { signal, onSignal, raise }: Input
     signal.addEventListener('abort', () => lines.close())
   })
   for (const stopListening of listeners) stopListening()
+  // The end of the input can come before the signal that tells of it.
+  if (isGone()) raise('SIGHUP')
   lines.close()
   close()
   signal.throwIfAborted()
@@ -141,8 +145,6 @@ const STOPPED_MS = 100
 function openTerminal(option: string) {
   try {
     const input = new ReadStream(openSync('/dev/tty', 'r'))
-    // A terminal that was closed can't be restored; SIGHUP ends the run.
-    input.on('error', () => undefined)
     // A blocking write would wait until the terminal is started again, and nothing could end the wait.
     const output = openSync('/dev/tty', constants.O_WRONLY | constants.O_NONBLOCK)
     let isOpen = true
@@ -159,7 +161,7 @@ function openTerminal(option: string) {
       input.destroy()
       closeSync(output)
     }
-    return { input, write, close }
+    return { input, write, close, isGone: () => !isatty(output) }
   } catch {
     const message = 'a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD'
     throw new OptionError(option, message)
