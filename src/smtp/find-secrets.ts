@@ -15,11 +15,16 @@ const ELLIPSIS = '...'
 
 /** Finds secrets in lines of text, in whichever form a server repeats them. */
 export class SecretFinder {
-  /** By their first octets. There can be thousands: with some mechanisms each session makes secrets of its own. */
+  /** By their first octets */
   readonly #forms = new Map<string, Form[]>()
   readonly #keyLengths = new Set<number>()
   readonly #firstOctets = new Set<string>()
   readonly #secrets = new Set<string>()
+
+  /** The number of secrets */
+  get size(): number {
+    return this.#secrets.size
+  }
 
   add(secret: string): void {
     if (this.#secrets.has(secret)) return

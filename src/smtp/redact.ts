@@ -23,17 +23,27 @@ export function redactorFor(credentials: Credentials | undefined): Redactor {
   return redactor
 }
 
+/** With SCRAM and CRAM-MD5 each session makes secrets of its own, and there can be thousands of sessions. */
+const GENERATION_SECRETS = 200
+
 /** Masks passwords, and what sessions make from them, in output. No decision depends on a masked text. */
 export class Redactor {
-  readonly #finder = new SecretFinder()
+  readonly #password = new SecretFinder()
+  /** What sessions have made from the password, in two generations: the older one is forgotten when the newer one is full. */
+  #older = new SecretFinder()
+  #newer = new SecretFinder()
 
   constructor(password = '') {
-    this.addSecret(password)
+    this.#password.add(password)
   }
 
-  /** Adds a text that is made from the password; it is masked from now on. */
+  /** Adds a text that is made from the password. It is masked from now on, until some hundred others have followed. */
   addSecret(secret: string): void {
-    this.#finder.add(secret)
+    if (this.#newer.size >= GENERATION_SECRETS) {
+      this.#older = this.#newer
+      this.#newer = new SecretFinder()
+    }
+    this.#newer.add(secret)
   }
 
   /** Returns a trace function that masks every event before it passes it on. */
@@ -73,7 +83,13 @@ export class Redactor {
   }
 
   #redactLines(lines: readonly string[]): string[] {
-    return this.#finder.find(lines).map((ranges, index) => maskRanges(lines[index] ?? '', ranges))
+    const found = [this.#password, this.#older, this.#newer].map((finder) => finder.find(lines))
+    return lines.map((line, index) =>
+      maskRanges(
+        line,
+        found.flatMap((ranges) => ranges[index] ?? []),
+      ),
+    )
   }
 
   #redactEvent(event: TraceEvent): TraceEvent {

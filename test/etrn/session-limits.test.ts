@@ -284,7 +284,13 @@ suite('a server that limits the requests of a session', LIMITS, () => {
     testExchange({
       title: `keeps a 550 before a close if each later session ${title}`,
       conversations: [
-        [...HELLO, ...etrnSteps('n1.example'), ...etrnSteps('n2.example', '550 5.7.1 not a customer'), 'C: QUIT', close],
+        [
+          ...HELLO,
+          ...etrnSteps('n1.example'),
+          ...etrnSteps('n2.example', '550 5.7.1 not a customer'),
+          'C: QUIT',
+          close,
+        ],
         failure,
         failure,
       ],

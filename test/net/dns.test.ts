@@ -411,7 +411,10 @@ if (isInNamespace(import.meta.url)) {
     ] as const)
       test(`throws 75 for a host without a record at the first one if the second one ${title}, and finds no MX`, async (t) => {
         await serveTwo(t, { '*': {} }, second)
-        await assert.rejects(lookUpOne('mail.example'), failsWith(75, /no DNS server answers|no answer from the DNS|silent/))
+        await assert.rejects(
+          lookUpOne('mail.example'),
+          failsWith(75, /no DNS server answers|no answer from the DNS|silent/),
+        )
         assert.deepEqual(await lookUpMx('site.example', limits), [])
       })
   })

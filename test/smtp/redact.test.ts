@@ -123,6 +123,11 @@ suite('redact', () => {
     const text = 'hunter2.se'.repeat(200)
     assert.equal(redactor.redact(`${text} digest299x ${SECRET}`), `${text} **** ****`)
   })
+  test('keeps the newest hundreds of secrets, and always the password', () => {
+    const redactor = new Redactor(SECRET)
+    for (let count = 0; count < 1000; count++) redactor.addSecret(`digest${count}x`)
+    assert.equal(redactor.redact(`digest0x digest800x digest999x ${SECRET}`), 'digest0x **** **** ****')
+  })
   test('changes nothing without a secret', () => assert.equal(new Redactor().redact('a b'), 'a b'))
   test('masks the beginning of a secret in a quotation that was cut', () =>
     assert.equal(
