@@ -53,7 +53,7 @@ async function runPasswordCommand(command: string, { signal, environment, kill }
   try {
     const end = await Promise.race([ended, flooded])
     if (end === 'flooded') return output
-    // What was printed before the end is read in the next turn.
+    // Output from before the end is read in the next turn.
     for (let turn = 0; turn < 2; turn++) await nextTurn()
     const [status, name] = end
     if (status === 0) return output

@@ -80,7 +80,7 @@ class SessionPool {
   #setupTrips = 0
   /** A 5xx after accepted names in one session: if the server then closes it, the reply was about the session. */
   readonly #doubtful = new Map<Readonly<PooledSession>, Answer>()
-  /** Replies that may have been about their name all the same, while the name waits for another session */
+  /** Doubtful replies of names that wait for another session: each counts if no session gets another one */
   readonly #provisional = new Map<NodeName, Answer>()
   /** Once an additional session has failed, a session with a higher number must succeed, or the request ends. */
   #failedAfter = Infinity

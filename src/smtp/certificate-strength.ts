@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto'
 
-// OpenSSL judges the strength of certificates by its security level, which has to be 0 for TLS 1.0 and 1.1. So the level must not decide.
+// OpenSSL judges the strength of certificates by its security level, which must be 0 for TLS 1.0 and 1.1. So the level must not decide.
 
 /** The OIDs of signatures that can be forged, in hex as DER has them, and the hash that makes them weak */
 const WEAK_SIGNATURES = [
@@ -20,7 +20,7 @@ const RSASSA_PSS = '2a864886f70d01010a'
 /** SHA-2 and SHA-3 */
 const STRONG_HASHES = '6086480165030402'
 
-/** What OpenSSL's security level 1 requires */
+/** The limits of OpenSSL's security level 1 */
 const RSA_BITS = 1024
 const CHAIN_CERTIFICATES = 16
 

@@ -98,7 +98,7 @@ type Piece = Range & {
   readonly line: number
   /** The lines of the reply, counted; one text can hold several. */
   readonly segment: number
-  /** Where its octets are in the reading, and how many */
+  /** The place of its octets in the reading, and their number */
   readonly offset: number
   readonly length: number
 }
@@ -201,7 +201,7 @@ function normalForms(text: string): Set<string> {
   const normalized = (['NFC', 'NFD', 'NFKC', 'NFKD'] as const).flatMap((name) =>
     forms.map((form) => form.normalize(name)),
   )
-  // Characters in front of an escape can hide its beginning: as a whole it is found all the same.
+  // Characters in front of an escape can hide its beginning, so the whole escape is a form of its own.
   return new Set([...forms, ...normalized, printable(text), encodeURIComponent(Buffer.from(text).toString())])
 }
 

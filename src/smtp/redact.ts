@@ -29,7 +29,7 @@ const GENERATION_SECRETS = 200
 /** Masks passwords, and what sessions make from them, in output. No decision depends on a masked text. */
 export class Redactor {
   readonly #password = new SecretFinder()
-  /** What sessions have made from the password, in two generations: the older one is forgotten when the newer one is full. */
+  /** Secrets that sessions have made from the password, in two generations: the older one is forgotten when the newer one is full. */
   #older = new SecretFinder()
   #newer = new SecretFinder()
 

@@ -31,7 +31,7 @@ const SYSTEM_CA_FILES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/cer
 
 const contexts = new WeakMap<TlsPolicy, SecureContext>()
 
-/** Prepares TLS, so that nothing has to be read once the server has agreed. Throws OpenSSL's error for a bad certificate or key, StepError for the system's authorities. */
+/** Prepares TLS, so that nothing must be read once the server has agreed. Throws OpenSSL's error for a bad certificate or key, StepError for the system's authorities. */
 export function prepareTls(policy: TlsPolicy): SecureContext {
   const context =
     contexts.get(policy) ??
