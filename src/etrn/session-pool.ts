@@ -224,8 +224,7 @@ class SessionPool {
   /** A name that no later session could request keeps the reply that it has. */
   #settleProvisional(): void {
     for (const answer of this.#provisional.values()) {
-      const isRefusal = isPermanent({ code: answer.result.code ?? 0 }) && !this.#options.keepGoing
-      if (isRefusal) this.#queue.endByRefusal()
+      if (this.#isFinalRefusal(answer.result)) this.#queue.endByRefusal()
       this.#setResult(answer)
     }
   }
@@ -234,9 +233,13 @@ class SessionPool {
     this.#provisional.delete(name)
     this.#queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)
-    const isRefusal = isPermanent({ code: result.code ?? 0 }) && !this.#options.keepGoing
-    if (result.outcome === 'failed' || isRefusal) this.#queue.end(null, 'skipped')
+    if (result.outcome === 'failed' || this.#isFinalRefusal(result)) this.#queue.end(null, 'skipped')
     this.#notify(() => this.#options.onResult(this.#server, result))
+  }
+
+  /** Returns true if a result ends the request: a 5xx, without --keep-going (RFC 1985, 5.2). */
+  #isFinalRefusal({ code }: Result): boolean {
+    return isPermanent({ code: code ?? 0 }) && !this.#options.keepGoing
   }
 
   /** Calls back. An error must not surface in a connection that is about to end, or in a timer. */

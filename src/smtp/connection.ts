@@ -95,16 +95,18 @@ export class Connection {
 
   /**
    * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most; octets that arrived before it change
-   * nothing. Returns true if the server has closed the connection, or said so with 421, in place of a reply. Never throws.
+   * nothing. Returns 'lost' if the server has closed the connection, or said so with 421, in place of a reply, and 'extra-reply' if
+   * the reply looks like one to an earlier command. Never throws.
    */
-  async quit(): Promise<boolean> {
+  async quit(): Promise<'closed' | 'lost' | 'extra-reply'> {
     try {
-      if (!this.#socket.writable) return true
+      if (!this.#socket.writable) return 'lost'
       this.#sendQuit()
       const limits = { ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) }
-      return (await this.readReply(limits)).code === 421
+      const { code } = await this.readReply(limits)
+      return code === 421 ? 'lost' : code === 221 ? 'closed' : 'extra-reply'
     } catch (error) {
-      return error instanceof StepError && error.kind === 'connection-lost'
+      return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : 'closed'
     } finally {
       this.#socket.destroySoon()
       // A server that limits connections must not count this one when the next one arrives.

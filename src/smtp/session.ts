@@ -26,6 +26,9 @@ export type Session = {
   readonly quit: () => Promise<boolean>
 }
 
+const EXTRA_REPLY_WARNING =
+  'QUIT: the server replied as to another command; if it sent one reply too many, a result may belong to another name'
+
 /**
  * Does everything up to the first ETRN. If TLS is optional and its handshake fails, a new connection continues without TLS. Throws
  * SessionError, after QUIT if the connection stands.
@@ -72,7 +75,11 @@ function createSession(server: Server, smtp: Connection, options: SessionOptions
   return {
     server,
     etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),
-    quit: () => smtp.quit(),
+    quit: async () => {
+      const ending = await smtp.quit()
+      if (ending === 'extra-reply') options.trace({ type: 'warning', text: EXTRA_REPLY_WARNING })
+      return ending === 'lost'
+    },
   }
 }
 

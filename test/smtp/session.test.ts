@@ -199,6 +199,17 @@ suite('connection: QUIT', { concurrency: true }, () => {
       status: 0,
     })
   }
+  for (const [reply, hasWarning] of [
+    ['221 bye', false],
+    ['421 bye', false],
+    ['250 Queuing started', true],
+    ['459 no', true],
+  ] as const)
+    test(`${hasWarning ? 'warns' : 'does not warn'} if QUIT is answered with ${reply}, and keeps the result`, async (t) => {
+      const server = await scripted(t, [...HELLO, ...etrnSteps('n1.example'), 'C: QUIT', `S: ${reply}`])
+      const run = await etrn(['--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'n1.example'])
+      assert.deepEqual([run.status, /QUIT: .*may belong to another name/.test(run.stderr)], [0, hasWarning])
+    })
   for (const [timeout, elapsedMs] of [
     ['60s', 5000],
     ['2s', 2000],
