@@ -2,7 +2,7 @@ import { codeOf, EXIT, messageOf } from '../errors.js'
 import { EXIT_STATUS_OF, type Outcome, type Result, type ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { SessionError, STAGE_LABELS } from '../smtp/errors.js'
+import { SessionError } from '../smtp/errors.js'
 import { formatReply } from '../smtp/reply.js'
 import { generalHint, hintAfterRetries } from './hints.js'
 import type { Output, Progress, Reporter, Style } from './reporter.js'
@@ -44,7 +44,7 @@ export class TextReporter implements Reporter {
   }
 
   trace(...[server, event, session = 1]: Progress): void {
-    if (server !== null && event.type === 'warning') this.#warnOnce(`${server.word}: ${event.text}`)
+    if (server !== null && event.type === 'warning') this.#warnOnce(`etrn: warning: ${server.word}: ${event.text}`)
     if (!this.#options.verbose) return
     const { line } = this.#options.err
     const number = session === 1 ? '' : `[${session}] `
@@ -95,8 +95,8 @@ export class TextReporter implements Reporter {
     const { line } = this.#options.err
     const unanswered = names.filter(({ code, outcome }) => code === null && outcome !== 'skipped')
     const suffix = unanswered.length === 0 ? '' : `; no answer for ${listNames(unanswered)}`
-    const { stage, message, exitStatus, cause, kind } = error
-    line(`${server.word}: `, { style: styleOf(exitStatus), text: `${STAGE_LABELS[stage]}: ${message}` }, suffix)
+    const { message, exitStatus, cause, kind } = error
+    line(`etrn: ${server.word}: `, { style: styleOf(exitStatus), text: message }, suffix)
     // An error of the system or of OpenSSL has a code. A server's words are in the message already.
     if (this.#options.verbose && codeOf(cause) !== '') line({ style: 'dim', text: `  ${messageOf(cause).trim()}` })
     // The user ended it: nothing is wrong.
@@ -106,7 +106,7 @@ export class TextReporter implements Reporter {
 
   /** Prints a hint below what it is about. Hints that differ only in the requested name are the same. */
   #hintOnce(hint: string | undefined, name = ''): void {
-    if (hint !== undefined) this.#warnOnce(`  ${hint}`, hint.replaceAll(name.replace(/^[@#]/, '') || ' ', ' '))
+    if (hint !== undefined) this.#warnOnce(`hint: ${hint}`, hint.replaceAll(name.replace(/^[@#]/, '') || ' ', ' '))
   }
 
   #prefix(server: ServerAddress | null): string {
