@@ -1,4 +1,5 @@
 import { Chalk } from 'chalk'
+import type { StepError } from '../errors.js'
 import type { Pause } from '../etrn/backoff.js'
 import type { Result, ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
@@ -9,6 +10,9 @@ import type { TraceEvent } from '../smtp/trace.js'
 /** An event of a run; the server is null if the event concerns the whole run. */
 export type Progress = readonly [server: ServerAddress | null, event: TraceEvent | Pause, session?: number]
 
+/** A failure of this host or of its user's input */
+export type Failure = Pick<StepError, 'message' | 'exitStatus'> & { readonly hint?: string | undefined }
+
 /** One form of output. Each method is called as soon as its fact is known. */
 export interface Reporter {
   /** Reports what the user should know although nothing failed. */
@@ -18,8 +22,10 @@ export interface Reporter {
   result(server: ServerAddress | null, result: Result, isRetried?: boolean): void
   /** Reports one server, when everything about it is known. */
   report(report: ServerReport): void
-  /** Reports the whole run, if that tells something new. */
-  end?(run: Run): void | Promise<void>
+  /** Reports a failure that belongs to no server. */
+  fail(failure: Failure): void | Promise<void>
+  /** Ends the report. */
+  end(run: Run): void | Promise<void>
 }
 
 export type Style = 'green' | 'yellow' | 'red' | 'dim'
