@@ -4,7 +4,7 @@ import type { Pause } from '../etrn/backoff.js'
 import type { Result, ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { printable, printableJson } from '../printable.js'
+import { printable, printableJson, truncateOctets } from '../printable.js'
 import type { TraceEvent } from '../smtp/trace.js'
 
 /** An event of a run; the server is null if the event concerns the whole run. */
@@ -42,16 +42,26 @@ export type Output = {
   readonly drain: () => Promise<void>
 }
 
+/** The longest line: the system's log splits longer ones (logger(1)), and a server could forge the second part. */
+const LINE_OCTETS = 1000
+
 export function createOutput(
   write: (lines: string) => void,
   isColoured: boolean,
   drain = async (): Promise<void> => Promise.resolve(),
 ): Output {
   const chalk = new Chalk({ level: isColoured ? 1 : 0 })
-  const render = (part: string | Styled): string =>
-    typeof part === 'string' ? printable(part) : chalk[part.style](printable(part.text))
+  const line: Output['line'] = (...parts) => {
+    let octets = LINE_OCTETS
+    const render = (part: string | Styled): string => {
+      const text = truncateOctets(printable(typeof part === 'string' ? part : part.text), octets)
+      octets -= Buffer.byteLength(text)
+      return typeof part === 'string' || text === '' ? text : chalk[part.style](text)
+    }
+    write(parts.map(render).join(''))
+  }
   return {
-    line: (...parts) => write(parts.map(render).join('')),
+    line,
     json: (lines) => write(printableJson(lines)),
     drain,
   }

@@ -107,7 +107,7 @@ export class TextReporter implements Reporter {
     const { line } = this.#options.err
     const { message, exitStatus, cause, kind } = error
     const { server, isRetried } = report
-    line(`etrn: ${server.word}: `, { style: styleOf(exitStatus), text: message }, describeUnanswered(report))
+    line(`etrn: ${describeServer(server)}: `, { style: styleOf(exitStatus), text: message }, describeUnanswered(report))
     // An error of the system or of OpenSSL has a code. A server's words are in the message already.
     if (this.#options.verbose && codeOf(cause) !== '') line({ style: 'dim', text: `  ${messageOf(cause).trim()}` })
     // The user ended it: nothing is wrong.
@@ -130,6 +130,11 @@ export class TextReporter implements Reporter {
 
 const QUEUE_UNKNOWN_WARNING =
   'the server accepts each request with 250 only, so etrn cannot tell whether mail is still waiting'
+
+/** Returns the server as the user named it, with its host if the name is a profile's or has other letters. */
+function describeServer({ word, host }: ServerAddress): string {
+  return word.toLowerCase().includes(host.toLowerCase()) ? word : `${word} (${host})`
+}
 
 function describeResult({ outcome, pending, code }: Result): string {
   if (outcome === 'rejected' && code === null) return 'rejected, not sent'

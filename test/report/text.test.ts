@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
 import type { Outcome, Result, ServerReport } from '../../src/etrn/outcome.js'
 import type { Run } from '../../src/etrn/run.js'
 import type { ServerAddress } from '../../src/input/server-address.js'
@@ -238,8 +239,27 @@ suite('TextReporter', () => {
     })
     return { reporter, lines }
   }
-  const SERVER = { word: 'mx.example', port: 25 } as ServerAddress
+  const SERVER = { word: 'mx.example', host: 'mx.example', port: 25, isImplicitTls: false } as const
 
+  test('prints no line of more than 1,000 octets, which the system log would split', () => {
+    const { reporter, lines } = createReporter({ verbose: true }, true)
+    const text = 'é '.repeat(1000)
+    reporter.result(SERVER, { ...resultOf('a.example', 'refused', 550), text })
+    reporter.trace(SERVER, { type: 'received', reply: { code: 250, lines: [text], enhancedCode: null, text } })
+    for (const line of lines) assert.ok(Buffer.byteLength(stripVTControlCharacters(line)) <= 1000, line)
+    assert.equal(lines.length, 2)
+  })
+  for (const [word, host, label] of [
+    ['isp', 'mx.isp.example', 'isp (mx.isp.example)'],
+    ['smtps://MX.isp.example:465', 'mx.isp.example', 'smtps://MX.isp.example:465'],
+    ['mx.bücher.example', 'mx.xn--bcher-kva.example', 'mx.bücher.example (mx.xn--bcher-kva.example)'],
+  ] as const)
+    test(`names the server of a failure as ${label}`, () => {
+      const { reporter, lines } = createReporter()
+      const error = new SessionError('connect', 'connection refused', { exitStatus: 75 })
+      reporter.report({ ...reportOf(), server: { ...SERVER, word, host }, error })
+      assert.deepEqual(lines, [`etrn: ${label}: connection refused`])
+    })
   test('prints the same warning of two sessions once', () => {
     const { reporter, lines } = createReporter()
     for (const session of [1, 2]) reporter.trace(SERVER, { type: 'warning', text: 'beware' }, session)
