@@ -160,7 +160,11 @@ class Command {
     const warn = (message: string): void => reporter.warn(message)
     const requests = await createRequests(line, config, { ...this.#host, ...this.#reader, input, warn })
     const entries = new Set(requests.flatMap((request) => request.entries))
-    for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfBadLine(entry))
+    for (const entry of entries) {
+      if (typeof entry === 'string' || this.#abort.signal.aborted) continue
+      reporter.result(null, resultOfBadLine(entry))
+      await this.#terminal.drain(this.#abort.signal)
+    }
     return options.check ? this.#check(requests, options, reporter) : this.#run(requests, options, reporter)
   }
 

@@ -246,6 +246,11 @@ suite('main: the spinner', { concurrency: true }, () => {
   showsSpinner('does not turn under --json', ['--json'], false)
 })
 
+function writeInFolder(file: string): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o755 })
+  writeFileSync(file, '', { mode: 0o644 })
+}
+
 suite('main: hooks', { concurrency: true }, () => {
   test('warns that others can change what a hook of root runs', async (t) => {
     const etrnFile = makeFile(t, 'etrn', '')
@@ -265,6 +270,17 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.equal(await warnings('cron', safe), '')
     chmodSync(etrnFile, 0o755)
     assert.equal(await warnings('pppd', safe), '')
+    const installed = join(dirname(etrnFile), 'bin', 'etrn')
+    for (const name of ['bin/etrn', 'bin/package.json', 'dist/cli.cjs', 'dist/command/toml.js'])
+      writeInFolder(join(dirname(etrnFile), name))
+    for (const name of ['bin/package.json', 'dist/command/toml.js']) {
+      const file = join(dirname(etrnFile), name)
+      chmodSync(file, 0o666)
+      const objection = await warnings('pppd', [process.execPath, installed])
+      assert.ok(objection.includes(`${file}: not safe to run: others may write it`), objection)
+      chmodSync(file, 0o644)
+    }
+    assert.equal(await warnings('pppd', [process.execPath, installed]), '')
     chmodSync(dirname(etrnFile), 0o777)
     assert.match(await warnings('pppd', safe), /not safe to run: its folder \S+: others may write it/)
   })

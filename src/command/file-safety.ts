@@ -59,7 +59,7 @@ function unsafeFolderReason(folder: string, uid: number | undefined, isOwn: bool
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */
-const READ_MODES = { password: 0o044, key: 0o004, 'certificate authority': 0 } as const
+const READ_MODES = { password: 0o044, key: 0o004, 'certificate authority': 0, 'names file': 0 } as const
 const EVERYBODY_READS_MODE = 0o004
 
 /** Warns if others can read a file with a secret, or replace a file that security depends on. */

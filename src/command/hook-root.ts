@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { messageOf, UsageError } from '../errors.js'
 import type { CommandLine } from './arguments.js'
@@ -39,9 +39,15 @@ export async function rootObjections(
   return objections
 }
 
-/** Returns the files that bin/etrn loads first. Their folder has the others. */
+/** Returns the files that bin/etrn loads, and those that tell node how to load them. */
 function loadedFiles(program: readonly string[]): string[] {
-  const files = ['package.json', 'dist/cli.cjs'].map((name) => join(dirname(program.at(-1) ?? ''), '..', name))
+  const root = join(dirname(program.at(-1) ?? ''), '..')
+  const dist = join(root, 'dist')
+  const scripts = existsSync(dist) ? readdirSync(dist, { recursive: true, encoding: 'utf8' }) : []
+  const files = [
+    ...['package.json', 'bin/package.json'].map((name) => join(root, name)),
+    ...scripts.filter((name) => /\.(?:c?js|json)$/.test(name)).map((name) => join(dist, name)),
+  ]
   return files.filter((file) => existsSync(file))
 }
 

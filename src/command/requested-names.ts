@@ -2,6 +2,7 @@ import { OptionError, UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
 import { type NodeName, parseNodeName } from '../input/node-name.js'
 import { ownHostName } from '../net/this-host.js'
+import { warnIfExposed } from './file-safety.js'
 import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
 import { type InputSources, readInput, readText } from './read-file.js'
@@ -13,7 +14,8 @@ export type NameReader = (options: Options, domain: string | undefined) => Promi
  * Returns a reader of names, in the order NAME, --subdomains, --queue, --names-from; else the domain of --mx, else this host's own name
  * (RFC 1985, section 6). It reads each file once, because standard input can be read only once.
  */
-export function createNameReader({ input, warn, signal }: InputSources): NameReader {
+export function createNameReader(sources: InputSources): NameReader {
+  const { input, warn, signal } = sources
   const texts = new Map<string, Promise<string>>()
   const lists = new Map<string, Promise<readonly NameEntry[]>>()
   let isWarned = false
@@ -23,9 +25,10 @@ export function createNameReader({ input, warn, signal }: InputSources): NameRea
       texts.get(file) ?? (file === '-' ? readInput('names-from', input, signal) : readText('names-from', file, signal))
     texts.set(file, reading)
     const text = await reading
+    if (file !== '-') warnIfExposed(file, 'names file', sources)
     const source = file === '-' ? 'standard input' : file
     const key = `${String(allowWide)} ${file}`
-    const list = lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide }))
+    const list = lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide }, signal))
     lists.set(key, list)
     return list
   }

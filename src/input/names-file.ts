@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, UsageError } from '../errors.js'
 import { printable } from '../printable.js'
 import { checkName, type NameOptions, type NodeName } from './node-name.js'
@@ -8,14 +9,24 @@ export type BadLine = { readonly line: number; readonly word: string; readonly r
 /** A name of the run, in its order, or the line that stands in its place. */
 export type NameEntry = NodeName | BadLine
 
+/** Signals and timers have their turn after so many lines: a file may have millions. */
+const LINES_PER_TURN = 1000
+
 /**
  * Returns the names in a file, one a line, without CR, BOM and outer blanks. Blank lines and comments are skipped: a line that is `#`
- * alone, or begins with `#` and a blank. Throws UsageError (66) if the file has no name.
+ * alone, or begins with `#` and a blank. Throws UsageError (66) if the file has no name, and the signal's reason.
  */
-export async function parseNamesFile(text: string, source: string, options: NameOptions): Promise<NameEntry[]> {
+export async function parseNamesFile(
+  text: string,
+  source: string,
+  options: NameOptions,
+  signal?: AbortSignal,
+): Promise<NameEntry[]> {
   const entries: NameEntry[] = []
   const lines = text.replace(/^\ufeff/, '').split('\n')
   for (const [index, line] of lines.entries()) {
+    if (index % LINES_PER_TURN === 0) await nextTurn()
+    signal?.throwIfAborted()
     const word = line.replace(/^[ \t\r]+|(?<![ \t\r])[ \t\r]+$/g, '')
     if (/^(?:#(?:[ \t]|$)|$)/.test(word)) continue
     const checked = await checkName(word, options)

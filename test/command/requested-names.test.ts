@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { chmodSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import type { PartialOptions } from '../../src/command/options.js'
@@ -125,6 +126,16 @@ suite('createNameReader', () => {
   test('reads a file once that is named twice', async () => {
     const { read } = createReader('a b\n')
     assert.equal((await read({ 'names-from': ['-', '-'] })).length, 1)
+  })
+  test('warns of a file that others can change', async (t) => {
+    const { read, warnings } = createReader()
+    const file = makeFile(t, 'names.txt', 'a.example\n')
+    await read({ 'names-from': [file] })
+    assert.deepEqual(warnings, [])
+    chmodSync(file, 0o666)
+    const exposed = createReader()
+    await exposed.read({ 'names-from': [file] })
+    assert.match(exposed.warnings.join(), /names file: others may write it/)
   })
   test('takes the domain of --mx if there is no name, without a warning', async () => {
     const { read, warnings } = createReader()

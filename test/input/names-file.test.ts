@@ -23,6 +23,14 @@ suite('parseNamesFile', () => {
     const [bad] = await parseNamesFile('a\x1bb\n', 'x', STRICT)
     assert.deepEqual(bad, { line: 1, word: 'a\\x1bb', reason: 'a control or invisible character in it (U+001B)' })
   })
+  test('ends at a signal, and lets it arrive within a long file', async () => {
+    const controller = new AbortController()
+    setImmediate(() => controller.abort(new Error('interrupted')))
+    await assert.rejects(
+      parseNamesFile('a.example\n'.repeat(1_000_000), 'x', STRICT, controller.signal),
+      /^Error: interrupted$/,
+    )
+  })
   test('skips comments: # alone, and # with a blank behind it', async () => {
     const text =
       '# names of d01\n#\n  # indented\n#\tafter a tab\n# \r\n#\r\na.example\n#uucp\n##\n#!bin\n# b.example\n'
