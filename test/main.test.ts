@@ -177,14 +177,14 @@ suite('main: --max-time', { concurrency: true }, () => {
     const server = await loose(t, [silence])
     const run = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, '--max-time', '1s', 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the time that --max-time gives is over'])
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the time of --max-time is over'])
   })
   test('of the configuration ends a session', async (t) => {
     const server = await loose(t, [silence])
     const config = makeFile(t, 'etrn.toml', 'max-time = "1s"\n')
     const run = await etrnJson(['--config', config, `127.0.0.1:${server.port}`, ...HELO, 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the time that --max-time gives is over'])
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the time of --max-time is over'])
   })
 })
 
@@ -204,7 +204,7 @@ suite('main: errors', { concurrency: true }, () => {
   })
   test('bugReport has the stack of an error, and the text of anything else', () => {
     const error = new Error('unforeseen')
-    const head = 'etrn: this is a bug of etrn; please report it, with what follows\n'
+    const head = 'etrn: this is a bug in etrn; please report these lines\n'
     assert.equal(bugReport(error), `${head}${error.stack ?? ''}`)
     assert.equal(bugReport('unforeseen'), `${head}unforeseen`)
   })
@@ -214,7 +214,7 @@ suite('main: errors', { concurrency: true }, () => {
     const { exitStatus } = await main(createHost(['--version'], { stdout, stderr }))
     stderr.end()
     assert.equal(exitStatus, 74)
-    assert.equal(await text(stderr), "etrn: the output can't be written: no space left\n")
+    assert.equal(await text(stderr), 'etrn: cannot write the output: no space left\n')
   })
 })
 
@@ -258,7 +258,7 @@ suite('main: hooks', { concurrency: true }, () => {
     }
     const safe = [process.execPath, etrnFile]
     chmodSync(etrnFile, 0o775)
-    const message = `root runs this hook, and would say: ${etrnFile}: not safe to run: its group may write it (chmod g-w)\n`
+    const message = `etrn: warning: root, which runs this hook, would refuse: ${etrnFile}: not safe to run: its group may write it (chmod g-w)\n`
     for (const kind of ['pppd', 'ifupdown', 'networkmanager', 'systemd'])
       assert.equal(await warnings(kind, safe), message)
     assert.equal(await warnings('cron', safe, 0), message)
@@ -281,7 +281,7 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.equal(hook.status, 0)
     assert.match(
       hook.stderr,
-      /^root runs this hook, and would say: .*not safe to use: it belongs to neither root nor you/,
+      /^etrn: warning: root, which runs this hook, would refuse: .*not safe to use: it belongs to neither root nor you/,
     )
     assert.equal((await printHook('cron', file, user)).stderr, '')
     assert.match((await printHook('systemd', file, user)).stderr, /not safe to use: its folder \S+: it belongs to/)

@@ -86,7 +86,8 @@ function processTree(pid: number): number[] {
 }
 
 function firstLine(text: string, option: string, source: string): string {
-  const password = text.replace(/^\ufeff/, '').replace(/\r?\n.*$/s, '')
+  const [line = ''] = text.replace(/^\ufeff/, '').split('\n', 1)
+  const password = text.includes('\n') ? line.replace(/\r$/, '') : line
   const fail = (problem: string): never => {
     throw new OptionError(option, `${source}: ${problem}`, EXIT.NOINPUT)
   }

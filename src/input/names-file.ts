@@ -16,7 +16,7 @@ export async function parseNamesFile(text: string, source: string, options: Name
   const entries: NameEntry[] = []
   const lines = text.replace(/^\ufeff/, '').split('\n')
   for (const [index, line] of lines.entries()) {
-    const word = line.replace(/^[ \t\r]+|[ \t\r]+$/g, '')
+    const word = line.replace(/^[ \t\r]+|(?<![ \t\r])[ \t\r]+$/g, '')
     if (/^(?:#(?:[ \t]|$)|$)/.test(word)) continue
     const checked = await checkName(word, options)
     if (typeof checked === 'string') entries.push(checked)
@@ -40,7 +40,7 @@ const SLIPS: readonly (readonly [RegExp, string])[] = [
   [/^(?:\/\/|;|--|! )/, 'no name; a comment begins with # and a blank'],
   [/^["'].*["'],?$/, 'quotes; write the name without them'],
   [/:\/\//, 'a URL; write the name alone: the server is no part of a names file'],
-  [/^[^#].*[,;]|^#.*,.*[ \t]/, 'a comma or semicolon; a file has one name a line'],
+  [/^[^#].*[,;]|^#[^,]*,.*[ \t]/, 'a comma or semicolon; a file has one name a line'],
   [/^(?:[\d.]+|[\da-f]*:[\da-f:.]*)[ \t]/i, 'an address in front of a name; a file has names alone, one a line'],
   [/ /, 'a space in it; a file has one name a line'],
   [/\t/, 'a tab in it; a file has one name a line'],

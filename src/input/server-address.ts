@@ -43,7 +43,9 @@ function splitServer(word: string, defaultPort: number | undefined): ServerArgum
     throw new Error(`${scheme}:// is not supported; write smtp://host or smtps://host`)
   // A URL may end in the slash of an empty path.
   const authority = typedScheme === undefined ? rest : rest.replace(/\/$/, '')
-  const [, login, place = ''] = /^(?:(.*)@)?(.*)$/s.exec(authority) ?? []
+  const at = authority.lastIndexOf('@')
+  const login = at === -1 ? undefined : authority.slice(0, at)
+  const place = authority.slice(at + 1)
   if (login?.includes(':'))
     throw new Error(
       'a password may not stand here, where everybody can read it; write smtp://user@host, and use --password-file',

@@ -12,6 +12,7 @@ type ConnectionOptions = Limits & { readonly trace: (event: DialogueEvent) => vo
 /** The longest line that is sent, CRLF included: a SASL response (RFC 4954, section 4). */
 const COMMAND_LINE_OCTETS = 12_288
 const QUIT_TIMEOUT_MS = 5000
+const CLOSE_TIMEOUT_MS = 1000
 
 /**
  * One SMTP connection: a command, its whole reply, the next command. The timeout covers the whole reply, so that a server that sends
@@ -108,10 +109,21 @@ export class Connection {
     } catch (error) {
       return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : 'closed'
     } finally {
-      this.#socket.destroySoon()
-      // A server that limits connections must not count this one when the next one arrives.
-      if (!this.#socket.closed) await once(this.#socket, 'close').catch(() => undefined)
+      await this.#close()
     }
+  }
+
+  /**
+   * Closes the connection when everything is written, at the latest after a second: a server may stop reading. A server that limits
+   * connections must not count this one when the next one arrives, so it waits for the end.
+   */
+  async #close(): Promise<void> {
+    const socket = this.#socket
+    socket.destroySoon()
+    if (socket.closed) return
+    const timer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS)
+    await once(socket, 'close').catch(() => undefined)
+    clearTimeout(timer)
   }
 
   #hasOctets(): boolean {

@@ -9,7 +9,7 @@ import { Connection } from './connection.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError, sessionErrorOf, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
-import type { Server, SessionOptions } from './session-settings.js'
+import { isVerificationRequired, type Server, type SessionOptions } from './session-settings.js'
 import { readFirstReply, runHandshake } from './starttls.js'
 
 /** The most addresses of a server that are tried, as in Postfix (smtp_mx_address_limit). */
@@ -95,9 +95,11 @@ async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
         return expectCode('greeting', 220, reply)
       })
     const greeting = await (secured === undefined ? readGreeting() : readFirstReply(readGreeting))
-    rejectOwnServer('greeting', greeting, options)
+    // If the certificate must be verified, only what comes within TLS counts.
+    const isTrusted = secured !== undefined || !isVerificationRequired(server.tls)
+    if (isTrusted) rejectOwnServer('greeting', greeting, options)
     const hello = await sendEhlo(dialogue)
-    rejectOwnServer('ehlo', hello, options)
+    if (isTrusted) rejectOwnServer('ehlo', hello, options)
     return { ...dialogue, secured, greeting, hello }
   } catch (error) {
     await smtp.quit()
@@ -110,7 +112,7 @@ export async function sendEhlo({ smtp, helo, options }: Dialogue): Promise<Reply
 }
 
 /** Throws if the server is this host, which NAT can lead back to. Greeting and EHLO reply begin with the server's name. */
-function rejectOwnServer(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
+export function rejectOwnServer(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
   const name = line.replace(/ .*/, '').replace(/\.$/, '').toLowerCase()
   if (!self.includes(name)) return
   throw new SessionError(stage, `this is ${name}, this site itself`, { exitStatus: EXIT.NOHOST, kind: 'self' })

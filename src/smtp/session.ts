@@ -6,7 +6,7 @@ import { checkConnection } from './credentials-policy.js'
 import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
-import { reachServer, sendEhlo } from './greeting-and-ehlo.js'
+import { reachServer, rejectOwnServer, sendEhlo } from './greeting-and-ehlo.js'
 import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
 import { redactorFor } from './redact.js'
 import { isPermanent, type Reply } from './reply.js'
@@ -54,7 +54,9 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
       secured = await startTls(dialogue, extensions)
       // Extensions listed before TLS no longer count (RFC 3207, 4.2).
       if (secured !== undefined) {
-        extensions = readExtensions(await readFirstReply(async () => sendEhlo(dialogue)), options)
+        const hello = await readFirstReply(async () => sendEhlo(dialogue))
+        rejectOwnServer('ehlo', hello, options)
+        extensions = readExtensions(hello, options)
         if (options.protection !== undefined) options.protection.hasTls = true
       }
     }

@@ -8,7 +8,7 @@ import { startDeadline } from '../net/deadline.js'
 import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
 import { protocolError, tlsErrorOf, unencryptedDataError } from './errors.js'
 import { ObservedSocket } from './first-octets.js'
-import type { Server, SessionOptions, TlsPolicy } from './session-settings.js'
+import { isVerificationRequired, type Server, type SessionOptions, type TlsPolicy } from './session-settings.js'
 
 /** The result of a handshake. */
 export type TlsInfo = {
@@ -106,10 +106,6 @@ async function waitForHandshake(socket: TLSSocket): Promise<void> {
 
 function isCertificateChecked(policy: TlsPolicy): boolean {
   return isVerificationRequired(policy) || policy.isInspected === true
-}
-
-function isVerificationRequired({ level, fingerprint }: TlsPolicy): boolean {
-  return level === 'verify' || fingerprint !== undefined
 }
 
 /** Returns the system's certificate authorities, or undefined if it has none. Throws StepError (66) if they can't be read. */

@@ -187,11 +187,19 @@ export async function assertRefused(
   assert.equal(run.status, status)
 }
 
+type DocumentError<S> = {
+  readonly stage: S
+  readonly message: string
+  readonly code: number | null
+  readonly exitStatus: number
+  readonly hint: string | null
+}
+
 /** The document that --json prints; the manual describes each field. */
 export type Document = {
   readonly version: number
   readonly exitStatus: number
-  readonly error: { readonly message: string; readonly exitStatus: number } | null
+  readonly error: DocumentError<Stage | 'input'> | null
   readonly servers: readonly {
     readonly server: string
     readonly host: string
@@ -202,12 +210,7 @@ export type Document = {
     readonly extensions: readonly string[] | null
     readonly attempts: number
     readonly elapsedMs: number
-    readonly error: {
-      readonly stage: Stage
-      readonly message: string
-      readonly code: number | null
-      readonly exitStatus: number
-    } | null
+    readonly error: DocumentError<Stage> | null
     readonly names: readonly Result[]
   }[]
 }

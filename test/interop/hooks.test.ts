@@ -26,7 +26,7 @@ const runShell = (script: string, env: Readonly<Record<string, string>> = {}): s
 
 /** Waits for the result of a run in the log; returns the log. */
 async function waitForLog(): Promise<string> {
-  const line = `${NAME}: asked; the server doesn't say what waits (250 OK)\n`
+  const line = `${NAME}: accepted (250 OK)\n`
   await waitUntil(() => existsSync(LOG_FILE) && readFileSync(LOG_FILE, 'utf8').includes(line))
   return readFileSync(LOG_FILE, 'utf8')
 }
