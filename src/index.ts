@@ -150,7 +150,7 @@ async function tlsPolicyOf(target: ServerArgument, options: object, hasCredentia
   const level = parseArgument('tls.level', () => tlsLevelFor(target, request, hasCredentials), tls.level)
   if (cert === undefined && key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
   const pem = { ca, cert, key }
-  await checkPem(pem, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, undefined, cause))
+  await checkPem(pem, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, { cause }))
   return { ...pem, fingerprint, name, minVersion: tls.minVersion ?? DEFAULTS['tls-min'], level }
 }
 
@@ -180,7 +180,7 @@ function parseArgument<T>(name: string, parse: (value: unknown) => T, value: unk
   try {
     return parse(value)
   } catch (error) {
-    throw new UsageError(`${name}: ${messageOf(error)}`, undefined, error)
+    throw new UsageError(`${name}: ${messageOf(error)}`, { cause: error })
   }
 }
 

@@ -263,7 +263,8 @@ suite(
     })
     test('in the message and the hint of an error', () => {
       const { message, hint } = new StepError(WORD, { exitStatus: 75, hint: WORD })
-      assert.deepEqual([message, hint, new UsageError(WORD).message], [ESCAPED, ESCAPED, ESCAPED])
+      const usage = new UsageError(WORD, { hint: WORD })
+      assert.deepEqual([message, hint, usage.message, usage.hint], [ESCAPED, ESCAPED, ESCAPED, ESCAPED])
     })
   },
 )

@@ -46,13 +46,16 @@ export async function readSafely(file: string, { uid, signal }: Reader): Promise
       const reason = stats.isCharacterDevice() ? undefined : unsafeReason(stats, uid)
       const pathReason = DESCRIPTOR_FILE.test(file) ? undefined : unsafePathReason(file, uid, { isStrict: true })
       if ((reason ?? pathReason) !== undefined)
-        throw new UsageError(`${file}: not safe to use: ${reason ?? pathReason ?? ''}`, EXIT.CONFIG)
+        throw new UsageError(`${file}: not safe to use: ${reason ?? pathReason ?? ''}`, { exitStatus: EXIT.CONFIG })
     })
     const octets = await readStream(stream, signal)
     if (isUtf8(octets)) return octets.toString()
   } catch (error) {
     if (error instanceof UsageError || signal.aborted) throw error
-    throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
+    throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause: error,
+    })
   }
-  throw new UsageError(`${file}: this is not UTF-8`, EXIT.CONFIG)
+  throw new UsageError(`${file}: this is not UTF-8`, { exitStatus: EXIT.CONFIG })
 }

@@ -64,7 +64,7 @@ class ConfigParser {
         ? '; lines end with LF or CRLF, not CR'
         : (TOML_HINTS.find(([pattern]) => pattern.test(message))?.[1] ?? '')
       const problem = `this is not TOML: ${printable(message)}${hint}`
-      return new UsageError(`${this.#file}:${line}: ${problem}`, EXIT.CONFIG, cause)
+      return new UsageError(`${this.#file}:${line}: ${problem}`, { exitStatus: EXIT.CONFIG, cause })
     })
     const { value, line } = root.get('servers') ?? { value: new Map<string, TomlEntry>(), line: 1 }
     root.delete('servers')
@@ -148,7 +148,9 @@ class ConfigParser {
   }
 
   #error(path: readonly string[], line: number, message: string): UsageError {
-    return new UsageError(`${this.#file}:${line}: ${path.map(printable).join('.')}: ${message}`, EXIT.CONFIG)
+    return new UsageError(`${this.#file}:${line}: ${path.map(printable).join('.')}: ${message}`, {
+      exitStatus: EXIT.CONFIG,
+    })
   }
 
   #locate(table: TomlTable, option: string): string {

@@ -60,7 +60,10 @@ async function runPasswordCommand(command: string, { signal, environment, kill }
     throw new Error(`it ended with ${name ?? `status ${status ?? ''}`}`)
   } catch (error) {
     signal.throwIfAborted()
-    throw new OptionError('password-command', `--password-command: ${messageOf(error)}`, EXIT.NOINPUT, error)
+    throw new OptionError('password-command', `--password-command: ${messageOf(error)}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause: error,
+    })
   } finally {
     abandon(child, kill)
   }
@@ -89,7 +92,7 @@ function firstLine(text: string, option: string, source: string): string {
   const [line = ''] = text.replace(/^\ufeff/, '').split('\n', 1)
   const password = text.includes('\n') ? line.replace(/\r$/, '') : line
   const fail = (problem: string): never => {
-    throw new OptionError(option, `${source}: ${problem}`, EXIT.NOINPUT)
+    throw new OptionError(option, `${source}: ${problem}`, { exitStatus: EXIT.NOINPUT })
   }
   if (password === '') fail('there is no password in its first line')
   if (password.length > PASSWORD_CHARACTERS) fail(`more than ${PASSWORD_CHARACTERS} characters`)

@@ -52,7 +52,10 @@ async function readSource(
     return (await readStream(await openSource(), signal, end)).toString()
   } catch (error) {
     if (signal.aborted) throw signal.reason
-    throw new OptionError(option, `--${option} ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
+    throw new OptionError(option, `--${option} ${file}: ${describeFileError(error)}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause: error,
+    })
   }
 }
 

@@ -30,7 +30,10 @@ export async function readTlsPolicy(
   const pem = { ca: await read('ca'), cert: await read('cert'), key: await read('key') }
   await checkPem(pem, (part, problem, cause) => {
     const option = `tls-${part}` as const
-    return new OptionError(option, `--${option} ${options[option] ?? ''}: ${problem}`, EXIT.NOINPUT, cause)
+    return new OptionError(option, `--${option} ${options[option] ?? ''}: ${problem}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause,
+    })
   })
   const keyFile = options['tls-key'] ?? options['tls-cert']
   if (keyFile !== undefined) warnIfExposed(keyFile, 'key', sources)

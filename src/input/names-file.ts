@@ -34,7 +34,7 @@ export async function parseNamesFile(
     else entries.push({ line: index + 1, word: printable(word), reason: likelySlip(word) ?? checked.message })
   }
   if (entries.length === 0)
-    throw new UsageError(`${source}: there is no name in it; give one name a line`, EXIT.NOINPUT)
+    throw new UsageError(`${source}: there is no name in it; give one name a line`, { exitStatus: EXIT.NOINPUT })
   return entries
 }
 

@@ -160,7 +160,7 @@ suite('checkPem', () => {
   const check = async (pem: { ca?: string; cert?: string; key?: string }) =>
     checkPem(
       { ca: undefined, cert: undefined, key: undefined, ...pem },
-      (part, problem, cause) => new UsageError(`the ${part}: ${problem}`, 64, cause),
+      (part, problem, cause) => new UsageError(`the ${part}: ${problem}`, { cause }),
     )
   test('accepts a CA, a certificate with its key, and both in one text', async () => {
     await check({})
