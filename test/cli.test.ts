@@ -193,6 +193,9 @@ suite('the process: its surroundings', { concurrency: true }, () => {
         through: ['unshare', '--user', `--map-user=${uid}`, `--map-group=${uid}`],
       })
     assert.equal((await printHook(1000)).stderr, '')
-    assert.match((await printHook(0)).stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+    assert.match(
+      (await printHook(0)).stderr,
+      /^etrn: warning: no profile "isp" \(none is configured\); using isp as a host name$/m,
+    )
   })
 })

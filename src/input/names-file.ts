@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, UsageError } from '../errors.js'
+import { isLabel } from '../net/domain.js'
 import { printable } from '../printable.js'
 import { checkName, type NameOptions, type NodeName } from './node-name.js'
 
@@ -34,28 +35,29 @@ export async function parseNamesFile(
     else entries.push({ line: index + 1, word: printable(word), reason: likelySlip(word) ?? checked.message })
   }
   if (entries.length === 0)
-    throw new UsageError(`${source}: there is no name in it; give one name a line`, { exitStatus: EXIT.NOINPUT })
+    throw new UsageError(`${source} contains no name; write one name per line`, { exitStatus: EXIT.NOINPUT })
   return entries
 }
 
-/** Returns what was probably meant by a line that is no name; undefined if that is unknown. */
+/** Returns what is probably wrong with a line that is no name, and what to write; undefined if that is unknown. */
 function likelySlip(line: string): string | undefined {
+  if (isLabel(line)) return `is not fully qualified; write for example ${line}.example, or #${line} for a queue`
   return SLIPS.find(([pattern]) => pattern.test(line))?.[1]
 }
 
 /** The first pattern that matches counts. */
 const SLIPS: readonly (readonly [RegExp, string])[] = [
-  [/\0/, 'a NUL in it; save the file as UTF-8'],
-  [/\r/, 'a CR in it; lines end with LF or CRLF'],
-  [/^[^#]+[ \t]#/, 'a comment needs a line of its own, and a blank after its #'],
-  [/^(?:\/\/|;|--|! )/, 'no name; a comment begins with # and a blank'],
-  [/^["'].*["'],?$/, 'quotes; write the name without them'],
-  [/:\/\//, 'a URL; write the name alone: the server is no part of a names file'],
-  [/^[^#].*[,;]|^#[^,]*,.*[ \t]/, 'a comma or semicolon; a file has one name a line'],
-  [/^(?:[\d.]+|[\da-f]*:[\da-f:.]*)[ \t]/i, 'an address in front of a name; a file has names alone, one a line'],
-  [/ /, 'a space in it; a file has one name a line'],
-  [/\t/, 'a tab in it; a file has one name a line'],
-  [/^[^@#][^@]*:\d+$/, 'a port; write the name alone: the server is no part of a names file'],
+  [/\0/, 'contains a NUL character; save the file as UTF-8'],
+  [/\r/, 'contains a CR character; end lines with LF or CRLF'],
+  [/^[^#]+[ \t]#/, 'contains a comment; write the comment on its own line, after # and a space'],
+  [/^(?:\/\/|;|--|! )/, 'looks like a comment; start comments with # and a space'],
+  [/^["'].*["'],?$/, 'contains quotes; write the name without quotes'],
+  [/:\/\//, 'is a URL; write only the name, without the server'],
+  [/^[^#].*[,;]|^#[^,]*,.*[ \t]/, 'contains a comma or semicolon; write one name per line'],
+  [/^(?:[\d.]+|[\da-f]*:[\da-f:.]*)[ \t]/i, 'starts with an IP address; write only the name'],
+  [/ /, 'contains a space; write one name per line'],
+  [/\t/, 'contains a tab; write one name per line'],
+  [/^[^@#][^@]*:/, 'contains a colon; write only the name, without server or port'],
 ]
 
 export function validNames(entries: readonly NameEntry[]): NodeName[] {

@@ -54,7 +54,7 @@ suite("the library page's examples", () => {
     for (const option of options) {
       // A symbol is no option's value, and an unknown option would be named otherwise.
       const request = ask('127.0.0.1:1', ['site.example'], { [option]: Symbol() })
-      await assert.rejects(request, { name: 'UsageError', message: new RegExp(`^${option}: `) })
+      await assert.rejects(request, { name: 'UsageError', message: new RegExp(`^${option} must `) })
     }
   })
   test('first.ts prints the results of two names', async (t) => {

@@ -172,7 +172,7 @@ export async function finished(child: ChildProcessByStdio<Writable | null, Reada
   return { stdout, stderr, status, signal }
 }
 
-/** Asserts that the command prints one error line and nothing else, and ends with the status. */
+/** Asserts that the command prints one error line, perhaps a hint, and nothing else, and ends with the status. */
 export async function assertRefused(
   args: readonly string[],
   message: string | RegExp,
@@ -183,7 +183,7 @@ export async function assertRefused(
   assert.equal(run.stdout, '')
   if (typeof message === 'string') assert.equal(run.stderr, message)
   else assert.match(run.stderr, message)
-  assert.match(run.stderr, /^etrn: [^\n]*\n$/)
+  assert.match(run.stderr, /^etrn: [^\n]*\n(?:hint: [^\n]*\n)?$/)
   assert.equal(run.status, status)
 }
 

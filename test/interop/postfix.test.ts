@@ -25,7 +25,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
     test("this host's name is requested if no name is given", async (t) => {
       await startPostfix(t)
       const run = await spawnEtrn(['127.0.0.1'])
-      assert.deepEqual([run.status, run.stderr], [0, 'no name given: asking for gw.site.example\n'])
+      assert.deepEqual([run.status, run.stderr], [0, 'etrn: no name given; requesting gw.site.example\n'])
     })
     test('--wait ends with exit status 2, because Postfix reports no counts', async (t) => {
       await startPostfix(t)
