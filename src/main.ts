@@ -91,7 +91,8 @@ class Command {
     const { help, version, completion, hook } = line.options
     if (help) {
       const { helpText } = await import('./command/help.js')
-      this.#terminal.print(await helpText())
+      const isVerbose = (line.options.verbose ?? 0) > 0
+      this.#terminal.print(helpText({ columns: this.#host.stdout.columns, isVerbose }))
     } else if (version) {
       this.#terminal.print(`etrn ${this.#host.version()}`)
     } else if (completion !== undefined) {
