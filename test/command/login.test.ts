@@ -223,7 +223,7 @@ suite('login: where a login may go', { concurrency: true }, () => {
   })
   test('refuses a login with --mx unless the certificate is named or pinned', async () => {
     const args = ['--mx', 'site.invalid', '--user', 'u', '--password-command', 'exit 3', 'a.example']
-    await assertRefused(args, /^etrn: .*--mx.*--tls-name .*--tls-fingerprint /)
+    await assertRefused(args, /^etrn: .*--mx.*--tls-name .*--tls-fingerprint/)
     const pinned = [...args, '--tls-fingerprint', 'AB'.repeat(32)]
     await assertRefused([...pinned, '--mx', 'b.example'], /^etrn: .*\b(?:login|credentials)\b.*\bserver/)
     for (const pin of [

@@ -238,7 +238,7 @@ if (isInNamespace(import.meta.url)) {
         await nameServer(t, HOSTS, ONE)
         const run = await etrn([...argv, 'site.example', 'mail.isp.example'])
         assert.equal(run.status, 68)
-        assert.match(run.stderr, /^hint: if SERVER and NAME are swapped: etrn mail\.isp\.example site\.example$/m)
+        assert.match(run.stderr, /^hint: SERVER and NAME may be swapped; try etrn mail\.isp\.example site\.example$/m)
       })
   })
 
@@ -396,7 +396,7 @@ if (isInNamespace(import.meta.url)) {
           ['a.example', 'started', 'OK'],
           ['@b.example', 'started', 'OK'],
           ['#q', 'started', 'OK'],
-          ['bad name', 'rejected', 'line 2: a space in it; a file has one name a line'],
+          ['bad name', 'rejected', 'line 2: contains a space; write one name per line'],
           ['d.example', 'started', 'OK'],
         ],
       )
@@ -405,7 +405,7 @@ if (isInNamespace(import.meta.url)) {
       const server = await scripted(t)
       const run = await etrn([`127.0.0.1:${server.port}`, 'good.example', 'bad\r\nQUIT', 'other.example'])
       assert.deepEqual([run.status, run.stdout], [64, ''])
-      assert.equal(run.stderr, 'etrn: name "bad\\x0d\\x0aQUIT": a control or invisible character in it (U+000D)\n')
+      assert.equal(run.stderr, 'etrn: name "bad\\x0d\\x0aQUIT" contains a control or invisible character (U+000D)\n')
       await server.verify()
     })
     test('connects nowhere if every line of --names-from is invalid', async (t) => {
@@ -413,7 +413,7 @@ if (isInNamespace(import.meta.url)) {
       const run = await etrn([`127.0.0.1:${server.port}`, '--names-from', '-'], { input: 'a b\n' })
       assert.deepEqual(
         [run.status, run.stdout],
-        [65, 'a b: not sent (line 1: a space in it; a file has one name a line)\n'],
+        [65, 'a b: rejected, not sent (line 1: contains a space; write one name per line)\n'],
       )
       await server.verify()
     })
@@ -423,9 +423,9 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual([status, document.servers[0]?.names.length], [75, 130_000])
     })
     test('gives an invalid line its number and reason as a rejected result', () => {
-      const text = 'line 3: a space in it'
+      const text = 'line 3: contains a space'
       const unanswered = { code: null, enhancedCode: null, pending: null, hint: null }
-      assert.deepEqual(resultOfBadLine({ word: 'a b', line: 3, reason: 'a space in it' }), {
+      assert.deepEqual(resultOfBadLine({ word: 'a b', line: 3, reason: 'contains a space' }), {
         name: 'a b',
         outcome: 'rejected',
         text,
