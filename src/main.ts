@@ -90,9 +90,7 @@ class Command {
     const line = await parseArguments(argv)
     const { help, version, completion, hook } = line.options
     if (help) {
-      const { helpText } = await import('./command/help.js')
-      const isVerbose = (line.options.verbose ?? 0) > 0
-      this.#terminal.print(helpText({ columns: this.#host.stdout.columns, isVerbose }))
+      this.#terminal.print(await this.#helpText((line.options.verbose ?? 0) > 0))
     } else if (version) {
       this.#terminal.print(`etrn ${this.#host.version()}`)
     } else if (completion !== undefined) {
@@ -104,6 +102,12 @@ class Command {
       return hook === undefined ? this.#request(line) : this.#printHook(line, hook)
     }
     return EXIT.OK
+  }
+
+  async #helpText(isFull: boolean): Promise<string> {
+    const { columns } = this.#host.stdout
+    if (isFull) return (await import('./command/full-help.js')).fullHelpText(columns)
+    return (await import('./command/help.js')).helpText(columns)
   }
 
   async #complete(words: readonly string[]): Promise<number> {
