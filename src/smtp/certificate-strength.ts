@@ -27,7 +27,8 @@ const CHAIN_CERTIFICATES = 16
 /** Returns why a certificate, or one of those that the server sent with it, is too weak to prove anything; else undefined. */
 export function weaknessOf(certificate: X509Certificate): string | undefined {
   let current: X509Certificate | undefined = certificate
-  for (let count = 0; current !== undefined && count < CHAIN_CERTIFICATES; count++) {
+  for (let count = 0; current !== undefined; count++) {
+    if (count === CHAIN_CERTIFICATES) return `the server sent more than ${CHAIN_CERTIFICATES} certificates`
     const subject = current === certificate ? 'the certificate' : "its issuer's certificate"
     const hash = weakHashOf(current)
     if (hash !== undefined) return `${subject} is signed with ${hash}, which can be forged`

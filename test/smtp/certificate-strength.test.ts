@@ -52,6 +52,13 @@ suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurren
     'tls',
     /^its issuer's certificate is signed with SHA-1, which can be forged$/,
   )
+  testFailed(
+    'if the server sends so many certificates that a weak one may be among them',
+    [...AGREED, { ...weakStep('weak-not', { cert: fixture('weak-not.pem').repeat(17) }), fails: true }],
+    OLD_CA,
+    'tls',
+    /^the server sent more than 16 certificates$/,
+  )
   testFailed('over TLS 1.1', rejected('weak-sha1', OLD_TLS), OLD_CA, 'tls', /signed with SHA-1/)
   testFailed(
     'by default, too, with the same message',
