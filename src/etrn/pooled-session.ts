@@ -139,9 +139,16 @@ export class PooledSession implements SessionProgress {
     this.#isStopped = true
   }
 
-  /** Sends QUIT if the session is open, and stops. Returns true if the server has closed the connection before. */
+  /**
+   * Sends QUIT if the session is open, and stops. Returns true if the server has closed the connection before. Throws SessionError if
+   * the reply shows that the server sent one too many, so that its replies may belong to other names.
+   */
   async quit(): Promise<boolean> {
     this.stop()
-    return (await this.#session?.quit()) ?? false
+    const ending = await this.#session?.quit()
+    if (ending === undefined || ending === 'lost') return ending === 'lost'
+    const reply = this.redactor.redactReply(ending)
+    const message = `the server sent one reply too many, so results may belong to other names (QUIT: ${formatReply(reply)})`
+    throw new SessionError('etrn', message, { exitStatus: EXIT.PROTOCOL, reply })
   }
 }

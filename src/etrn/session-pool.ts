@@ -57,6 +57,8 @@ class SessionPool {
   readonly #provisional = new Map<NodeName, Answer>()
   /** Once an additional session has failed, a session with a higher number must succeed, or the request ends. */
   #failedAfter = Infinity
+  /** Shows that results may belong to other names, although all names have one */
+  #violation: SessionError | undefined
   /** Errors that callbacks have thrown, and bugs of our own */
   readonly #thrown: unknown[] = []
   #finish = (): void => undefined
@@ -76,7 +78,8 @@ class SessionPool {
     })
     this.#settleProvisional()
     if (this.#thrown.length > 0) throw this.#thrown[0]
-    const { error, results: names, unconfirmed } = this.#queue
+    const { results: names, unconfirmed } = this.#queue
+    const error = this.#violation ?? this.#queue.error
     const { elapsedMs } = this.#state
     const found = { attempts: Math.min(1, names.length), elapsedMs, error, isQueueUnknown: false, unconfirmed, names }
     return { server: this.#server, ...this.#facts, ...found }
@@ -129,9 +132,21 @@ class SessionPool {
       this.#abort(error)
     }
     if (this.#queue.isOver) for (const other of this.#sessions) other.cancel()
-    await session.quit()
+    await this.#quit(session)
     this.#sessions.delete(session)
     this.#continue()
+  }
+
+  /** Ends a session. Returns true if the server has closed the connection before. */
+  async #quit(session: Readonly<PooledSession>): Promise<boolean> {
+    try {
+      return await session.quit()
+    } catch (error) {
+      if (!(error instanceof SessionError)) throw error
+      this.#violation ??= error
+      this.#queue.end(error, 'skipped')
+      return false
+    }
   }
 
   async #requestFrom(session: Readonly<PooledSession>): Promise<void> {
@@ -151,7 +166,7 @@ class SessionPool {
         // Only a reply shows that the server has time for several sessions.
         while (this.#needsSession(this.#waiting)) this.#startSession()
       }
-      if (this.#doubtful.has(session)) this.#settleDoubt(session, await session.quit())
+      if (this.#doubtful.has(session)) this.#settleDoubt(session, await this.#quit(session))
       // A name whose reply was about the session still gets its own.
       if (!this.#mayContinue && !this.#queue.hasRequeued) this.#queue.end(null, 'skipped')
     } catch (error) {

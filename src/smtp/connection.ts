@@ -12,6 +12,8 @@ type ConnectionOptions = Limits & { readonly trace: (event: DialogueEvent) => vo
 /** The longest line that is sent, CRLF included: a SASL response (RFC 4954, section 4). */
 const COMMAND_LINE_OCTETS = 12_288
 const QUIT_TIMEOUT_MS = 5000
+/** Replies that servers give to QUIT (RFC 5321, 4.3.2), and those of servers that don't know it */
+const QUIT_CODES = [221, 250, 500, 501, 502, 503, 504]
 const CLOSE_TIMEOUT_MS = 1000
 
 /**
@@ -95,19 +97,21 @@ export class Connection {
   }
 
   /**
-   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most; octets that arrived before it change
-   * nothing. Returns 'lost' if the server has closed the connection, or said so with 421, in place of a reply, and 'extra-reply' if
-   * the reply looks like one to an earlier command. Never throws.
+   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most; octets that arrived before QUIT change
+   * nothing. Returns 'lost' if the server has closed the connection, or said so with 421, in place of a reply; a reply that can't be
+   * one to QUIT; else undefined. Never throws.
    */
-  async quit(): Promise<'closed' | 'lost' | 'extra-reply'> {
+  async quit(): Promise<Reply | 'lost' | undefined> {
     try {
       if (!this.#socket.writable) return 'lost'
+      const isEarly = this.#hasOctets()
       this.#sendQuit()
       const limits = { ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) }
-      const { code } = await this.readReply(limits)
-      return code === 421 ? 'lost' : code === 221 ? 'closed' : 'extra-reply'
+      const reply = await this.readReply(limits)
+      if (reply.code === 421) return 'lost'
+      return isEarly || QUIT_CODES.includes(reply.code) ? undefined : reply
     } catch (error) {
-      return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : 'closed'
+      return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : undefined
     } finally {
       await this.#close()
     }

@@ -22,12 +22,12 @@ export type Session = {
    * undefined if there is no name. Throws SessionError.
    */
   readonly etrn: (next: () => NodeName | undefined) => Promise<Reply | undefined>
-  /** Returns true if the server has closed the connection before. Never throws. */
-  readonly quit: () => Promise<boolean>
+  /**
+   * Returns 'lost' if the server has closed the connection before, and a reply that can't be one to QUIT: the replies before may have
+   * been those of other commands, too. Never throws.
+   */
+  readonly quit: () => Promise<Reply | 'lost' | undefined>
 }
-
-const EXTRA_REPLY_WARNING =
-  'QUIT: the server replied as to another command; if it sent one reply too many, a result may belong to another name'
 
 /**
  * Does everything up to the first ETRN. If TLS is optional and its handshake fails, a new connection continues without TLS. Throws
@@ -77,11 +77,7 @@ function createSession(server: Server, smtp: Connection, options: SessionOptions
   return {
     server,
     etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),
-    quit: async () => {
-      const ending = await smtp.quit()
-      if (ending === 'extra-reply') options.trace({ type: 'warning', text: EXTRA_REPLY_WARNING })
-      return ending === 'lost'
-    },
+    quit: () => smtp.quit(),
   }
 }
 
