@@ -92,8 +92,8 @@ async function startSessions(t: TestContext, sessions: readonly Session[]): Prom
   }
 }
 
-const greeting = (server: string): Step => `S: 220 ${server} ESMTP Postfix`
-const ehlo = (server: string, ...keywords: readonly string[]): Step[] => [
+export const greeting = (server: string): Step => `S: 220 ${server} ESMTP Postfix`
+export const ehlo = (server: string, ...keywords: readonly string[]): Step[] => [
   'C: EHLO gw.site.example',
   `S: 250-${server}`,
   ...keywords.map((keyword): Step => `S: 250-${keyword}`),
@@ -101,17 +101,17 @@ const ehlo = (server: string, ...keywords: readonly string[]): Step[] => [
 ]
 const eximEhlo = (...keywords: readonly string[]): Step[] =>
   ehlo(`mail.isp.example Hello gw.site.example [${SITE}]`, 'SIZE 52428800', '8BITMIME', 'PIPELINING', ...keywords)
-const startTls = (): Step[] => ['C: STARTTLS', 'S: 220 2.0.0 Ready to start TLS']
-const TLS: TlsStep = { tls: { key: fixture('isp.key'), cert: fixture('isp.pem') } }
-const login = (server: string): Step[] => [
+export const startTls = (): Step[] => ['C: STARTTLS', 'S: 220 2.0.0 Ready to start TLS']
+export const TLS: TlsStep = { tls: { key: fixture('isp.key'), cert: fixture('isp.pem') } }
+export const login = (server: string): Step[] => [
   ...ehlo(server, 'AUTH PLAIN LOGIN'),
   `C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`,
   'S: 235 2.7.0 Authentication successful',
 ]
-const request = (name: string, reply: string): Step[] => [`C: ETRN ${name}`, `S: ${reply}`]
+export const request = (name: string, reply: string): Step[] => [`C: ETRN ${name}`, `S: ${reply}`]
 const ACCEPTED = '250 Queuing started'
 /** Returns a session without TLS. */
-const session = (server: string, ...steps: readonly Step[]): Step[] => [
+export const session = (server: string, ...steps: readonly Step[]): Step[] => [
   greeting(server),
   ...ehlo(server, 'PIPELINING'),
   ...steps,

@@ -1,0 +1,69 @@
+import { packageFile } from './files.js'
+
+/** A command in a display of the manual, and the output that the manual shows for it. */
+export type ShownCommand = { readonly command: string; readonly output: string }
+
+/** A display of the manual that shows commands, with the heading above it. */
+export type Scene = { readonly title: string; readonly commands: readonly ShownCommand[] }
+
+/** Returns the manual's source with its escapes replaced. */
+export function manualSource(): string {
+  return packageFile('man/etrn.1').replaceAll('\\-', '-').replaceAll('\\&', '').replaceAll('\\e', '\\')
+}
+
+/** Returns a section of the manual, without its heading. */
+export function manualSection(name: string): string {
+  const [, section = ''] = new RegExp(`^\\.Sh ${name}\\n([^]*?)(?=^\\.Sh |$(?![^]))`, 'm').exec(manualSource()) ?? []
+  return section
+}
+
+/** Returns the displays of the manual that show commands, in their order. A heading can have several. */
+export function manualScenes(): Scene[] {
+  const scenes: Scene[] = []
+  let title = ''
+  for (const part of manualSource().split(/^(?=\.S[hs] )/m)) {
+    title = /^\.S[hs] (.*)$/m.exec(part)?.[1] ?? title
+    for (const [, display = ''] of part.matchAll(/^\.Bd -literal.*\n([^]*?)^\.Ed$/gm))
+      if (/^[$#] /.test(display)) scenes.push({ title, commands: commandsIn(display) })
+  }
+  return scenes
+}
+
+/** A command starts with a prompt, and goes on in the next line after a backslash. */
+function commandsIn(display: string): ShownCommand[] {
+  return display.split(/^[$#] /m).flatMap((part) => {
+    const [, command = '', output = ''] = /^((?:.*\\\n)*.*\n)([^]*)$/.exec(part) ?? []
+    return command === '' ? [] : [{ command: command.trimEnd(), output }]
+  })
+}
+
+/** A message of DIAGNOSTICS. `text` has the names of values in capitals; `pattern` fits a line that has values in their place. */
+export type Diagnostic = { readonly text: string; readonly pattern: RegExp }
+
+/** Returns the messages that DIAGNOSTICS explains. */
+export function manualDiagnostics(): Diagnostic[] {
+  return [...manualSection('DIAGNOSTICS').matchAll(/^\.It (.*)$/gm)].map(([, head = '']) => parseHead(head))
+}
+
+/** Parses `Sy no greeting within Ar DUR Pq Ar N No octets received`: `Ar` marks a value, `Pq` opens a parenthesis. */
+function parseHead(head: string): Diagnostic {
+  let [text, pattern, blank, end] = ['', '', '', '']
+  let isValue = false
+  for (const word of head.replaceAll('\\(dq', '"').split(' ')) {
+    if (word === 'Ns') blank = ''
+    if (word === 'Ar') isValue = true
+    if (['Ns', 'Ar', 'Sy', 'No'].includes(word)) continue
+    if (word === 'Pq') {
+      text += `${blank}(`
+      pattern += `${blank}\\(`
+      end = ')'
+      blank = ''
+      continue
+    }
+    text += blank + word
+    pattern += blank + (isValue ? '.+' : word.replace(/[^\w\s]/g, '\\$&'))
+    isValue = false
+    blank = ' '
+  }
+  return { text: text + end, pattern: new RegExp(pattern + (end && '\\)')) }
+}
