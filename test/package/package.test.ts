@@ -2,18 +2,27 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { suite, test } from 'node:test'
+import { OPTION_ROWS } from '../../src/command/options.js'
 import { EXIT } from '../../src/errors.js'
 import { packageFile, ROOT } from '../helpers/files.js'
-import { optionNames } from '../helpers/option-names.js'
+import { manualSection } from '../helpers/manual.js'
 import { bundled, licence } from './licences.js'
 
 suite('the manual', () => {
   const manual = packageFile('man/etrn.1').replaceAll('\\-', '-')
-  const flags = [...manual.matchAll(/^\.It Fl (.*)$/gm)].flatMap(([, line = '']) =>
-    [...line.matchAll(/(?:^|, )(-?[\w-]+)/g)].map(([, flag = '']) => `-${flag}`),
-  )
+  const options = manualSection('OPTIONS')
 
-  test('describes each option, and no other', () => assert.deepEqual([...flags].sort(), optionNames().sort()))
+  test('describes each option with its letter and its placeholder, in the groups and the order of --help', () => {
+    const heads = [...options.matchAll(/^\.(?:Ss|It Fl) .*$/gm)].map(([head]) => head)
+    assert.deepEqual(heads, headsOfOptions())
+  })
+  test('tells each default of the table', () => {
+    for (const part of options.split(/^(?=\.It Fl )/m).slice(1)) {
+      const name = /-([a-z][\w-]+)/.exec(part)?.[1] ?? ''
+      const { default: value } = OPTION_ROWS.get(name) ?? {}
+      if (value !== undefined) assert.match(part, new RegExp(`^The default is\\s(?:\\.Cm )?${value}\\b`, 'm'), name)
+    }
+  })
   test('describes each exit status', () => {
     const listed = [...manual.matchAll(/^\.It (\d+)$/gm)].map(([, status]) => Number(status))
     assert.deepEqual(listed, Object.values(EXIT))
@@ -26,6 +35,20 @@ suite('the manual', () => {
     )
   })
 })
+
+/** Returns the headings of the options' groups, and the head of each option, in mdoc. */
+function headsOfOptions(): string[] {
+  const heads: string[] = []
+  let group = ''
+  for (const [name, row] of OPTION_ROWS) {
+    if (row.group !== group) heads.push(`.Ss ${row.group}`)
+    group = row.group
+    const value = row.placeholder?.replace('/', ' Ns | Ns Ar ')
+    const argument = value === undefined ? '' : row.isOptional ? ` Op Ar ${value}` : ` Ar ${value}`
+    heads.push(`.It Fl ${row.alias === undefined ? '' : `${row.alias} , `}-${name}${argument}`)
+  }
+  return heads
+}
 
 suite('the bundle', () => {
   const outputs = bundled()
