@@ -135,6 +135,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   'refused (REPLY)': replying('459 not allowed'),
   'rejected (REPLY)': replying('501 syntax error'),
   'ETRN not supported (REPLY)': replying('502 unknown command'),
+  'MESSAGE; gave up after N attempts in DUR': run('--retry-for', '1s', '127.0.0.1:9', 'site.example'),
   'not requested: NAMES': async (t) => {
     const { port } = await loose(t, [...HELLO, ...etrnSteps('a.example', '550 unknown domain'), goodbye])
     return etrn([`127.0.0.1:${port}`, ...HELO, 'a.example', 'b.example'])
