@@ -73,7 +73,7 @@ const SCENES: Readonly<Record<string, Scene & { readonly before?: string }>> = {
       ispSession(...request('site.example', '251 OK, no messages waiting for node site.example')),
     ],
   },
-  'With the provider on the telephone': { sessions: [ispSession()] },
+  'On the phone with the provider': { sessions: [ispSession()] },
   'In a script': { replies: { 'site.example': '459 not allowed' } },
   'Retry only what failed': {
     files: { domains: `${A}\n${B}\n${C}\n` },
