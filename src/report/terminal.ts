@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { Ora } from 'ora'
 import { codeOf } from '../errors.js'
-import { printable, printableLines } from '../printable.js'
+import { printable, printableLines, shortenMessage } from '../printable.js'
 import { createOutput, type Output, type Progress } from './reporter.js'
 
 /** A stream that the command writes to; a terminal has columns. */
@@ -22,6 +22,8 @@ export type TerminalOptions = {
 const FLUSH_TIMEOUT_MS = 2000
 /** The output that may wait for a slow reader: more of it delays the run, so that it doesn't fill the memory. */
 const PENDING_OCTETS = 1_048_576
+
+const MIN_SPINNER_CHARACTERS = 20
 
 /** Standard output and standard error, line by line, with colour and a spinner if they are terminals. */
 export class Terminal {
@@ -110,7 +112,9 @@ export class Terminal {
     if (text === undefined) return
     const { done, total } = this.#names
     const count = total > 1 ? `${done} of ${total} names; ` : ''
-    this.#awaited = printable(`${count}${server === null ? '' : `${server.word}: `}${text}`)
+    const line = printable(`${count}${server === null ? '' : `${server.word}: `}${text}`)
+    // A server must not fill the screen with each frame.
+    this.#awaited = shortenMessage(line, Math.max(MIN_SPINNER_CHARACTERS, (this.#options.stderr.columns ?? 0) - 6))
     this.#spinner?.start(this.#awaited)
   }
 

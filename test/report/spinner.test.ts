@@ -59,6 +59,22 @@ suite('the spinner of a terminal', () => {
     text: 'later; again at 1',
     pauseMs: 1,
   })
+  test('keeps within one line of the terminal', async () => {
+    const text = await showAll([SERVER, { type: 'pause', text: 'x'.repeat(2000), pauseMs: 1 }])
+    for (const line of text.split(/[\r\n]/)) assert.ok(line.length <= 80, line)
+    assert.match(text, /isp: x+\.\.\./)
+  })
+  test('counts the names of a run with several', async () => {
+    const stream = new TerminalStream()
+    const terminal = new Terminal({ stdout: stream, stderr: stream, environment: {} })
+    await terminal.startSpinner()
+    terminal.setNames(40)
+    terminal.countName()
+    terminal.showProgress(SERVER, { type: 'sent', line: 'QUIT' })
+    terminal.hideSpinner()
+    stream.end()
+    assert.match(stripVTControlCharacters(await text(stream)), / 1 of 40 names; isp: QUIT/)
+  })
   test('ignores events that nothing waits for', async () => {
     const reply = { code: 250, lines: ['OK'], enhancedCode: null, text: 'OK' }
     const ignored: Progress[] = [
