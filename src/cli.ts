@@ -57,6 +57,9 @@ const host: Host = {
   kill,
 }
 
+// Node would open its debugger to every user of this host.
+process.on('SIGUSR1', () => undefined)
+
 // If a promise is lost, the process must not end with success.
 process.exitCode = EXIT.SOFTWARE
 process.on('uncaughtException', (error) => {

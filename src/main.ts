@@ -124,13 +124,13 @@ class Command {
   async #printHook(line: CommandLine, kind: NonNullable<Options['hook']>): Promise<number> {
     const { uid, program, stdout } = this.#host
     const { warn } = this.#terminal
-    const { hookText, optionPathsOf, resolveHookTargets } = await import('./command/hook.js')
+    const { commandPathsOf, hookText, optionPathsOf, resolveHookTargets } = await import('./command/hook.js')
     const runner = kind === 'cron' ? uid : 0
     const files = this.#configFiles(line, runner)
     const config = await readConfig(files, this.#reader)
     if (runner === 0) await this.#checkProfiles(line, config)
     const targets = await resolveHookTargets(line, config, warn)
-    const paths = optionPathsOf(targets)
+    const paths = [...optionPathsOf(targets), ...commandPathsOf(targets)]
     // systemd hands the files over, and the service reads them as another user.
     const isHandedOver = kind === 'systemd'
     if (runner === 0) await this.#warnForRoot(isHandedOver ? [] : files, isHandedOver ? [...files, ...paths] : paths)
@@ -148,7 +148,7 @@ class Command {
   async #warnForRoot(configFiles: readonly string[], otherFiles: readonly string[]): Promise<void> {
     const { rootObjections } = await import('./command/hook-root.js')
     for (const objection of await rootObjections(this.#host.program, configFiles, otherFiles, this.#reader))
-      this.#terminal.warn(`etrn: warning: root, which runs this hook, would refuse: ${objection}`)
+      this.#terminal.warn(`etrn: warning: root runs this hook: ${objection}`)
   }
 
   async #request(line: CommandLine): Promise<number> {

@@ -254,16 +254,21 @@ function writeInFolder(file: string): void {
 suite('main: hooks', { concurrency: true }, () => {
   test('warns that others can change what a hook of root runs', async (t) => {
     const etrnFile = makeFile(t, 'etrn', '')
-    const warnings = async (kind: string, program: readonly string[], asUser = 1000): Promise<string> => {
+    const warnings = async (
+      kind: string,
+      program: readonly string[],
+      asUser = 1000,
+      options: readonly string[] = [],
+    ): Promise<string> => {
       const stderr = new PassThrough()
-      const args = ['--hook', kind, 'mx.example', 'a.example']
+      const args = ['--hook', kind, ...options, 'mx.example', 'a.example']
       const { exitStatus } = await main(createHost(args, { program, stderr, uid: asUser }))
       assert.equal(exitStatus, 0)
       return text(stderr.end())
     }
     const safe = [process.execPath, etrnFile]
     chmodSync(etrnFile, 0o775)
-    const message = `etrn: warning: root, which runs this hook, would refuse: ${etrnFile} is not safe to run: group members can write to the file (chmod g-w ${etrnFile})\n`
+    const message = `etrn: warning: root runs this hook: ${etrnFile} is not safe to run: group members can write to the file (chmod g-w ${etrnFile})\n`
     for (const kind of ['pppd', 'ifupdown', 'networkmanager', 'systemd'])
       assert.equal(await warnings(kind, safe), message)
     assert.equal(await warnings('cron', safe, 0), message)
@@ -281,6 +286,12 @@ suite('main: hooks', { concurrency: true }, () => {
       chmodSync(file, 0o644)
     }
     assert.equal(await warnings('pppd', [process.execPath, installed]), '')
+    const command = makeFile(t, 'password', '')
+    chmodSync(command, 0o777)
+    const login = ['--user', 'site', '--password-command', `${command} isp`]
+    assert.ok(
+      (await warnings('pppd', [process.execPath, installed], 1000, login)).includes(`${command} is not safe to use`),
+    )
     chmodSync(dirname(etrnFile), 0o777)
     assert.match(
       await warnings('pppd', safe),
@@ -300,7 +311,7 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.equal(hook.status, 0)
     assert.match(
       hook.stderr,
-      /^etrn: warning: root, which runs this hook, would refuse: .* is not safe to use: the file belongs to another user than root/,
+      /^etrn: warning: root runs this hook: .* is not safe to use: the file belongs to another user than root/,
     )
     assert.equal((await printHook('cron', file, user)).stderr, '')
     assert.match((await printHook('systemd', file, user)).stderr, / is not safe to use: the directory \S+ belongs to/)

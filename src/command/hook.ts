@@ -101,6 +101,11 @@ export function optionPathsOf(targets: readonly Target[]): string[] {
   return [...new Set(targets.flatMap(({ options }) => pathsOfOptions(options)))]
 }
 
+/** Returns the programs that the targets' password commands name by an absolute path. */
+export function commandPathsOf(targets: readonly Target[]): string[] {
+  return targets.flatMap(({ options }) => /^\/\S+/.exec(options['password-command'] ?? '') ?? [])
+}
+
 function pathsOfOptions(options: Options): string[] {
   const names = [...OPTION_ROWS].flatMap(([name, { isPath }]) => (isPath ? [name] : []))
   const values = names.flatMap((name): unknown => Reflect.get(options, name))

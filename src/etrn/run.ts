@@ -115,10 +115,15 @@ class Runner {
     }
   }
 
-  /** Looks up the mail exchangers. Within --retry-for every DNS failure is retried. */
+  /** Looks up the mail exchangers. Within --retry-for every DNS failure is retried, and that none is left to request. */
   async #lookUpExchangers(request: Request): Promise<ExchangerChoice> {
     const { signal, trace } = this.#options
-    return retryStep(async () => this.#limit(async () => chooseExchangers(request, signal)), {
+    const choose = async (): Promise<ExchangerChoice> => {
+      const choice = await this.#limit(async () => chooseExchangers(request, signal))
+      if (choice.requests.length === 0) throw noExchangerError(choice.excluded)
+      return choice
+    }
+    return retryStep(choose, {
       stage: 'dns',
       backoffAfter: (failures) => backoffAfter(failures, false, Math.random()),
       window: new RetryWindow(this.#startedAt, request.retryPolicy.retryForMs),

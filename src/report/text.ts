@@ -4,6 +4,7 @@ import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
 import type { SessionError } from '../smtp/errors.js'
 import { formatReply, isPermanent } from '../smtp/reply.js'
+import { truncateOctets } from '../printable.js'
 import { HintList } from './hint-list.js'
 import { generalHint, hintAfterRetries } from './hints.js'
 import { formatCount, listNames } from './names.js'
@@ -67,7 +68,8 @@ export class TextReporter implements Reporter {
     if (!this.#isShown(exitStatus)) return
     const described = { style: styleOf(exitStatus), text: describeResult(result) }
     const reply = code === null ? text : formatReply({ code, enhancedCode: result.enhancedCode, text: text ?? '' })
-    this.#options.out.line(`${this.#prefix(server)}${name}: `, described, reply === null ? '' : ` (${reply})`)
+    const shown = truncateOctets(name, NAME_OCTETS)
+    this.#options.out.line(`${this.#prefix(server)}${shown}: `, described, reply === null ? '' : ` (${reply})`)
     const hint = hintAfterRetries(result.hint ?? generalHint(exitStatus), isRetried)
     if (server !== null && hint !== undefined) this.#hints.add(hint, { server, name })
   }
@@ -127,6 +129,9 @@ export class TextReporter implements Reporter {
     return quiet === 0 || (exitStatus !== EXIT.OK && (quiet === 1 || exitStatus !== EXIT.TEMPFAIL))
   }
 }
+
+/** The longest name that can be sent fits. A bad line of a names file must not push its result off the line. */
+const NAME_OCTETS = 510
 
 const QUEUE_UNKNOWN_WARNING =
   'the server accepts each request with 250 only, so etrn cannot tell whether mail is still waiting'
