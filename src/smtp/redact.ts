@@ -57,8 +57,10 @@ export class Redactor {
     const reply = error.reply && this.redactReply(error.reply)
     // The reply's own code stays, even if the password is such a number.
     const parts = error.reply === null ? [error.message] : error.message.split(formatReply(error.reply))
-    const message = parts.map((part) => this.redact(part)).join(reply === null ? '' : formatReply(reply))
-    return new SessionError(stage, shortenMessage(message), {
+    const message = parts
+      .map((part) => shortenMessage(this.redact(part)))
+      .join(reply === null ? '' : shortenMessage(formatReply(reply)))
+    return new SessionError(stage, message, {
       exitStatus,
       kind,
       reply: reply && shortenReply(reply),
