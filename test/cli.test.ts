@@ -41,7 +41,7 @@ suite('the process: signals', { concurrency: true }, () => {
     const etrn = `${BIN} --retry-for 5m 127.0.0.1:${server.port} ${HELO} site.example`
     const loop = `stty cols 80 rows 24; for i in 1 2; do ${etrn}; echo round $i; done; echo end`
     const run = new TerminalRun(`bash -c '${loop}'`)
-    await run.waitFor('again at')
+    await run.waitFor('retry at')
     run.type('\x03')
     await run.end()
     assert.match(run.shown, /etrn: 127\.0\.0\.1:\d+: .*421 later/)

@@ -106,11 +106,11 @@ else if (isInNamespace(import.meta.url)) {
     await later
     const { status, log } = await waitForEnd()
     assert.equal(status, 0)
-    assert.match(log, /Z site\.example: .*DNS.*; again at \d\d:\d\d:\d\d, until /)
+    assert.match(log, /Z site\.example: .*DNS.*; retry at \d\d:\d\d:\d\d, until /)
     assert.match(log, /^left out: gw\.site\.example \(this site\)$/m)
-    assert.match(log, /Z mx1\.isp\.example: 192\.0\.2\.2 port 2500: connection refused; again at /)
-    assert.match(log, /Z mx2\.isp\.example: site\.example: 2 messages left; again at /)
-    assert.match(log, /Z mx2\.isp\.example: site\.example: 1 message left; again at /)
+    assert.match(log, /Z mx1\.isp\.example: 192\.0\.2\.2 port 2500: connection refused; retry at /)
+    assert.match(log, /Z mx2\.isp\.example: site\.example: 2 messages left; retry at /)
+    assert.match(log, /Z mx2\.isp\.example: site\.example: 1 message left; retry at /)
     assert.match(log, /^mx2\.isp\.example: site\.example: nothing waits \(251 none\)$/m)
     assert.match(log, /^mx1\.isp\.example: site\.example: nothing waits \(251 none\)$/m)
   })
@@ -145,7 +145,7 @@ else if (isInNamespace(import.meta.url)) {
       assert.equal(status, 68)
       assert.match(
         log,
-        /no such host: site\.example; again at .*\n(?:.*\n)*site\.example: DNS: no such host: site\.example; gave up after \d+ attempts in \d+s; no answer/,
+        /no such host: site\.example; retry at .*\n(?:.*\n)*site\.example: DNS: no such host: site\.example; gave up after \d+ attempts in \d+s; no answer/,
       )
     })
     test('pppd hook: reports 75 if the first MX host stays down, and requests the second one', async (t) => {
@@ -180,7 +180,7 @@ else if (isInNamespace(import.meta.url)) {
       resolver(undefined)
       await ipUp()
       // The run holds the lock while it waits.
-      while (!existsSync(LOG) || !readFileSync(LOG, 'utf8').includes('again at')) await setTimeout(50)
+      while (!existsSync(LOG) || !readFileSync(LOG, 'utf8').includes('retry at')) await setTimeout(50)
       const second = await finished(
         spawn('/run/flock', ['-n', ...locks(), 'true'], { stdio: ['ignore', 'pipe', 'pipe'] }),
       )

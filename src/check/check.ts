@@ -1,6 +1,6 @@
 import { EXIT, StepError } from '../errors.js'
 import { localServerError } from '../etrn/local-server.js'
-import { chooseExchangers, noExchangerError, notListedWarning, selfExclusions } from '../etrn/mx.js'
+import { chooseExchangers, listExclusions, noExchangerError, notListedWarning, selfExclusions } from '../etrn/mx.js'
 import { mergeExitStatuses, resultOf } from '../etrn/outcome.js'
 import { addHint } from '../etrn/reply-meanings.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
@@ -45,7 +45,7 @@ export async function check(requests: readonly (Request | FailedRequest)[], opti
   let localFailure: StepError | undefined
   // After an interruption nothing more is reported.
   if (!options.signal.aborted) {
-    delivery = new StepLog('the way back', options)
+    delivery = new StepLog('delivery to this host', options)
     const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
     localFailure = await checkDelivery(servers, { timeoutMs, signal: options.signal }, delivery)
   }
@@ -78,12 +78,12 @@ function failedCheck(request: Request | FailedRequest, steps: StepLog, step: str
 
 async function checkExchangers(request: Request, options: CheckOptions): Promise<ServerCheck[]> {
   const { server, settings } = request
-  const steps = new StepLog(`the mail exchangers of ${server.host}`, options)
+  const steps = new StepLog(`mail exchangers of ${server.host}`, options)
   try {
     const { requests, excluded, includesSelf } = await chooseExchangers(request, options.signal)
     if (requests.length === 0) throw noExchangerError(excluded)
     const hosts = listSome(requests.map((one) => one.server.host))
-    const suffix = excluded.length === 0 ? '' : `; left out: ${listSome(excluded)}`
+    const suffix = excluded.length === 0 ? '' : `; excluded: ${listExclusions(excluded)}`
     const hint = includesSelf ? null : notListedWarning(server.host, settings.self)
     steps.add('MX', includesSelf ? true : null, hosts + suffix, hint)
     const checks: ServerCheck[] = []
@@ -119,11 +119,12 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
     const hints = validNames(entries).map((name) => resultOf(name, accepted, greeting).hint)
     for (const hint of new Set(hints)) if (hint !== null) checker.note('names', null, hint)
     if (entries.length === 0)
-      checker.note('names', null, 'none is given, and this host has none of its own: a real run needs one')
+      checker.note('names', null, 'no name given, and this host has no usable domain name', 'add a NAME for a real run')
   } catch (cause) {
     if (!(cause instanceof SessionError)) throw cause
     error = addHint(redactor.redactError(cause), checker.facts.greeting ?? '')
-    if (error.kind === 'self') checker.addFailure(error, null, 'a NAT leads back to it: a real run leaves it out')
+    if (error.kind === 'self')
+      checker.addFailure(error, null, 'NAT leads back to this host: a real run excludes this MX')
     else checker.addFailure(error, false, stepHint(error))
   }
   return { ...checker.facts, server, entries, steps: checker.all, error }
@@ -136,5 +137,5 @@ function partTitle({ word, host, port }: ServerAddress): string {
 /** Returns the next step for a failure: there is always one, unless the user ended the run. */
 function stepHint({ kind, hint }: SessionError): string {
   if (kind === 'interrupted' || kind === 'time-over') return ''
-  return hint ?? 'show your provider these lines'
+  return hint ?? 'send these lines to your provider'
 }

@@ -1,5 +1,5 @@
 import { EXIT, StepError } from '../errors.js'
-import { readLocalGreeting } from '../etrn/local-server.js'
+import { describeLocalProblem, readLocalGreeting } from '../etrn/local-server.js'
 import { validNames } from '../input/names-file.js'
 import { canonicalAddress, isPrivate } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
@@ -17,7 +17,7 @@ const LOOKUP_TIMEOUT_MS = 10_000
 
 /**
  * Checks whether mail would be delivered to this host: a server delivers over a new connection, to the address that DNS has for the
- * site (RFC 1985, section 4). Returns the failure of the local mail server, or undefined if it greets.
+ * name (RFC 1985, section 4). Returns the failure of the local mail server, or undefined if it greets.
  */
 export async function checkDelivery(
   checks: readonly ServerCheck[],
@@ -34,20 +34,23 @@ export async function checkDelivery(
     steps.add(domain, ...(await checkDomain(domain, checks, limits)))
   }
   const more = domains.length - NAMES_LOOKED_UP
-  if (more > 0) steps.note('names', null, `${more} more were not looked up`)
+  if (more > 0) steps.note('names', null, `not looked up: ${more} more`)
   return localFailure
 }
 
 async function checkLocalServer(limits: Limits, steps: StepLog): Promise<StepError | undefined> {
   try {
-    steps.add('own port 25', true, await readLocalGreeting(limits))
+    steps.add(LOCAL_STEP, true, await readLocalGreeting(limits))
     return undefined
   } catch (error) {
     if (!(error instanceof StepError)) throw error
-    steps.add('own port 25', false, error.message, 'start the mail server; --wait-local waits for it')
+    steps.add(LOCAL_STEP, false, describeLocalProblem(error), LOCAL_HINT)
     return error
   }
 }
+
+const LOCAL_STEP = 'local server'
+const LOCAL_HINT = 'start the local mail server, which receives the released mail; --wait-local 2m waits for it'
 
 /** Returns the domain that mail for a name goes to. The name of a queue says nothing about it. */
 function domainOfName(name: string): string[] {
@@ -56,9 +59,9 @@ function domainOfName(name: string): string[] {
 
 type StepResult = readonly [ok: Step['ok'], text: string, hint?: string]
 
-const DNS_HINT = 'let an MX lead here, unless the server has a route of its own: ask the provider'
+const DNS_HINT = 'point an MX to this host, or ask your provider whether the server has its own route to this host'
 
-const RESOLVER_HINT = 'look again when the resolver works'
+const RESOLVER_HINT = 'check again when DNS works'
 
 /** Checks whether DNS sends mail for a domain to this host. */
 async function checkDomain(domain: string, checks: readonly ServerCheck[], limits: Limits): Promise<StepResult> {
@@ -67,7 +70,7 @@ async function checkDomain(domain: string, checks: readonly ServerCheck[], limit
   try {
     const records = (await lookUpMx(domain, lookup)).sort((a, b) => a.preference - b.preference)
     const all = records.length === 0 ? [domain] : records.map(({ host }) => host).filter(isHostName)
-    if (all.length === 0) return [false, 'a null MX: this domain takes no mail', DNS_HINT]
+    if (all.length === 0) return [false, 'null MX: this domain accepts no mail (RFC 7505)', DNS_HINT]
     const hosts = all.slice(0, EXCHANGERS_LOOKED_UP)
     const found = await Promise.all(hosts.map(async (host) => publicAddresses(host, lookup)))
     const texts = found.map(({ host, addresses }) => `${host} (${listSome(addresses) || 'no address'})`)
@@ -79,7 +82,7 @@ async function checkDomain(domain: string, checks: readonly ServerCheck[], limit
     )
     const failed = found.find(({ error }) => error !== undefined)
     if (failed === undefined || route[0] === true) return route
-    return [null, `${text}; ${failed.error?.message ?? ''}`, RESOLVER_HINT]
+    return [null, `${text}; ${failed.host}: ${failed.error?.message ?? ''}`, RESOLVER_HINT]
   } catch (error) {
     if (!(error instanceof StepError)) throw error
     if (error.exitStatus === EXIT.NOHOST) return [false, error.message, DNS_HINT]
@@ -97,14 +100,14 @@ async function judgeRoute(
   const servers = checks.flatMap(({ address }) => (address === null ? [] : canonicalAddress(address)))
   const own = await findOwn(addresses, seenAs)
   if (own !== undefined) {
-    if (!isPrivate(own) || servers.every(isPrivate)) return [true, `${text}: ${own} is this site`]
-    const hint = 'the server reaches it only from within the same network'
-    return [null, `${text}: ${own} is this site, but a private address`, hint]
+    if (!isPrivate(own) || servers.every(isPrivate)) return [true, `${text}: ${own} is this host`]
+    const hint = 'only servers in the same network can deliver to a private address'
+    return [null, `${text}: ${own} is this host, but a private address`, hint]
   }
   if (addresses.length > 0 && addresses.every((address) => servers.includes(canonicalAddress(address))))
-    return [null, `${text}: the server itself, which has to have a route of its own to this site`]
-  if (seenAs.length === 0) return [null, `${text}: no address of this machine; behind NAT it may be right all the same`]
-  return [false, `${text}: not ${listSome(seenAs)}, where the server sees this site`, DNS_HINT]
+    return [null, `${text}: the server itself, which needs its own route to this host`]
+  if (seenAs.length === 0) return [null, `${text}: not an address of this host; behind NAT this can still be right`]
+  return [false, `${text}: not ${listSome(seenAs)}, the address that the server sees`, DNS_HINT]
 }
 
 /** Returns the first address that is this host's, or that a server sees in its place. */

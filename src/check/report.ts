@@ -2,8 +2,9 @@ import { EXIT } from '../errors.js'
 import { unansweredResult } from '../etrn/outcome.js'
 import { resultOfBadLine } from '../etrn/run.js'
 import { documentHead, documentsOf, printDocument, serverDocument, tlsDocument } from '../report/json.js'
+import { generalHint } from '../report/hints.js'
 import type { Output } from '../report/reporter.js'
-import { type SessionError, STAGE_LABELS } from '../smtp/errors.js'
+import type { SessionError } from '../smtp/errors.js'
 import type { Check } from './check.js'
 import type { ServerCheck } from './session-checker.js'
 import type { Step, StepListener } from './steps.js'
@@ -13,12 +14,17 @@ export type CheckReporter = StepListener & { readonly end: (check: Check) => voi
 const STEP_WIDTH = 12
 const TIME_WIDTH = 8
 
-/** Prints one step a line, with a tick or a cross. Quiet prints only servers that failed; 2 also leaves out temporary failures. */
+/** Prints one step a line, with a tick or a cross. Quiet prints only failures, with their hints; 2 also omits temporary ones. */
 export function textCheckReporter(
   { line }: Output,
   { quiet, isUtf8 }: { readonly quiet: number; readonly isUtf8: boolean },
 ): CheckReporter {
   const [tick, cross, dash] = isUtf8 ? (['✔', '✘', '–'] as const) : (['ok', 'NO', '--'] as const)
+  const printFailure = (prefix: string, { message, hint, kind, exitStatus }: SessionError): void => {
+    line(prefix + message)
+    const next = hint ?? generalHint(exitStatus)
+    if (next !== undefined && kind !== 'interrupted' && kind !== 'time-over') line(`hint: ${next}`)
+  }
   return {
     onPart: (title) => {
       if (quiet === 0) line(title)
@@ -29,18 +35,18 @@ export function textCheckReporter(
         ok === null ? dash : ok ? ({ style: 'green', text: tick } as const) : ({ style: 'red', text: cross } as const)
       const time = elapsedMs === null ? '' : `${elapsedMs} ms`
       line('  ', mark, ` ${step.padEnd(STEP_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
-      if (hint !== null) line(`${' '.repeat(4 + tick.length)}${hint}`)
+      if (hint) line(`${' '.repeat(4 + tick.length)}hint: ${hint}`)
     },
     end: ({ servers, error: ownError }) => {
       const isFailure = (error: SessionError | null): error is SessionError =>
         quiet > 0 && error !== null && (quiet === 1 || error.exitStatus !== EXIT.TEMPFAIL)
       for (const { server, greeting, error } of servers) {
         const software = serverSoftware(greeting)
-        if (quiet === 0 && software !== null) line(`${server.word} is ${software}`)
-        if (isFailure(error)) line(`${server.word}: ${STAGE_LABELS[error.stage]}: ${error.message}`)
+        if (quiet === 0 && software !== null) line(`${server.word} runs ${software} (according to its greeting)`)
+        if (isFailure(error)) printFailure(`etrn: ${server.word}: `, error)
       }
-      if (isFailure(ownError)) line(`etrn: ${ownError.message}`)
-      if (quiet === 0) line('Nothing was asked of the queue: whether a name is served, only ETRN tells.')
+      if (isFailure(ownError)) printFailure('etrn: ', ownError)
+      if (quiet === 0) line('ETRN was not sent: only a real run shows whether the server accepts a name.')
     },
   }
 }

@@ -51,7 +51,7 @@ export class SessionChecker extends StepLog {
         return this.add('resolve', true, listSome(event.addresses))
       case 'connected':
         this.#localAddress = canonicalAddress(event.localAddress)
-        return this.add('connect', true, `${event.address}, from ${event.localAddress}`)
+        return this.add('connect', true, `${event.address} (from ${event.localAddress})`)
       case 'received':
         if (event.reply.code !== 250 || this.facts.seenAs !== null) return
         this.facts = { ...this.facts, seenAs: addressInHello(event.reply.lines[0] ?? '') }
@@ -59,10 +59,10 @@ export class SessionChecker extends StepLog {
       case 'tls':
         return this.#addTls(event.tls)
       case 'warning':
-        return this.note(event.text.startsWith('EHLO') ? 'EHLO' : 'TLS', null, event.text)
+        return this.note(event.stage === 'starttls' ? 'TLS' : STAGE_LABELS[event.stage], null, event.text)
       case 'extensions':
         this.#extensions = event.extensions
-        return this.add('EHLO', true, formatExtensions(event.extensions).join(', ') || 'nothing listed')
+        return this.add('EHLO', true, formatExtensions(event.extensions).join(', ') || 'no extensions listed')
       default:
         return
     }
@@ -81,13 +81,13 @@ export class SessionChecker extends StepLog {
     this.#addAddress()
     if (!this.all.some(({ step }) => step === 'TLS')) {
       const reason = this.#server.tls.level === 'none' ? '--tls none' : 'not offered'
-      this.note('TLS', null, `${reason}: everything goes in clear`)
+      this.note('TLS', null, `${reason}: the session is unencrypted`)
     }
     const offered = this.#extensions.get('AUTH')
-    const mechanisms = offered === undefined ? 'none is offered' : `offered: ${offered}`
-    if (this.#server.credentials === undefined) this.note('AUTH', null, `no login is given; ${mechanisms}`)
+    const mechanisms = offered === undefined ? 'the server offers no AUTH' : `the server offers ${offered}`
+    if (this.#server.credentials === undefined) this.note('AUTH', null, `no credentials given; ${mechanisms}`)
     if (this.#extensions.has('ETRN')) this.note('ETRN', true, 'listed')
-    else this.note('ETRN', null, 'not listed; --assume-etrn sends it all the same')
+    else this.note('ETRN', null, 'not listed; --assume-etrn sends it anyway')
   }
 
   #addTls(tls: TlsInfo): void {
@@ -97,32 +97,32 @@ export class SessionChecker extends StepLog {
     const { level, fingerprint } = this.#server.tls
     // Such a problem ends the session, and addFailure reports it.
     if (problem !== null && (level === 'verify' || fingerprint !== undefined)) return
-    const hint = problem === null ? null : 'with --tls verify this is a failure'
+    const hint = problem === null ? null : '--tls verify would reject this certificate'
     this.note('certificate', problem === null ? true : null, describeCertificate(tls.certificate), hint)
   }
 
   #addAddress(): void {
     const { seenAs, address } = this.facts
     const local = this.#localAddress
-    const forward = 'port 25 has to be forwarded to this host'
-    if (seenAs === local) return this.note('address', true, `the server sees ${seenAs}, which is this host's own`)
-    if (seenAs !== null) return this.note('address', null, `the server sees ${seenAs}, not ${local}: NAT`, forward)
+    const forward = 'forward port 25 to this host'
+    if (seenAs === local) return this.note('address', true, `the server sees ${seenAs}, this host's own address`)
+    if (seenAs !== null) return this.note('address', null, `the server sees ${seenAs}, not ${local} (NAT)`, forward)
     if (!isPrivate(local)) return this.note('address', true, `${local} is a public address`)
     const isNat = address !== null && !isPrivate(address)
-    this.note('address', null, `${local} is a private address`, isNat ? `NAT: ${forward}` : null)
+    this.note('address', null, `${local} is a private address`, isNat ? `behind NAT, ${forward}` : null)
   }
 }
 
 const DAY_MS = 86_400_000
 const CERTIFICATE_NAMES_SHOWN = 8
 
-/** Returns the names in a certificate, its issuer, until when it is valid, and its problem. */
+/** Returns the problem of a certificate, its names, its issuer, and until when it is valid. */
 function describeCertificate({ names, issuer, validTo, problem }: CertificateInfo): string {
   const days = Math.floor((new Date(validTo).valueOf() - Date.now()) / DAY_MS) + 1
-  const remaining = Number.isNaN(days) || days < 0 ? '' : ` (${days} days left)`
-  const shown = names.slice(0, CERTIFICATE_NAMES_SHOWN).join(', ') || 'no host'
-  const text = `for ${shown}; by ${issuer}; valid to ${validTo}${remaining}`
-  return problem === null ? text : `${text}; ${problem}`
+  const remaining = Number.isNaN(days) || days < 0 ? '' : ` (${days} day${days === 1 ? '' : 's'} left)`
+  const shown = names.slice(0, CERTIFICATE_NAMES_SHOWN).join(', ') || 'no host name'
+  const text = `for ${shown}; issued by ${issuer}; valid until ${validTo}${remaining}`
+  return problem === null ? text : `${problem}; ${text}`
 }
 
 /** Returns the last address in the first line of an EHLO reply: `mx Hello gw [192.0.2.7]` (Exim, Sendmail). The EHLO argument can come first. */

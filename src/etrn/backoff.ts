@@ -65,8 +65,10 @@ export class RetryWindow {
     const untilLastMs = this.#untilLastMs
     this.#isLastDue = untilLastMs < Math.max(pauseMs, 2 * leastMs)
     const ms = this.#isLastDue ? untilLastMs : Math.min(pauseMs, untilLastMs - leastMs)
-    const end = this.#isLastDue ? 'for the last time' : `until ${formatClock(this.#lengthMs - this.elapsedMs)}`
-    return { type: 'pause', text: `${reason}; again at ${formatClock(ms)}, ${end}`, pauseMs: ms }
+    const next = this.#isLastDue
+      ? `last retry at ${formatClock(ms)}`
+      : `retry at ${formatClock(ms)}, until ${formatClock(this.#lengthMs - this.elapsedMs)}`
+    return { type: 'pause', text: `${reason}; ${next}`, pauseMs: ms }
   }
 
   /** Returns the end of a message: `gave up after 6 attempts in 10m`. */
@@ -88,7 +90,13 @@ function formatClock(ms: number): string {
 export async function takePause(pause: Pause, onPause: (pause: Pause) => void, signal: AbortSignal): Promise<boolean> {
   onPause(pause)
   const limits = { timeoutMs: pause.pauseMs, signal }
-  await new Promise<void>((resolve) => startDeadline(limits, '', () => resolve()))
+  await new Promise<void>((resolve) =>
+    startDeadline(
+      limits,
+      () => ({ message: '' }),
+      () => resolve(),
+    ),
+  )
   return !signal.aborted
 }
 

@@ -3,7 +3,7 @@ import { connect } from '../net/connect.js'
 import { abortReason, type Limits } from '../net/deadline.js'
 import { shortenMessage } from '../printable.js'
 import { Connection } from '../smtp/connection.js'
-import { RejectedError, SessionError } from '../smtp/errors.js'
+import { describeRejection, RejectedError, SessionError } from '../smtp/errors.js'
 import { constantBackoff, type Pause, retryStep, RetryWindow } from './backoff.js'
 
 /** The local mail server listens here for the mail that ETRN releases. */
@@ -34,12 +34,17 @@ export async function readLocalGreeting(limits: Limits): Promise<string> {
 
 /** Returns the failure of this host for an error that `readLocalGreeting` has thrown. */
 export function localServerError(error: StepError): SessionError {
-  const { message, exitStatus, kind, cause } = error
+  const { exitStatus, kind, cause } = error
   const isRejected = error instanceof RejectedError
-  const problem = isRejected ? 'does not greet with 220' : 'does not answer'
-  const hint = 'released mail is delivered to that server: start it, or raise --wait-local'
+  const hint = 'start the local mail server, which receives the released mail; --wait-local 5m waits longer'
   const facts = { exitStatus, kind, hint, cause, reply: isRejected ? error.reply : null }
-  return new SessionError(isRejected ? 'greeting' : 'connect', `the local mail server ${problem} (${message})`, facts)
+  const message = `local mail server: ${describeLocalProblem(error)}`
+  return new SessionError(isRejected ? 'greeting' : 'connect', message, facts)
+}
+
+/** Returns the message of an error that `readLocalGreeting` has thrown, without the name of the server. */
+export function describeLocalProblem(error: StepError): string {
+  return error instanceof RejectedError ? describeRejection('greeting', error) : error.message
 }
 
 /** Waits until the local mail server greets. Returns why it has not, if the time is over or the signal aborts. */

@@ -7,11 +7,13 @@ import { listSome, printable, shortenMessage } from '../printable.js'
 import type { ServerReport } from './outcome.js'
 import type { Request, RequestSettings } from './request.js'
 
+/** A mail exchanger that is not requested from, and the reason */
+export type Exclusion = { readonly host: string; readonly reason: string }
+
 /** Which mail exchangers of a domain may hold mail for this host, and which don't. */
 export type ExchangerChoice = {
   readonly requests: readonly Request[]
-  /** With the reason: `mx1.example.com (this site)` */
-  readonly excluded: readonly string[]
+  readonly excluded: readonly Exclusion[]
   /** True if this host is one of the domain's mail exchangers. */
   readonly includesSelf: boolean
 }
@@ -24,30 +26,39 @@ export function isSelfReport({ error, names = [] }: SelfFacts): boolean {
 }
 
 /** Returns the exclusions of exchangers whose sessions have led back to this host. */
-export function selfExclusions(reports: readonly SelfFacts[]): string[] {
-  return reports.filter(isSelfReport).map(({ server }) => `${server.host} (this site)`)
+export function selfExclusions(reports: readonly SelfFacts[]): Exclusion[] {
+  return reports.filter(isSelfReport).map(({ server }) => ({ host: server.host, reason: 'this host' }))
 }
 
 const EXCLUSIONS_SHOWN = 8
 
 /** Returns the warnings about excluded exchangers: one for each, but a few alone if there are many. */
-export function exclusionWarnings(excluded: readonly string[]): string[] {
+export function exclusionWarnings(excluded: readonly Exclusion[]): string[] {
   const more = excluded.length - EXCLUSIONS_SHOWN
-  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map((exclusion) => `left out: ${exclusion}`)
-  return more > 0 ? [...shown, `left out: ${more} more`] : shown
+  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map((exclusion) => `excluded: ${formatExclusion(exclusion)}`)
+  return more > 0 ? [...shown, `excluded: ${more} more`] : shown
 }
 
-export function noExchangerError(excluded: readonly string[]): StepError {
-  return new StepError(`nobody is left to ask: ${listSome(excluded)}`, {
+/** Returns the first exclusions, and how many more there are. */
+export function listExclusions(excluded: readonly Exclusion[]): string {
+  return listSome(excluded.map(formatExclusion))
+}
+
+function formatExclusion({ host, reason }: Exclusion): string {
+  return `${host} (${reason})`
+}
+
+export function noExchangerError(excluded: readonly Exclusion[]): StepError {
+  return new StepError(`every MX is excluded: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
-    hint: 'this site is known by its addresses, its name, --helo and --self; etrn --check --mx shows what the DNS has',
+    hint: 'this host is recognised by its addresses, its name, --helo and --self; see what DNS has: etrn --check --mx DOMAIN',
   })
 }
 
 /** Returns the warning for a domain that doesn't list this host, which is known by the names in `self`. */
 export function notListedWarning(domain: string, self: readonly string[]): string {
-  const names = self.length === 0 ? '' : ` (it is known as ${self.join(', ')})`
-  return `no MX of ${domain} is this host; behind NAT say --self${names}`
+  const names = self.length === 0 ? '' : ` (known as ${self.join(', ')})`
+  return `no MX of ${domain} is this host${names}, so all are requested; if one is this host behind NAT: --self HOST`
 }
 
 /** The most exchangers of one domain: anybody can put any number into DNS. */
@@ -73,8 +84,8 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
   // A domain without MX is its own mail exchanger.
   const records = listed.length === 0 ? [{ host: domain, preference: 0 }] : listed.filter(({ host }) => host !== '')
   const requests: Request[] = []
-  const excluded: string[] = []
-  if (records.length === 0) excluded.push(`${domain} (it takes no mail: null MX, RFC 7505)`)
+  const excluded: Exclusion[] = []
+  if (records.length === 0) excluded.push({ host: domain, reason: 'null MX: the domain accepts no mail, RFC 7505' })
   const sorted = records
     .toSorted((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
@@ -82,15 +93,20 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
   const own = await findOwn(exchangers, settings, signal)
   const [first] = exchangers.filter((exchanger) => own.has(exchanger))
   for (const exchanger of exchangers) {
-    const host = shortenMessage(printable(exchanger.host), DOMAIN_CHARACTERS)
-    const reason = own.has(exchanger) ? 'this site' : exclusionReason(exchanger, first?.preference)
+    const host = printableHost(exchanger.host)
+    const reason = own.has(exchanger) ? 'this host' : exclusionReason(exchanger, first?.preference)
     if (reason === undefined)
       requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true } })
-    else excluded.push(`${host} (${reason})`)
+    else excluded.push({ host, reason })
   }
-  const more = sorted.length - exchangers.length
-  if (more > 0) excluded.push(`${more} more (beyond the first ${MAX_EXCHANGERS})`)
+  for (const { host } of sorted.slice(MAX_EXCHANGERS))
+    excluded.push({ host: printableHost(host), reason: `only ${MAX_EXCHANGERS} MXs are requested` })
   return { requests: requests.map(limitTimeout), excluded, includesSelf: first !== undefined }
+}
+
+/** DNS can have anything as a name. */
+function printableHost(host: string): string {
+  return shortenMessage(printable(host), DOMAIN_CHARACTERS)
 }
 
 function limitTimeout(request: Request, _: number, { length }: readonly Request[]): Request {
@@ -100,9 +116,9 @@ function limitTimeout(request: Request, _: number, { length }: readonly Request[
 }
 
 function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): string | undefined {
-  if (!isHostName(host)) return 'no name of a host'
+  if (!isHostName(host)) return 'not a host name'
   if (preference > ownPreference) return undefined
-  return `its preference, ${preference}, is not behind this site's ${ownPreference}`
+  return `preference ${preference} is not larger than this host's ${ownPreference}`
 }
 
 /** Returns the exchangers that are this host. One that can't be looked up now counts as another host: its session will show why. */

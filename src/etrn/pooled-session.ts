@@ -1,6 +1,6 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
-import { SessionError } from '../smtp/errors.js'
+import { describeRejection, SessionError } from '../smtp/errors.js'
 import { Redactor, redactorFor } from '../smtp/redact.js'
 import { formatReply, type Reply } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
@@ -99,7 +99,7 @@ export class PooledSession implements SessionProgress {
     if (reply === undefined || name === undefined) return undefined
     if (reply.code === 421) {
       const failure = { exitStatus: EXIT.TEMPFAIL, reply, kind: 'connection-lost' } as const
-      throw new SessionError('etrn', formatReply(reply), failure)
+      throw new SessionError('etrn', describeRejection('etrn', { reply }), failure)
     }
     this.pendingName = undefined
     this.replies++

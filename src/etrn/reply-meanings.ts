@@ -1,5 +1,5 @@
 import type { FailureKind } from '../errors.js'
-import { SessionError, type Stage } from '../smtp/errors.js'
+import { REPEAT_HINT, SessionError, type Stage } from '../smtp/errors.js'
 import { MASKED_GREETING, MIDDLEBOX_HINT } from '../smtp/middlebox.js'
 import { ENHANCED_CODE, type Reply } from '../smtp/reply.js'
 import type { Outcome } from './outcome.js'
@@ -21,36 +21,44 @@ type ReplyMeaning = {
   readonly outcome?: Outcome
   /** The next step for the user; `{name}` stands for the name without `@` and `#`. */
   readonly hint?: string
+  /** A further step if the outcome is `deferred` */
+  readonly retryStep?: string | undefined
   /** An RFC, a server that was measured, or its source or manual */
   readonly source: string
 }
 
 const LOGIN_OPTIONS = '--user NAME --password-file FILE'
+const LOGIN_STEP = `to give you a login (${LOGIN_OPTIONS})`
+const RETRY_STEP = '--retry-for 10m tries again'
 const HINTS = {
-  limit:
-    "the server's limit on requests is reached even in a new session; --retry-for 1h tries again, or ask your provider for the limit",
-  helo: 'the server rejects the EHLO name of this host, not the requested name; give a fully qualified name that DNS knows: --helo gw.site.example',
-  blocklist: `your address is on a blocklist, as dynamic addresses often are; ask your provider to allow it or to give you a login (${LOGIN_OPTIONS})`,
-  reverseName: `the server requires a reverse DNS name for your address; ask the owner of the address for one, or your provider for a login (${LOGIN_OPTIONS})`,
+  limit: "the server's limit on requests is reached even in a new session; ask your provider to raise the limit",
+  helo: "the server rejects this host's EHLO name, not the requested name; use a name that DNS knows: --helo gw.site.example",
+  blocklist: `your address is on a blocklist, as dynamic addresses often are; ask your provider to allow it or ${LOGIN_STEP}`,
+  reverseName: `the server requires a reverse DNS name (PTR) for your address; ask your Internet provider to set one, or your mail provider ${LOGIN_STEP}`,
   certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
-  address: `the server does not accept requests from your address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or to give you a login (${LOGIN_OPTIONS})`,
-  login: `the server requires a login before ETRN: ${LOGIN_OPTIONS}`,
-  tls: 'the server requires TLS before ETRN: --tls encrypt, or --tls verify',
-  temporary: 'the server cannot start the delivery now: --retry-for 10m tries again',
-  exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow your address",
-  refusal: `ask your provider to allow requests for this name from your address, or to give you a login (${LOGIN_OPTIONS})`,
-  name: 'ask your provider to allow this name for your address',
-  plainName: "the server may not know names with '@' or '#'; request each domain by its plain name",
-  noEtrn: 'this server has no ETRN; only its administrator can start the delivery',
+  address: `the server does not accept requests from your address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
+  postfixAddress: `the server does not accept requests from your address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,
+  login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
+  tls: 'the server requires TLS before ETRN: --tls encrypt',
+  temporary: `the server cannot start the delivery now: ${RETRY_STEP}`,
+  exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your address",
+  refusal: `ask your provider to allow requests for this name from your address, or ${LOGIN_STEP}`,
+  name: 'ask your provider to allow requests for this name from your address',
+  badName: 'check the name, then ask your provider which name the server expects',
+  plainName: "the server may not support names that start with '@' or '#'; request each domain by its plain name",
+  noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',
   noMail:
-    'the server accepts no mail, or none from your address (dynamic addresses are often blocked); check the host name, then ask your provider',
+    'the server accepts no mail, or none from your address (dynamic addresses are often blocked); check the host name, then ask your provider to allow your address',
 } as const
 
-/** Returns the rows of a text for which the class of the code decides, not the code: `501 Helo command rejected` is no word on syntax. */
-function rowsByClass(text: RegExp, hint: string, source: string): ReplyMeaning[] {
+/**
+ * Returns the rows of a text for which the class of the code decides, not the code: `501 Helo command rejected` is no word on syntax.
+ * `retryStep` is undefined if a retry alone can't help.
+ */
+function rowsByClass(text: RegExp, hint: string, source: string, retryStep?: string): ReplyMeaning[] {
   return [
     { codes: ['5xx'], text, outcome: 'refused', hint, source },
-    { codes: ['4xx'], text, hint, source },
+    { codes: ['4xx'], text, hint, retryStep, source },
   ]
 }
 
@@ -61,32 +69,37 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     codes: [250],
     name: /^[@#]/,
     banner: /\bPostfix\b/,
-    hint: "Postfix ignores '@' and '#': the request is for the plain domain, with no subdomain and no queue; request each domain",
+    hint: "Postfix ignores '@' and '#': only the plain domain was requested; request each subdomain by its name",
     source: 'Postfix 3.7',
   },
-  ...rowsByClass(words.SESSION_LIMIT, HINTS.limit, 'Oracle and PMDF: ALLOW_ETRNS_PER_SESSION; Exim'),
+  ...rowsByClass(
+    words.SESSION_LIMIT,
+    HINTS.limit,
+    'Oracle and PMDF: ALLOW_ETRNS_PER_SESSION; Exim',
+    '--retry-for 1h tries again',
+  ),
   { codes: [500, 502], banner: MASKED_GREETING, outcome: 'unsupported', hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
 
   // About this host. Postfix evaluates these restrictions at ETRN, before those for ETRN.
-  ...rowsByClass(words.HELO_NAME, HINTS.helo, 'Postfix: smtpd_helo_restrictions'),
-  ...rowsByClass(words.BLOCKLIST, HINTS.blocklist, 'Postfix: default_rbl_reply'),
-  ...rowsByClass(words.REVERSE_NAME, HINTS.reverseName, 'Postfix: reject_unknown_client_hostname'),
+  ...rowsByClass(words.HELO_NAME, HINTS.helo, 'Postfix: smtpd_helo_restrictions', RETRY_STEP),
+  ...rowsByClass(words.BLOCKLIST, HINTS.blocklist, 'Postfix: default_rbl_reply', RETRY_STEP),
+  ...rowsByClass(words.REVERSE_NAME, HINTS.reverseName, 'Postfix: reject_unknown_client_hostname', RETRY_STEP),
   ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
-  ...rowsByClass(words.ADDRESS, HINTS.address, 'Postfix: smtpd_client_restrictions'),
+  ...rowsByClass(words.ADDRESS, HINTS.postfixAddress, 'Postfix: smtpd_client_restrictions', RETRY_STEP),
   { codes: [458], text: words.ACCESS_DENIED, outcome: 'refused', hint: HINTS.address, source: 'RFC 1985, 5.3' },
-  ...rowsByClass(words.ACCESS_DENIED, HINTS.address, 'Postfix: smtpd_check.c'),
+  ...rowsByClass(words.ACCESS_DENIED, HINTS.address, 'Postfix: smtpd_check.c', RETRY_STEP),
 
   // 458: temporary by its code, but servers use it for policy.
   {
     codes: [458],
     text: /^Internal failure/,
-    hint: 'Exim: its smtp_etrn_command fails (since 4.94 it needs a lookup in place of a bare $domain); tell your provider',
+    hint: 'Exim: smtp_etrn_command fails on the server (since 4.94 it needs a lookup in place of a bare $domain); tell your provider',
     source: 'Exim 4.96',
   },
   {
     codes: [458],
     text: /^Unable to queue messages$/,
-    hint: 'if the server is Postfix: its flush service is off, or postscreen answers; ask your provider to add your address to postscreen_access_list',
+    hint: `if the server is Postfix: its flush service fails, or postscreen answers (ask your provider to add your address to postscreen_access_list); ${RETRY_STEP}`,
     source: 'Postfix 3.7',
   },
   {
@@ -114,7 +127,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   {
     codes: [459],
     text: /^Queue .*unknown/i,
-    hint: 'Sendmail has no queue group of that name; request the domain itself',
+    hint: 'Sendmail: no queue group has this name; request the domain itself',
     source: 'Sendmail 8.17',
   },
   {
@@ -140,7 +153,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   { codes: [458], status: /^\d\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
   { codes: [458, 459, 501, 504, 553, 555], name: /^[@#]/, hint: HINTS.plainName, source: 'RFC 1985, 5.2' },
   { codes: [458], text: words.POLICY, outcome: 'refused', hint: HINTS.name, source: 'Exchange: "does not store mail"' },
-  { codes: [501], status: /^5\.(?:1\.|5\.[24])/, source: 'RFC 3463, 3.2 and 3.6' },
+  { codes: [501], status: /^5\.(?:1\.|5\.[24])/, hint: HINTS.badName, source: 'RFC 3463, 3.2 and 3.6' },
   { codes: [501], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
   {
     codes: [501],
@@ -152,7 +165,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   {
     codes: [502],
     text: /\bdo not allow/i,
-    hint: 'Sendmail: ETRN is off (PrivacyOptions noetrn), or this is the submission port; try port 25',
+    hint: 'Sendmail: ETRN is off (PrivacyOptions noetrn), or this is its submission port: try --port 25, or ask your provider to enable ETRN',
     source: 'Sendmail 8.17',
   },
 ]
@@ -165,8 +178,8 @@ const ETRN_CODES: readonly ReplyMeaning[] = [
   { codes: [459], outcome: 'refused', hint: HINTS.name, source: 'RFC 1985, 5.3' },
   { codes: ['4xx'], status: /^5\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 2' },
   { codes: [500, 502], outcome: 'unsupported', hint: HINTS.noEtrn, source: 'RFC 5321, 4.2.4; OpenSMTPD, Courier' },
-  { codes: [504], outcome: 'unsupported', source: 'RFC 5321, 4.2.2' },
-  { codes: [501, 553, 555], outcome: 'rejected', source: 'RFC 1985, 5.3; RFC 5321, 4.2.2' },
+  { codes: [504], outcome: 'unsupported', hint: HINTS.noEtrn, source: 'RFC 5321, 4.2.2' },
+  { codes: [501, 553, 555], outcome: 'rejected', hint: HINTS.badName, source: 'RFC 1985, 5.3; RFC 5321, 4.2.2' },
   {
     codes: [530],
     outcome: 'refused',
@@ -181,51 +194,41 @@ const ETRN_CODES: readonly ReplyMeaning[] = [
 
 const NO_MAIL_SERVER: ReplyMeaning = {
   kind: 'malformed-reply',
-  hint: 'that is not a mail server; check host and port',
+  hint: 'this may not be a mail server: check host and port',
   source: 'RFC 5321, 4.2',
 }
 
 /** Failures of a session before ETRN: hints alone, because the exit status depends on the stage. */
 const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>> = {
   greeting: [
-    {
-      kind: 'timeout',
-      hint: 'raise --timeout; if the port expects TLS at once, use smtps://',
-      source: 'RFC 8314, 3.3',
-    },
     { kind: 'malformed-reply', text: /2[02]0\*{3}/, hint: MIDDLEBOX_HINT, source: 'Cisco PIX 4.4' },
     NO_MAIL_SERVER,
     { codes: ['4xx', '5xx'], text: words.BLOCKLIST, hint: HINTS.blocklist, source: 'Postfix: default_rbl_reply' },
-    { codes: [503, 550, 554], hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
+    { codes: ['5xx'], hint: HINTS.noMail, source: 'RFC 5321, 3.1; RFC 7504; Postfix: smtpd_delay_reject = no' },
+    {
+      kind: 'connection-lost',
+      hint: `${RETRY_STEP}; if the server keeps closing, ask your provider whether your address is blocked`,
+      source: 'TCP wrappers',
+    },
   ],
   ehlo: [
     NO_MAIL_SERVER,
     { codes: ['4xx', '5xx'], text: words.BLOCKLIST, hint: HINTS.blocklist, source: 'Postfix: default_rbl_reply' },
     { codes: ['4xx', '5xx'], text: words.HELO_NAME, hint: HINTS.helo, source: 'Postfix: smtpd_helo_restrictions' },
     { codes: [500, 502], banner: MASKED_GREETING, hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
-    { codes: [500, 502], hint: 'a server without EHLO has no ETRN', source: 'RFC 1985, 3' },
-    { codes: [501, 504, 553], hint: 'give another EHLO name: --helo gw.site.example', source: 'RFC 5321, 4.1.4' },
+    { codes: [500, 502], hint: 'a server without EHLO has no ETRN: check host and port', source: 'RFC 1985, 3' },
+    { codes: [501, 504, 553], hint: 'use another EHLO name: --helo gw.site.example', source: 'RFC 5321, 4.1.4' },
     { codes: [503], text: words.ACCESS_DENIED, hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
     { codes: [550, 554], hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
   ],
   starttls: [
-    { codes: [454], hint: 'the server has no TLS at the moment: --retry-for 10m tries again', source: 'RFC 3207, 4' },
+    { codes: [454], hint: `the server has no TLS at the moment: ${RETRY_STEP}`, source: 'RFC 3207, 4' },
     { codes: ['5xx'], hint: 'ask your provider which port offers TLS and ETRN', source: 'RFC 3207, 4' },
   ],
-  etrn: [
-    {
-      kind: 'timeout',
-      hint: 'repeat the request with a longer --timeout; a repeated request does no harm',
-      source: 'RFC 1985, 5',
-    },
-  ],
+  etrn: [{ kind: 'connection-lost', hint: REPEAT_HINT, source: 'RFC 1985, 5' }],
   auth: [
-    {
-      codes: [454],
-      hint: 'the server cannot check the password now: --retry-for 10m tries again',
-      source: 'RFC 4954, 6',
-    },
-    { codes: [530, 538], hint: 'the server requires TLS before a login: --tls verify', source: 'RFC 4954, 6' },
+    { codes: [454], hint: `the server cannot check the password now: ${RETRY_STEP}`, source: 'RFC 4954, 6' },
+    { codes: [530, 538], hint: 'the server requires TLS before you log in: --tls verify', source: 'RFC 4954, 6' },
   ],
 }
 
@@ -248,7 +251,8 @@ export function meaningOf(reply: Reply, name: string, banner: string): { outcome
   const byCode = ETRN_CODES.find((row) => isFitting(row, facts))
   const row = ETRN_TEXTS.find((one) => isFitting(one, facts)) ?? byCode
   const outcome = row?.outcome ?? byCode?.outcome ?? 'failed'
-  return { outcome, hint: row?.hint?.replaceAll('{name}', () => bareName) ?? null }
+  const steps = [row?.hint ?? [], (outcome === 'deferred' ? row?.retryStep : undefined) ?? []].flat()
+  return { outcome, hint: steps.join('; ').replaceAll('{name}', () => bareName) || null }
 }
 
 /** Returns true if a reply to ETRN speaks of a limit on the requests of one session. */
@@ -259,7 +263,12 @@ export function isSessionLimit({ code, text }: Pick<Reply, 'code' | 'text'>, nam
 /** Returns the error with a hint, its own or that of the table; the hint stays undefined if neither knows one. */
 export function addHint(error: SessionError, banner: string): SessionError {
   const { stage, exitStatus, reply, kind, cause, message } = error
-  const facts = { text: readableText(message), banner, kind, ...(reply === null ? {} : { code: reply.code }) }
+  const facts = {
+    text: readableText(reply?.text ?? message),
+    banner,
+    kind,
+    ...(reply === null ? {} : { code: reply.code }),
+  }
   const hint = error.hint ?? SESSION_FAILURES[stage]?.find((row) => isFitting(row, facts))?.hint
   return new SessionError(stage, message, { exitStatus, reply, kind, hint, cause })
 }

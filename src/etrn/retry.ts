@@ -183,7 +183,7 @@ class RetryState {
   }
 }
 
-const TIME_OVER = new StepError('the time is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
+const TIME_OVER = new StepError('the time for retries is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
 
 /** Returns true if temporary failures are retried. */
 export function isRetried({ retryPolicy: { retryForMs, waitMs } }: Pick<Request, 'retryPolicy'>): boolean {
@@ -203,17 +203,20 @@ function latestResult(before: Result | undefined, result: Result): Result {
 function describeFailure({ error }: ServerReport, [first]: readonly Result[]): string {
   if (error !== null || first === undefined) return error?.message ?? ''
   const { name, code, enhancedCode, text } = first
-  return `${name}: ${code === null ? 'no answer' : formatReply({ code, enhancedCode, text: text ?? '' })}`
+  if (code === null) return `no reply for ${name}`
+  return `${name} deferred (${formatReply({ code, enhancedCode, text: text ?? '' })})`
 }
 
-/** Returns how many messages are waiting, as far as the server counts them. */
+/** Returns how much mail is waiting, as far as the server counts it: `site.example: 14 messages waiting`. */
 function describeWaiting(waiting: readonly Result[]): string {
   const [first] = waiting
   const counts = waiting.map(({ pending }) => pending)
   const total = counts.reduce<number>((sum, count) => sum + (count ?? 0), 0)
   const messages = total === 1 ? '1 message' : `${total} messages`
   const text = counts.includes(null)
-    ? `${total === 0 ? 'mail' : `${messages} or more`} may be left`
-    : `${messages} left`
+    ? total === 0
+      ? 'mail may be waiting'
+      : `at least ${messages} waiting`
+    : `${messages} waiting`
   return `${waiting.length === 1 ? (first?.name ?? '') : `${waiting.length} names`}: ${text}`
 }

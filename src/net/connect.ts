@@ -2,7 +2,7 @@ import { once, setMaxListeners } from 'node:events'
 import { createConnection, type Socket } from 'node:net'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { canonicalAddress, familyOf, isLinkLocal, unmapAddress } from './address.js'
-import { abortReason, type Limits, startDeadline } from './deadline.js'
+import { abortReason, isShortTimeout, type Limits, startDeadline, type Timeout } from './deadline.js'
 import { type InterfaceAddress, interfaceAddresses } from './interfaces.js'
 import { race } from './race.js'
 
@@ -17,7 +17,7 @@ type ConnectOptions = Limits & {
   readonly onAttempt: (address: string) => void
 }
 
-type FailedAttempt = { readonly text: string; readonly error: unknown }
+type FailedAttempt = { readonly address: string; readonly error: unknown }
 
 /** The time that an attempt runs alone before the next address is tried beside it (RFC 8305, section 5). */
 const ATTEMPT_DELAY_MS = 250
@@ -32,19 +32,23 @@ export async function connect({ first, late }: Candidates, port: number, options
   setMaxListeners(0, end.signal)
   const sockets = new Set<Socket>()
   const failed: FailedAttempt[] = []
-  const cancel = startDeadline(options, 'no connection', (reason) => end.abort(reason))
+  const pending = new Set<string>()
+  const describe = (within: string): Timeout => ({
+    message: withAddresses(`no connection ${within}`, [...pending], port),
+    hint: timeoutHint(port, options.timeoutMs),
+  })
+  const cancel = startDeadline(options, describe, (reason) => end.abort(reason))
   const dial = async (address: string): Promise<Connected> => {
     options.onAttempt(address)
+    pending.add(address)
     try {
-      const socket = createConnection({ port, noDelay: true, ...endsFor(options.local, address) })
+      const socket = createSocket(options.local, address, port)
       sockets.add(socket)
-      // Stays on the socket: an error without a listener would end the process.
-      socket.on('error', () => undefined)
       await once(socket, 'connect', { signal: end.signal })
       return { socket, address }
     } catch (error) {
-      const text = `${address} port ${port}: ${CONNECT_ERRORS[codeOf(error)] ?? messageOf(error)}`
-      if (!end.signal.aborted) failed.push({ text, error })
+      pending.delete(address)
+      if (!end.signal.aborted) failed.push({ address, error })
       throw error
     }
   }
@@ -55,12 +59,19 @@ export async function connect({ first, late }: Candidates, port: number, options
     sockets.delete(winner.socket)
     return winner
   } catch {
-    throw connectError(failed, end.signal.aborted ? abortReason(end.signal) : undefined)
+    throw connectError(failed, port, options, end.signal.aborted ? abortReason(end.signal) : undefined)
   } finally {
     cancel()
     end.abort()
     for (const socket of sockets) socket.destroy()
   }
+}
+
+function createSocket(local: string | undefined, address: string, port: number): Socket {
+  const socket = createConnection({ port, noDelay: true, ...endsFor(local, address) })
+  // Stays on the socket: an error without a listener would end the process.
+  socket.on('error', () => undefined)
+  return socket
 }
 
 /** Returns the two ends of a connection. A link-local address gets its scope, without which the system can't use it. */
@@ -77,14 +88,14 @@ function localEndFor(local: string, remote: string): InterfaceAddress {
   const family = familyOf(remote)
   const address = unmapAddress(local)
   if (familyOf(address) !== 0) {
-    if (familyOf(address) !== family) throw new LocalEndError(`no IPv${family} address to connect from`)
+    if (familyOf(address) !== family) throw new LocalEndError(`cannot connect from ${local} to an IPv${family} address`)
     if (!isLinkLocal(address)) return { name: '', address }
     const name = scopeOf(address) || readInterfaces().find((end) => end.address === canonicalAddress(address))?.name
-    if (name === undefined) throw new LocalEndError(`no interface has the address ${address}, or not yet`)
+    if (name === undefined) throw new LocalEndError(`no interface has the address ${address}`)
     return { name, address }
   }
   const ends = readInterfaces().filter(({ name }) => name === local)
-  if (ends.length === 0) throw new LocalEndError(`there is no interface ${local} with an address, or not yet`)
+  if (ends.length === 0) throw new LocalEndError(`there is no interface ${local} that has an address`)
   const end = ends.find((one) => familyOf(one.address) === family && isLinkLocal(one.address) === isLinkLocal(remote))
   if (end === undefined) throw new LocalEndError(`the interface ${local} has no IPv${family} address`)
   return end
@@ -98,7 +109,7 @@ function readInterfaces(): InterfaceAddress[] {
   try {
     return interfaceAddresses()
   } catch (error) {
-    throw new LocalEndError(`the interfaces of this host can't be read: ${messageOf(error)}`, { cause: error })
+    throw new LocalEndError(`this host's interfaces can't be read (${messageOf(error)})`, { cause: error })
   }
 }
 
@@ -108,29 +119,80 @@ class LocalEndError extends Error {}
 const CONNECT_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
-  ETIMEDOUT: 'timed out',
+  ETIMEDOUT: 'connection timed out',
   EHOSTUNREACH: 'no route to the host',
   ENETUNREACH: 'network unreachable',
-  EINVAL: 'not an address to connect to, or a link-local one without its interface (fe80::1%eth0)',
-  EADDRNOTAVAIL: 'the address to connect from is not there, or not yet',
+  EINVAL: 'address not usable',
+  EADDRNOTAVAIL: 'no local address to connect from',
+  EACCES: 'connection forbidden by this host',
+  EPERM: 'connection forbidden by this host',
 }
 
 const FAILURES_SHOWN = 4
 
-function connectError(failed: readonly FailedAttempt[], over: StepError | undefined): StepError {
-  const shown = failed.slice(0, FAILURES_SHOWN)
-  return new StepError([over?.message ?? [], shown.map(({ text }) => text)].flat().join('; '), {
+function connectError(
+  failed: readonly FailedAttempt[],
+  port: number,
+  { local, timeoutMs }: Pick<ConnectOptions, 'local' | 'timeoutMs'>,
+  over: StepError | undefined,
+): StepError {
+  const errors = failed.map(({ error }) => error)
+  const [first] = errors
+  return new StepError([over?.message ?? [], describeFailures(failed, port, local)].flat().join('; '), {
     exitStatus: over?.exitStatus ?? EXIT.TEMPFAIL,
     kind: over?.kind,
-    hint: connectHint(shown.map(({ error }) => error)),
-    cause: failed[0]?.error ?? over?.cause,
+    hint: connectHint(errors, port) ?? over?.hint ?? unansweredHint(errors, port, timeoutMs),
+    cause: first ?? over?.cause,
   })
 }
 
-function connectHint(errors: readonly unknown[]): string {
-  if (errors.some((error) => codeOf(error) === 'ECONNREFUSED'))
-    return 'no mail server listens there: is it another port (--port)?'
-  if (errors.some((error) => error instanceof LocalEndError || codeOf(error) === 'EADDRNOTAVAIL'))
-    return 'ip addr shows the interfaces and addresses that are there'
-  return 'is the link up? Port 25 is often blocked on the way: ask the provider for another'
+/** Returns each problem once, with the addresses that have it: `connection refused (192.0.2.7 port 25)`. */
+function describeFailures(failed: readonly FailedAttempt[], port: number, local: string | undefined): string[] {
+  const addresses = new Map<string, string[]>()
+  for (const { address, error } of failed.slice(0, FAILURES_SHOWN)) {
+    const problem = describeError(error, local)
+    addresses.set(problem, [...(addresses.get(problem) ?? []), ...(isLocalProblem(error) ? [] : [address])])
+  }
+  return [...addresses].map(([problem, list]) => withAddresses(problem, list, port))
+}
+
+function describeError(error: unknown, local: string | undefined): string {
+  const code = codeOf(error)
+  if (code === 'EADDRNOTAVAIL' && familyOf(local ?? '') !== 0) return `this host does not have the address ${local}`
+  return CONNECT_ERRORS[code] ?? messageOf(error)
+}
+
+function withAddresses(problem: string, addresses: readonly string[], port: number): string {
+  return addresses.length === 0 ? problem : `${problem} (${addresses.join(', ')} port ${port})`
+}
+
+function isLocalProblem(error: unknown): boolean {
+  return error instanceof LocalEndError || codeOf(error) === 'EADDRNOTAVAIL'
+}
+
+function hasCode(errors: readonly unknown[], ...codes: readonly string[]): boolean {
+  return errors.some((error) => codes.includes(codeOf(error)))
+}
+
+/** Returns the next step if the server or this host has refused a connection; else undefined. */
+function connectHint(errors: readonly unknown[], port: number): string | undefined {
+  if (hasCode(errors, 'ECONNREFUSED'))
+    return `no mail server listens on port ${port}, or a firewall rejects you: check --port; --retry-for 10m waits for a server that is restarting`
+  if (errors.some(isLocalProblem))
+    return 'check the interface and its address (ip addr); --retry-for 10m waits for the interface'
+  if (hasCode(errors, 'EACCES', 'EPERM')) return 'check the firewall and the routes of this host'
+  return hasCode(errors, 'EINVAL') ? 'add the interface to a link-local address, for example fe80::1%eth0' : undefined
+}
+
+/** Returns the next step if nothing has answered; undefined for other failures. */
+function unansweredHint(errors: readonly unknown[], port: number, timeoutMs: number): string | undefined {
+  if (hasCode(errors, 'ETIMEDOUT')) return timeoutHint(port, timeoutMs)
+  const isUnreachable = hasCode(errors, 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN')
+  return isUnreachable ? 'check that the link is up; --retry-for 10m waits for the link' : undefined
+}
+
+function timeoutHint(port: number, timeoutMs: number): string {
+  const next = port === 25 ? 'port 25 is often blocked: ask your provider for another port' : 'check host and port'
+  const firewall = `a firewall may drop the connection; ${next}`
+  return isShortTimeout(timeoutMs) ? `try --timeout 60s; ${firewall}` : firewall
 }

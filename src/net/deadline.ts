@@ -10,18 +10,28 @@ export type Limits = {
   readonly signal: AbortSignal
 }
 
+/** The default of --timeout. A shorter one may be the reason for a timeout. */
+const AMPLE_TIMEOUT_MS = 60_000
+
+/** Returns true if a longer --timeout may help. */
+export function isShortTimeout(timeoutMs: number): boolean {
+  return timeoutMs < AMPLE_TIMEOUT_MS
+}
+
+/** The failure of a step that took too long, as far as the step describes it */
+export type Timeout = { readonly message: string; readonly hint?: string | undefined }
+
 /**
- * Calls `end` once: with a failure that says what is missing, `no connection within 1.5s`, when the timeout is over, or with the reason
- * when the signal aborts, at once if it has already aborted. Returns a function that cancels the deadline and may be called again.
+ * Calls `end` once: with the failure that `describe` returns, when the timeout is over, or with the reason when the signal aborts, at
+ * once if it has already aborted. `describe` gets `within 1.5s`. Returns a function that cancels the deadline and may be called again.
  */
 export function startDeadline(
   { timeoutMs, signal }: Limits,
-  missing: string,
+  describe: (within: string) => Timeout,
   end: (reason: StepError) => void,
-  hint?: string,
 ): () => void {
   const timer = setTimeout(() => {
-    const message = `${missing} within ${formatDuration(timeoutMs)}`
+    const { message, hint } = describe(`within ${formatDuration(timeoutMs)}`)
     finish(new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint }))
   }, timeoutMs)
   const onAbort = (): void => finish(abortReason(signal))
@@ -40,5 +50,7 @@ export function startDeadline(
 
 export function abortReason(signal: AbortSignal): StepError {
   const reason: unknown = signal.reason
-  return reason instanceof StepError ? reason : new StepError('aborted', { exitStatus: EXIT.TEMPFAIL, cause: reason })
+  return reason instanceof StepError
+    ? reason
+    : new StepError('aborted by the caller', { exitStatus: EXIT.TEMPFAIL, cause: reason })
 }

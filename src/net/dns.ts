@@ -3,7 +3,7 @@ import { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
 import { type Family, familyOf, unmapAddress } from './address.js'
-import { type Limits, startDeadline } from './deadline.js'
+import { isShortTimeout, type Limits, startDeadline, type Timeout } from './deadline.js'
 import { hostsEntries } from './hosts-file.js'
 import { errorsOf, race } from './race.js'
 import { SystemResolver } from './system-resolver.js'
@@ -36,8 +36,8 @@ const systemResolver = new SystemResolver()
 
 /**
  * Returns the addresses of a host: an address as it is, those in /etc/hosts, else A and AAAA records, else those that getaddrinfo finds,
- * which also knows the search list, mDNS and nsswitch.conf. An absolute name is never completed by the search list. Throws StepError: 68
- * if DNS and getaddrinfo are certain that the host has no address, else 75.
+ * which also knows the search list, mDNS and nsswitch.conf. An absolute name is never completed by the search list. Throws StepError,
+ * whose message doesn't name the host: 68 if DNS and getaddrinfo are certain that the host has no address, else 75.
  */
 export async function lookUpAddresses(
   host: string,
@@ -47,7 +47,7 @@ export async function lookUpAddresses(
 ): Promise<Addresses> {
   const listed = familyOf(host) === 0 ? hostsEntries(host.toLowerCase()).map(({ address }) => address) : [host]
   if (familyOf(host) !== 0 || interleaveFamilies(listed, family).length > 0)
-    return { ...knownAddresses(host, listed, family), cancel: () => undefined }
+    return { ...knownAddresses(listed, family), cancel: () => undefined }
   // For these names the system's resolver begins with the search list or with mDNS.
   const isCompletedFirst = !isAbsolute && (!host.includes('.') || /\.local$/i.test(host))
   return withinLimits(limits, async (end) => {
@@ -101,7 +101,11 @@ async function withinLimits<T>(limits: Limits, work: (end: AbortController) => P
   const end = new AbortController()
   // There is a listener for each name server.
   setMaxListeners(0, end.signal)
-  const cancel = startDeadline(limits, NO_ANSWER, (reason) => end.abort(reason), RESOLVER_HINT)
+  const describe = (within: string): Timeout => ({
+    message: `no answer from DNS ${within}`,
+    hint: isShortTimeout(limits.timeoutMs) ? SHORT_TIMEOUT_HINT : RESOLVER_HINT,
+  })
+  const cancel = startDeadline(limits, describe, (reason) => end.abort(reason))
   try {
     end.signal.throwIfAborted()
     return await work(end)
@@ -146,7 +150,8 @@ async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSi
   const concede = async (): Promise<StepError> => {
     const patience = sleep(Math.min(SYSTEM_DELAY_MS, timeoutMs / 2), undefined, { ref: false, signal })
     await Promise.race([Promise.allSettled(running), patience])
-    if (running.size > 0) failures.push(new StepError(NO_ANSWER, { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT }))
+    if (running.size > 0)
+      failures.push(new StepError('no answer from DNS', { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT }))
     return concededError(failures.filter((failure) => failure instanceof StepError))
   }
   const attempts = [...servers.map((server) => async () => ask(server)), concede]
@@ -171,7 +176,7 @@ function concededError(failures: readonly StepError[]): StepError {
 function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']>>> {
   return async (resolver) =>
     resolver.resolveMx(domain).catch((error: unknown) => {
-      throw resolutionError(domain, [error])
+      throw resolutionError('domain', domain, [error])
     })
 }
 
@@ -196,7 +201,7 @@ function queryHost(host: string, family: Family): Query<FoundAddresses> {
       ipv4.then((isFound) => (isFound ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
     ])
     const first = interleaveFamilies(found, family)
-    if (first.length === 0) throw resolutionError(host, failures, family)
+    if (first.length === 0) throw resolutionError('host', host, failures, family)
     const wait = sleep(LATE_ANSWER_MS, undefined, { ref: false, signal }).catch(() => undefined)
     const late = Promise.race([both, wait]).then(() =>
       interleaveFamilies(found, family).filter((address) => !first.includes(address)),
@@ -213,14 +218,14 @@ async function askSystem(
 ): Promise<FoundAddresses> {
   const name = isAbsolute ? `${host}.` : host
   const found = await systemResolver.lookUp(name, signal).catch((error: unknown) => {
-    throw resolutionError(host, [error])
+    throw resolutionError('host', host, [error])
   })
-  return knownAddresses(host, found, family)
+  return knownAddresses(found, family)
 }
 
-function knownAddresses(host: string, addresses: readonly string[], family: Family): FoundAddresses {
+function knownAddresses(addresses: readonly string[], family: Family): FoundAddresses {
   const first = interleaveFamilies(addresses, family)
-  if (first.length === 0) throw noAddressError(host, family)
+  if (first.length === 0) throw noAddressError(family)
   return { first, late: Promise.resolve([]) }
 }
 
@@ -240,34 +245,40 @@ function firstError(error: unknown, isWanted: (error: StepError) => boolean = ()
 }
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'no DNS server answers',
-  ESERVFAIL: 'the DNS server fails',
+  ECONNREFUSED: 'no DNS server can be reached',
+  ESERVFAIL: 'the DNS server reports a failure',
   EREFUSED: 'the DNS server refuses to answer',
-  ETIMEOUT: 'the DNS server is silent',
-  EAI_AGAIN: 'the resolver fails for now',
+  ETIMEOUT: 'no DNS server answers',
+  EAI_AGAIN: 'the resolver reports a temporary failure',
 }
 
 /** Returns the failure of a look-up. It is definite only if every answer says that there is no record; otherwise it is temporary. */
-function resolutionError(host: string, failures: readonly unknown[], family?: Family): StepError {
+function resolutionError(
+  kind: 'host' | 'domain',
+  name: string,
+  failures: readonly unknown[],
+  family?: Family,
+): StepError {
   const codes = failures.map(codeOf)
   const cause = failures[Math.max(0, codes.indexOf('ENOTFOUND'))]
   const code = codes.find((found) => found !== 'ENOTFOUND' && found !== 'ENODATA')
   if (code !== undefined) {
-    const message = `${host}: ${DNS_ERRORS[code] ?? 'the DNS gives no answer'} (${code || 'unknown'})`
+    const message = `${DNS_ERRORS[code] ?? 'the DNS look-up failed'} (${code || 'unknown'})`
     return new StepError(message, { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT, cause })
   }
-  if (!codes.includes('ENOTFOUND')) return noAddressError(host, family, cause)
-  const hint = host.includes('.') ? SPELLING_HINT : PROFILE_HINT
-  return new StepError(`no such host: ${host}`, { exitStatus: EXIT.NOHOST, hint, cause })
+  if (!codes.includes('ENOTFOUND')) return noAddressError(family, cause)
+  const hint =
+    kind === 'domain' ? 'check the spelling of the domain' : name.includes('.') ? SPELLING_HINT : PROFILE_HINT
+  return new StepError(`no such ${kind}`, { exitStatus: EXIT.NOHOST, hint, cause })
 }
 
-const SPELLING_HINT = 'check the spelling of the server'
-const PROFILE_HINT = `${SPELLING_HINT}; if it is a profile: root reads /etc/etrn/config.toml alone, or --config`
-const NO_ANSWER = 'no answer from the DNS'
-const RESOLVER_HINT = 'is the link up? In a hook the resolver may come a moment later: --retry-for 5m waits for it'
+const SPELLING_HINT = 'check the spelling of the server name'
+const PROFILE_HINT = `${SPELLING_HINT}; if you mean a profile: root reads only /etc/etrn/config.toml, or --config FILE`
+const RESOLVER_HINT = 'if the link has just come up, DNS may not work yet: --retry-for 5m keeps trying'
+const SHORT_TIMEOUT_HINT = 'give DNS more time: --timeout 60s; if the link has just come up: --retry-for 5m'
 
-function noAddressError(host: string, family: Family, cause?: unknown): StepError {
+function noAddressError(family: Family, cause?: unknown): StepError {
   const missing = family === undefined ? 'address' : `IPv${family} address`
-  const hint = family === undefined ? SPELLING_HINT : 'without -4 and -6 it is asked at whatever address it has'
-  return new StepError(`${host} has no ${missing}`, { exitStatus: EXIT.NOHOST, hint, cause })
+  const hint = family === undefined ? SPELLING_HINT : `run without -${family} to use any address of the server`
+  return new StepError(`no ${missing} found`, { exitStatus: EXIT.NOHOST, hint, cause })
 }

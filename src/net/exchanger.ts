@@ -19,7 +19,7 @@ export async function lookUpExchanger(
   const isOwn = ownAddressTest(self)
   const { first, late, cancel } = await lookUpAddresses(host, family, limits, { isAbsolute: true })
   try {
-    for (const address of first) if (await isOwn(address)) throw selfError(`${host} (${address})`)
+    for (const address of first) if (await isOwn(address)) throw selfError(address)
   } catch (error) {
     cancel()
     throw error
@@ -52,7 +52,7 @@ function ownAddressTest(self: readonly string[]): (address: string) => Promise<b
   return async (address) => own.includes(canonicalAddress(address)) || isThisHost(address)
 }
 
-/** Returns the failure of a session that would lead back to this host. */
-export function selfError(server: string): StepError {
-  return new StepError(`${server} is this host`, { exitStatus: EXIT.NOHOST, kind: 'self' })
+/** Returns the failure of a session that would lead back to this host, which has the identity, a name or an address. */
+export function selfError(identity: string): StepError {
+  return new StepError(`the server is this host (${identity})`, { exitStatus: EXIT.NOHOST, kind: 'self' })
 }

@@ -96,7 +96,7 @@ async function askKernel(address: string, act: (socket: Socket) => string): Prom
     return socket.address().address
   } catch (error) {
     if (NO_ROUTE.includes(codeOf(error))) return undefined
-    const message = `${address} may be an address of this host: ${messageOf(error)}`
+    const message = `cannot tell whether ${address} is an address of this host (${messageOf(error)})`
     throw new StepError(message, {
       exitStatus: EXIT.TEMPFAIL,
       kind: 'no-resources',
@@ -109,4 +109,4 @@ async function askKernel(address: string, act: (socket: Socket) => string): Prom
 }
 
 const RESOURCES_HINT =
-  'this host lacks file descriptors or memory, or a sandbox forbids sockets: ulimit -n shows a limit'
+  'this host lacks file descriptors or memory, or a sandbox forbids sockets: ulimit -n shows the limit on descriptors'

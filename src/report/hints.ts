@@ -4,11 +4,15 @@ import { EXIT } from '../errors.js'
 export function generalHint(exitStatus: number): string | undefined {
   if (exitStatus === EXIT.OK) return undefined
   return exitStatus === EXIT.TEMPFAIL
-    ? 'it may pass by itself: --retry-for keeps trying, for as long as you say'
-    : 'show your provider what -v prints'
+    ? 'the failure is temporary: --retry-for 10m tries again'
+    : 'run again with -v and send the output to your provider (it contains no password)'
 }
 
-/** Returns a hint; undefined if it suggests retries that were made already. */
+const STEP_END = '; '
+
+/** Returns a hint without the steps that suggest retries, if there were retries already; undefined if no step is left. */
 export function hintAfterRetries(hint: string | undefined, isRetried = false): string | undefined {
-  return isRetried && hint?.includes('--retry-for') ? undefined : hint
+  if (!isRetried) return hint
+  const steps = hint?.split(STEP_END).filter((step) => !step.includes('--retry-for'))
+  return steps?.join(STEP_END) || undefined
 }

@@ -34,7 +34,8 @@ export async function authenticate(
     if (reply.code === 235) {
       // By now a server that must prove its identity has done so.
       const { done } = await steps.next(Buffer.alloc(0))
-      if (done !== true && !ONLY_IF_NAMED.has(mechanism)) throw protocolError('235 before the exchange was over')
+      if (done !== true && !ONLY_IF_NAMED.has(mechanism))
+        throw protocolError(`login failed: the server ended ${mechanism} too early (${formatReply(reply)})`)
       return mechanism
     }
     if (!MECHANISM_REFUSED_CODES.has(reply.code)) throw loginError(reply, mechanism, credentials, context)
@@ -78,8 +79,9 @@ async function nextResponse(
   late: SaslResponse | undefined,
 ): Promise<SaslResponse> {
   const response = late ?? (await steps.next(decodeChallenge(reply))).value ?? undefined
-  if (response === undefined) throw protocolError('a challenge more than the mechanism has')
-  if (response.octets.length > SASL_RESPONSE_OCTETS) throw protocolError('a response longer than a line may be')
+  if (response === undefined) throw protocolError('login failed: the server sent one challenge too many')
+  if (response.octets.length > SASL_RESPONSE_OCTETS)
+    throw protocolError(`login failed: the response is longer than ${SASL_RESPONSE_OCTETS} octets`)
   return response
 }
 
@@ -97,23 +99,43 @@ function secretsOf(response: SaslResponse): readonly string[] {
 function chooseMechanisms(credentials: Credentials, context: AuthContext): readonly MechanismName[] {
   const { offered, earlier } = context
   const list = offered.join(', ')
-  const hint = 'try another port (--port 587) or smtps://: some servers offer AUTH only there'
-  if (offered.length === 0) throw authUnavailable('the server offers no authentication here', hint)
+  if (offered.length === 0) throw authUnavailable('AUTH not offered, but credentials are given', NO_AUTH_HINT)
   const { mechanism } = credentials
   const usable = mechanism === undefined ? usableMechanisms(credentials, context) : [mechanism]
-  if (usable.length === 0) throw authUnavailable(`no mechanism in common; the server has ${list}`)
+  if (usable.length === 0)
+    throw authUnavailable(`no AUTH mechanism in common (AUTH lists ${list})`, noMechanismHint(credentials, offered))
   if (mechanism !== undefined && !offered.includes(mechanism))
-    throw authUnavailable(`the server doesn't offer ${mechanism}; it has ${list}`)
-  if (mechanism !== undefined && !isUsable(mechanism, credentials, context)) {
-    const need = mechanism === 'EXTERNAL' ? '--tls-cert' : 'a password, and TLS 1.3 if its name ends in PLUS'
-    throw authUnavailable(`${mechanism} needs ${need}`)
-  }
+    throw authUnavailable(`${mechanism} not offered (AUTH lists ${list})`, `run without --auth ${mechanism}`)
+  if (mechanism !== undefined && !isUsable(mechanism, credentials, context)) throw unusableError(mechanism, credentials)
   if (earlier === undefined) return usable
   // The mechanism that has succeeded comes first: those before it were refused.
   const allowed = usable.filter((name) => MECHANISMS.indexOf(name) <= MECHANISMS.indexOf(earlier)).toReversed()
   if (allowed.length > 0) return allowed
-  const message = `an earlier session of this run used ${earlier}, but the server now offers only ${list}`
-  throw authUnavailable(message, 'a faulty server, or an attack: no password was sent; tell your provider')
+  const message = `an earlier session of this run used ${earlier}, but AUTH now lists only ${list}`
+  throw authUnavailable(message, 'the server may be faulty, or this may be an attack: tell your provider')
+}
+
+const NO_AUTH_HINT =
+  'ask your provider which port offers both AUTH and ETRN: many servers offer AUTH only at --port 587 or with smtps://'
+
+/** Returns the next step if the server offers no mechanism that the credentials allow. */
+function noMechanismHint({ password }: Credentials, offered: readonly string[]): string {
+  if (password === undefined) return 'give a password: --password-file FILE'
+  const named = [...ONLY_IF_NAMED].find((name) => offered.includes(name))
+  return named === undefined
+    ? 'ask your provider to offer SCRAM-SHA-256 or PLAIN'
+    : `if the password is an OAuth token: --auth ${named}`
+}
+
+/** Returns the failure for a mechanism that the user has named, but that lacks what it needs. */
+function unusableError(mechanism: MechanismName, { password }: Credentials): StepError {
+  const [need, hint] =
+    mechanism === 'EXTERNAL'
+      ? ['a client certificate', '--tls-cert FILE --tls-key FILE']
+      : password === undefined
+        ? ['a password', 'give a password: --password-file FILE']
+        : ['TLS 1.3', `use the mechanism without channel binding: --auth ${mechanism.replace('-PLUS', '')}`]
+  return authUnavailable(`${mechanism} is not possible without ${need}`, hint)
 }
 
 /** Returns the mechanisms that server and credentials allow, strongest first. */
@@ -131,25 +153,23 @@ function isUsable(name: MechanismName, { password }: Credentials, { hasCertifica
 function decodeChallenge({ lines }: Reply): Buffer {
   const [text = '', ...more] = lines
   if (more.length > 0 || !/^(?:[a-z0-9+/]{4})*(?:[a-z0-9+/]{2}==|[a-z0-9+/]{3}=)?$/i.test(text))
-    throw protocolError('a challenge that is not base64')
+    throw protocolError('login failed: the server sent a challenge that is not base64')
   return Buffer.from(text, 'base64')
 }
 
 /** Returns the failure of a login that the server rejects, with a hint for those replies that have one meaning. */
 function loginError(reply: Reply, used: MechanismName, credentials: Credentials, context: AuthContext): StepError {
-  return new RejectedError(reply, {
-    exitStatus: exitStatusOfReply('auth', reply),
-    hint: loginHint(reply, used, otherMechanism([used], credentials, context)),
-  })
+  const hint = loginHint(reply, used, otherMechanism([used], credentials, context))
+  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), hint }, used)
 }
 
 function loginHint({ code }: Reply, used: MechanismName, other: MechanismName | undefined): string | undefined {
   switch (code) {
     case 432:
-      return 'log in once with --auth PLAIN: the server then stores the password in the form that this mechanism needs'
+      return `run once with --auth PLAIN: the server then stores the password in the form that ${used} needs`
     case 535: {
-      const alternative = other === undefined ? '' : `; some servers need --auth ${other}`
-      return `check user name and ${secretNameOf(used)} (${used} was used${alternative}), then ask your provider`
+      const alternative = other === undefined ? '' : ` (some servers need --auth ${other})`
+      return `check user name and ${secretNameOf(used)}${alternative}, then ask your provider whether this user may log in`
     }
     default:
       return undefined
@@ -178,13 +198,13 @@ function refusedError(
   context: AuthContext,
   cause?: unknown,
 ): StepError {
-  const list = refusals.map(({ mechanism, reply }) => `${mechanism} (${formatReply(reply)})`).join(', ')
+  const list = refusals.map(({ mechanism, reply }) => `${formatReply(reply)}; ${mechanism}`)
   const used = refusals.map(({ mechanism }) => mechanism)
   const other = otherMechanism(used, credentials, context)
   const hint =
     other === undefined
       ? 'ask your provider which mechanism this user must use'
-      : `the server also offers ${other}: --auth ${other}`
+      : `the server also offers ${other}: try --auth ${other}`
   const facts = { exitStatus: EXIT.NOPERM, hint, cause, reply: refusals.at(-1)?.reply ?? null }
-  return new SessionError('auth', `the server refused ${list}`, facts)
+  return new SessionError('auth', `login rejected (${list.join(') and (')})`, facts)
 }

@@ -29,12 +29,12 @@ export function weaknessOf(certificate: X509Certificate): string | undefined {
   let current: X509Certificate | undefined = certificate
   for (let count = 0; current !== undefined; count++) {
     if (count === CHAIN_CERTIFICATES) return `the server sent more than ${CHAIN_CERTIFICATES} certificates`
-    const subject = current === certificate ? 'the certificate' : "its issuer's certificate"
+    const subject = current === certificate ? 'certificate' : "issuer's certificate"
     const hash = weakHashOf(current)
     if (hash !== undefined) return `${subject} is signed with ${hash}, which can be forged`
     const { modulusLength } = current.publicKey.asymmetricKeyDetails ?? {}
     if (modulusLength !== undefined && modulusLength < RSA_BITS)
-      return `${subject} has a key of ${modulusLength} bits only`
+      return `${subject} has a key of only ${modulusLength} bits`
     current = current.issuerCertificate
   }
   return undefined

@@ -28,7 +28,6 @@ export function certificateInfoOf(certificate: X509Certificate, problem: StepErr
   }
 }
 
-const NAMES_SHOWN = 4
 const ISSUER_CHARACTERS = 120
 
 /** Returns why a certificate fails verification (its pin, its chain or its name), or undefined if it passes. */
@@ -38,58 +37,71 @@ export function verificationError(
   name: string,
   policy: TlsPolicy,
 ): StepError | undefined {
-  if (certificate === undefined) return protocolError('the server has no certificate', 'ask your provider')
-  const pin = `--tls-fingerprint ${certificate.fingerprint256}`
+  if (certificate === undefined)
+    return protocolError('the server sent no certificate', 'ask your provider to install a certificate')
+  const { fingerprint256 } = certificate
   if (policy.fingerprint !== undefined) {
-    if (certificate.fingerprint256.replaceAll(':', '') === policy.fingerprint) return undefined
-    const message = `the certificate is not the pinned one, but ${certificate.fingerprint256}`
-    return protocolError(message, 'if the provider has renewed it, pin that one')
+    if (fingerprint256.replaceAll(':', '') === policy.fingerprint) return undefined
+    return protocolError('certificate does not match the pinned fingerprint', pinHint(certificate))
   }
   // The types say that it is an Error, but it is a code of OpenSSL's.
   const code = socket.authorized ? undefined : String(socket.authorizationError)
   // OpenSSL's own verdict on a weak certificate has no name.
   const weakness = code === undefined || code === 'UNSPECIFIED' ? weaknessOf(certificate) : undefined
-  if (weakness !== undefined) return protocolError(weakness, `ask your provider for a new certificate; ${pinHint(pin)}`)
-  return code === undefined ? nameError(certificate, name, pin) : chainError(code, certificate, pin)
+  if (weakness !== undefined)
+    return protocolError(weakness, `ask your provider for a new certificate; until then, ${pinHint(certificate)}`)
+  return code === undefined ? nameError(certificate, name) : chainError(code, certificate)
 }
 
-function nameError(certificate: X509Certificate, name: string, pin: string): StepError | undefined {
+function nameError(certificate: X509Certificate, name: string): StepError | undefined {
   const matched =
     familyOf(name) === 0
       ? certificate.checkHost(name, { partialWildcards: false, subject: 'never' })
       : certificate.checkIP(name)
   if (matched !== undefined) return undefined
   const names = hostNamesOf(certificate)
-  const shown = names.slice(0, NAMES_SHOWN).join(', ') || 'no host (a common name alone does not count)'
-  const more = names.length > NAMES_SHOWN ? ', ...' : ''
   const other = names.find((candidate) => !candidate.includes('*') && candidate !== name)
-  const option = other === undefined ? pin : `--tls-name ${other}`
-  const hint = `try ${option}, if that is your provider, or ask it`
-  return protocolError(`the certificate is for ${shown}${more}, not ${name}`, hint)
+  const hint =
+    other === undefined
+      ? pinHint(certificate)
+      : `if ${other} is your provider's name for the server: --tls-name ${other}`
+  return protocolError(`certificate is valid for ${describeNames(names)}, not for ${name}`, hint)
 }
 
-function chainError(code: string, certificate: X509Certificate, pin: string): StepError {
-  const validFrom = formatDay(certificate.validFrom)
-  const unknownIssuer = `the certificate's issuer is not known here: ${issuerOf(certificate)}`
+/** Returns the first of several names and their number: `mx.example and 2 more names`. */
+function describeNames([first, ...others]: readonly string[]): string {
+  if (first === undefined) return 'no host name (a common name alone does not count)'
+  if (others.length === 0) return first
+  return `${first} and ${others.length} more name${others.length === 1 ? '' : 's'}`
+}
+
+function chainError(code: string, certificate: X509Certificate): StepError {
+  const clockHint = `check this host's clock (${formatDay(new Date().toISOString())})`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
-      return protocolError(expiryMessage(certificate), `ask the provider to renew it; ${pinHint(pin)}`)
+      return protocolError(expiryMessage(certificate), `${clockHint}; ask your provider to renew the certificate`)
     case 'CERT_NOT_YET_VALID':
-      return protocolError(`the certificate is valid from ${validFrom} only`, "is this host's clock right?")
+      return protocolError(
+        notYetValidMessage(certificate),
+        `${clockHint}; ask your provider for a certificate that is valid now`,
+      )
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
-      return protocolError('the certificate is signed by itself alone', pinHint(pin))
+      return protocolError('self-signed certificate', pinHint(certificate))
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'UNABLE_TO_GET_ISSUER_CERT':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
-      return protocolError(unknownIssuer, `--tls-ca FILE names your provider's authority; ${pinHint(pin)}`)
+      return protocolError(
+        `certificate issued by an unknown CA (${issuerOf(certificate)})`,
+        `use your provider's CA certificate: --tls-ca FILE; or ${pinHint(certificate)}`,
+      )
     default:
-      return protocolError(`the certificate does not hold: ${code}`, pinHint(pin))
+      return protocolError(`certificate verification failed (${code})`, pinHint(certificate))
   }
 }
 
-function pinHint(pin: string): string {
-  return `${pin} takes this one, if you know that it is right`
+function pinHint({ fingerprint256 }: X509Certificate): string {
+  return `compare this SHA-256 fingerprint with your provider's, then pin it: --tls-fingerprint ${fingerprint256}`
 }
 
 function issuerOf({ issuer }: X509Certificate): string {
@@ -106,10 +118,15 @@ function hostNamesOf(certificate: X509Certificate): string[] {
   return names.filter((name) => /^[\w.*:-]{1,253}$/.test(name))
 }
 
-/** The certificate can be valid although its issuer's has expired. */
+/** The certificate can be valid although its issuer's is not. */
+function notYetValidMessage({ validFrom }: X509Certificate): string {
+  if (new Date(validFrom) <= new Date()) return "issuer's certificate is not yet valid"
+  return `certificate is not valid before ${formatDay(validFrom)}`
+}
+
 function expiryMessage({ validTo }: X509Certificate): string {
-  if (new Date(validTo) >= new Date()) return 'the certificate of its issuer expired'
-  return `the certificate expired: it was valid to ${formatDay(validTo)}`
+  if (new Date(validTo) >= new Date()) return "issuer's certificate expired"
+  return `certificate expired on ${formatDay(validTo)}`
 }
 
 /** Returns OpenSSL's `Nov 24 12:00:00 2026 GMT` as `2026-11-24`. */

@@ -2,12 +2,28 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
-import { type Limits, startDeadline } from '../net/deadline.js'
-import { protocolError, RejectedError, tlsErrorOf, unencryptedDataError } from './errors.js'
+import { isShortTimeout, type Limits, startDeadline, type Timeout } from '../net/deadline.js'
+import { shortenMessage } from '../printable.js'
+import {
+  connectionLostError,
+  protocolError,
+  RejectedError,
+  REPEAT_HINT,
+  timeoutHint,
+  tlsErrorOf,
+  unencryptedDataError,
+} from './errors.js'
 import { formatReply, MalformedReplyError, type Reply, ReplyParser } from './reply.js'
 import type { DialogueEvent } from './trace.js'
 
-type ConnectionOptions = Limits & { readonly trace: (event: DialogueEvent) => void }
+type ConnectionOptions = Limits & {
+  readonly trace: (event: DialogueEvent) => void
+  /** The next step if the server is silent in place of its greeting */
+  readonly silenceHint?: string | undefined
+}
+
+/** What is awaited: the greeting, the reply to a command, or the rest of a reply that came before its command */
+type Awaited = 'greeting' | 'early reply' | { readonly command: string }
 
 /** The longest line that is sent, CRLF included: a SASL response (RFC 4954, section 4). */
 const COMMAND_LINE_OCTETS = 12_288
@@ -15,6 +31,8 @@ const QUIT_TIMEOUT_MS = 5000
 /** Replies that servers give to QUIT (RFC 5321, 4.3.2), and those of servers that don't know it */
 const QUIT_CODES = [221, 250, 500, 501, 502, 503, 504]
 const CLOSE_TIMEOUT_MS = 1000
+/** The characters that a message shows of an unfinished reply */
+const UNFINISHED_CHARACTERS = 200
 
 /**
  * One SMTP connection: a command, its whole reply, the next command. The timeout covers the whole reply, so that a server that sends
@@ -26,6 +44,7 @@ export class Connection {
   readonly #parser = new ReplyParser()
   readonly #options: ConnectionOptions
   #isQuitSent = false
+  #awaited: Awaited = 'greeting'
 
   /** Takes over a socket, which must be connected and have an error listener. */
   constructor(socket: Socket, options: ConnectionOptions) {
@@ -36,7 +55,8 @@ export class Connection {
 
   /** Reads a reply that needs no command: the greeting. */
   async readReply(limits: Limits = this.#options): Promise<Reply> {
-    const cancel = startDeadline(limits, 'no whole reply', (reason) => {
+    const describe = (within: string): Timeout => this.#describeTimeout(within, limits)
+    const cancel = startDeadline(limits, describe, (reason) => {
       // An interrupted client still sends QUIT, and waits for nothing. A server whose reply is overdue gets no QUIT.
       if (limits.signal.aborted) this.#sendQuit()
       this.#socket.destroy(reason)
@@ -54,7 +74,7 @@ export class Connection {
     } catch (error) {
       if (error instanceof StepError) throw error
       if (error instanceof MalformedReplyError)
-        throw new StepError(error.message, { exitStatus: EXIT.PROTOCOL, kind: 'malformed-reply' })
+        throw new StepError(this.#describeMalformed(error), { exitStatus: EXIT.PROTOCOL, kind: 'malformed-reply' })
       throw tlsErrorOf(error) ?? this.#connectionLost(error)
     } finally {
       cancel()
@@ -66,14 +86,14 @@ export class Connection {
    * something before its turn, it throws and sends nothing.
    */
   async command(line: string, shown = line): Promise<Reply> {
-    await this.#requireSilence()
+    await this.#requireSilence(verbOf(shown))
     this.#send(line, shown)
     return this.readReply()
   }
 
   /** Does the same with an argument that is chosen at the last moment. Returns undefined, with nothing sent, if there is none. */
   async commandIfAny(verb: string, next: () => string | undefined): Promise<Reply | undefined> {
-    await this.#requireSilence()
+    await this.#requireSilence(verb)
     const argument = next()
     if (argument === undefined) return undefined
     this.#send(`${verb} ${argument}`)
@@ -136,9 +156,9 @@ export class Connection {
 
   /**
    * Throws if the server has sent something before a command: an attack, or a server that replies twice. A 421, which a server may
-   * send at any time (RFC 5321, 3.8), means that the connection is lost.
+   * send at any time (RFC 5321, 3.8), means that the connection is lost. A line that continues a command has no verb of its own.
    */
-  async #requireSilence(): Promise<void> {
+  async #requireSilence(verb: string | undefined): Promise<void> {
     // Octets that have arrived but not been read appear after one turn of the event loop.
     await nextTurn()
     if (!this.#hasOctets()) {
@@ -146,19 +166,24 @@ export class Connection {
       if (this.#options.signal.aborted) await this.readReply()
       return
     }
-    const turnError = (text: string, cause?: unknown): StepError =>
-      protocolError(`the server spoke before its turn: ${text}`, undefined, cause)
+    const step = verb ?? 'the rest of the login'
+    this.#awaited = 'early reply'
     const reply = await this.readReply().catch((error: unknown) => {
       const isGoodbye = this.#parser.firstThree === '421'
       const hasReason = isGoodbye || this.#options.signal.aborted || !(error instanceof StepError)
-      throw hasReason ? error : turnError(error.message, error.cause)
+      throw hasReason
+        ? error
+        : protocolError(`unexpected data before ${step}: ${error.message}`, undefined, error.cause)
     })
     if (reply.code === 421) throw new RejectedError(reply, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost' })
-    throw turnError(formatReply(reply))
+    throw protocolError(`unexpected data before ${step} (${formatReply(reply)})`)
   }
 
   #send(line: string, shown = line): void {
     if (/[\r\n\0]/.test(line) || line.length + 2 > COMMAND_LINE_OCTETS) throw new Error('not a command line')
+    // The later lines of a login belong to AUTH.
+    const command = verbOf(shown) ?? 'AUTH'
+    this.#awaited = { command }
     this.#options.trace({ type: 'sent', line: shown })
     this.#socket.write(`${line}\r\n`)
   }
@@ -169,9 +194,43 @@ export class Connection {
   }
 
   #connectionLost(cause?: unknown): StepError {
-    const message = `the server closed the connection${this.#parser.buffered > 0 ? ' in the middle of a reply' : ''}`
-    return new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause })
+    const isMidReply = this.#parser.buffered > 0
+    if (this.#awaited === 'greeting')
+      return connectionLostError(isMidReply ? 'in the middle of its greeting' : 'before its greeting', cause)
+    if (this.#awaited === 'early reply') return connectionLostError('in the middle of a reply', cause)
+    const { command } = this.#awaited
+    return connectionLostError(isMidReply ? `in the middle of the reply to ${command}` : `after ${command}`, cause)
   }
+
+  #describeTimeout(within: string, { timeoutMs }: Limits): Timeout {
+    const octets = this.#parser.bufferedText
+    const isSilent = this.#parser.buffered === 0
+    const received = isSilent ? '0 octets received' : `only "${shortenMessage(octets, UNFINISHED_CHARACTERS)}"`
+    const message = `no ${isSilent ? '' : 'whole '}${this.#awaitedNoun} ${within} (${received})`
+    return { message, hint: this.#timeoutHint(isSilent, timeoutMs) }
+  }
+
+  #timeoutHint(isSilent: boolean, timeoutMs: number): string {
+    if (typeof this.#awaited === 'object' && this.#awaited.command === 'ETRN')
+      return isShortTimeout(timeoutMs) ? 'a repeated request does no harm: try again with --timeout 60s' : REPEAT_HINT
+    const { silenceHint } = this.#options
+    const isGreetingMissing = this.#awaited === 'greeting' && isSilent
+    return [timeoutHint(timeoutMs), (isGreetingMissing ? silenceHint : undefined) ?? []].flat().join('; ')
+  }
+
+  #describeMalformed({ message }: MalformedReplyError): string {
+    return this.#awaited === 'early reply' ? message : `invalid ${this.#awaitedNoun}: ${message}`
+  }
+
+  get #awaitedNoun(): string {
+    if (this.#awaited === 'greeting') return 'greeting'
+    return this.#awaited === 'early reply' ? 'reply' : `reply to ${this.#awaited.command}`
+  }
+}
+
+/** Returns the verb of a command as a transcript shows it; undefined for a line that continues a login. */
+function verbOf(shown: string): string | undefined {
+  return /^[A-Z]+(?= |$)/.exec(shown)?.[0]
 }
 
 /** Returns the octets of a socket. They are read only while a reply is awaited: a flood stays in the server's own buffers. */

@@ -19,11 +19,11 @@ export function tlsLevelFor(
   hasCredentials: boolean,
 ): TlsLevel {
   if (fingerprint !== undefined && (level === 'none' || level === 'may'))
-    throw new UsageError(`--tls ${level} contradicts --tls-fingerprint: type --tls verify, or leave it out`)
+    throw new UsageError(`--tls ${level} contradicts --tls-fingerprint: use --tls verify, or omit --tls`)
   if (isImplicitTls) return 'verify'
   const unchecked = ca === undefined ? (name === undefined ? undefined : 'name') : 'ca'
   if (level !== undefined && level !== 'verify' && unchecked !== undefined)
-    throw new UsageError(`--tls ${level} contradicts --tls-${unchecked}: type --tls verify, or leave it out`)
+    throw new UsageError(`--tls ${level} contradicts --tls-${unchecked}: use --tls verify, or omit --tls`)
   if (level !== undefined) return level
   const hasIdentity = fingerprint !== undefined || unchecked !== undefined
   return hasIdentity || (hasCredentials && !isLoopbackHost(host)) ? 'verify' : 'may'
@@ -36,19 +36,20 @@ function isLoopbackHost(host: string): boolean {
 
 /** Throws UsageError if credentials would go to several servers, or to a server that only DNS identifies: DNS can be spoofed. */
 export function checkRecipients(servers: number, isFromDns: boolean, { name, fingerprint }: TlsRequest): void {
-  if (servers > 1) throw new UsageError('a login belongs to one server: ask the others in a run of their own')
+  if (servers > 1)
+    throw new UsageError('credentials are for one server only: run etrn once for each server, or use profiles')
   if (isFromDns && name === undefined && fingerprint === undefined) {
     const need = '--tls-name or --tls-fingerprint'
-    throw new UsageError(`with --mx a login needs ${need} too: anybody could answer for the DNS`)
+    throw new UsageError(`--mx with credentials also requires ${need}, because DNS can be spoofed`)
   }
 }
 
 /** Throws StepError (77) unless the connection has verified or pinned TLS, or ends at this host by the user's own choice. */
 export function checkConnection(host: string, address: string, tls: { readonly verified: boolean } | undefined): void {
   if (tls?.verified === true || (isLoopbackHost(host) && isLoopback(address))) return
-  const how = tls === undefined ? 'unencrypted' : 'over TLS that is not verified'
-  const hint = '--tls verify checks the certificate, --tls-fingerprint pins it'
-  throw new StepError(`user and password are not sent ${how}`, { exitStatus: EXIT.NOPERM, hint })
+  const how = tls === undefined ? 'without TLS' : 'over unverified TLS'
+  const hint = 'verify the certificate with --tls verify, or pin it: --tls-fingerprint SHA256'
+  throw new StepError(`not logged in: credentials are not sent ${how}`, { exitStatus: EXIT.NOPERM, hint })
 }
 
 /** Returns true if a session may continue without TLS after a failed handshake. */

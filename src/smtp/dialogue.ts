@@ -1,7 +1,7 @@
 import { StepError } from '../errors.js'
 import type { Connection } from './connection.js'
-import { exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
-import { formatReply, type Reply } from './reply.js'
+import { describeRejection, exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
+import type { Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
 import type { SecureConnection } from './tls.js'
 
@@ -37,5 +37,8 @@ export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: 
 
 export function expectCode(stage: Stage, code: number, reply: Reply): Reply {
   if (reply.code === code) return reply
-  throw new SessionError(stage, formatReply(reply), { exitStatus: exitStatusOfReply(stage, reply), reply })
+  throw new SessionError(stage, describeRejection(stage, { reply }), {
+    exitStatus: exitStatusOfReply(stage, reply),
+    reply,
+  })
 }

@@ -1,7 +1,8 @@
 import { codeOf, EXIT, type FailureFacts, StepError } from '../errors.js'
+import { isShortTimeout } from '../net/deadline.js'
 import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
 
-/** The steps of a session, as messages show them. */
+/** The steps of a session, as messages and --check show them. */
 export const STAGE_LABELS = {
   dns: 'DNS',
   connect: 'connect',
@@ -16,16 +17,19 @@ export const STAGE_LABELS = {
 /** The step of a session at which it failed. */
 export type Stage = keyof typeof STAGE_LABELS
 
-/** A step that failed because of the server's reply. */
+/** A step that failed because of the server's reply. Its message is the reply alone; that of the session's failure names the step. */
 export class RejectedError extends StepError {
   readonly reply: Reply
-  constructor(reply: Reply, facts: FailureFacts) {
+  /** A fact that belongs to the reply: the mechanism of a login */
+  readonly detail: string | undefined
+  constructor(reply: Reply, facts: FailureFacts, detail?: string) {
     super(formatReply(reply), facts)
     this.reply = reply
+    this.detail = detail
   }
 }
 
-/** A session that failed as a whole. The message says why, in the server's own words if it sent any. */
+/** A session that failed as a whole. The message names the step and the reason, with the server's own words in parentheses. */
 export class SessionError extends StepError {
   override readonly name = 'SessionError'
   readonly stage: Stage
@@ -42,9 +46,55 @@ export class SessionError extends StepError {
   }
 }
 
-/** Returns the failure of a step as that of its session. A RejectedError has the reply. */
-export function sessionErrorOf(stage: Stage, error: StepError | RejectedError): SessionError {
-  return new SessionError(stage, error.message, error)
+/** Returns the failure of a step as that of its session. */
+export function sessionErrorOf(stage: Stage, error: StepError): SessionError {
+  const message = error instanceof RejectedError ? describeRejection(stage, error) : error.message
+  return new SessionError(stage, message, error)
+}
+
+type Rejection = Pick<RejectedError, 'reply'> & Partial<Pick<RejectedError, 'kind' | 'detail'>>
+
+/**
+ * Returns the message for a reply that ends a session: `EHLO rejected (501 5.5.4 bad name)`. A lost connection means that the server
+ * sent the reply before the command of this stage.
+ */
+export function describeRejection(stage: Stage, { reply, kind, detail }: Rejection): string {
+  const problem = rejectionProblem(stage, reply, kind === 'connection-lost')
+  return `${problem} (${[formatReply(reply), detail ?? []].flat().join('; ')})`
+}
+
+function rejectionProblem(stage: Stage, reply: Reply, isEarly: boolean): string {
+  const isFinal = isTransient(reply) || isPermanent(reply)
+  if (stage === 'greeting') {
+    if (!isFinal) return 'unexpected greeting'
+    return isTransient(reply) ? 'the server is not ready' : 'the server refuses the connection'
+  }
+  const command = STAGE_LABELS[stage]
+  if (reply.code === 421) return `the server closed the connection ${isEarly ? 'before' : 'after'} ${command}`
+  if (!isFinal) return `unexpected reply to ${command}`
+  return `${stage === 'auth' ? 'login' : command} ${isTransient(reply) ? 'deferred' : 'rejected'}`
+}
+
+/** The next step if the reply to ETRN is missing */
+export const REPEAT_HINT = 'a repeated request does no harm: --retry-for 10m repeats it'
+
+/** Returns the next step after a timeout of a server that is slow or silent. */
+export function timeoutHint(timeoutMs: number): string {
+  return isShortTimeout(timeoutMs) ? 'give the server more time: --timeout 60s' : 'let etrn try again: --retry-for 10m'
+}
+
+/** Returns the failure of a lost connection (75): `the server closed the connection after EHLO`. */
+export function connectionLostError(when: string, cause?: unknown): StepError {
+  const facts = { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause } as const
+  return new StepError(`${lossOf(cause)} ${when}`, facts)
+}
+
+function lossOf(cause: unknown): string {
+  const code = codeOf(cause)
+  // Node gives this code to the end of a connection in the handshake, too. Only an error of the system has a call.
+  const isReset = code === 'ECONNRESET' && cause instanceof Error && 'syscall' in cause
+  if (isReset) return 'the connection was reset'
+  return /^(?:ECONNRESET|EPIPE)?$/.test(code) ? 'the server closed the connection' : `the connection failed (${code})`
 }
 
 /** Returns the exit status of a reply that ends a session. A permanent one depends on the stage (SPEC, section 5). */
@@ -64,8 +114,8 @@ export function protocolError(message: string, hint?: string, cause?: unknown): 
 export function unencryptedDataError(isImplicitTls: boolean, cause?: unknown): StepError {
   const message = `unencrypted data arrived ${isImplicitTls ? 'in place of TLS' : 'after STARTTLS, before TLS began'}`
   const hint = isImplicitTls
-    ? 'smtps:// is for a port that expects TLS at once: check host and port, or use smtp:// with --tls verify'
-    : 'a faulty server or proxy, or an attack: nothing was requested; tell your provider'
+    ? 'smtps:// is only for a port that expects TLS at once: check host and port, or use smtp:// with --tls verify'
+    : 'the server or a proxy may be faulty, or this may be an attack: tell your provider'
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
 }
 
@@ -79,9 +129,12 @@ export function tlsErrorOf(error: unknown): StepError | undefined {
   if (name === undefined) return undefined
   const words = name.replaceAll('_', ' ').toLowerCase()
   // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.
-  const needsCertificate = isAlert !== undefined && /certificate|handshake/.test(words)
-  const hint = needsCertificate ? 'perhaps it wants a certificate of yours: --tls-cert' : 'ask your provider'
-  const failure = isAlert === undefined ? 'TLS failed' : 'the server broke TLS off'
+  const needsCertificate = isAlert !== undefined && /certificate|handshake|unknown ca/.test(words)
+  const hint = needsCertificate
+    ? 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
+    : 'ask your provider which TLS versions and ciphers the server supports'
   const kind = PLAIN_TEXT_CODES.test(codeOf(error)) ? 'unencrypted-data' : undefined
-  return new StepError(`${failure}: ${words}`, { exitStatus: EXIT.PROTOCOL, kind, hint, cause: error })
+  const problem = isAlert === undefined ? 'TLS failed' : 'the server ended TLS with an alert'
+  const message = `${kind === undefined ? problem : 'unencrypted data arrived within TLS'} (${words})`
+  return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind, hint, cause: error })
 }

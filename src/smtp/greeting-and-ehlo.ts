@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
-import { EXIT } from '../errors.js'
-import { addressLiteral } from '../net/address.js'
+import { EXIT, StepError } from '../errors.js'
+import { addressLiteral, familyOf } from '../net/address.js'
 import { connect } from '../net/connect.js'
 import { type Addresses, lookUpAddresses } from '../net/dns.js'
 import { lookUpExchanger, selfError } from '../net/exchanger.js'
@@ -20,7 +20,7 @@ const ADDRESSES_TRIED = 5
  * unless twice the timeout has passed since the start. If none is left, the last such failure is the one that is reported.
  */
 export async function reachServer(server: Server, options: SessionOptions): Promise<GreetedDialogue> {
-  const { host, port } = server
+  const { port } = server
   const mayTryUntil = performance.now() + 2 * options.timeoutMs
   const found = await runStep('dns', options, async () => lookUpServer(server, options))
   options.trace({ type: 'resolved', addresses: found.first })
@@ -42,7 +42,7 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
       } catch (error) {
         const isTemporary = error instanceof SessionError && error.exitStatus === EXIT.TEMPFAIL
         if (options.signal.aborted) throw error
-        if (!isTemporary) throw error instanceof SessionError ? noteUntried(error, untried(found.first), host) : error
+        if (!isTemporary) throw error instanceof SessionError ? noteUntried(error, untried(found.first)) : error
         if (performance.now() >= mayTryUntil) throw error
         failure = error
       }
@@ -52,9 +52,20 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
   }
 }
 
-async function lookUpServer({ host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
+async function lookUpServer({ word, host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
   const { family, self } = options
-  return isExchanger ? lookUpExchanger(host, family, self, options) : lookUpAddresses(host, family, options)
+  try {
+    return await (isExchanger ? lookUpExchanger(host, family, self, options) : lookUpAddresses(host, family, options))
+  } catch (error) {
+    if (!(error instanceof StepError) || options.signal.aborted) throw error
+    const { message, exitStatus, kind, cause } = error
+    // The user has not typed the name of an exchanger.
+    const isWrongRecord = isExchanger && exitStatus === EXIT.NOHOST && kind === undefined
+    const hint = isWrongRecord ? 'correct the MX record, or add an address for the host that it names' : error.hint
+    // Every output names the server as the user did: a profile has a host of another name.
+    const prefix = word.toLowerCase().includes(host) ? '' : `${host}: `
+    throw new StepError(prefix + message, { exitStatus, kind, hint, cause })
+  }
 }
 
 /** Returns the addresses to try. The last place is kept for one of another family, which DNS may return later. */
@@ -69,18 +80,26 @@ function startDialogue(server: Server, socket: Socket, address: string, options:
   const { localAddress = '', remoteAddress = address } = socket
   if (server.isExchanger && isSameHost(localAddress, remoteAddress)) {
     socket.destroy()
-    throw sessionErrorOf('connect', selfError(`${server.host} (${address})`))
+    throw sessionErrorOf('connect', selfError(address))
   }
   options.trace({ type: 'connected', address, localAddress })
   const helo = options.helo ?? addressLiteral(localAddress)
-  return { smtp: new Connection(socket, options), address, helo, server, options }
+  const smtp = new Connection(socket, { ...options, silenceHint: silenceHint(server) })
+  return { smtp, address, helo, server, options }
+}
+
+/** Returns the hint for a server that may wait for TLS; undefined if it has TLS, or at port 25, where no server expects TLS at once. */
+function silenceHint({ host, port, isImplicitTls }: Server): string | undefined {
+  if (isImplicitTls || port === 25) return undefined
+  const name = familyOf(host) === 6 ? `[${host}]` : host
+  return `if the port expects TLS at once, use smtps://${name}${port === 465 ? '' : `:${port}`}`
 }
 
 /** Returns an error that mentions the addresses that are not tried after it: a permanent failure is taken for that of the host. */
-function noteUntried(error: SessionError, addresses: readonly string[], host: string): SessionError {
+function noteUntried(error: SessionError, addresses: readonly string[]): SessionError {
   const { length } = addresses
   if (length === 0 || error.reply === null) return error
-  const message = `${error.message}; ${length} other address${length === 1 ? '' : 'es'} of ${host} not tried`
+  const message = `${error.message}; ${length} other address${length === 1 ? '' : 'es'} not tried`
   return new SessionError(error.stage, message, error)
 }
 
@@ -115,5 +134,6 @@ export async function sendEhlo({ smtp, helo, options }: Dialogue): Promise<Reply
 export function rejectOwnServer(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
   const name = line.replace(/ .*/, '').replace(/\.$/, '').toLowerCase()
   if (!self.includes(name)) return
-  throw new SessionError(stage, `this is ${name}, this site itself`, { exitStatus: EXIT.NOHOST, kind: 'self' })
+  const source = stage === 'greeting' ? 'greeting' : 'EHLO reply'
+  throw sessionErrorOf(stage, selfError(`its ${source} names ${name}`))
 }

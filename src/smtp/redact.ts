@@ -57,9 +57,9 @@ export class Redactor {
     const reply = error.reply && this.redactReply(error.reply)
     const message =
       reply === null
-        ? this.redact(error.message)
+        ? shortenMessage(this.redact(error.message))
         : this.#redactAround(error.message, formatReply(error.reply ?? reply), formatReply(reply))
-    return new SessionError(stage, shortenMessage(message), {
+    return new SessionError(stage, message, {
       exitStatus,
       kind,
       reply: reply && shortenReply(reply),
@@ -68,7 +68,9 @@ export class Redactor {
     })
   }
 
-  /** Masks a message that ends with a reply, which is masked already: its code stays, even if the password is such a number. */
+  /**
+   * Masks and shortens a message around a reply, which is masked already: its code stays, even if the password is such a number.
+   */
   #redactAround(message: string, original: string, redacted: string): string {
     const start = message.lastIndexOf(original)
     const end = start + original.length
@@ -76,8 +78,9 @@ export class Redactor {
     const isCut = ranges.some(
       (range) => range.start < end && range.end > start && (range.start < start || range.end > end),
     )
-    if (start === -1 || isCut) return maskRanges(message, ranges)
-    return this.redact(message.slice(0, start)) + redacted + this.redact(message.slice(end))
+    if (start === -1 || isCut) return shortenMessage(maskRanges(message, ranges))
+    const parts = [this.redact(message.slice(0, start)), redacted, this.redact(message.slice(end))]
+    return parts.map((part) => shortenMessage(part)).join('')
   }
 
   /** Returns a reply with secrets masked in its lines, and in what is taken from them. */

@@ -20,7 +20,7 @@ export const REPLY_LINES = 128
 /** The text that is kept for each name, however much a server sends. */
 const REPLY_TEXT_CHARACTERS = 2048
 
-/** The server has sent something that is no reply, or is beyond a limit. The message quotes it, printable. */
+/** The server has sent something that is no reply, or is beyond a limit. The message, in printable words, has no subject. */
 export class MalformedReplyError extends Error {
   override readonly name = 'MalformedReplyError'
 }
@@ -55,11 +55,11 @@ export class ReplyParser {
     for (let line = this.#takeLine(); line !== undefined; line = this.#takeLine()) {
       const [start, digits, mark] = LINE_START.exec(line.toString('latin1', 0, LINE_START_OCTETS)) ?? []
       if (start === undefined || (mark === '' && line.length > start.length))
-        throw new MalformedReplyError(`not an SMTP reply: ${quoteLine(line)}`)
+        throw new MalformedReplyError(`not an SMTP reply (${quoteLine(line)})`)
       const code = Number(digits)
       if (this.#lines.length > 0 && code !== this.#code)
-        throw new MalformedReplyError(`a reply whose lines have different codes, ${this.#code} and ${code}`)
-      if (this.#lines.length === REPLY_LINES) throw new MalformedReplyError(`a reply of more than ${REPLY_LINES} lines`)
+        throw new MalformedReplyError(`lines with different codes (${this.#code} and ${code})`)
+      if (this.#lines.length === REPLY_LINES) throw new MalformedReplyError(`more than ${REPLY_LINES} lines`)
       this.#code = code
       this.#lines.push(printable(line.subarray(start.length)))
       if (mark !== '-') return this.#takeReply()
@@ -70,6 +70,14 @@ export class ReplyParser {
   /** Octets that are not yet part of a whole reply. Must be 0 before a command is sent and before TLS begins. */
   get buffered(): number {
     return this.#lineOctets + this.#octets.length
+  }
+
+  /** Those octets as printable text, each line with its code. Dots show that the rest is missing, perhaps a part of a password. */
+  get bufferedText(): string {
+    return (
+      [...this.#lines.map((line) => `${this.#code}-${line}`), printable(this.#octets)].filter(Boolean).join(' / ') +
+      '...'
+    )
   }
 
   /** The first three of those octets: the code of the reply that they may become. */
@@ -89,7 +97,8 @@ export class ReplyParser {
     const end = this.#octets.indexOf('\n')
     const octets = end === -1 ? this.#octets.length : end + 1
     const limit = this.#octets.toString('latin1', 0, 3) === '334' ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS
-    if (octets > limit) throw new MalformedReplyError(`a line of more than ${limit} octets: ${quoteLine(this.#octets)}`)
+    if (octets > limit)
+      throw new MalformedReplyError(`a line of more than ${limit} octets (${quoteLine(this.#octets)})`)
     if (end === -1) return undefined
     const line = this.#octets.subarray(0, this.#octets[end - 1] === CR ? end - 1 : end)
     this.#octets = this.#octets.subarray(octets)

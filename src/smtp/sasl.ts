@@ -108,10 +108,13 @@ export async function* scram(
   const bare = `n=${escapeSaslName(await prepareText(user))},r=${nonce}`
   const first = (yield publicResponse(header + bare)).toString()
   const [, serverNonce = '', salt = '', i = ''] = SERVER_FIRST.exec(first) ?? []
-  if (!serverNonce.startsWith(nonce) || serverNonce === nonce) throw protocolError("a challenge that is not SCRAM's")
+  if (!serverNonce.startsWith(nonce) || serverNonce === nonce)
+    throw protocolError('login failed: the server sent an invalid SCRAM challenge')
   const iterations = Number(i)
   if (iterations < SCRAM_ITERATIONS.least || iterations > SCRAM_ITERATIONS.most)
-    throw protocolError(`${i} iterations wanted; ${SCRAM_ITERATIONS.least} to ${SCRAM_ITERATIONS.most} are taken`)
+    throw protocolError(
+      `login failed: the server wants ${i} SCRAM iterations (${SCRAM_ITERATIONS.least} to ${SCRAM_ITERATIONS.most} are possible)`,
+    )
   const size = createHash(hash).digest().length
   const secret = await prepareText(password)
   const saltedPassword = await promisify(pbkdf2)(secret, Buffer.from(salt, 'base64'), iterations, size, hash)
@@ -134,10 +137,16 @@ export async function* scram(
 function checkServerFinal(final: string, expected: Buffer): void {
   const [, verifier = '', error] = SERVER_FINAL.exec(final) ?? []
   if (error !== undefined)
-    throw authUnavailable(`the server says ${printable(error)}`, 'check user name and password, then ask your provider')
+    throw authUnavailable(
+      `login rejected (SCRAM error: ${printable(error)})`,
+      'check user name and password, then ask your provider whether this user may log in',
+    )
   const signature = Buffer.from(verifier, 'base64')
   if (signature.length !== expected.length || !timingSafeEqual(signature, expected))
-    throw protocolError("the server doesn't prove that it knows the password: it is not the one that it says")
+    throw protocolError(
+      'login failed: the server did not prove that it knows the password',
+      'the server may be faulty, or this may be an attack: tell your provider',
+    )
 }
 
 /** Escapes a user name for a list of attributes (RFC 5802, 5.1). */
@@ -152,8 +161,8 @@ async function prepareText(text: string): Promise<string> {
   try {
     return saslprep(text)
   } catch (cause) {
-    const message = 'the user or the password has characters that SCRAM does not take'
-    throw new StepError(message, { exitStatus: EXIT.NOPERM, cause })
+    const message = 'login failed: user name or password has characters that SCRAM does not allow'
+    throw new StepError(message, { exitStatus: EXIT.NOPERM, hint: 'if the server offers PLAIN: --auth PLAIN', cause })
   }
 }
 

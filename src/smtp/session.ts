@@ -11,7 +11,7 @@ import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
 import { redactorFor } from './redact.js'
 import { isPermanent, type Reply } from './reply.js'
 import type { Credentials, Server, SessionOptions } from './session-settings.js'
-import { mayRetryWithoutTls, readFirstReply, startTls } from './starttls.js'
+import { mayRetryWithoutTls, readFirstReply, startTls, WITHOUT_TLS } from './starttls.js'
 
 /** A session in which ETRN can be sent. */
 export type Session = {
@@ -38,7 +38,7 @@ export async function openSession(server: Server, options: SessionOptions): Prom
     return await startSession(server, options)
   } catch (error) {
     if (!mayRetryWithoutTls(error, server) || options.signal.aborted) throw error
-    options.trace({ type: 'warning', text: `TLS: ${error.message}; going on in clear (--tls encrypt forbids it)` })
+    options.trace({ type: 'warning', stage: 'tls', text: `${error.message}; ${WITHOUT_TLS}` })
     return startSession({ ...server, tls: { ...server.tls, level: 'none' } }, options)
   }
 }
@@ -114,13 +114,16 @@ async function repeatEhlo(dialogue: GreetedDialogue, extensions: Extensions): Pr
   return isPermanent(hello) ? extensions : readExtensions(hello, dialogue.options)
 }
 
+const LOGIN_OPTIONS = '--user NAME --password-file FILE'
+const ASSUME_HINT = 'ETRN may be off or only hidden: --assume-etrn sends it anyway'
+
 /** Throws if ETRN, which the server doesn't list, must not be sent. */
 function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void {
   const { greeting, server, options } = dialogue
   const isHidden = isBehindMiddlebox(dialogue, extensions)
   if (options.assumeEtrn) {
-    const text = 'EHLO: a firewall or proxy may answer in place of the server; even a reply of 250 proves nothing'
-    if (isHidden) options.trace({ type: 'warning', text })
+    const text = 'a firewall or proxy may answer EHLO in place of the server: even a 250 to ETRN proves nothing'
+    if (isHidden) options.trace({ type: 'warning', stage: 'ehlo', text })
     return
   }
   const listed = redactorFor(server.credentials).redactExtensions(extensions)
@@ -129,10 +132,10 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
   const hint = isHidden
     ? MIDDLEBOX_HINT
     : /Exim/.test(greeting.text)
-      ? "Exim's ETRN is off unless acl_smtp_etrn is set: ask the provider"
+      ? 'Exim: ETRN is off unless acl_smtp_etrn is set; ask your provider to allow ETRN from your address'
       : mayNeedLogin
-        ? 'it may come after a login (--user); else --assume-etrn asks all the same'
-        : 'it may be hidden, or off: --assume-etrn asks all the same'
-  const message = `the server doesn't offer it; EHLO lists ${keywords}`
+        ? `ETRN may be offered only after a login: ${LOGIN_OPTIONS}; otherwise ${ASSUME_HINT}`
+        : ASSUME_HINT
+  const message = `ETRN not offered (EHLO lists ${keywords})`
   throw new SessionError('etrn', message, { exitStatus: EXIT.UNAVAILABLE, hint })
 }

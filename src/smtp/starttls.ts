@@ -1,10 +1,10 @@
 import { EXIT } from '../errors.js'
 import { mayContinueUnencrypted } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
-import { SessionError, sessionErrorOf, tlsErrorOf } from './errors.js'
+import { connectionLostError, describeRejection, SessionError, sessionErrorOf, tlsErrorOf } from './errors.js'
 import type { Extensions } from './extensions.js'
 import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
-import { formatReply, isPermanent, isTransient } from './reply.js'
+import { isPermanent, isTransient } from './reply.js'
 import type { Server } from './session-settings.js'
 import type * as Tls from './tls.js'
 
@@ -23,10 +23,14 @@ export async function readFirstReply<T>(work: () => Promise<T>): Promise<T> {
     return await work()
   } catch (error) {
     if (!(error instanceof SessionError) || error.reply !== null) throw error
-    const isHandshakeOver = tlsErrorOf(error.cause) === undefined && error.kind !== 'connection-lost'
-    throw isHandshakeOver ? error : sessionErrorOf('tls', error)
+    if (tlsErrorOf(error.cause) !== undefined) throw sessionErrorOf('tls', error)
+    if (error.kind !== 'connection-lost') throw error
+    throw sessionErrorOf('tls', connectionLostError('directly after the TLS handshake', error.cause))
   }
 }
+
+/** Says in a warning that a session goes on without TLS, and how to prevent this. */
+export const WITHOUT_TLS = 'continuing without TLS (--tls encrypt prevents this)'
 
 /** Starts TLS as the policy says (RFC 3207). Returns undefined if the session continues without it. */
 export async function startTls(
@@ -37,15 +41,12 @@ export async function startTls(
   const isRequired = server.tls.level !== 'may'
   if (!extensions.has('STARTTLS')) {
     if (!isRequired) {
-      const text =
-        'STARTTLS: an earlier session of this run had it, but it is no longer offered; continuing unencrypted (--tls encrypt forbids it)'
-      if (options.protection?.hasTls === true) options.trace({ type: 'warning', text })
+      const text = `STARTTLS was offered to an earlier session of this run, but is not now; ${WITHOUT_TLS}`
+      if (options.protection?.hasTls === true) options.trace({ type: 'warning', stage: 'starttls', text })
       return undefined
     }
-    const hint = isBehindMiddlebox(dialogue, extensions)
-      ? MIDDLEBOX_HINT
-      : 'another port may have it: 587, or smtps:// for TLS at once'
-    const message = "the server doesn't offer TLS, and it is demanded"
+    const hint = isBehindMiddlebox(dialogue, extensions) ? MIDDLEBOX_HINT : MISSING_HINT
+    const message = `STARTTLS not offered, but ${requirementOf(server)} requires it`
     throw new SessionError('starttls', message, { exitStatus: EXIT.PROTOCOL, hint })
   }
   // Loaded and prepared first: nothing may happen between the reply and the handshake.
@@ -57,9 +58,19 @@ export async function startTls(
   if (reply.code === 220) return runHandshake(dialogue, tls)
   const isRefused = (isTransient(reply) && reply.code !== 421) || isPermanent(reply)
   if (isRequired || !isRefused) expectCode('starttls', 220, reply)
-  const text = `STARTTLS: ${formatReply(reply)}; going on in clear (--tls encrypt forbids it)`
-  options.trace({ type: 'warning', text })
+  const text = `${describeRejection('starttls', { reply })}; ${WITHOUT_TLS}`
+  options.trace({ type: 'warning', stage: 'starttls', text })
   return undefined
+}
+
+const MISSING_HINT =
+  'ask your provider which port offers TLS and ETRN; a firewall may also be removing STARTTLS from the reply to EHLO'
+
+/** Returns the option that requires TLS. A user who has given credentials alone may not know it. */
+function requirementOf({ tls: { level }, credentials }: Server): string {
+  return credentials !== undefined && level === 'verify'
+    ? '--tls verify (the default with credentials)'
+    : `--tls ${level}`
 }
 
 export async function runHandshake(dialogue: Dialogue, { handshake }: typeof Tls): Promise<Tls.SecureConnection> {

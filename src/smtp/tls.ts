@@ -4,9 +4,9 @@ import type { Duplex } from 'node:stream'
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
-import { startDeadline } from '../net/deadline.js'
+import { startDeadline, type Timeout } from '../net/deadline.js'
 import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
-import { protocolError, tlsErrorOf, unencryptedDataError } from './errors.js'
+import { connectionLostError, protocolError, timeoutHint, tlsErrorOf, unencryptedDataError } from './errors.js'
 import { ObservedSocket } from './first-octets.js'
 import { isVerificationRequired, type Server, type SessionOptions, type TlsPolicy } from './session-settings.js'
 
@@ -56,7 +56,11 @@ export async function handshake(socket: Socket, server: Server, options: Session
   const name = policy.name ?? server.host.replace(/%.*/, '')
   const observed = new ObservedSocket(socket)
   const secured = startHandshake(observed, name, policy)
-  const cancel = startDeadline(options, 'no TLS handshake', (reason) => secured.destroy(reason))
+  const describeTimeout = (within: string): Timeout => ({
+    message: `no TLS handshake ${within}`,
+    hint: timeoutHint(options.timeoutMs),
+  })
+  const cancel = startDeadline(options, describeTimeout, (reason) => secured.destroy(reason))
   try {
     await waitForHandshake(secured)
     // Node returns the certificate once, and nothing the second time.
@@ -114,8 +118,8 @@ function readSystemCa(): string[] | undefined {
   try {
     return file === undefined ? undefined : [readFileSync(file, 'utf8')]
   } catch (cause) {
-    const hint = 'make that file readable, or name another one: --tls-ca FILE'
-    const message = `the system's certificate authorities can't be read: ${messageOf(cause)}`
+    const hint = `make ${file ?? ''} readable, or use another file: --tls-ca FILE`
+    const message = `this host's CA certificates can't be read (${messageOf(cause)})`
     throw new StepError(message, { exitStatus: EXIT.NOINPUT, hint, cause })
   }
 }
@@ -124,10 +128,9 @@ function handshakeError(error: unknown, { minVersion }: TlsPolicy): StepError {
   if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(codeOf(error))) {
     const hint =
       minVersion === 'TLSv1.3'
-        ? '--tls-min TLSv1.2 accepts TLS 1.2, too'
-        : 'ask your provider to enable TLS 1.2: older versions are broken (RFC 8996)'
-    return protocolError(`the server has no TLS as new as ${minVersion}`, hint, error)
+        ? '--tls-min TLSv1.2 also accepts TLS 1.2'
+        : 'ask your provider to enable TLS 1.2; older versions are insecure (RFC 8996)'
+    return protocolError(`the server does not support ${minVersion} or newer`, hint, error)
   }
-  const lost = { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost', cause: error } as const
-  return tlsErrorOf(error) ?? new StepError('the server closed the connection within the handshake', lost)
+  return tlsErrorOf(error) ?? connectionLostError('during the TLS handshake', error)
 }

@@ -16,7 +16,7 @@ export type TraceEvent =
   | { readonly type: 'connected'; readonly address: string; readonly localAddress: string }
   | { readonly type: 'greeting'; readonly text: string }
   | { readonly type: 'tls'; readonly tls: TlsInfo }
-  | { readonly type: 'warning'; readonly text: string }
+  | { readonly type: 'warning'; readonly stage: Stage; readonly text: string }
   | { readonly type: 'extensions'; readonly extensions: Extensions }
   | DialogueEvent
 

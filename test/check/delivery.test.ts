@@ -21,7 +21,7 @@ type Endpoints = Pick<ServerCheck, 'seenAs' | 'address'>
 /** The server of a session on loopback that did not say from which address it saw this host. */
 const LOCAL: Endpoints = { seenAs: null, address: '127.0.0.1' }
 const PUBLIC_SERVER = '192.0.2.1'
-const DNS_HINT = 'let an MX lead here, unless the server has a route of its own: ask the provider'
+const DNS_HINT = 'point an MX to this host, or ask your provider whether the server has its own route to this host'
 
 type Delivery = {
   readonly steps: readonly Step[]
@@ -60,7 +60,7 @@ if (isInNamespace(import.meta.url)) {
       const { steps, localFailure } = await checkNames(t, {}, [])
       const [step] = steps
       assert.deepEqual(step && { ...step, elapsedMs: 0 }, {
-        step: 'own port 25',
+        step: 'local server',
         ok: true,
         elapsedMs: 0,
         text: 'gw.site.example ESMTP',
@@ -72,13 +72,13 @@ if (isInNamespace(import.meta.url)) {
       const { steps, localFailure } = await checkNames(t, {}, [])
       const [step] = steps
       assert.deepEqual(step && { ...step, elapsedMs: 0 }, {
-        step: 'own port 25',
+        step: 'local server',
         ok: false,
         elapsedMs: 0,
-        text: '127.0.0.1 port 25: connection refused',
-        hint: 'start the mail server; --wait-local waits for it',
+        text: 'connection refused (127.0.0.1 port 25)',
+        hint: 'start the local mail server, which receives the released mail; --wait-local 2m waits for it',
       })
-      assert.equal(localFailure?.message, '127.0.0.1 port 25: connection refused')
+      assert.equal(localFailure?.message, 'connection refused (127.0.0.1 port 25)')
     })
   })
 
@@ -101,7 +101,7 @@ if (isInNamespace(import.meta.url)) {
     const zoneAt = (...addresses: readonly string[]): Zone => ({ ...MX, 'A gw.site.example': { addresses } })
     testRoute('holds if the MX is this host', zoneAt(SITE), LOCAL, {
       ok: true,
-      text: 'gw.site.example (192.0.2.100): 192.0.2.100 is this site',
+      text: 'gw.site.example (192.0.2.100): 192.0.2.100 is this host',
       hint: null,
     })
     testRoute(
@@ -119,20 +119,20 @@ if (isInNamespace(import.meta.url)) {
       LOCAL,
       {
         ok: true,
-        text: 'gw.site.example (192.0.2.100), mx2.site.example (198.51.100.8, 198.51.100.9): 192.0.2.100 is this site',
+        text: 'gw.site.example (192.0.2.100), mx2.site.example (198.51.100.8, 198.51.100.9): 192.0.2.100 is this host',
         hint: null,
       },
     )
     testRoute('holds if the domain has no MX and is this host', { 'A site.example': { addresses: [SITE] } }, LOCAL, {
       ok: true,
-      text: 'site.example (192.0.2.100): 192.0.2.100 is this site',
+      text: 'site.example (192.0.2.100): 192.0.2.100 is this host',
       hint: null,
     })
     testRoute(
       'holds if the MX is the address that the server sees, as behind NAT',
       zoneAt('198.51.100.7'),
       seenAs('198.51.100.7'),
-      { ok: true, text: 'gw.site.example (198.51.100.7): 198.51.100.7 is this site', hint: null },
+      { ok: true, text: 'gw.site.example (198.51.100.7): 198.51.100.7 is this host', hint: null },
     )
     testRoute(
       'fails if the MX is another address than the one that the server sees',
@@ -140,28 +140,28 @@ if (isInNamespace(import.meta.url)) {
       seenAs('203.0.113.9'),
       {
         ok: false,
-        text: 'gw.site.example (198.51.100.7): not 203.0.113.9, where the server sees this site',
+        text: 'gw.site.example (198.51.100.7): not 203.0.113.9, the address that the server sees',
         hint: DNS_HINT,
       },
     )
     testRoute('is unknown if the MX is elsewhere and the server shows no address', zoneAt('198.51.100.7'), LOCAL, {
       ok: null,
-      text: 'gw.site.example (198.51.100.7): no address of this machine; behind NAT it may be right all the same',
+      text: 'gw.site.example (198.51.100.7): not an address of this host; behind NAT this can still be right',
       hint: null,
     })
     testRoute('is unknown if the MX has no address', { ...MX, 'TXT gw.site.example': {} }, LOCAL, {
       ok: null,
-      text: 'gw.site.example (no address): no address of this machine; behind NAT it may be right all the same',
+      text: 'gw.site.example (no address): not an address of this host; behind NAT this can still be right',
       hint: null,
     })
     testRoute('fails at a null MX', { 'MX site.example': { mx: [[0, '.']] } }, LOCAL, {
       ok: false,
-      text: 'a null MX: this domain takes no mail',
+      text: 'null MX: this domain accepts no mail (RFC 7505)',
       hint: DNS_HINT,
     })
     testRoute('fails if there is no such domain', {}, LOCAL, {
       ok: false,
-      text: 'no such host: site.example',
+      text: 'no such domain',
       hint: DNS_HINT,
     })
     testRoute(
@@ -170,13 +170,13 @@ if (isInNamespace(import.meta.url)) {
       { seenAs: null, address: PUBLIC_SERVER },
       {
         ok: null,
-        text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this site, but a private address',
-        hint: 'the server reaches it only from within the same network',
+        text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this host, but a private address',
+        hint: 'only servers in the same network can deliver to a private address',
       },
     )
     testRoute('holds if the MX is a private address of this host and so is the server', zoneAt('127.0.0.1'), LOCAL, {
       ok: true,
-      text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this site',
+      text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this host',
       hint: null,
     })
     testRoute(
@@ -185,7 +185,7 @@ if (isInNamespace(import.meta.url)) {
       { seenAs: '203.0.113.9', address: '198.51.100.1' },
       {
         ok: null,
-        text: 'gw.site.example (198.51.100.1): the server itself, which has to have a route of its own to this site',
+        text: 'gw.site.example (198.51.100.1): the server itself, which needs its own route to this host',
         hint: null,
       },
     )
@@ -195,7 +195,7 @@ if (isInNamespace(import.meta.url)) {
       { seenAs: '203.0.113.9', address: '198.51.100.1' },
       {
         ok: false,
-        text: 'gw.site.example (198.51.100.1, 198.51.100.2): not 203.0.113.9, where the server sees this site',
+        text: 'gw.site.example (198.51.100.1, 198.51.100.2): not 203.0.113.9, the address that the server sees',
         hint: DNS_HINT,
       },
     )
@@ -203,7 +203,7 @@ if (isInNamespace(import.meta.url)) {
       'holds if the MX is an IPv4-mapped address of this host, or the one that the server sees',
       { ...MX, 'AAAA gw.site.example': { addresses: ['::ffff:198.51.100.7'] } },
       seenAs('198.51.100.7'),
-      { ok: true, text: 'gw.site.example (198.51.100.7): 198.51.100.7 is this site', hint: null },
+      { ok: true, text: 'gw.site.example (198.51.100.7): 198.51.100.7 is this host', hint: null },
     )
     testRoute(
       'is unknown, and not wrong, if an MX can not be looked up now',
@@ -221,8 +221,8 @@ if (isInNamespace(import.meta.url)) {
       seenAs('203.0.113.9'),
       {
         ok: null,
-        text: 'gw.site.example (no address), mx2.site.example (198.51.100.8); gw.site.example: the DNS server fails (ESERVFAIL)',
-        hint: 'look again when the resolver works',
+        text: 'gw.site.example (no address), mx2.site.example (198.51.100.8); gw.site.example: the DNS server reports a failure (ESERVFAIL)',
+        hint: 'check again when DNS works',
       },
     )
     test('looks up the first ten of many exchangers, and shows five of them, with five addresses each', async (t) => {
@@ -235,14 +235,14 @@ if (isInNamespace(import.meta.url)) {
         `mx${n}.example (${addresses.slice(0, 5).join(', ')} and ${HOST_ADDRESSES - 5} more)`
       assert.equal(
         steps[1]?.text,
-        `${[0, 1, 2, 3, 4].map(shown).join(', ')} and 95 more: no address of this machine; behind NAT it may be right all the same`,
+        `${[0, 1, 2, 3, 4].map(shown).join(', ')} and 95 more: not an address of this host; behind NAT this can still be right`,
       )
     })
     test('is unknown if the DNS fails', async (t) => {
       const { steps } = await checkNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } }, ['site.example'])
       const [, route] = steps
-      assert.deepEqual([route?.ok, route?.hint], [null, 'look again when the resolver works'])
-      assert.match(route?.text ?? '', /fails/)
+      assert.deepEqual([route?.ok, route?.hint], [null, 'check again when DNS works'])
+      assert.match(route?.text ?? '', /^the DNS server reports a failure/)
     })
   })
 
@@ -251,7 +251,7 @@ if (isInNamespace(import.meta.url)) {
       const { steps } = await checkNames(t, {}, ['a.example', '@A.example', '#queue', '@b.example'])
       assert.deepEqual(
         steps.map(({ step }) => step),
-        ['own port 25', 'a.example', 'b.example'],
+        ['local server', 'a.example', 'b.example'],
       )
     })
     for (const [count, last] of [
@@ -266,7 +266,7 @@ if (isInNamespace(import.meta.url)) {
         assert.equal(steps.at(-1)?.step, last)
         if (last !== 'names') return
         const { ok, elapsedMs, text } = steps.at(-1) ?? {}
-        assert.deepEqual([ok, elapsedMs, text], [null, null, `${count - 20} more were not looked up`])
+        assert.deepEqual([ok, elapsedMs, text], [null, null, `not looked up: ${count - 20} more`])
       })
     test('looks up no other name after the signal aborts', async (t) => {
       const ending = new AbortController()
@@ -283,7 +283,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(localFailure, undefined)
       assert.deepEqual(
         steps.map(({ step }) => step),
-        ['own port 25', 'a.example'],
+        ['local server', 'a.example'],
       )
     })
   })
@@ -297,7 +297,7 @@ if (isInNamespace(import.meta.url)) {
       const args = ['--check', '--json', '--helo', 'gw.site.example', ...names, `127.0.0.1:${server.port}`]
       const { stdout } = await etrn([...args, 'site.example'])
       const { wayBack } = JSON.parse(stdout) as { wayBack: readonly { text: string }[] }
-      assert.deepEqual([wayBack.length, wayBack.at(-1)?.text], [22, '11 more were not looked up'])
+      assert.deepEqual([wayBack.length, wayBack.at(-1)?.text], [22, 'not looked up: 11 more'])
     })
     test('ends at --max-time', async (t) => {
       t.mock.timers.enable({ apis: ['setTimeout'] })
@@ -315,7 +315,7 @@ if (isInNamespace(import.meta.url)) {
       const { wayBack } = JSON.parse(stdout) as { wayBack: readonly { step: string }[] }
       assert.deepEqual(
         wayBack.map(({ step }) => step),
-        ['own port 25', 'a.example'],
+        ['local server', 'a.example'],
       )
     })
     test('does not begin after a signal', async (t) => {

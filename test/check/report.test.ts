@@ -46,9 +46,13 @@ function documentOf(check: Partial<Check>): unknown {
   return JSON.parse(lines[0] ?? '')
 }
 
-const END = 'Nothing was asked of the queue: whether a name is served, only ETRN tells.'
+const END = 'ETRN was not sent: only a real run shows whether the server accepts a name.'
 const REFUSED = new SessionError('connect', 'connection refused', { exitStatus: 75 })
-const REJECTED = new SessionError('greeting', '554 no', { exitStatus: 69 })
+const REJECTED = new SessionError('greeting', 'the server refuses the connection (554 no)', {
+  exitStatus: 69,
+  hint: 'ask',
+})
+const PERMANENT = ['etrn: mx.example: the server refuses the connection (554 no)', 'hint: ask']
 
 if (isInNamespace(import.meta.url)) {
   /** Starts a server for one session, and returns the arguments of a check that meets it. */
@@ -67,29 +71,31 @@ if (isInNamespace(import.meta.url)) {
         stdout.replace(/ +\d+ ms/g, ' N ms'),
         `${address}: ${address.replace(':', ' port ')}
   ✔ resolve N ms  127.0.0.1
-  ✔ connect N ms  127.0.0.1, from 127.0.0.1
+  ✔ connect N ms  127.0.0.1 (from 127.0.0.1)
   ✔ greeting N ms  mx.example ESMTP
   ✔ EHLO N ms  ETRN
   – address                127.0.0.1 is a private address
-  – TLS                    not offered: everything goes in clear
-  – AUTH                   no login is given; none is offered
+  – TLS                    not offered: the session is unencrypted
+  – AUTH                   no credentials given; the server offers no AUTH
   ✔ ETRN                   listed
-the way back
-  ✘ own port 25 N ms  127.0.0.1 port 25: connection refused
-     start the mail server; --wait-local waits for it
-Nothing was asked of the queue: whether a name is served, only ETRN tells.
+delivery to this host
+  ✘ local server N ms  connection refused (127.0.0.1 port 25)
+     hint: start the local mail server, which receives the released mail; --wait-local 2m waits for it
+ETRN was not sent: only a real run shows whether the server accepts a name.
 `,
       )
     })
     test('prints words in place of ticks in another locale', async (t) => {
-      assert.match((await etrn(await startServer(t))).stdout, /^ {2}ok resolve .*[^]*^ {2}NO own port 25/m)
+      assert.match((await etrn(await startServer(t))).stdout, /^ {2}ok resolve .*[^]*^ {2}NO local server/m)
     })
     test('prints nothing with -q if no server failed', async (t) => {
       assert.equal((await etrn(['-q', ...(await startServer(t))])).stdout, '')
     })
     test('prints a temporary failure with -q, and nothing with -qq', async () => {
       const args = ['--check', '127.0.0.1:1', '#q']
-      assert.equal((await etrn(['-q', ...args])).stdout, '127.0.0.1:1: connect: 127.0.0.1 port 1: connection refused\n')
+      const quiet =
+        /^etrn: 127\.0\.0\.1:1: connection refused \(127\.0\.0\.1 port 1\)\nhint: no mail server listens on port 1[^\n]*\n$/
+      assert.match((await etrn(['-q', ...args])).stdout, quiet)
       assert.equal((await etrn(['-qq', ...args])).stdout, '')
     })
   })
@@ -98,14 +104,14 @@ Nothing was asked of the queue: whether a name is served, only ETRN tells.
     test('prints each part, each step with its mark, and the end', () => {
       const steps = [
         stepOf(),
-        stepOf({ step: 'own port 25', ok: false, elapsedMs: 12_345, text: 'refused', hint: 'start it' }),
+        stepOf({ step: 'local server', ok: false, elapsedMs: 12_345, text: 'refused', hint: 'start it' }),
         stepOf({ step: 'a-name-longer-than-its-column.example', ok: null, elapsedMs: null, text: 'unknown' }),
       ]
       assert.deepEqual(textOf({ steps }), [
         'mx.example port 25',
         '  ✔ connect         12 ms  192.0.2.1',
-        '  ✘ own port 25  12345 ms  refused',
-        '     start it',
+        '  ✘ local server 12345 ms  refused',
+        '     hint: start it',
         '  – a-name-longer-than-its-column.example           unknown',
         END,
       ])
@@ -114,11 +120,11 @@ Nothing was asked of the queue: whether a name is served, only ETRN tells.
       const steps = [true, false, null].map((ok) => stepOf({ ok, hint: 'a hint' }))
       assert.deepEqual(textOf({ steps }, { isUtf8: false }).slice(1, -1), [
         '  ok connect         12 ms  192.0.2.1',
-        '      a hint',
+        '      hint: a hint',
         '  NO connect         12 ms  192.0.2.1',
-        '      a hint',
+        '      hint: a hint',
         '  -- connect         12 ms  192.0.2.1',
-        '      a hint',
+        '      hint: a hint',
       ])
     })
     test('prints green ticks, red crosses and uncoloured dashes', () => {
@@ -132,7 +138,7 @@ Nothing was asked of the queue: whether a name is served, only ETRN tells.
     })
     test('names the software of each server that shows it', () => {
       const servers = [serverCheckOf({ greeting: 'mx.example ESMTP Exim 4.96' }), serverCheckOf({ greeting: 'mx' })]
-      assert.deepEqual(textOf({ servers }).slice(1), ['mx.example is Exim 4.96', END])
+      assert.deepEqual(textOf({ servers }).slice(1), ['mx.example runs Exim 4.96 (according to its greeting)', END])
     })
     const servers = [
       serverCheckOf({ greeting: 'mx ESMTP Postfix' }),
@@ -141,12 +147,13 @@ Nothing was asked of the queue: whether a name is served, only ETRN tells.
     ]
     test('prints failed servers alone with -q', () => {
       assert.deepEqual(textOf({ steps: [stepOf({ ok: false })], servers }, { quiet: 1 }), [
-        'mx.example: connect: connection refused',
-        'mx.example: greeting: 554 no',
+        'etrn: mx.example: connection refused',
+        'hint: the failure is temporary: --retry-for 10m tries again',
+        ...PERMANENT,
       ])
     })
     test('prints permanent failures alone with -qq', () => {
-      assert.deepEqual(textOf({ servers }, { quiet: 2 }), ['mx.example: greeting: 554 no'])
+      assert.deepEqual(textOf({ servers }, { quiet: 2 }), PERMANENT)
     })
     test('prints no failure a second time at the end without -q', () => {
       assert.deepEqual(textOf({ servers: servers.slice(1) }).slice(1), [END])
@@ -189,7 +196,7 @@ Nothing was asked of the queue: whether a name is served, only ETRN tells.
             extensions: ['ETRN'],
             attempts: 0,
             elapsedMs: 42,
-            error: { stage: 'greeting', message: '554 no', code: null, exitStatus: 69 },
+            error: { stage: 'greeting', message: REJECTED.message, code: null, exitStatus: 69 },
             names: [
               {
                 name: 'a b',

@@ -93,14 +93,14 @@ suite('SessionChecker: steps of a session', () => {
     )
     assert.deepEqual(steps, [
       { step: 'resolve', ok: true, text: '192.0.2.1, 192.0.2.2', hint: null },
-      { step: 'connect', ok: true, text: '192.0.2.1, from 192.0.2.100', hint: null },
+      { step: 'connect', ok: true, text: '192.0.2.1 (from 192.0.2.100)', hint: null },
       { step: 'greeting', ok: true, text: 'mx.example ESMTP', hint: null },
       { step: 'EHLO', ok: true, text: 'SIZE 1000, ETRN', hint: null },
     ])
   })
   test('shows that EHLO lists nothing', () => {
     assert.deepEqual(stepsOf(SERVER, extensionsEvent({})), [
-      { step: 'EHLO', ok: true, text: 'nothing listed', hint: null },
+      { step: 'EHLO', ok: true, text: 'no extensions listed', hint: null },
     ])
   })
   test('shows the user of a login', () => {
@@ -114,7 +114,7 @@ suite('SessionChecker: steps of a session', () => {
     assert.deepEqual(stepsOf(SERVER, ...stages.map((stage) => ({ type: 'done', stage, elapsedMs: 1 }) as const)), [])
   })
   test('shows a warning as a step of TLS without a mark', () => {
-    assert.deepEqual(stepsOf(SERVER, { type: 'warning', text: 'going on' }), [
+    assert.deepEqual(stepsOf(SERVER, { type: 'warning', stage: 'starttls', text: 'going on' }), [
       { step: 'TLS', ok: null, text: 'going on', hint: null },
     ])
   })
@@ -142,7 +142,7 @@ suite('SessionChecker: failure', () => {
     checker.addFailure(failureAt('tls'), false, 'a hint')
     const { step, ok, text, hint } = checker.all.at(-1) ?? {}
     assert.deepEqual([step, ok, hint], ['certificate', false, 'a hint'])
-    assert.match(text ?? '', /^for no host; .*; expired$/)
+    assert.match(text ?? '', /^expired; for no host name; /)
   })
   test('shows the message if a later stage fails after a handshake', () => {
     const checker = checkedSession(SERVER, tlsEvent(CERTIFICATE))
@@ -176,9 +176,9 @@ suite('SessionChecker: certificate', () => {
     const [, certificate] = stepsOf(SERVER, tlsEvent({ ...CERTIFICATE, problem }))
     assert.deepEqual(
       [certificate?.step, certificate?.ok, certificate?.hint],
-      ['certificate', null, 'with --tls verify this is a failure'],
+      ['certificate', null, '--tls verify would reject this certificate'],
     )
-    assert.match(certificate?.text ?? '', /; self-signed$/)
+    assert.match(certificate?.text ?? '', /^self-signed; /)
   })
   for (const [title, tls] of [
     ['--tls verify', { ...TLS_POLICY, level: 'verify' }],
@@ -199,28 +199,28 @@ suite('SessionChecker: text of a certificate', () => {
   const NOW = new Date('2026-11-24T12:00:00Z')
   test('names host, issuer, last day and the days left', (t) => {
     t.mock.timers.enable({ apis: ['Date'], now: NOW })
-    assert.equal(textOf({}), 'for mx.example; by CN=ca.example; valid to 2026-12-24 (30 days left)')
+    assert.equal(textOf({}), 'for mx.example; issued by CN=ca.example; valid until 2026-12-24 (30 days left)')
   })
   for (const [validTo, left] of [
-    ['2026-11-25', ' (1 days left)'],
+    ['2026-11-25', ' (1 day left)'],
     ['2026-11-24', ' (0 days left)'],
     ['2026-11-23', ''],
     ['no day', ''],
   ] as const)
     test(`shows "${left}" on 2026-11-24 if the last day is ${validTo}`, (t) => {
       t.mock.timers.enable({ apis: ['Date'], now: NOW })
-      assert.equal(textOf({ validTo }), `for mx.example; by CN=ca.example; valid to ${validTo}${left}`)
+      assert.equal(textOf({ validTo }), `for mx.example; issued by CN=ca.example; valid until ${validTo}${left}`)
     })
   test('shows eight names at most', (t) => {
     t.mock.timers.enable({ apis: ['Date'], now: NOW })
     const names = Array.from({ length: 9 }, (_, index) => `n${index}`)
-    assert.match(textOf({ names }) ?? '', /^for n0, n1, n2, n3, n4, n5, n6, n7; by /)
+    assert.match(textOf({ names }) ?? '', /^for n0, n1, n2, n3, n4, n5, n6, n7; issued by /)
   })
   test('shows that a certificate is for no host, and its problem', (t) => {
     t.mock.timers.enable({ apis: ['Date'], now: NOW })
     assert.equal(
-      textOf({ names: [], problem: 'the certificate expired' }),
-      'for no host; by CN=ca.example; valid to 2026-12-24 (30 days left); the certificate expired',
+      textOf({ names: [], problem: 'certificate expired' }),
+      'certificate expired; for no host name; issued by CN=ca.example; valid until 2026-12-24 (30 days left)',
     )
   })
 })
@@ -250,22 +250,22 @@ suite('SessionChecker: the address that the server sees', () => {
 
 suite('SessionChecker: conclusions', () => {
   const seen = receivedEvent('250 mx Hello gw [203.0.113.9]')
-  const forward = 'port 25 has to be forwarded to this host'
+  const forward = 'forward port 25 to this host'
   for (const [title, events, expected] of [
     [
       'shows the own address if the server sees it',
       [connectedEvent('203.0.113.9'), seen],
-      { ok: true, text: "the server sees 203.0.113.9, which is this host's own", hint: null },
+      { ok: true, text: "the server sees 203.0.113.9, this host's own address", hint: null },
     ],
     [
       'compares the own IPv6 address in its canonical form',
       [connectedEvent('2001:DB8:0::1'), receivedEvent('250 mx [IPv6:2001:db8::1]')],
-      { ok: true, text: "the server sees 2001:db8::1, which is this host's own", hint: null },
+      { ok: true, text: "the server sees 2001:db8::1, this host's own address", hint: null },
     ],
     [
       'shows NAT if the server sees another address',
       [connectedEvent('192.168.1.2'), seen],
-      { ok: null, text: 'the server sees 203.0.113.9, not 192.168.1.2: NAT', hint: forward },
+      { ok: null, text: 'the server sees 203.0.113.9, not 192.168.1.2 (NAT)', hint: forward },
     ],
     [
       'shows a public address if the server shows none',
@@ -275,7 +275,7 @@ suite('SessionChecker: conclusions', () => {
     [
       'shows NAT if the own address is private and the server is public',
       [connectedEvent('192.168.1.2', '203.0.113.1')],
-      { ok: null, text: '192.168.1.2 is a private address', hint: `NAT: ${forward}` },
+      { ok: null, text: '192.168.1.2 is a private address', hint: `behind NAT, ${forward}` },
     ],
     [
       'shows no NAT if both addresses are private',
@@ -288,19 +288,22 @@ suite('SessionChecker: conclusions', () => {
     })
   const note = (ok: boolean | null, text: string): Omit<Step, 'step'> => ({ ok, elapsedMs: null, text, hint: null })
   test('shows that TLS is not offered', () => {
-    assert.deepEqual(conclusionOf('TLS', SERVER), note(null, 'not offered: everything goes in clear'))
+    assert.deepEqual(conclusionOf('TLS', SERVER), note(null, 'not offered: the session is unencrypted'))
   })
   test('shows that --tls none keeps TLS off', () => {
     const server: Server = { ...SERVER, tls: { ...TLS_POLICY, level: 'none' } }
-    assert.deepEqual(conclusionOf('TLS', server), note(null, '--tls none: everything goes in clear'))
+    assert.deepEqual(conclusionOf('TLS', server), note(null, '--tls none: the session is unencrypted'))
   })
   test('adds nothing on TLS if there is a step for it', () => {
     assert.equal(conclusionOf('TLS', SERVER, tlsEvent(null))?.text, 'TLSv1.3 AES')
   })
   test('shows the mechanisms of the server if no login is given', () => {
     const offered = extensionsEvent({ AUTH: 'PLAIN LOGIN' })
-    assert.deepEqual(conclusionOf('AUTH', SERVER, offered), note(null, 'no login is given; offered: PLAIN LOGIN'))
-    assert.deepEqual(conclusionOf('AUTH', SERVER), note(null, 'no login is given; none is offered'))
+    assert.deepEqual(
+      conclusionOf('AUTH', SERVER, offered),
+      note(null, 'no credentials given; the server offers PLAIN LOGIN'),
+    )
+    assert.deepEqual(conclusionOf('AUTH', SERVER), note(null, 'no credentials given; the server offers no AUTH'))
   })
   test('adds nothing on AUTH if there is a login', () => {
     const server: Server = { ...SERVER, credentials: { user: 'site', password: 'secret', mechanism: undefined } }
@@ -308,6 +311,6 @@ suite('SessionChecker: conclusions', () => {
   })
   test('shows whether ETRN is listed', () => {
     assert.deepEqual(conclusionOf('ETRN', SERVER, extensionsEvent({ ETRN: '' })), note(true, 'listed'))
-    assert.deepEqual(conclusionOf('ETRN', SERVER), note(null, 'not listed; --assume-etrn sends it all the same'))
+    assert.deepEqual(conclusionOf('ETRN', SERVER), note(null, 'not listed; --assume-etrn sends it anyway'))
   })
 })

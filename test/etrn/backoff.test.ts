@@ -148,19 +148,19 @@ suite('RetryWindow: its texts', () => {
     const window = new RetryWindow(clock.now, 90_000)
     assert.deepEqual(window.createPause('421 later', backoffAfter(1, true, 0)), {
       type: 'pause',
-      text: '421 later; again at 23:59:40, until 00:01:00',
+      text: '421 later; retry at 23:59:40, until 00:01:00',
       pauseMs: 10_000,
     })
     assert.equal(
       window.createPause('421 later', { pauseMs: 300_000, leastMs: 10_000 })?.text,
-      '421 later; again at 00:00:59, for the last time',
+      '421 later; last retry at 00:00:59',
     )
   })
   for (const [attempts, elapsedMs, text] of [
-    [1, 60_400, 'gave up after 1 attempt in 1m'],
+    [1, 60_400, 'gave up after 1 attempt in 60s'],
     [6, 599_912, 'gave up after 6 attempts in 10m'],
     [3, 39_950, 'gave up after 3 attempts in 40s'],
-    [99, 5_400_000, 'gave up after 99 attempts in 1h30m'],
+    [99, 5_400_000, 'gave up after 99 attempts in 1h 30m'],
   ] as const)
     test(`the end is "${text}" after ${elapsedMs} ms`, (t) => {
       const clock = mockClock(t)

@@ -50,14 +50,17 @@ function requestOf(self: readonly string[], timeoutMs: number): Request {
   }
 }
 
-type Choice = Pick<ExchangerChoice, 'excluded' | 'includesSelf'> & {
+type Choice = Pick<ExchangerChoice, 'includesSelf'> & {
+  /** The hosts that get none, each with its reason: `mx1.site.example (this host)` */
+  readonly excluded: readonly string[]
   /** The hosts that get a request */
   readonly requested: readonly string[]
 }
 
 async function chooseFor(request: Request, signal = new AbortController().signal): Promise<Choice> {
   const { requests, excluded, includesSelf } = await chooseExchangers(request, signal)
-  return { requested: requests.map(({ server }) => server.host), excluded, includesSelf }
+  const listed = excluded.map(({ host, reason }) => `${host} (${reason})`)
+  return { requested: requests.map(({ server }) => server.host), excluded: listed, includesSelf }
 }
 
 /** Chooses from the mail exchangers that the zone has for site.example. */
@@ -82,7 +85,7 @@ async function assertFailure(choice: Promise<unknown>, exitStatus: number, messa
   })
 }
 
-const SELF = 'gw.site.example (this site)'
+const SELF = 'gw.site.example (this host)'
 
 if (isInNamespace(import.meta.url)) {
   execFileSync('ip', ['addr', 'add', `${SITE}/32`, 'dev', 'lo'])
@@ -92,7 +95,7 @@ if (isInNamespace(import.meta.url)) {
       const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'], [5, 'mx1.site.example'])
       const { requested, excluded, includesSelf } = await choose(t, zone)
       assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
-      assert.deepEqual(excluded, ["mx1.site.example (its preference, 5, is not behind this site's 10)", SELF])
+      assert.deepEqual(excluded, ["mx1.site.example (preference 5 is not larger than this host's 10)", SELF])
     })
     test('knows this host by an A record that arrives after the AAAA record of another host', async (t) => {
       const zone = {
@@ -124,7 +127,7 @@ if (isInNamespace(import.meta.url)) {
       const zone = zoneOf([10, 'gw.site.example'], [10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { requested, excluded } = await choose(t, zone)
       assert.deepEqual(requested, ['mx2.site.example'])
-      assert.deepEqual(excluded, [SELF, "mx1.site.example (its preference, 10, is not behind this site's 10)"])
+      assert.deepEqual(excluded, [SELF, "mx1.site.example (preference 10 is not larger than this host's 10)"])
     })
     test('takes the lowest preference of this host if it has two', async (t) => {
       const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'], [30, 'gw.site.example'])
@@ -139,7 +142,7 @@ if (isInNamespace(import.meta.url)) {
     test('requests nobody if this host and an exchanger of equal preference are the only ones', async (t) => {
       const { requested, excluded } = await choose(t, zoneOf([10, 'mx1.site.example'], [10, 'gw.site.example']))
       assert.deepEqual(requested, [])
-      assert.deepEqual(excluded, [SELF, "mx1.site.example (its preference, 10, is not behind this site's 10)"])
+      assert.deepEqual(excluded, [SELF, "mx1.site.example (preference 10 is not larger than this host's 10)"])
     })
     test('requests every exchanger if none is this host', async (t) => {
       const { requested, excluded, includesSelf } = await choose(
@@ -153,7 +156,10 @@ if (isInNamespace(import.meta.url)) {
       const others = Array.from({ length: 120 }, (_, n): [number, string] => [10, `h${n}.example`])
       const { requested, excluded, queries } = await choose(t, zoneOf([5, 'gw.site.example'], ...others))
       assert.equal(requested.length, 99)
-      assert.deepEqual(excluded, [SELF, '21 more (beyond the first 100)'])
+      assert.deepEqual(
+        [excluded.length, excluded[0], excluded[1]],
+        [22, SELF, 'h80.example (only 100 MXs are requested)'],
+      )
       assert.equal(new Set(queries.filter((query) => query.startsWith('A h'))).size, 99)
     })
     for (const [count, timeoutMs, expected] of [
@@ -185,7 +191,7 @@ if (isInNamespace(import.meta.url)) {
       }
       const { requested, excluded } = await choose(t, zone)
       assert.deepEqual(requested, ['mx2.site.example'])
-      assert.deepEqual(excluded, ['mx9.site.example (this site)'])
+      assert.deepEqual(excluded, ['mx9.site.example (this host)'])
     })
     for (const [title, self] of [
       ['a name', 'mx1.site.example'],
@@ -195,7 +201,7 @@ if (isInNamespace(import.meta.url)) {
         const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
         const { requested, excluded, includesSelf } = await choose(t, zone, [self])
         assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
-        assert.deepEqual(excluded, ['mx1.site.example (this site)'])
+        assert.deepEqual(excluded, ['mx1.site.example (this host)'])
       })
     test("recognises this host by its name in /etc/hosts, at Debian's 127.0.1.1", async (t) => {
       const hosts = readFileSync('/etc/hosts', 'utf8')
@@ -203,7 +209,7 @@ if (isInNamespace(import.meta.url)) {
       t.after(() => writeFileSync('/etc/hosts', hosts))
       const { requested, excluded } = await choose(t, zoneOf([10, 'primary.site.example'], [20, 'mx2.site.example']))
       assert.deepEqual(requested, ['mx2.site.example'])
-      assert.deepEqual(excluded, ['primary.site.example (this site)'])
+      assert.deepEqual(excluded, ['primary.site.example (this host)'])
     })
     test('takes an exchanger without an address for another host', async (t) => {
       const { requested, excluded } = await choose(t, zoneOf([10, 'gone.site.example'], [20, 'mx2.site.example']))
@@ -255,7 +261,7 @@ if (isInNamespace(import.meta.url)) {
       }
       const { requested, excluded } = await choose(t, zone)
       assert.deepEqual(requested, ['alias.site.example'])
-      assert.deepEqual(excluded, ['own.site.example (this site)'])
+      assert.deepEqual(excluded, ['own.site.example (this host)'])
     })
   })
 
@@ -267,12 +273,12 @@ if (isInNamespace(import.meta.url)) {
     test('requests nobody if the domain has no MX and is this host', async (t) => {
       const { requested, excluded, includesSelf } = await choose(t, { 'A site.example': { addresses: [SITE] } })
       assert.deepEqual([requested, includesSelf], [[], true])
-      assert.deepEqual(excluded, ['site.example (this site)'])
+      assert.deepEqual(excluded, ['site.example (this host)'])
     })
     test('requests nobody if the domain has a null MX', async (t) => {
       const { requested, excluded, includesSelf } = await choose(t, zoneOf([0, '.']))
       assert.deepEqual([requested, includesSelf], [[], false])
-      assert.deepEqual(excluded, ['site.example (it takes no mail: null MX, RFC 7505)'])
+      assert.deepEqual(excluded, ['site.example (null MX: the domain accepts no mail, RFC 7505)'])
     })
     test('ignores a null MX beside other exchangers', async (t) => {
       const { requested, excluded } = await choose(t, zoneOf([0, '.'], [20, 'mx2.site.example']))
@@ -291,18 +297,22 @@ if (isInNamespace(import.meta.url)) {
       const { requested, excluded } = await choose(t, zone)
       assert.deepEqual(requested, [])
       const text = excluded.join(', ')
-      assert.match(text, /^192\.0\.2\.2 \(no name of a host\), a.*b\.site\.example \(no name of a host\)$/)
+      assert.match(text, /^192\.0\.2\.2 \(not a host name\), a.*b\.site\.example \(not a host name\)$/)
       assert.doesNotMatch(text, /\x1b/) // eslint-disable-line no-control-regex
     })
     test('fails with 68 if there is no such domain', async (t) => {
-      await assertFailure(choose(t, {}), 68, /^no such host: site\.example/)
+      await assertFailure(choose(t, {}), 68, /^no such domain$/)
     })
     test('fails with 75 if the DNS fails', async (t) => {
-      await assertFailure(choose(t, { 'MX site.example': { rcode: 'SERVFAIL' } }), 75, /site\.example/)
+      await assertFailure(
+        choose(t, { 'MX site.example': { rcode: 'SERVFAIL' } }),
+        75,
+        /^the DNS server reports a failure \(ESERVFAIL\)$/,
+      )
     })
     test('fails with 75 if the DNS does not answer', async (t) => {
       const zone = { 'MX site.example': { silent: true } } as const
-      await assertFailure(choose(t, zone, [], { timeoutMs: 500 }), 75, /^no answer from the DNS within 0\.5s$/)
+      await assertFailure(choose(t, zone, [], { timeoutMs: 500 }), 75, /^no answer from DNS within 0\.5s$/)
     })
     test('fails with the reason of the signal that aborts the lookup of an exchanger', async (t) => {
       const ending = new AbortController()
@@ -324,18 +334,20 @@ if (isInNamespace(import.meta.url)) {
       const led = new SessionError('ehlo', 'this host', { exitStatus: 68, kind: 'self' })
       const lost = new SessionError('ehlo', 'lost', { exitStatus: 75, kind: 'connection-lost' })
       const reports = [led, lost, null].map((error) => ({ server: parseServer('gw.site.example'), error }))
-      assert.deepEqual(selfExclusions(reports), [SELF])
-      const error = noExchangerError([SELF, 'mx.example (no name of a host)'])
+      const self = { host: 'gw.site.example', reason: 'this host' }
+      assert.deepEqual(selfExclusions(reports), [self])
+      const error = noExchangerError([self, { host: 'mx_.example', reason: 'not a host name' }])
       assert.deepEqual(
         [error.message, error.exitStatus],
-        ['nobody is left to ask: gw.site.example (this site), mx.example (no name of a host)', 68],
+        ['every MX is excluded: gw.site.example (this host), mx_.example (not a host name)', 68],
       )
     })
     test('name what this host is known as in the warning that no MX is this host', () => {
-      assert.equal(notListedWarning('site.example', []), 'no MX of site.example is this host; behind NAT say --self')
+      const advice = 'so all are requested; if one is this host behind NAT: --self HOST'
+      assert.equal(notListedWarning('site.example', []), `no MX of site.example is this host, ${advice}`)
       assert.equal(
         notListedWarning('site.example', ['gw.site.example', ONE]),
-        'no MX of site.example is this host; behind NAT say --self (it is known as gw.site.example, 192.0.2.1)',
+        `no MX of site.example is this host (known as gw.site.example, 192.0.2.1), ${advice}`,
       )
     })
   })

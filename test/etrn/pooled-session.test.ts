@@ -122,7 +122,11 @@ suite('PooledSession', () => {
     await open(t, session, [[...HELLO, 'C: ETRN a.example', 'S: 421 too busy', ...BYE]])
     await assert.rejects(
       session.request(() => NAME),
-      { message: '421 too busy', exitStatus: 75, kind: 'connection-lost' },
+      {
+        message: 'the server closed the connection after ETRN (421 too busy)',
+        exitStatus: 75,
+        kind: 'connection-lost',
+      },
     )
     assert.deepEqual([session.pendingName, session.replies], [NAME, 0])
     await session.quit()

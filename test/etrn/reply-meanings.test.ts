@@ -30,15 +30,17 @@ function replies(outcome: Outcome, rows: readonly Row[]): void {
 
 const EXIM = 'mx.example ESMTP Exim 4.96'
 const POSTFIX = 'mx.example ESMTP Postfix'
-const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN] = [
+const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN] = [
   /acl_smtp_etrn/,
-  /allow this name/,
+  /requests for this name from your address$/,
   /from your address/,
   /--user NAME --password-file FILE$/,
   /--tls encrypt/,
   /--helo gw\.site\.example$/,
   /--retry-for 10m/,
   /plain name/,
+  /^check the name, then ask your provider which name/,
+  /^ask your provider to enable ETRN/,
 ] as const
 
 suite('a 458 that means a policy is refused', () => {
@@ -133,22 +135,22 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
     ['501 Authentication required', LOGIN],
   ])
   replies('rejected', [
-    ['501 5.5.4 Syntax error', null],
-    ['501 5.5.4 not accepted', null],
-    ['501 5.5.2 no', null],
+    ['501 5.5.4 Syntax error', BAD_NAME],
+    ['501 5.5.4 not accepted', BAD_NAME],
+    ['501 5.5.2 no', BAD_NAME],
     ['501 argument must begin with #', /try --queue site\.example$/],
-    ['501 Syntax: ETRN domain', null],
-    ['501 Error: invalid parameter syntax', null],
-    ['501 invalid domain name syntax', null],
-    ['501 not a valid domain name', null],
-    ['501 NUL characters are not allowed in SMTP commands', null],
-    ['501 Domain name must not be missing', null],
-    ['501', null],
+    ['501 Syntax: ETRN domain', BAD_NAME],
+    ['501 Error: invalid parameter syntax', BAD_NAME],
+    ['501 invalid domain name syntax', BAD_NAME],
+    ['501 not a valid domain name', BAD_NAME],
+    ['501 NUL characters are not allowed in SMTP commands', BAD_NAME],
+    ['501 Domain name must not be missing', BAD_NAME],
+    ['501', BAD_NAME],
     ['501 Command not accepted', PLAIN, '@site.example'],
     ['501 ETRN not supported for queue', PLAIN, '#queue'],
     ['501 5.7.1 no', PLAIN, '#queue'],
-    ['553 not allowed', null],
-    ['555 not allowed', null],
+    ['553 not allowed', BAD_NAME],
+    ['555 not allowed', BAD_NAME],
   ])
 })
 
@@ -174,13 +176,28 @@ suite('a reply about this host', () => {
     ['450 5.7.1 <gw>: Helo command rejected: Host not found', HELO],
   ])
   replies('deferred', [
-    ['450 4.7.1 <gw>: Helo command rejected: Host not found', HELO],
-    ['450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]', /reverse DNS/],
-    ['450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
-    ['458 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
-    ['450 4.1.8 <a@b.example>: Sender address rejected: Domain not found', ADDRESS],
-    ['450 4.7.1 Access denied', ADDRESS],
-    ['454 4.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org', /blocklist/],
+    ['450 4.7.1 <gw>: Helo command rejected: Host not found', /--helo gw\.site\.example; --retry-for 10m tries again$/],
+    [
+      '450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]',
+      /reverse DNS.*; --retry-for 10m tries again$/,
+    ],
+    [
+      '450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
+      /from your address.*; --retry-for 10m tries again$/,
+    ],
+    [
+      '458 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
+      /from your address.*; --retry-for 10m tries again$/,
+    ],
+    [
+      '450 4.1.8 <a@b.example>: Sender address rejected: Domain not found',
+      /from your address.*; --retry-for 10m tries again$/,
+    ],
+    ['450 4.7.1 Access denied', /from your address.*; --retry-for 10m tries again$/],
+    [
+      '454 4.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org',
+      /blocklist.*; --retry-for 10m tries again$/,
+    ],
   ])
 })
 
@@ -215,10 +232,10 @@ suite('hints for replies about the name or the command', () => {
   ])
   replies('unsupported', [
     ['504 parameter not implemented', PLAIN, '#queue'],
-    ['504 no', null],
-    ['500 5.5.1 Invalid command: Command unrecognized', /no ETRN/],
-    ['502 ESMTP command error', /no ETRN/],
-    ['502 5.7.0 Sorry, we do not allow this operation', /port 25/],
+    ['504 no', NO_ETRN],
+    ['500 5.5.1 Invalid command: Command unrecognized', NO_ETRN],
+    ['502 ESMTP command error', NO_ETRN],
+    ['502 5.7.0 Sorry, we do not allow this operation', /--port 25, or ask your provider/],
     ['500 what?', /firewall/, 'site.example', '***************2******0*\nOK'],
   ])
   replies('started', [
@@ -250,15 +267,15 @@ suite('isSessionLimit', () => {
     ['459 <limit.example>: service unavailable', false, 'limit.example'],
   ] as const)
     test(`returns ${isLimit} for "${line}"`, () => assert.equal(isSessionLimit(parseReply(line), name), isLimit))
-  for (const [line, outcome] of [
-    ['550 5.7.1 ETRN session limit reached.', 'refused'],
-    ['502 Too many commands', 'refused'],
-    ['458 4.7.1 ETRN session limit reached', 'deferred'],
+  for (const [line, outcome, hint] of [
+    ['550 5.7.1 ETRN session limit reached.', 'refused', /limit on requests.*ask your provider to raise the limit$/],
+    ['502 Too many commands', 'refused', /limit on requests.*ask your provider to raise the limit$/],
+    ['458 4.7.1 ETRN session limit reached', 'deferred', /limit on requests.*; --retry-for 1h tries again$/],
   ] as const)
     test(`"${line}" in a new session is ${outcome}, with a hint`, () => {
       const result = resultOf('site.example', parseReply(line))
       assert.equal(result.outcome, outcome)
-      assert.match(result.hint ?? '', /limit on requests.*--retry-for 1h/)
+      assert.match(result.hint ?? '', hint)
     })
 })
 
@@ -277,13 +294,19 @@ suite('addHint', () => {
   const failsWith = (stage: Stage, line: string, hint: RegExp | null, banner = ''): void =>
     finds(stage, { reply: parseReply(line) }, line, hint, banner)
   const DYNAMIC = /dynamic addresses/
-  finds('greeting', { kind: 'timeout' }, 'no whole reply within 3s', /--timeout.*smtps:/)
-  finds('greeting', { kind: 'malformed-reply' }, 'not an SMTP reply: "HTTP/1.1 400"', /not a mail server/)
-  finds('greeting', { kind: 'malformed-reply' }, 'not an SMTP reply: "220*******2*"', /firewall/)
+  finds('greeting', { kind: 'connection-lost' }, 'closed', /^--retry-for 10m tries again; .*blocked$/)
+  finds(
+    'greeting',
+    { kind: 'malformed-reply' },
+    'invalid greeting: not an SMTP reply ("HTTP/1.1 400")',
+    /not be a mail server/,
+  )
+  finds('greeting', { kind: 'malformed-reply' }, 'invalid greeting: not an SMTP reply ("220*******2*")', /firewall/)
   failsWith('greeting', '554 no', DYNAMIC)
   failsWith('greeting', '554 5.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org', /blocklist/)
-  failsWith('greeting', '521 never', null)
-  finds('ehlo', { kind: 'malformed-reply' }, 'not an SMTP reply', /not a mail server/)
+  failsWith('greeting', '521 never', DYNAMIC)
+  failsWith('greeting', '354 go on', null)
+  finds('ehlo', { kind: 'malformed-reply' }, 'invalid reply to EHLO: not an SMTP reply', /not be a mail server/)
   failsWith('ehlo', '502 no', /without EHLO has no ETRN/)
   failsWith('ehlo', '500 what?', /firewall/, '********0*****2****')
   failsWith('ehlo', '501 no', /--helo/)
@@ -295,7 +318,7 @@ suite('addHint', () => {
   failsWith('starttls', '501 no', /port/)
   failsWith('auth', '454 not now', /--retry-for/)
   failsWith('auth', '538 encryption required', /--tls/)
-  finds('etrn', { kind: 'timeout' }, 'no whole reply within 3s', /--timeout; a repeated request does no harm/)
+  finds('etrn', { kind: 'connection-lost' }, 'closed', /^a repeated request does no harm: --retry-for 10m/)
   finds('dns', {}, 'anything', null)
   test('keeps the hint that the error has', () => {
     const error = new SessionError('ehlo', '502 no', { exitStatus: 69, hint: 'own', reply: parseReply('502 no') })
@@ -351,6 +374,6 @@ suite('replies in a run of the command', { concurrency: true }, () => {
       sessionWith(...names.flatMap((name) => etrnSteps(name, '501 argument must begin with #'))),
     )
     const { stderr } = await etrn(['-k', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, ...names])
-    assert.match(stderr, /^ {2}[^\n]*try --queue a\.example\n$/)
+    assert.match(stderr, /^hint: [^\n]*try --queue a\.example\n$/)
   })
 })

@@ -117,7 +117,7 @@ async function requestWithoutPauses(
     startedAt: performance.now() - elapsedMs,
     trace: (_: Server, event: TraceEvent | Pause) => {
       if (event.type !== 'pause') return
-      reasons.push(event.text.replace(/; again at .*/, ''))
+      reasons.push(event.text.replace(/; (?:last )?retry at .*/, ''))
       setImmediate(() => mock.timers.tick(event.pauseMs))
     },
     onResult: (_, { name }) => reported.push(name),
@@ -233,11 +233,11 @@ suite('requestInRounds: waiting names', { concurrency: false }, () => {
     const names = ['a.example', 'b.example', 'c.example', 'd.example']
     const { reasons } = await requestWithoutPauses(t, server.port, names, WAIT)
     await server.verify()
-    assert.deepEqual(reasons, ['2 names: 1 message or more may be left'])
+    assert.deepEqual(reasons, ['2 names: at least 1 message waiting'])
   })
   for (const [title, conversation, reason] of [
-    ['without a reply', GONE, 'a.example: 1 message left'],
-    ['that defers the name', sessionWith(...etrnSteps('a.example', '450 busy')), 'a.example: mail may be left'],
+    ['without a reply', GONE, 'a.example: 1 message waiting'],
+    ['that defers the name', sessionWith(...etrnSteps('a.example', '450 busy')), 'a.example: mail may be waiting'],
   ] as const)
     test(`stay so after a round ${title}`, async (t) => {
       const server = await scripted(
@@ -248,7 +248,7 @@ suite('requestInRounds: waiting names', { concurrency: false }, () => {
       )
       const { reasons } = await requestWithoutPauses(t, server.port, ['a.example'], WAIT)
       await server.verify()
-      assert.deepEqual(reasons, ['a.example: 1 message left', reason])
+      assert.deepEqual(reasons, ['a.example: 1 message waiting', reason])
     })
   test('stay so after a round that skips the names', async (t) => {
     const names = ['a.example', 'b.example', 'z.example']
@@ -260,12 +260,12 @@ suite('requestInRounds: waiting names', { concurrency: false }, () => {
     )
     const { reasons } = await requestWithoutPauses(t, server.port, names, WAIT)
     await server.verify()
-    assert.deepEqual(reasons, ['3 names: 3 messages left', '2 names: 2 messages left'])
+    assert.deepEqual(reasons, ['3 names: 3 messages waiting', '2 names: 2 messages waiting'])
   })
   test('do not begin with a round without a reply', async (t) => {
     const server = await scripted(t, GONE, sessionWith(...etrnSteps('a.example', '251 none')))
     const { reasons } = await requestWithoutPauses(t, server.port, ['a.example'], WAIT)
-    assert.deepEqual(reasons, ['the server closed the connection'])
+    assert.deepEqual(reasons, ['the server closed the connection before its greeting'])
   })
   test('end with a 251 or a refusal', async (t) => {
     const names = ['a.example', 'b.example']
@@ -377,7 +377,7 @@ suite('requestInRounds: facts about the server', { concurrency: false }, () => {
     const [report] = document.servers
     const { address, greeting, extensions, error, names } = report ?? {}
     assert.deepEqual({ address, greeting, extensions }, KNOWN)
-    assert.match(error?.message ?? '', /connection refused; gave up after 2 attempts in 9s$/)
+    assert.match(error?.message ?? '', /^connection refused \(127\.0\.0\.1 port \d+\); gave up after 2 attempts in 9s$/)
     assert.deepEqual(
       names?.map(({ outcome, code }) => [outcome, code]),
       [['deferred', null]],
@@ -708,16 +708,16 @@ suite('--wait', { concurrency: false }, () => {
     assert.equal(done.exitStatus, 75)
     assert.match(
       done.servers[0]?.error?.message ?? '',
-      /^a\.example: 5 messages left; gave up after 2 attempts in \d+s$/,
+      /^a\.example: 5 messages waiting; gave up after 2 attempts in \d+s$/,
     )
   })
   for (const [replies, waiting] of [
-    [['252 pending'], 'n1.example: mail may be left'],
-    [['250 OK'], 'n1.example: mail may be left'],
-    [['253 1 pending message'], 'n1.example: 1 message left'],
-    [['253 1 pending message', '253 2 pending messages'], '2 names: 3 messages left'],
-    [['253 3 pending messages', '252 pending'], '2 names: 3 messages or more may be left'],
-    [['252 pending', '253 1 pending message'], '2 names: 1 message or more may be left'],
+    [['252 pending'], 'n1.example: mail may be waiting'],
+    [['250 OK'], 'n1.example: mail may be waiting'],
+    [['253 1 pending message'], 'n1.example: 1 message waiting'],
+    [['253 1 pending message', '253 2 pending messages'], '2 names: 3 messages waiting'],
+    [['253 3 pending messages', '252 pending'], '2 names: at least 3 messages waiting'],
+    [['252 pending', '253 1 pending message'], '2 names: at least 1 message waiting'],
   ] as const)
     test(`reports "${waiting}" after ${replies.join(' and ')} when the time is over`, async (t) => {
       const names = list(replies.length)
@@ -802,7 +802,10 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     const server = await scripted(t, GONE, sessionWith(...etrnSteps('a.example', '250 OK')))
     const run = await etrn([...HELO, '-v', '--retry-for', '20s', `127.0.0.1:${server.port}`, 'a.example'])
     assert.equal(run.status, 0)
-    assert.match(run.stderr, /Z the server closed the connection; again at \d\d:\d\d:\d\d, until \d\d:\d\d:\d\d$/m)
+    assert.match(
+      run.stderr,
+      /Z the server closed the connection before its greeting; retry at \d\d:\d\d:\d\d, until \d\d:\d\d:\d\d$/m,
+    )
   })
   test('makes a last attempt just before the time ends if the first pause would be longer', async (t) => {
     const { options, endPause } = createPauses()
@@ -812,7 +815,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.deepEqual([run.status, report?.attempts, report?.elapsedMs], [75, 2, 8900])
     assert.deepEqual(report?.error, {
       stage: 'greeting',
-      message: '421 later; gave up after 2 attempts in 9s',
+      message: 'the server is not ready (421 later); gave up after 2 attempts in 9s',
       code: 421,
       exitStatus: 75,
     })
@@ -826,7 +829,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
       status: 75,
       signal: null,
       stdout: 'a.example: not now (450 busy)\n',
-      stderr: `127.0.0.1:${server.port}: ETRN: gave up after 2 attempts in 9s\n`,
+      stderr: `etrn: 127.0.0.1:${server.port}: gave up after 2 attempts in 9s\n`,
     })
   })
   test('prints the failure once, at the end', async (t) => {
@@ -836,7 +839,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(run.status, 75)
     assert.match(
       run.stderr,
-      /^[^\n]*: greeting: the server closed the connection; gave up after 3 attempts in 3s; no answer for a\.example\n$/,
+      /^etrn: 127\.0\.0\.1:\d+: the server closed the connection before its greeting; gave up after 3 attempts in 3s; [^\n]*\nhint: if the server keeps closing, [^\n]*\n$/,
     )
   })
   test('prints only the last result of a wait', async (t) => {
@@ -849,7 +852,10 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     const args = [...HELO, '--wait', '20s', '--interval', '1s', '-v', `127.0.0.1:${server.port}`, 'a.example']
     const run = await etrn(args)
     assert.deepEqual([run.status, run.stdout], [0, 'a.example: nothing waits (251 none)\n'])
-    assert.match(run.stderr, /Z a\.example: 3 messages left; again at .*\n[^]*Z a\.example: 1 message left; again at /)
+    assert.match(
+      run.stderr,
+      /Z a\.example: 3 messages waiting; retry at .*\n[^]*Z a\.example: 1 message waiting; retry at /,
+    )
   })
   test('exits with 75 and reports the waiting messages when the time of --wait is over', async (t) => {
     const { options, endPause } = createPauses()
@@ -861,7 +867,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(report?.elapsedMs, 59_900)
     assert.deepEqual(report.error, {
       stage: 'etrn',
-      message: 'a.example: 3 messages left; gave up after 2 attempts in 1m',
+      message: 'a.example: 3 messages waiting; gave up after 2 attempts in 60s',
       code: null,
       exitStatus: 75,
     })
@@ -873,7 +879,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     const args = ['--wait', '1m', '--interval', '2m', `127.0.0.1:${server.port}`, 'a.example']
     const run = await etrn([...HELO, ...args], options)
     assert.equal(run.status, 75)
-    assert.match(run.stderr, /ETRN: gave up after 2 attempts in 1m$/m)
+    assert.match(run.stderr, /^etrn: 127\.0\.0\.1:\d+: gave up after 2 attempts in 60s$/m)
   })
   test('exits with 2 and prints that the server cannot tell whether mail is waiting', async (t) => {
     const { options, endPause } = createPauses()
@@ -893,16 +899,16 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
   test('ends a pause at a signal', async (t) => {
     const server = await scripted(t, ['S: 421 later', ...BYE])
     const run = await etrn([...HELO, '--retry-for', '5m', '-v', `127.0.0.1:${server.port}`, 'a.example'], {
-      once: { said: 'again at', act: (child) => void child.kill('SIGTERM') },
+      once: { said: 'retry at', act: (child) => void child.kill('SIGTERM') },
     })
     assert.equal(run.signal, 'SIGTERM')
-    assert.match(run.stderr, /greeting: 421 later; no answer for a\.example$/m)
+    assert.match(run.stderr, /^etrn: 127\.0\.0\.1:\d+: the server is not ready \(421 later\); [^\n]*$/m)
   })
   test('reports the signal as the error if it ends a pause after a deferred name', async (t) => {
     const server = await scripted(t, sessionWith(...etrnSteps('a.example', '450 busy')))
     const args = [...HELO, '--retry-for', '5m', '-v', `127.0.0.1:${server.port}`, 'a.example']
     const { signal, document } = await etrnJson(args, {
-      once: { said: 'again at', act: (child) => void child.kill('SIGTERM') },
+      once: { said: 'retry at', act: (child) => void child.kill('SIGTERM') },
     })
     const [report] = document.servers
     assert.deepEqual([signal, report?.error?.stage, report?.error?.exitStatus], ['SIGTERM', 'etrn', 143])
@@ -919,7 +925,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(run.stdout, 'a.example: 3 messages are on their way (253 3 pending messages)\n')
     assert.match(
       run.stderr,
-      /^[^\n]*: ETRN: the time that --max-time gives is over; a\.example: 3 messages left; gave up after 1 attempt in 1s\n$/,
+      /^etrn: 127\.0\.0\.1:\d+: the time that --max-time gives is over; a\.example: 3 messages waiting; gave up after 1 attempt in 1s\n$/,
     )
   })
   test('prints that --max-time ended a pause, below the failure before it', async (t) => {
@@ -930,7 +936,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(run.status, 75)
     assert.match(
       run.stderr,
-      /^[^\n]*: greeting: 421 later; the time that --max-time gives is over; gave up after 1 attempt in 2s; no answer for a\.example\n$/,
+      /^etrn: 127\.0\.0\.1:\d+: the server is not ready \(421 later\); the time that --max-time gives is over; gave up after 1 attempt in 2s; [^\n]*\n$/,
     )
   })
   test('requests from other servers during a pause, with --jobs 1', async (t) => {

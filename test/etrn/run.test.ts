@@ -79,20 +79,20 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout, /^mx2\.site\.example: site\.example: asked; [^\n]*\n$/)
       assert.equal(
         stderr,
-        "left out: mx1.site.example (its preference, 5, is not behind this site's 10)\nleft out: gw.site.example (this site)\n",
+        "excluded: mx1.site.example (preference 5 is not larger than this host's 10)\nexcluded: gw.site.example (this host)\n",
       )
     })
     test('skips the exchanger that --self names in capital letters and with a final dot', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', 'MX1.site.example.'])
-      assert.deepEqual([status, stderr], [0, 'left out: mx1.site.example (this site)\n'])
+      assert.deepEqual([status, stderr], [0, 'excluded: mx1.site.example (this host)\n'])
     })
     test('skips the exchanger that has the address in --self', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', ONE])
-      assert.deepEqual([status, stderr], [0, 'left out: mx1.site.example (this site)\n'])
+      assert.deepEqual([status, stderr], [0, 'excluded: mx1.site.example (this host)\n'])
     })
     test('requests from every exchanger, with a warning, if none is this host', async (t) => {
       await listenAt(t, ONE, ACCEPTED)
@@ -102,14 +102,14 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout.split('\n').sort().join('\n'), /^mx1\.site\.example: .*\nmx2\.site\.example: /m)
       assert.equal(
         stderr,
-        'no MX of site.example is this host; behind NAT say --self (it is known as gw.site.example)\n',
+        'no MX of site.example is this host (known as gw.site.example), so all are requested; if one is this host behind NAT: --self HOST\n',
       )
     })
     test('skips an exchanger that greets with the name of this host, as behind NAT', async (t) => {
       await listenAt(t, ONE, ['S: 220 GW.site.example ESMTP Postfix', ...BYE])
       await listenAt(t, TWO, ACCEPTED)
       const { stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example']))
-      assert.deepEqual([status, stderr], [0, 'left out: mx1.site.example (this site)\n'])
+      assert.deepEqual([status, stderr], [0, 'excluded: mx1.site.example (this host)\n'])
     })
     /** Answers that differ from one query to the next; the last one stays. */
     const inTurn = (...answers: readonly Answer[]): (() => Answer) => {
@@ -130,14 +130,14 @@ if (isInNamespace(import.meta.url)) {
           },
         }
         const { stderr, status } = await runMx(t, zone)
-        assert.match(stderr, /nobody is left to ask: mx1\.site\.example \(this site\)/)
+        assert.match(stderr, /every MX is excluded: mx1\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
     for (const address of ['::ffff:0.0.0.0', '::ffff:127.0.0.1', `::ffff:${SITE}`, '::', '::1', `64:ff9b::${SITE}`])
       test(`skips an exchanger with the IPv6 address ${address}`, async (t) => {
         const zone = { ...zoneOf([20, 'mx9.site.example']), 'AAAA mx9.site.example': { addresses: [address] } }
         const { stderr, status } = await runMx(t, zone)
-        assert.match(stderr, /nobody is left to ask: mx9\.site\.example \(this site\)/)
+        assert.match(stderr, /every MX is excluded: mx9\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
     for (const host of ['own', 'own.local'])
@@ -150,7 +150,7 @@ if (isInNamespace(import.meta.url)) {
         writeFileSync('/etc/resolv.conf', `nameserver ${ONE}\nsearch search.example\n`)
         const args = ['--mx', 'site.example', '-p', String(PORT), '--helo', 'gw.site.example']
         const { stderr, status } = await runAtSite(args)
-        assert.ok(stderr.includes(`no such host: ${host}`), stderr)
+        assert.ok(stderr.includes(`${host}: no such host; `), stderr)
         assert.equal(status, 68)
         assert.deepEqual(
           asked.filter((question) => question.includes('search')),
@@ -161,9 +161,9 @@ if (isInNamespace(import.meta.url)) {
       const others = Array.from({ length: 60 }, (_, n): [number, string] => [10, `m${n + 10}.example`])
       const nobody = await runMx(t, zoneOf([10, 'gw.site.example'], ...others))
       assert.equal(nobody.status, 68)
-      assert.equal(nobody.stderr.match(/^left out: /gm)?.length, 9)
-      assert.match(nobody.stderr, /^left out: 53 more$/m)
-      assert.match(nobody.stderr, /nobody is left to ask: .* and 56 more/)
+      assert.equal(nobody.stderr.match(/^excluded: /gm)?.length, 9)
+      assert.match(nobody.stderr, /^excluded: 53 more$/m)
+      assert.match(nobody.stderr, /every MX is excluded: .* and 56 more/)
     })
     test('exits with 68 if the only exchanger replies to EHLO with the name of this host', async (t) => {
       await listenAt(t, ONE, [
@@ -175,10 +175,7 @@ if (isInNamespace(import.meta.url)) {
       ])
       const { stdout, stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example']))
       assert.deepEqual([status, stdout], [68, ''])
-      assert.match(
-        stderr,
-        /^site\.example: DNS: nobody is left to ask: mx1\.site\.example \(this site\); no answer for site\.example$/m,
-      )
+      assert.match(stderr, /^etrn: site\.example: every MX is excluded: mx1\.site\.example \(this host\); /m)
     })
     test('exits with 68 and gives each reason if no exchanger is left', async (t) => {
       const zone = {
@@ -190,7 +187,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(status, 68)
       assert.match(
         stderr,
-        /nobody is left to ask: gw\.site\.example \(this site\), mx1\.site\.example \(its preference, 10, is not behind this site's 10\)/,
+        /every MX is excluded: gw\.site\.example \(this host\), mx1\.site\.example \(preference 10 is not larger than this host's 10\)/,
       )
     })
     test('requests the given names instead of the domain', async (t) => {
@@ -246,7 +243,7 @@ if (isInNamespace(import.meta.url)) {
     test('exits with 68 and names the domain if it does not exist', async (t) => {
       const { stderr, status } = await runMx(t, {}, [], etrn)
       assert.equal(status, 68)
-      assert.match(stderr, /^site\.example: DNS: no such host: site\.example/)
+      assert.match(stderr, /^etrn: site\.example: no such domain; [^\n]*\nhint: check the spelling of the domain$/m)
     })
     test('exits with 75 if the DNS fails', async (t) => {
       assert.equal((await runMx(t, { 'MX site.example': { rcode: 'SERVFAIL' } }, [], etrn)).status, 75)
@@ -254,14 +251,17 @@ if (isInNamespace(import.meta.url)) {
     test('makes a last lookup just before --retry-for ends, and says how often it tried, without a hint to retry', async () => {
       resolver(undefined)
       const args = ['--mx', 'site.example', '-v', '--helo', 'gw.site.example', '--retry-for', '1s']
-      const { status, stderr } = await etrn(args, { env: LEAPING, once: { said: 'again at', act: leap } })
+      const { status, stderr } = await etrn(args, { env: LEAPING, once: { said: 'retry at', act: leap } })
       assert.equal(status, 75)
-      assert.match(stderr, /^site\.example: DNS: [^\n]*; gave up after 2 attempts in 1s; no answer for site\.example$/m)
+      assert.match(
+        stderr,
+        /^etrn: site\.example: no DNS server can be reached \(ECONNREFUSED\); gave up after 2 attempts in 1s; /m,
+      )
       assert.doesNotMatch(stderr, /--retry-for/)
     })
     test('retries a failed lookup within --retry-for, until a signal ends the pause', async () => {
       resolver(undefined)
-      const once = { said: 'again at', act: (child: Running) => void child.kill('SIGTERM') }
+      const once = { said: 'retry at', act: (child: Running) => void child.kill('SIGTERM') }
       const run = await etrn(['--mx', 'site.example', '-v', '--helo', 'gw.site.example', '--retry-for', '5m'], { once })
       assert.equal(run.signal, 'SIGTERM')
     })
@@ -275,8 +275,8 @@ if (isInNamespace(import.meta.url)) {
         setImmediate(() => t.mock.timers.tick(60_000))
       }
       const args = ['--mx', 'site.example', '-v', '--helo', 'gw.site.example', '--retry-for', '5m']
-      const { status, stderr } = await etrn(args, { once: { said: 'again at', act: passTime } })
-      assert.deepEqual([status, stderr.split('again at').length], [75, 2])
+      const { status, stderr } = await etrn(args, { once: { said: 'retry at', act: passTime } })
+      assert.deepEqual([status, stderr.split('retry at').length], [75, 2])
     })
     test('requests from an exchanger beside one without an address, and exits with 68', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
@@ -285,7 +285,7 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout, /asked; the server doesn't say what waits/)
       assert.match(
         stderr,
-        /^gone\.site\.example: DNS: no such host: gone\.site\.example; no answer for site\.example$/m,
+        /^etrn: gone\.site\.example: no such host; [^\n]*\nhint: correct the MX record, or add an address /m,
       )
     })
     test('requests from an exchanger beside one that refuses connections, and exits with 75', async (t) => {
@@ -293,7 +293,7 @@ if (isInNamespace(import.meta.url)) {
       const { stdout, stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example']))
       assert.equal(status, 75)
       assert.match(stdout, /asked; the server doesn't say what waits/)
-      assert.match(stderr, /^mx1\.site\.example: connect: 192\.0\.2\.1 port 2500: connection refused/m)
+      assert.match(stderr, /^etrn: mx1\.site\.example: connection refused \(192\.0\.2\.1 port 2500\); /m)
     })
     test('reports each exchanger in --json', async (t) => {
       await listenAt(t, TWO, ACCEPTED)

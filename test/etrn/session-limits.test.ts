@@ -330,7 +330,7 @@ suite('a server that limits the requests of a session', LIMITS, () => {
       },
     })
     const args = ['--retry-for', '1h', '-v', `127.0.0.1:${port}`, ...list(9)]
-    const { status } = await etrnJson(args, { env: LEAPING, once: { said: '; again at', act: leap } })
+    const { status } = await etrnJson(args, { env: LEAPING, once: { said: '; retry at', act: leap } })
     assert.equal(status, 0)
     assert.ok(server.asked.filter((names) => names.length > 2).length <= 4, JSON.stringify(server.asked))
     assert.ok(server.asked.slice(-4).every((names) => names.length <= 2))

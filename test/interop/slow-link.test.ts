@@ -278,7 +278,7 @@ function registerCutTests(): void {
   test('--retry-for gets every name answered after the link is mended', { timeout: 150_000 }, async (t) => {
     const { link, server } = await setUpCutLink(t, 'ETRN', 3)
     let mended: Promise<unknown> | undefined
-    const once = { said: '; again at ', act: (): void => void (mended = link.mend()) }
+    const once = { said: '; retry at ', act: (): void => void (mended = link.mend()) }
     const args = ['-v', '--timeout', '5s', '--retry-for', '5m']
     const run = await runAtSite(t, server.argument, ships(5), { args, once })
     await mended

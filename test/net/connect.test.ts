@@ -78,40 +78,88 @@ if (isInNamespace(import.meta.url)) {
   })
 
   suite('the failure to connect', () => {
-    test('is "no connection within 2s" if the only address is silent', async (t) => {
+    test('is "no connection within 2s", with the address, if the only one is silent', async (t) => {
       await serveNames(t, { 'A mail.example': { addresses: ['192.0.2.9'] } })
       const run = await etrnJson([...REQUEST, ...SHORT_TIMEOUT])
       assert.equal(run.status, 75)
-      assert.deepEqual(run.document.servers[0]?.error?.message, 'no connection within 2s')
+      assert.deepEqual(run.document.servers[0]?.error?.message, 'no connection within 2s (192.0.2.9 port 2500)')
     })
     test('is one line if 20 addresses refuse', async (t) => {
       await serveNames(t, { 'A mail.example': { addresses: Array.from({ length: 20 }, (_, i) => `127.0.1.${i}`) } })
       const run = await etrn([...REQUEST, '-q'])
       assert.equal(run.status, 75)
-      assert.match(run.stderr, /^mail\.example:2500: connect: 127\.0\.1\.0 port 2500: connection refused; [^\n]*\n$/)
+      assert.match(
+        run.stderr,
+        /^etrn: mail\.example:2500: connection refused \(127\.0\.1\.0, [^\n]* port 2500\)[^\n]*\n(?:hint: [^\n]*\n)?$/,
+      )
     })
     test('names the first four addresses that failed, in order', async () => {
       const addresses = ['127.0.1.1', '127.0.1.2', '127.0.1.3', '127.0.1.4', '127.0.1.5']
       await assert.rejects(connectTo(addresses), (error) => {
         assert.ok(error instanceof StepError)
-        const refused = addresses.slice(0, 4).map((address) => `${address} port 2500: connection refused`)
-        assert.deepEqual([error.message, error.exitStatus, error.kind], [refused.join('; '), 75, undefined])
+        const message = 'connection refused (127.0.1.1, 127.0.1.2, 127.0.1.3, 127.0.1.4 port 2500)'
+        assert.deepEqual([error.message, error.exitStatus, error.kind], [message, 75, undefined])
         return true
       })
     })
-    test('names the addresses that failed before the time was over', async () => {
+    test('names the addresses that are silent, and those that failed before the time was over', async () => {
       await assert.rejects(
         connectTo(['127.0.1.1', '192.0.2.9'], { timeoutMs: 1000 }),
         (error) =>
           error instanceof StepError &&
           error.exitStatus === 75 &&
-          error.message === 'no connection within 1s; 127.0.1.1 port 2500: connection refused',
+          error.message === 'no connection within 1s (192.0.2.9 port 2500); connection refused (127.0.1.1 port 2500)',
       )
     })
     test('is "no route" or "network unreachable" as the system says', async () => {
       runIp('route add unreachable 203.0.113.0/24')
-      await assert.rejects(connectTo(['203.0.113.1']), /^StepError: 203\.0\.113\.1 port 2500: no route to the host$/)
-      await assert.rejects(connectTo(['100.64.0.1']), /^StepError: 100\.64\.0\.1 port 2500: network unreachable$/)
+      await assert.rejects(connectTo(['203.0.113.1']), /^StepError: no route to the host \(203\.0\.113\.1 port 2500\)$/)
+      await assert.rejects(connectTo(['100.64.0.1']), /^StepError: network unreachable \(100\.64\.0\.1 port 2500\)$/)
+    })
+    const testHint = (title: string, addresses: readonly string[], timeoutMs: number, hint: string | undefined): void =>
+      void test(`has the hint ${title}`, async () => {
+        const options = { timeoutMs }
+        await assert.rejects(connectTo(addresses, options), (error) => {
+          assert.ok(error instanceof StepError)
+          assert.equal(error.hint, hint)
+          return true
+        })
+      })
+    const REFUSED_HINT =
+      'no mail server listens on port 2500, or a firewall rejects you: check --port; --retry-for 10m waits for a server that is restarting'
+    const DROPPED_HINT = 'a firewall may drop the connection; check host and port'
+    testHint('to check the port if one address refuses', ['127.0.1.1', '192.0.2.9'], 1000, REFUSED_HINT)
+    testHint('to raise a short timeout', ['192.0.2.9'], 300, `try --timeout 60s; ${DROPPED_HINT}`)
+    testHint(
+      'to raise it if another address is unreachable',
+      ['100.64.0.1', '192.0.2.9'],
+      500,
+      `try --timeout 60s; ${DROPPED_HINT}`,
+    )
+    testHint(
+      'to check the link if no route leads there',
+      ['100.64.0.1'],
+      1000,
+      'check that the link is up; --retry-for 10m waits for the link',
+    )
+    test('does not suggest a longer timeout if it was ample, and names the blocked port 25', async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const attempt = connect({ first: ['192.0.2.9'], late: Promise.resolve([]) }, 25, {
+        ...OPTIONS,
+        timeoutMs: 60_000,
+        onAttempt: () => setImmediate(() => t.mock.timers.tick(60_000)),
+      })
+      await assert.rejects(attempt, (error) => {
+        assert.ok(error instanceof StepError)
+        assert.deepEqual(
+          [error.message, error.hint],
+          [
+            'no connection within 60s (192.0.2.9 port 25)',
+            'a firewall may drop the connection; port 25 is often blocked: ask your provider for another port',
+          ],
+        )
+        return true
+      })
     })
     test("has its signal's reason and kind if the signal aborts", async () => {
       const controller = new AbortController()
@@ -166,8 +214,8 @@ if (isInNamespace(import.meta.url)) {
         assert.match(run.document.servers[0]?.error?.message ?? '', message)
       })
     fails('ppp0', /no interface ppp0/)
-    fails('198.51.100.7', /not there, or not yet/)
-    fails('::1', /no IPv4 address/)
+    fails('198.51.100.7', /^this host does not have the address 198\.51\.100\.7$/)
+    fails('::1', /^cannot connect from ::1 to an IPv4 address$/)
     test('NAME uses no link-local address to connect to a global one', async (t) => {
       runIp('link add both0 type veth peer name both1')
       runIp('link set both1 up')
@@ -206,7 +254,10 @@ if (isInNamespace(import.meta.url)) {
         assert.equal(socket.localAddress?.split('%')[0], 'fe80::31', `${local} to ${address}`)
         socket.destroy()
       }
-      await assert.rejects(connectTo(['fe80::32%link0'], { local: 'fe80::31%link1' }), /is not there, or not yet$/)
+      await assert.rejects(
+        connectTo(['fe80::32%link0'], { local: 'fe80::31%link1' }),
+        /does not have the address fe80::31%link1$/,
+      )
       await assert.rejects(
         connectTo(['fe80::32%link0'], { local: 'fe80::39' }),
         /no interface has the address fe80::39/,

@@ -4,6 +4,10 @@ import { StepError } from '../../src/errors.js'
 import { abortReason, startDeadline } from '../../src/net/deadline.js'
 
 const NEVER_MS = 60_000
+const describe = (within: string): { message: string; hint: string } => ({
+  message: `no reply ${within}`,
+  hint: 'wait',
+})
 
 suite('startDeadline', () => {
   for (const [timeoutMs, message] of [
@@ -18,7 +22,7 @@ suite('startDeadline', () => {
         kind,
         hint,
       } = await new Promise<StepError>((resolve) => {
-        startDeadline({ timeoutMs, signal }, 'no reply', resolve, 'wait')
+        startDeadline({ timeoutMs, signal }, describe, resolve)
       })
       assert.deepEqual([text, exitStatus, kind, hint], [message, 75, 'timeout', 'wait'])
     })
@@ -27,9 +31,7 @@ suite('startDeadline', () => {
     const controller = new AbortController()
     const reason = new StepError('stopped', { exitStatus: 69, kind: 'interrupted' })
     const ended: StepError[] = []
-    const cancel = startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, 'no reply', (why) =>
-      ended.push(why),
-    )
+    const cancel = startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, describe, (why) => ended.push(why))
     t.after(cancel)
     assert.deepEqual(ended, [])
     controller.abort(reason)
@@ -38,14 +40,14 @@ suite('startDeadline', () => {
   test('ends at once if the signal has aborted', () => {
     const reason = new StepError('stopped', { exitStatus: 69 })
     const ended: StepError[] = []
-    startDeadline({ timeoutMs: NEVER_MS, signal: AbortSignal.abort(reason) }, 'no reply', (why) => ended.push(why))
+    startDeadline({ timeoutMs: NEVER_MS, signal: AbortSignal.abort(reason) }, describe, (why) => ended.push(why))
     assert.deepEqual(ended, [reason])
   })
   test('ends once, whatever comes afterwards', async () => {
     const controller = new AbortController()
     let count = 0
     await new Promise<void>((resolve) => {
-      startDeadline({ timeoutMs: 1, signal: controller.signal }, 'no reply', () => {
+      startDeadline({ timeoutMs: 1, signal: controller.signal }, describe, () => {
         count++
         resolve()
       })
@@ -56,20 +58,20 @@ suite('startDeadline', () => {
   test('never ends after it was cancelled, once or twice', async () => {
     const controller = new AbortController()
     const limits = { timeoutMs: 1, signal: controller.signal }
-    const cancel = startDeadline(limits, 'no reply', () => assert.fail('it was cancelled'))
+    const cancel = startDeadline(limits, describe, () => assert.fail('it was cancelled'))
     cancel()
     cancel()
     controller.abort()
     // A later timer of the same length comes after it.
     await new Promise<void>((resolve) =>
-      startDeadline({ ...limits, signal: new AbortController().signal }, 'no reply', () => resolve()),
+      startDeadline({ ...limits, signal: new AbortController().signal }, describe, () => resolve()),
     )
   })
   test('keeps no timer after the signal aborted', () => {
     const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
     const before = timers()
     const controller = new AbortController()
-    startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, 'no reply', () => undefined)
+    startDeadline({ timeoutMs: NEVER_MS, signal: controller.signal }, describe, () => undefined)
     assert.equal(timers(), before + 1)
     controller.abort()
     assert.equal(timers(), before)
@@ -81,9 +83,9 @@ suite('abortReason', () => {
     const reason = new StepError('stopped', { exitStatus: 69 })
     assert.equal(abortReason(AbortSignal.abort(reason)), reason)
   })
-  test('is "aborted" with 75 and the cause for any other reason', () => {
+  test('is "aborted by the caller" with 75 and the cause for any other reason', () => {
     const cause = new Error('x')
     const { message, exitStatus, cause: kept } = abortReason(AbortSignal.abort(cause))
-    assert.deepEqual([message, exitStatus, kept], ['aborted', 75, cause])
+    assert.deepEqual([message, exitStatus, kept], ['aborted by the caller', 75, cause])
   })
 })

@@ -35,8 +35,8 @@ if (isInNamespace(import.meta.url)) {
         assert.deepEqual([run.status, report?.error?.stage, report?.error?.exitStatus], [status, 'dns', status])
         assert.match(report?.error?.message ?? '', message)
       })
-    fails('is 68 if the host does not exist', {}, 68, /^no such host: mail\.example$/)
-    fails('is 68 if the host has no address', { 'MX mail.example': {} }, 68, /^mail\.example has no address$/)
+    fails('is 68 if the host does not exist', {}, 68, /^no such host$/)
+    fails('is 68 if the host has no address', { 'MX mail.example': {} }, 68, /^no address found$/)
     fails(
       'is 68 if the host has no IPv6 address and -6 is given',
       { 'A mail.example': { addresses: ['127.0.0.1'] } },
@@ -152,11 +152,8 @@ if (isInNamespace(import.meta.url)) {
       const { asked } = await serveNames(t, {})
       for (const address of ['192.0.2.1', '2001:db8::1', 'fe80::1%eth0'])
         assert.deepEqual((await lookUpAddresses(address, undefined, LIMITS)).first, [address])
-      await assert.rejects(lookUpAddresses('192.0.2.1', 6, LIMITS), failsWith(68, /^192\.0\.2\.1 has no IPv6 address$/))
-      await assert.rejects(
-        lookUpAddresses('2001:db8::1', 4, LIMITS),
-        failsWith(68, /^2001:db8::1 has no IPv4 address$/),
-      )
+      await assert.rejects(lookUpAddresses('192.0.2.1', 6, LIMITS), failsWith(68, /^no IPv6 address found$/))
+      await assert.rejects(lookUpAddresses('2001:db8::1', 4, LIMITS), failsWith(68, /^no IPv4 address found$/))
       assert.deepEqual(asked, [])
     })
     test('returns a late answer in `late` only, without the addresses that came first', async (t) => {
@@ -211,11 +208,14 @@ if (isInNamespace(import.meta.url)) {
     const SILENT = { 'A mail': { silent: true }, 'AAAA mail': { silent: true } } as const
     test('fails with 68 if nobody knows it', async (t) => {
       await serveNames(t, {})
-      await assert.rejects(lookUpAddresses('nowhere', undefined, LIMITS), failsWith(68, /^no such host: nowhere$/))
+      await assert.rejects(lookUpAddresses('nowhere', undefined, LIMITS), failsWith(68, /^no such host$/))
     })
     test('fails with 75 if no name server answers', async () => {
       writeResolvConf('nameserver 127.0.0.9\n')
-      await assert.rejects(lookUpAddresses('mail', undefined, LIMITS), failsWith(75, /^mail: .*\(EAI_AGAIN\)$/))
+      await assert.rejects(
+        lookUpAddresses('mail', undefined, LIMITS),
+        failsWith(75, /^the resolver reports a temporary failure \(EAI_AGAIN\)$/),
+      )
     })
     test('fails with the reason of its signal', async (t) => {
       await serveNames(t, SILENT)
@@ -231,7 +231,7 @@ if (isInNamespace(import.meta.url)) {
       writeResolvConf('nameserver 127.0.0.1\noptions timeout:20\n')
       await assert.rejects(
         lookUpAddresses('mail', undefined, { ...LIMITS, timeoutMs: 100 }),
-        failsWith(75, /^no answer from the DNS within 0\.1s$/, 'timeout'),
+        failsWith(75, /^no answer from DNS within 0\.1s$/, 'timeout'),
       )
       while (process.getActiveResourcesInfo().includes('ProcessWrap')) await new Promise(setImmediate)
     })
@@ -240,7 +240,7 @@ if (isInNamespace(import.meta.url)) {
       writeResolvConf('nameserver 127.0.0.1\noptions timeout:20\n')
       const run = await etrn([`mail:${PORT}`, '--timeout', '1s', 'site.example'])
       assert.equal(run.status, 75)
-      assert.match(run.stderr, /no answer from the DNS within 1s/)
+      assert.match(run.stderr, /no answer from DNS within 1s/)
     })
     test('is completed by the search list if it has no dot', async (t) => {
       await serveNames(t, { 'A mail.isp.example': { addresses: ['127.0.0.6'] }, 'AAAA mail.isp.example': {} })
@@ -297,7 +297,7 @@ if (isInNamespace(import.meta.url)) {
       for (const host of ['mail', 'mail.dmz', 'mail.local'])
         await assert.rejects(
           lookUpAddresses(host, undefined, LIMITS, { isAbsolute: true }),
-          failsWith(68, /^no such host: mail/),
+          failsWith(68, /^no such host$/),
         )
       assert.deepEqual([...new Set(asked)].sort(), [
         ...['A mail', 'A mail.dmz', 'A mail.local', 'AAAA mail', 'AAAA mail.dmz', 'AAAA mail.local'],
@@ -389,13 +389,13 @@ if (isInNamespace(import.meta.url)) {
     })
     test('asks the first one alone if it says that the name does not exist, as the system does', async (t) => {
       const { askedSecond } = await serveTwo(t, {}, KNOWN)
-      await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host: mail\.example$/))
-      await assert.rejects(lookUpMx('site.example', limits), failsWith(68, /^no such host: site\.example$/))
+      await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host$/))
+      await assert.rejects(lookUpMx('site.example', limits), failsWith(68, /^no such domain$/))
       assert.deepEqual(askedSecond, [])
     })
     test('fails with 68 if one refuses and the other one says that the name does not exist', async (t) => {
       await serveTwo(t, { '*': { rcode: 'REFUSED' } }, {})
-      await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host: mail\.example$/))
+      await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host$/))
     })
     test('fails with 75 and the reason of the first one if both fail', async (t) => {
       await serveTwo(t, { '*': { rcode: 'REFUSED' } }, { '*': { rcode: 'SERVFAIL' } })
@@ -404,11 +404,11 @@ if (isInNamespace(import.meta.url)) {
     })
     test('fails with 75 if one is lame and the other one fails', async (t) => {
       await serveTwo(t, { '*': { lame: true } }, { '*': { rcode: 'SERVFAIL' } })
-      await assert.rejects(lookUpOne('mail.example'), failsWith(75, /^mail\.example: /))
+      await assert.rejects(lookUpOne('mail.example'), failsWith(75, / \([A-Z_]+\)$/))
     })
     test('fails with 75 if both are lame', async (t) => {
       await serveTwo(t, { '*': { lame: true } }, { '*': { lame: true } })
-      await assert.rejects(lookUpOne('mail.example'), failsWith(75, /^mail\.example: /))
+      await assert.rejects(lookUpOne('mail.example'), failsWith(75, / \([A-Z_]+\)$/))
     })
     for (const [title, second] of [
       ['is silent', { '*': { silent: true } }],
@@ -416,7 +416,7 @@ if (isInNamespace(import.meta.url)) {
     ] as const)
       test(`throws 75 for a host or MX without a record at the first one if the second one ${title}`, async (t) => {
         await serveTwo(t, { '*': {} }, second)
-        const isUncertain = failsWith(75, /no DNS server answers|no answer from the DNS|silent/)
+        const isUncertain = failsWith(75, /^no answer from DNS$|^no DNS server answers|^no DNS server can be reached/)
         await assert.rejects(lookUpOne('mail.example'), isUncertain)
         await assert.rejects(lookUpMx('site.example', limits), isUncertain)
       })
@@ -442,7 +442,7 @@ if (isInNamespace(import.meta.url)) {
       const { first, late } = await queryAddresses('mail.example', undefined, LIMITS)
       assert.deepEqual([...first, ...(await late)].sort(), ['192.0.2.1', '192.0.2.2'])
       assert.deepEqual((await lookUpAddresses('::ffff:192.0.2.1', undefined, LIMITS)).first, ['192.0.2.1'])
-      await assert.rejects(lookUpAddresses('::ffff:192.0.2.1', 6, LIMITS), failsWith(68, /has no IPv6 address$/))
+      await assert.rejects(lookUpAddresses('::ffff:192.0.2.1', 6, LIMITS), failsWith(68, /^no IPv6 address found$/))
     })
   })
 
@@ -475,17 +475,20 @@ if (isInNamespace(import.meta.url)) {
     })
     test('rejects with 68 if the domain does not exist', async (t) => {
       await serveNames(t, {})
-      await assert.rejects(lookUpMx('site.example', LIMITS), failsWith(68, /^no such host: site\.example$/))
+      await assert.rejects(lookUpMx('site.example', LIMITS), failsWith(68, /^no such domain$/))
     })
     test('rejects with 75 if the name server fails', async (t) => {
       await serveNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } })
-      await assert.rejects(lookUpMx('site.example', LIMITS), failsWith(75, /^site\.example: .*\(ESERVFAIL\)$/))
+      await assert.rejects(
+        lookUpMx('site.example', LIMITS),
+        failsWith(75, /^the DNS server reports a failure \(ESERVFAIL\)$/),
+      )
     })
     test('rejects with 75 if the name server is silent for the whole timeout', async (t) => {
       await serveNames(t, { 'MX site.example': { silent: true } })
       await assert.rejects(
         lookUpMx('site.example', { ...LIMITS, timeoutMs: 100 }),
-        failsWith(75, /^no answer from the DNS within 0\.1s$/, 'timeout'),
+        failsWith(75, /^no answer from DNS within 0\.1s$/, 'timeout'),
       )
     })
   })

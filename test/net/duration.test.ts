@@ -10,7 +10,9 @@ suite('formatDuration', () => {
     [1, '0.001s'],
     [1500, '1.5s'],
     [40_000, '40s'],
-    [60_000, '1m'],
+    [60_000, '60s'],
+    [119_500, '119.5s'],
+    [120_000, '2m'],
     [457_000, '7m37s'],
     [600_000, '10m'],
     [3_600_000, '1h'],
@@ -26,5 +28,11 @@ suite('formatDuration', () => {
     ))
 })
 
-test('formatElapsed rounds to seconds', () =>
-  assert.deepEqual([formatElapsed(599_912), formatElapsed(899.9), formatElapsed(3_599_600)], ['10m', '1s', '1h']))
+test('formatElapsed rounds to seconds, and puts blanks between the units', () =>
+  assert.deepEqual([599_912, 899.9, 3_599_600, 603_000, 5_403_000].map(formatElapsed), [
+    '10m',
+    '1s',
+    '1h',
+    '10m 3s',
+    '1h 30m 3s',
+  ]))

@@ -261,7 +261,7 @@ suite('TextReporter', () => {
     })
   test('prints the same warning of two sessions once', () => {
     const { reporter, lines } = createReporter()
-    for (const session of [1, 2]) reporter.trace(SERVER, { type: 'warning', text: 'beware' }, session)
+    for (const session of [1, 2]) reporter.trace(SERVER, { type: 'warning', stage: 'ehlo', text: 'beware' }, session)
     assert.deepEqual(lines, ['etrn: warning: mx.example: beware'])
   })
   const resultOf = (name: string, outcome: Outcome, code: number | null = null): Result => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, Socket } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { StepError } from '../../src/errors.js'
 import { Connection } from '../../src/smtp/connection.js'
 import { RejectedError } from '../../src/smtp/errors.js'
@@ -154,9 +154,9 @@ suite('a lost connection', { concurrency: true }, () => {
     [
       'within a line of the greeting',
       ['S: 220-mx', Buffer.from('220 m'), close],
-      /closed the connection in the middle of a reply/,
+      /closed the connection in the middle of its greeting/,
     ],
-    ['between two lines of the greeting', ['S: 220-mx', close], /closed the connection in the middle of a reply/],
+    ['between two lines of the greeting', ['S: 220-mx', close], /closed the connection in the middle of its greeting/],
     ['in place of the reply to ETRN', [...AFTER_ETRN, close], /the server closed the connection(?! in)/],
   ] as const) {
     test(`fails with 75: ${title}`, async (t) => {
@@ -213,7 +213,10 @@ test('plain text within TLS fails the names that have no reply yet', async (t) =
   const [report] = run.document.servers
   assert.equal(run.status, 76)
   // OpenSSL 3.5 has other words for it than OpenSSL 3.0.
-  assert.match(report?.error?.message ?? '', /^TLS failed: (?:wrong version number|bad record type)$/)
+  assert.match(
+    report?.error?.message ?? '',
+    /^unencrypted data arrived within TLS \((?:wrong version number|bad record type)\)$/,
+  )
   assert.deepEqual(
     report?.names.map(({ outcome }) => outcome),
     ['failed', 'skipped'],
@@ -225,26 +228,27 @@ function leaveAfterQuit(socket: Socket): void {
   socket.once('data', () => socket.destroy())
 }
 
-suite('Connection', { concurrency: true }, () => {
-  const connectTo = async (
-    t: TestContext,
-    conversation: Conversation,
-    options: Partial<ConnectionOptions> = {},
-  ): Promise<{ smtp: Connection; sent: string[] }> => {
-    const socket = new Socket()
-    // Before the server's own hook, which waits for the end of the connection.
-    t.after(() => socket.destroy())
-    const server = await scripted(t, conversation)
-    socket.on('error', () => undefined)
-    socket.connect({ host: '127.0.0.1', port: server.port })
-    await once(socket, 'connect')
-    const sent: string[] = []
-    const trace = (event: DialogueEvent): void => {
-      if (event.type === 'sent') sent.push(event.line)
-    }
-    const signal = new AbortController().signal
-    return { smtp: new Connection(socket, { timeoutMs: 60_000, signal, trace, ...options }), sent }
+const connectTo = async (
+  t: TestContext,
+  conversation: Conversation,
+  options: Partial<ConnectionOptions> = {},
+): Promise<{ smtp: Connection; sent: string[]; socket: Socket }> => {
+  const socket = new Socket()
+  // Before the server's own hook, which waits for the end of the connection.
+  t.after(() => socket.destroy())
+  const server = await scripted(t, conversation)
+  socket.on('error', () => undefined)
+  socket.connect({ host: '127.0.0.1', port: server.port })
+  await once(socket, 'connect')
+  const sent: string[] = []
+  const trace = (event: DialogueEvent): void => {
+    if (event.type === 'sent') sent.push(event.line)
   }
+  const signal = new AbortController().signal
+  return { smtp: new Connection(socket, { timeoutMs: 60_000, signal, trace, ...options }), sent, socket }
+}
+
+suite('Connection', { concurrency: true }, () => {
   test('sends a command and returns its whole reply', async (t) => {
     const { smtp, sent } = await connectTo(t, ['S: 220 mx', 'C: NOOP x', 'S: 250-a', 'S: 250 b', ...BYE])
     assert.equal((await smtp.readReply()).code, 220)
@@ -269,9 +273,13 @@ suite('Connection', { concurrency: true }, () => {
     await smtp.quit()
   })
   for (const [title, octets, message] of [
-    ['a whole reply', '250 early\r\n', 'the server spoke before its turn: 250 early'],
-    ['half a reply', '250-early\r\n25', 'the server spoke before its turn: no whole reply within 1s'],
-    ['no reply at all', 'early\r\n', 'the server spoke before its turn: not an SMTP reply: "early"'],
+    ['a whole reply', '250 early\r\n', 'unexpected data before NOOP (250 early)'],
+    [
+      'half a reply',
+      '250-early\r\n25',
+      'unexpected data before NOOP: no whole reply within 1s (only "250-early / 25...")',
+    ],
+    ['no reply at all', 'early\r\n', 'unexpected data before NOOP: not an SMTP reply ("early")'],
   ] as const) {
     test(`sends no command after ${title} that it did not ask for`, async (t) => {
       const conversation: Conversation = [Buffer.from(`220 mx\r\n${octets}`), ignoreInput]
@@ -336,8 +344,88 @@ suite('Connection', { concurrency: true }, () => {
   test('sends no QUIT after a reply that is overdue', async (t) => {
     const { smtp, sent } = await connectTo(t, ['S: 220 mx', 'C: NOOP'], { timeoutMs: 1000 })
     await smtp.readReply()
-    await assert.rejects(smtp.command('NOOP'), /^StepError: no whole reply within 1s$/)
+    await assert.rejects(smtp.command('NOOP'), /^StepError: no reply to NOOP within 1s \(0 octets received\)$/)
     await smtp.quit()
     assert.deepEqual(sent, ['NOOP'])
   })
+})
+
+suite('Connection: timeouts', () => {
+  const ample = { timeoutMs: 60_000 }
+  const SHORT_HINT = 'give the server more time: --timeout 60s'
+  const TLS_HINT = 'if the port expects TLS at once, use smtps://mx.example'
+  for (const [title, octets, command, limits, message, hint] of [
+    [
+      'a greeting',
+      '',
+      undefined,
+      { silenceHint: TLS_HINT },
+      'no greeting within 1s (0 octets received)',
+      `${SHORT_HINT}; ${TLS_HINT}`,
+    ],
+    [
+      'a greeting, with ample time,',
+      '',
+      undefined,
+      ample,
+      'no greeting within 60s (0 octets received)',
+      'let etrn try again: --retry-for 10m',
+    ],
+    [
+      'half a greeting',
+      '220-mx',
+      undefined,
+      { silenceHint: TLS_HINT },
+      'no whole greeting within 1s (only "220-mx...")',
+      SHORT_HINT,
+    ],
+    [
+      'half a reply',
+      '220 mx\r\n250-',
+      'NOOP',
+      {},
+      'unexpected data before NOOP: no whole reply within 1s (only "250-...")',
+      undefined,
+    ],
+    ['a reply to a command', '220 mx\r\n', 'EHLO x', {}, 'no reply to EHLO within 1s (0 octets received)', SHORT_HINT],
+    [
+      'a reply to a response of a login',
+      '220 mx\r\n',
+      'c2VjcmV0',
+      {},
+      'no reply to AUTH within 1s (0 octets received)',
+      SHORT_HINT,
+    ],
+    [
+      'a reply to ETRN',
+      '220 mx\r\n',
+      'ETRN x',
+      {},
+      'no reply to ETRN within 1s (0 octets received)',
+      'a repeated request does no harm: try again with --timeout 60s',
+    ],
+    [
+      'a reply to ETRN, with ample time,',
+      '220 mx\r\n',
+      'ETRN x',
+      ample,
+      'no reply to ETRN within 60s (0 octets received)',
+      'a repeated request does no harm: --retry-for 10m repeats it',
+    ],
+  ] as const)
+    test(`says what it has received, and hints at more time, if ${title} is overdue`, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const { smtp, socket } = await connectTo(t, [Buffer.from(octets), ignoreInput], { timeoutMs: 1000, ...limits })
+      if (command !== undefined) await smtp.readReply()
+      const attempt =
+        command === undefined ? smtp.readReply() : smtp.command(command, command === 'c2VjcmV0' ? '****' : command)
+      const failure = attempt.catch((error: unknown) => error)
+      while (socket.bytesRead < octets.length) await nextTurn()
+      // Then they are read.
+      await nextTurn()
+      t.mock.timers.tick(60_000)
+      const error = await failure
+      assert.ok(error instanceof StepError, String(error))
+      assert.deepEqual([error.message, error.kind === 'timeout' ? error.hint : undefined], [message, hint])
+    })
 })

@@ -52,16 +52,16 @@ function testRemoteLogin(): void {
       WITHOUT_TLS,
       [],
       76,
-      /STARTTLS: the server doesn't offer TLS, and it is demanded/,
+      /: STARTTLS not offered, but --tls verify \(the default with credentials\) requires it/,
     )
     testRefusal(
       'is not sent without TLS with --tls may',
       WITHOUT_TLS,
       ['--tls', 'may'],
       77,
-      /AUTH: user and password are not sent unencrypted; .*\n {2}--tls verify .*--tls-fingerprint/,
+      /: not logged in: credentials are not sent without TLS.*\nhint: verify .* --tls verify, or pin it: --tls-fingerprint SHA256\n/,
     )
-    testRefusal('is not sent without TLS with --tls none', WITHOUT_TLS, ['--tls', 'none'], 77, /not sent unencrypted/)
+    testRefusal('is not sent without TLS with --tls none', WITHOUT_TLS, ['--tls', 'none'], 77, /not sent without TLS/)
     for (const level of ['may', 'none'])
       test(`is not sent unencrypted with --tls ${level} to a name that leads to loopback`, async (t) => {
         writeHosts(t, '127.0.0.1 mail.example\n')
@@ -69,7 +69,7 @@ function testRemoteLogin(): void {
         const run = await etrn([...REQUEST, '--user', 'site', '--tls', level], LOGIN)
         await server.verify()
         assert.equal(run.status, 77)
-        assert.match(run.stderr, /AUTH: user and password are not sent unencrypted/)
+        assert.match(run.stderr, /: not logged in: credentials are not sent without TLS/)
       })
     test('is not sent to localhost if that leads to another host', async (t) => {
       writeHosts(t, `${OWN_ADDRESS} localhost\n`)
@@ -78,7 +78,7 @@ function testRemoteLogin(): void {
       const run = await etrn(args, LOGIN)
       await server.verify()
       assert.equal(run.status, 77)
-      assert.match(run.stderr, /AUTH: user and password are not sent unencrypted/)
+      assert.match(run.stderr, /: not logged in: credentials are not sent without TLS/)
     })
     testRefusal(
       'is not sent over TLS that is not verified',
@@ -94,7 +94,7 @@ function testRemoteLogin(): void {
       ],
       ['--tls', 'encrypt'],
       77,
-      /AUTH: user and password are not sent over TLS that is not verified/,
+      /: not logged in: credentials are not sent over unverified TLS/,
     )
   })
 }
@@ -123,7 +123,7 @@ function testRules(): void {
     })
     test('throws if a CA or a name would not be checked', () => {
       for (const level of ['none', 'may', 'encrypt'] as const) {
-        const rule = `: type --tls verify, or leave it out`
+        const rule = ': use --tls verify, or omit --tls'
         for (const [request, option] of [
           [{ ca: 'x' }, '--tls-ca'],
           [{ name: 'mx.example' }, '--tls-name'],
@@ -147,13 +147,13 @@ function testRules(): void {
 
   suite('checkRecipients', () => {
     test('throws for two servers', () => {
-      assert.throws(() => checkRecipients(2, false, { name: 'x' }), /a login belongs to one server/)
+      assert.throws(() => checkRecipients(2, false, { name: 'x' }), /credentials are for one server only/)
       assert.doesNotThrow(() => checkRecipients(1, false, {}))
     })
     test('throws for a server that only DNS identifies', () => {
       assert.throws(
         () => checkRecipients(1, true, { ca: 'x', level: 'verify' }),
-        /needs --tls-name or --tls-fingerprint/,
+        /requires --tls-name or --tls-fingerprint, because DNS can be spoofed$/,
       )
       assert.doesNotThrow(() => checkRecipients(1, true, { name: 'x' }))
       assert.doesNotThrow(() => checkRecipients(1, true, { fingerprint: 'AB' }))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import {
+  connectionLostError,
   exitStatusOfReply,
   RejectedError,
   SessionError,
@@ -59,6 +60,52 @@ suite('sessionErrorOf', () => {
   })
 })
 
+suite('the message for a reply that ends a session', () => {
+  for (const [stage, code, message] of [
+    ['greeting', 421, 'the server is not ready (421 text)'],
+    ['greeting', 554, 'the server refuses the connection (554 text)'],
+    ['greeting', 354, 'unexpected greeting (354 text)'],
+    ['ehlo', 451, 'EHLO deferred (451 text)'],
+    ['ehlo', 501, 'EHLO rejected (501 text)'],
+    ['ehlo', 220, 'unexpected reply to EHLO (220 text)'],
+    ['ehlo', 421, 'the server closed the connection after EHLO (421 text)'],
+    ['starttls', 502, 'STARTTLS rejected (502 text)'],
+    ['auth', 454, 'login deferred (454 text)'],
+    ['auth', 535, 'login rejected (535 text)'],
+    ['etrn', 421, 'the server closed the connection after ETRN (421 text)'],
+  ] as const)
+    test(`is "${message}" at the stage ${stage}`, () =>
+      assert.equal(sessionErrorOf(stage, new RejectedError(replyOf(code), { exitStatus: 75 })).message, message))
+  test('has the enhanced code, and the mechanism of a login', () => {
+    const reply = { ...replyOf(535), enhancedCode: '5.7.8' }
+    const rejected = new RejectedError(reply, { exitStatus: 77 }, 'SCRAM-SHA-256')
+    assert.equal(sessionErrorOf('auth', rejected).message, 'login rejected (535 5.7.8 text; SCRAM-SHA-256)')
+  })
+  test('says "before" if the server sent the reply before the command', () => {
+    const rejected = new RejectedError(replyOf(421), { exitStatus: 75, kind: 'connection-lost' })
+    assert.equal(sessionErrorOf('etrn', rejected).message, 'the server closed the connection before ETRN (421 text)')
+  })
+})
+
+suite('the message for a lost connection', () => {
+  const errorWith = (code: string, facts: object = {}): Error => Object.assign(new Error('x'), { code, ...facts })
+  for (const [title, cause, message] of [
+    ['is "closed" without a cause', undefined, 'the server closed the connection after EHLO'],
+    [
+      'is "reset" for an error of the system',
+      errorWith('ECONNRESET', { syscall: 'read' }),
+      'the connection was reset after EHLO',
+    ],
+    [
+      'is "closed" if Node has made up the code',
+      errorWith('ECONNRESET'),
+      'the server closed the connection after EHLO',
+    ],
+    ['has the code of any other error', errorWith('ETIMEDOUT'), 'the connection failed (ETIMEDOUT) after EHLO'],
+  ] as const)
+    test(title, () => assert.equal(connectionLostError('after EHLO', cause).message, message))
+})
+
 suite('SessionError', () => {
   test('withMessage returns the same failure with another message', () => {
     const facts = { exitStatus: 69, kind: 'timeout', hint: 'wait', cause: 'cause' } as const
@@ -73,21 +120,20 @@ suite('SessionError', () => {
 })
 
 suite('tlsErrorOf', () => {
+  const VERSION_HINT = 'ask your provider which TLS versions and ciphers the server supports'
+  const CLIENT_HINT = 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
   const errorOf = (code: string): StepError | undefined => tlsErrorOf(Object.assign(new Error('x'), { code }))
   for (const [code, message, hint] of [
-    ['ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR', 'the server broke TLS off: internal error', 'ask your provider'],
-    [
-      'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE',
-      'the server broke TLS off: handshake failure',
-      'perhaps it wants a certificate of yours: --tls-cert',
-    ],
+    ['ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR', 'the server ended TLS with an alert (internal error)', VERSION_HINT],
+    ['ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE', 'the server ended TLS with an alert (handshake failure)', CLIENT_HINT],
     [
       'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
-      'the server broke TLS off: certificate required',
-      'perhaps it wants a certificate of yours: --tls-cert',
+      'the server ended TLS with an alert (certificate required)',
+      CLIENT_HINT,
     ],
-    ['ERR_SSL_CERTIFICATE_VERIFY_FAILED', 'TLS failed: certificate verify failed', 'ask your provider'],
-    ['ERR_OSSL_BAD_DECRYPT', 'TLS failed: bad decrypt', 'ask your provider'],
+    ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'the server ended TLS with an alert (unknown ca)', CLIENT_HINT],
+    ['ERR_OSSL_BAD_DECRYPT', 'TLS failed (bad decrypt)', VERSION_HINT],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', 'unencrypted data arrived within TLS (wrong version number)', VERSION_HINT],
   ] as const) {
     test(`is "${message}" for ${code}`, () => {
       const error = errorOf(code)

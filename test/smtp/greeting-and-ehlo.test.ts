@@ -173,8 +173,8 @@ function testAddresses(): void {
       await other.verify()
     })
     for (const [count, text] of [
-      [2, '554 no; 1 other address of mail.example not tried'],
-      [3, '554 no; 2 other addresses of mail.example not tried'],
+      [2, 'the server refuses the connection (554 no); 1 other address not tried'],
+      [3, 'the server refuses the connection (554 no); 2 other addresses not tried'],
     ] as const)
       test(`is said to have ${count - 1} untried addresses if the first of ${count} greets with 554`, async (t) => {
         await serveNames(t, count === 2 ? TWO : THREE)
@@ -258,9 +258,18 @@ function testAddresses(): void {
       const server = { ...serverAt(PORT), host: 'mail.example' }
       await assert.rejects(
         openSession(server, { ...OPTIONS, timeoutMs: 300 }),
-        /^SessionError: no whole reply within 0\.3s$/,
+        /^SessionError: no greeting within 0\.3s \(0 octets received\)$/,
       )
       assert.equal(contacted.size, 2)
+    })
+    test('is named in a DNS failure only if the user has not named it', async (t) => {
+      await serveNames(t, {})
+      const server = { ...serverAt(PORT), host: 'nowhere.example' }
+      for (const [word, message] of [
+        ['isp', 'nowhere.example: no such host'],
+        ['smtp://Nowhere.example:2500', 'no such host'],
+      ] as const)
+        await assert.rejects(openSession({ ...server, word }, OPTIONS), { message, exitStatus: 68 })
     })
     test('is not requested if a signal arrives at the second address', async (t) => {
       let interrupt = (): void => undefined

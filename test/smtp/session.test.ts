@@ -253,15 +253,18 @@ suite('session: a second EHLO', { concurrency: true }, () => {
     test(`without ETRN in the first list means "not offered" if its reply is ${reply}`, async (t) => {
       const run = await runAfterLogin(t, [], `S: ${reply}`)
       assert.equal(run.status, 69)
-      assert.match(run.stderr, /ETRN: the server doesn't offer it; EHLO lists AUTH, HELP/)
+      assert.match(run.stderr, /: ETRN not offered \(EHLO lists AUTH, HELP\)/)
       assert.doesNotMatch(run.stderr, /dynamic|address|login/)
     })
   }
-  for (const reply of ['421 bye', '451 later'] as const)
+  for (const [reply, problem] of [
+    ['421 bye', 'the server closed the connection after EHLO'],
+    ['451 later', 'EHLO deferred'],
+  ] as const)
     test(`ends the session with 75 if AUTH came before and its reply is ${reply}`, async (t) => {
       const run = await runAfterLogin(t, ['--assume-etrn'], `S: ${reply}`)
       assert.equal(run.status, 75)
-      assert.match(run.stderr, new RegExp(`EHLO: ${reply}`))
+      assert.match(run.stderr, new RegExp(`: ${problem} \\(${reply}\\)`))
     })
   test('is not sent after AUTH if the first list has ETRN', async (t) => {
     const hello = [...ehloSteps('AUTH PLAIN', 'ETRN'), `C: ${AUTH_PLAIN}`, 'S: 235 welcome'] as const
@@ -283,7 +286,7 @@ suite('session: a second EHLO', { concurrency: true }, () => {
     ])
     const run = await etrn(['--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'site.example'])
     assert.equal(run.status, 69)
-    assert.match(run.stderr, /EHLO: 503/)
+    assert.match(run.stderr, /: EHLO rejected \(503/)
     assert.doesNotMatch(run.stderr, /dynamic/)
   })
 })

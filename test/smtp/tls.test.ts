@@ -93,7 +93,7 @@ suite('a handshake fails', { concurrency: true }, () => {
       [...UNHEARD, reset],
       ['--tls', level],
       'tls',
-      /closed the connection within the handshake/,
+      /^the connection was reset during the TLS handshake$/,
       75,
     )
     testFailed(
@@ -112,11 +112,16 @@ suite('a handshake fails', { concurrency: true }, () => {
     [...AGREED, { ...certificateStep('mx', OLD_SERVER), fails: true }],
     CA,
     'tls',
-    /no TLS as new as TLSv1\.2/,
+    /^the server does not support TLSv1\.2 or newer$/,
   )
   for (const [title, options, maxVersion, hint] of [
-    ['is no older version if the server has no TLS 1.2', [], 'TLSv1.1', /^ {2}ask your provider to enable TLS 1\.2/],
-    ['is TLS 1.2 if --tls-min TLSv1.3 excludes it', ['--tls-min', 'TLSv1.3'], 'TLSv1.2', /^ {2}--tls-min TLSv1\.2 /],
+    ['is no older version if the server has no TLS 1.2', [], 'TLSv1.1', /^hint: ask your provider to enable TLS 1\.2/],
+    [
+      'is TLS 1.2 if --tls-min TLSv1.3 excludes it',
+      ['--tls-min', 'TLSv1.3'],
+      'TLSv1.2',
+      /^hint: --tls-min TLSv1\.2 also accepts TLS 1\.2$/,
+    ],
   ] as const)
     test(`and the hint ${title}`, async (t) => {
       const server = await scripted(t, [
@@ -134,7 +139,7 @@ suite('a handshake fails', { concurrency: true }, () => {
       [...AGREED, afterClientHello(Buffer.from(octets), close)],
       ['--tls', 'encrypt'],
       'tls',
-      /^the server closed the connection within the handshake$/,
+      /^the server closed the connection during the TLS handshake$/,
       75,
     )
   testFailed(
@@ -199,7 +204,7 @@ suite('plain text within the handshake fails with 76', { concurrency: true }, ()
       [...AGREED, afterClientHello(octets)],
       options,
       'tls',
-      /^TLS failed: wrong version number$/,
+      /^unencrypted data arrived within TLS \(wrong version number\)$/,
     )
 })
 

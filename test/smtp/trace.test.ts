@@ -41,7 +41,7 @@ suite('updateFacts', () => {
   test('learns nothing from other events', () => {
     for (const event of [
       { type: 'connecting', address: '192.0.2.2' },
-      { type: 'warning', text: 'x' },
+      { type: 'warning', stage: 'etrn', text: 'x' },
       { type: 'sent', line: 'QUIT' },
     ] as const)
       assert.equal(updateFacts(FACTS, event), FACTS)
