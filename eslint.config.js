@@ -1,8 +1,9 @@
+import regexp from 'eslint-plugin-regexp'
 import tseslint from 'typescript-eslint'
 
 // Each of these packages may be imported by one file only.
 const PACKAGE_USERS = {
-  yargs: 'command/help',
+  yargs: 'command/full-help',
   'yargs-parser': 'command/arguments',
   '@discoveryjs/json-ext': 'report/json',
   chalk: 'report/reporter',
@@ -53,6 +54,7 @@ export default tseslint.config(
   {
     languageOptions: { parserOptions: { projectService: { allowDefaultProject: ['eslint.config.js'] } } },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
+    plugins: { regexp },
     rules: {
       'no-control-regex': 'error',
       '@typescript-eslint/no-unused-vars': ['error', { ignoreRestSiblings: true }],
@@ -69,6 +71,9 @@ export default tseslint.config(
   {
     files: ['src/**/*.ts'],
     rules: {
+      // A hostile server must not make a pattern slow.
+      'regexp/no-super-linear-backtracking': ['error', { report: 'potential' }],
+      'regexp/no-super-linear-move': ['error', { report: 'potential' }],
       'max-lines': ['error', 300],
       'max-lines-per-function': ['error', 40],
       'no-restricted-globals': ['error', 'process'],

@@ -45,21 +45,28 @@ export class StepError extends Error {
   }
 }
 
-/** Input that the user must correct before anything is sent. The printable message names the input, the rule, and what to type instead. */
+type UsageFacts = Partial<Pick<UsageError, 'exitStatus' | 'hint' | 'cause'>>
+
+/**
+ * Input that the user must correct before anything is sent. The printable message names the input, the rule, and what to type instead. A
+ * hint tells the latter if the message would be too long.
+ */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly exitStatus: number
-  constructor(message: string, exitStatus: number = EXIT.USAGE, cause?: unknown) {
+  readonly hint: string | undefined
+  constructor(message: string, { exitStatus = EXIT.USAGE, hint, cause }: UsageFacts = {}) {
     super(printable(message), { cause })
     this.exitStatus = exitStatus
+    this.hint = hint === undefined ? undefined : printable(hint)
   }
 }
 
 /** An option whose value can't be used. Its source, which a message may have to name, is found by the option. */
 export class OptionError extends UsageError {
   readonly option: string
-  constructor(option: string, message: string, exitStatus?: number, cause?: unknown) {
-    super(message, exitStatus, cause)
+  constructor(option: string, message: string, facts?: UsageFacts) {
+    super(message, facts)
     this.option = option
   }
 }

@@ -13,6 +13,7 @@ import {
   parseHelo,
   parseHost,
   parsePort,
+  PORT_RULE,
   parseSendable,
   parseText,
 } from './input/option-values.js'
@@ -20,7 +21,6 @@ import { parseServer, type ServerArgument } from './input/server-address.js'
 import type { Family } from './net/address.js'
 import { MAX_TIMER_MS } from './net/deadline.js'
 import { ownHostName } from './net/this-host.js'
-import { printable } from './printable.js'
 import { tlsLevelFor } from './smtp/credentials-policy.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
 import type { Credentials, TlsLevel, TlsPolicy } from './smtp/session-settings.js'
@@ -71,7 +71,7 @@ export type AskOptions = {
   readonly trace?: (event: TraceEvent, session: number) => void
 }
 
-/** Parsers of the values of an object's keys. Each throws a plain Error with the rule that a value breaks. */
+/** Parsers of the values of an object's keys. Each throws a plain Error with the rule that a value breaks, as a sentence without its subject. */
 type Parsers<T> = { readonly [K in keyof T]-?: (value: unknown) => Exclude<T[K], undefined> }
 
 const TLS_PARSERS: Parsers<NonNullable<AskOptions['tls']>> = {
@@ -119,7 +119,7 @@ export async function ask(server: string, names: readonly string[], options: Ask
   const given = parseKeys('', OPTION_PARSERS, parseArgument('options', parseObject, options))
   const word = parseArgument('server', parseText, server)
   const target = parseServer(word, given.port)
-  if (target.user !== undefined) throw new UsageError('a user in the URL: give `credentials` instead')
+  if (target.user !== undefined) throw new UsageError('server must not contain a user name; use credentials.user')
   const tls = await tlsPolicyOf(target, given.tls ?? {}, given.credentials !== undefined)
   const credentials = given.credentials && credentialsOf(given.credentials, tls)
   const { helo = ownHostName(), family, local, timeoutMs = DEFAULTS.timeout } = given
@@ -138,27 +138,37 @@ export async function ask(server: string, names: readonly string[], options: Ask
 }
 
 async function parseNames(names: readonly string[], allowWide: boolean): Promise<NodeName[]> {
-  if (!Array.isArray(names)) throw new UsageError('names: a list of texts')
+  if (!Array.isArray(names)) throw new UsageError('names must be an array of strings')
   // The holes of an array are undefined, too.
-  const words = Array.from(names, (name: unknown) => parseArgument('names', parseText, name))
+  const words = Array.from(names, (name: unknown, index) => parseArgument(`names[${index}]`, parseText, name))
   return removeDuplicates(await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide }))))
 }
 
 async function tlsPolicyOf(target: ServerArgument, options: object, hasCredentials: boolean): Promise<TlsPolicy> {
   const { ca, cert, key, fingerprint, name, ...tls } = parseKeys('tls.', TLS_PARSERS, options)
   const request = { level: tls.level, fingerprint, ca, name }
-  const level = parseArgument('tls.level', () => tlsLevelFor(target, request, hasCredentials), tls.level)
-  if (cert === undefined && key !== undefined) throw new UsageError('tls.key belongs to tls.cert')
+  const level = settleLevel(target, request, hasCredentials)
+  if (cert === undefined && key !== undefined) throw new UsageError('tls.key needs tls.cert')
   const pem = { ca, cert, key }
-  await checkPem(pem, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, undefined, cause))
+  await checkPem(pem, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, { cause }))
   return { ...pem, fingerprint, name, minVersion: tls.minVersion ?? DEFAULTS['tls-min'], level }
+}
+
+/** Returns what tlsLevelFor returns. Its error names options of the command. */
+function settleLevel(...[target, request, hasCredentials]: Parameters<typeof tlsLevelFor>): TlsLevel {
+  try {
+    return tlsLevelFor(target, request, hasCredentials)
+  } catch (cause) {
+    const unchecked = 'the given tls.fingerprint, tls.ca or tls.name'
+    throw new UsageError(`tls.level "${request.level ?? ''}" does not check ${unchecked}; use "verify"`, { cause })
+  }
 }
 
 function credentialsOf(credentials: object, { cert }: TlsPolicy): Credentials {
   const { user, password, mechanism } = parseKeys('credentials.', CREDENTIALS_PARSERS, credentials)
-  if (user === undefined) throw new UsageError('credentials.user: a text')
+  if (user === undefined) throw new UsageError('credentials.user must be a string')
   if (password === undefined && cert === undefined)
-    throw new UsageError('credentials: a password is missing, or the certificate that EXTERNAL needs')
+    throw new UsageError('credentials.password is missing (without a password, EXTERNAL needs tls.cert)')
   return { user, password, mechanism }
 }
 
@@ -166,7 +176,7 @@ function credentialsOf(credentials: object, { cert }: TlsPolicy): Credentials {
 function parseKeys<T>(prefix: string, parsers: Parsers<T>, values: object): Partial<T> {
   const unknown = Object.keys(values).find((key) => !Object.hasOwn(parsers, key))
   if (unknown !== undefined)
-    throw new UsageError(`${prefix}${printable(unknown)} is no option; there are ${Object.keys(parsers).join(', ')}`)
+    throw new UsageError(`unknown option ${prefix}${unknown}; the options are ${Object.keys(parsers).join(', ')}`)
   const given = new Map<string, unknown>()
   for (const [key, parse] of Object.entries<(value: unknown) => unknown>(parsers)) {
     const value: unknown = Reflect.get(values, key)
@@ -180,45 +190,45 @@ function parseArgument<T>(name: string, parse: (value: unknown) => T, value: unk
   try {
     return parse(value)
   } catch (error) {
-    throw new UsageError(`${name}: ${messageOf(error)}`, undefined, error)
+    throw new UsageError(`${name} ${messageOf(error)}`, { cause: error })
   }
 }
 
 /** Returns an object that can have keys: no array, Map or null. */
 function parseObject(value: unknown): object {
   if (typeof value !== 'object' || value === null || Object.prototype.toString.call(value) !== '[object Object]')
-    throw new Error('an object')
+    throw new Error('must be an object')
   return value
 }
 
 function parseBoolean(value: unknown): boolean {
-  if (typeof value !== 'boolean') throw new Error('true or false')
+  if (typeof value !== 'boolean') throw new Error('must be true or false')
   return value
 }
 
 function parsePortNumber(value: unknown): number {
-  if (typeof value !== 'number') throw new Error('a number from 1 to 65535')
+  if (typeof value !== 'number') throw new Error(PORT_RULE)
   return parsePort(String(value))
 }
 
 function parseFamily(value: unknown): 4 | 6 {
-  if (value !== 4 && value !== 6) throw new Error('4 or 6')
+  if (value !== 4 && value !== 6) throw new Error('must be 4 or 6')
   return value
 }
 
 function parseTimeout(value: unknown): number {
   if (typeof value !== 'number' || !(value > 0 && value <= MAX_TIMER_MS))
-    throw new Error(`a number of milliseconds, more than 0, at most ${MAX_TIMER_MS}`)
+    throw new Error(`must be a number of milliseconds, above 0 and at most ${MAX_TIMER_MS}`)
   return value
 }
 
 function parseSignal(value: unknown): AbortSignal {
-  if (!(value instanceof AbortSignal)) throw new Error('an AbortSignal')
+  if (!(value instanceof AbortSignal)) throw new Error('must be an AbortSignal')
   return value
 }
 
 function parseFunction(value: unknown): () => void {
-  if (typeof value !== 'function') throw new Error('a function')
+  if (typeof value !== 'function') throw new Error('must be a function')
   // Its parameters are the caller's affair.
   return value as () => void
 }

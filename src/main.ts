@@ -14,6 +14,7 @@ import { EXIT, StepError, UsageError } from './errors.js'
 import { mergeExitStatuses } from './etrn/outcome.js'
 import type { FailedRequest, Request } from './etrn/request.js'
 import { resultOfBadLine, type Run, run } from './etrn/run.js'
+import { validNames } from './input/names-file.js'
 import { printableLines } from './printable.js'
 import { jsonReporter } from './report/json.js'
 import type { Progress, Reporter } from './report/reporter.js'
@@ -43,9 +44,14 @@ export async function main(host: Host): Promise<{ exitStatus: number; signal: No
   return { exitStatus: await command.run(), signal: command.signal }
 }
 
+const BUG = 'this is a bug in etrn; please report these lines'
+
 export function bugReport(error: unknown): string {
-  const stack = error instanceof Error ? error.stack : String(error)
-  return printableLines(`etrn: this is a bug of etrn; please report it, with what follows\n${stack ?? ''}`)
+  return printableLines(`etrn: ${BUG}\n${stackOf(error)}`)
+}
+
+function stackOf(error: unknown): string {
+  return (error instanceof Error ? error.stack : undefined) ?? String(error)
 }
 
 class Command {
@@ -55,6 +61,8 @@ class Command {
   /** Aborts everything that the run waits for. */
   readonly #abort = new AbortController()
   readonly #reader: Reader
+  /** Undefined as long as the options are not known */
+  #reporter: Reporter | undefined
   /** SERVER and NAME arguments */
   #words: readonly string[] = []
 
@@ -71,7 +79,7 @@ class Command {
     const writeError = await this.#terminal.close(this.#abort.signal)
     stopListening()
     if (writeError === undefined) return exitStatus
-    this.#terminal.warn(`etrn: the output can't be written: ${writeError.message}`)
+    this.#terminal.warn(`etrn: cannot write the output: ${writeError.message}`)
     return mergeExitStatuses([exitStatus, EXIT.IOERR])
   }
 
@@ -82,8 +90,7 @@ class Command {
     const line = await parseArguments(argv)
     const { help, version, completion, hook } = line.options
     if (help) {
-      const { helpText } = await import('./command/help.js')
-      this.#terminal.print(await helpText())
+      this.#terminal.print(await this.#helpText((line.options.verbose ?? 0) > 0))
     } else if (version) {
       this.#terminal.print(`etrn ${this.#host.version()}`)
     } else if (completion !== undefined) {
@@ -95,6 +102,12 @@ class Command {
       return hook === undefined ? this.#request(line) : this.#printHook(line, hook)
     }
     return EXIT.OK
+  }
+
+  async #helpText(isFull: boolean): Promise<string> {
+    const { columns } = this.#host.stdout
+    if (isFull) return (await import('./command/full-help.js')).fullHelpText(columns)
+    return (await import('./command/help.js')).helpText(columns)
   }
 
   async #complete(words: readonly string[]): Promise<number> {
@@ -135,7 +148,7 @@ class Command {
   async #warnForRoot(configFiles: readonly string[], otherFiles: readonly string[]): Promise<void> {
     const { rootObjections } = await import('./command/hook-root.js')
     for (const objection of await rootObjections(this.#host.program, configFiles, otherFiles, this.#reader))
-      this.#terminal.warn(`root runs this hook, and would say: ${objection}`)
+      this.#terminal.warn(`etrn: warning: root, which runs this hook, would refuse: ${objection}`)
   }
 
   async #request(line: CommandLine): Promise<number> {
@@ -145,23 +158,34 @@ class Command {
     if (!options.all && options.mx.length === 0 && options.quiet < 2) this.#words = line.words
     this.#limit(options['max-time'])
     const hasSeveral = options.all || options.mx.length > 0 || line.words[0]?.includes(',') === true
-    const reporter = this.#createReporter(options, hasSeveral)
+    const { quiet, verbose, json } = options
+    if (quiet === 0 && verbose === 0 && !json) void this.#terminal.startSpinner()
+    const reporter = (this.#reporter = this.#createReporter(options, hasSeveral))
     const { stdin: input } = this.#host
     const warn = (message: string): void => reporter.warn(message)
     const requests = await createRequests(line, config, { ...this.#host, ...this.#reader, input, warn })
     const entries = new Set(requests.flatMap((request) => request.entries))
-    for (const entry of entries) if (typeof entry !== 'string') reporter.result(null, resultOfBadLine(entry))
+    for (const entry of entries) {
+      if (typeof entry === 'string' || this.#abort.signal.aborted) continue
+      reporter.result(null, resultOfBadLine(entry))
+      await this.#terminal.drain(this.#abort.signal)
+    }
     return options.check ? this.#check(requests, options, reporter) : this.#run(requests, options, reporter)
   }
 
   async #run(requests: readonly (Request | FailedRequest)[], options: Options, reporter: Reporter): Promise<number> {
+    // The exchangers of --mx are not known yet.
+    if (options.mx.length === 0) this.#terminal.setNames(requests.flatMap(({ entries }) => validNames(entries)).length)
     const done = await run(requests, {
       jobs: options.jobs,
       waitLocalMs: options['wait-local'] ?? 0,
       signal: this.#abort.signal,
       trace: (...progress) => this.#trace(reporter, ...progress),
       drain: async () => this.#terminal.drain(this.#abort.signal),
-      onResult: (...given) => reporter.result(...given),
+      onResult: (...given) => {
+        this.#terminal.countName()
+        reporter.result(...given)
+      },
       onReport: (report) => reporter.report(report),
       warn: (message) => reporter.warn(message),
     })
@@ -184,11 +208,11 @@ class Command {
 
   /** Completes a report, and returns the exit status: the signal's if a signal ended the run. */
   async #end<T extends Pick<Run | Check, 'exitStatus' | 'servers'>>(
-    reporter: { end?: (done: T) => void | Promise<void> },
+    reporter: { end: (done: T) => void | Promise<void> },
     done: T,
   ): Promise<number> {
     const exitStatus = this.signal === undefined ? done.exitStatus : 128 + constants.signals[this.signal]
-    await reporter.end?.({ ...done, exitStatus })
+    await reporter.end({ ...done, exitStatus })
     const hint = swapHint(
       this.#words,
       done.servers.flatMap(({ error }) => error ?? []),
@@ -202,8 +226,7 @@ class Command {
     reporter.trace(...progress)
   }
 
-  #createReporter({ quiet, json, verbose, color }: Options, hasSeveral: boolean): Reporter {
-    if (quiet === 0 && verbose === 0 && !json) void this.#terminal.startSpinner()
+  #createReporter({ quiet, json, verbose, color }: OutputOptions, hasSeveral: boolean): Reporter {
     const { out, err } = this.#terminal.outputs(color, this.#abort.signal)
     const text = new TextReporter({ out, err, quiet, verbose: verbose > 0, several: hasSeveral })
     return json ? jsonReporter(out, text) : text
@@ -218,7 +241,7 @@ class Command {
   #limit(maxTimeMs: number | undefined): void {
     if (maxTimeMs === undefined) return
     const failure = { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' } as const
-    const error = new StepError('the time that --max-time gives is over', failure)
+    const error = new StepError('the time of --max-time is over', failure)
     setTimeout(() => this.#abort.abort(error), maxTimeMs).unref()
   }
 
@@ -234,12 +257,23 @@ class Command {
   }
 
   /** Prints an error that no report covers, and returns its exit status. */
-  #explain(error: unknown): number {
-    if (error instanceof UsageError || error instanceof StepError) {
-      this.#terminal.warn(`etrn: ${error.message}`)
-      return error.exitStatus
-    }
-    this.#terminal.warnLines(bugReport(error))
-    return EXIT.SOFTWARE
+  async #explain(error: unknown): Promise<number> {
+    const isExpected = error instanceof UsageError || error instanceof StepError
+    const failure = isExpected ? error : { message: BUG, exitStatus: EXIT.SOFTWARE, hint: undefined }
+    const reporter = this.#reporter ?? this.#createReporter({ ...DEFAULT_OUTPUT, json: this.#isJsonTyped }, false)
+    await reporter.fail(failure)
+    if (!isExpected) this.#terminal.warnLines(stackOf(error))
+    return failure.exitStatus
+  }
+
+  /** True if the arguments ask for JSON, even if they can't be parsed. */
+  get #isJsonTyped(): boolean {
+    const { argv } = this.#host
+    const end = argv.indexOf('--')
+    return argv.slice(0, end === -1 ? argv.length : end).includes('--json')
   }
 }
+
+type OutputOptions = Pick<Options, 'quiet' | 'verbose' | 'json' | 'color'>
+
+const DEFAULT_OUTPUT: OutputOptions = { quiet: 0, verbose: 0, json: false, color: 'auto' }

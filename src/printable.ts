@@ -32,6 +32,18 @@ export function truncate(text: string, characters: number): string {
   return text.slice(0, characters).replace(/[\ud800-\udbff]$/, '')
 }
 
+/** Returns the beginning of a text that fits into so many octets of UTF-8; three dots replace the rest. */
+export function truncateOctets(text: string, octets: number): string {
+  if (Buffer.byteLength(text) <= octets) return text
+  const kept = Buffer.from(text)
+    .subarray(0, Math.max(0, octets - DOTS.length))
+    .toString()
+  // A character that was cut has become this one.
+  return `${kept.replace(/\ufffd$/, '')}${DOTS}`.slice(0, octets)
+}
+
+const DOTS = '...'
+
 /** Returns the same text in memory of its own: a part of a text keeps the whole of it in memory. */
 export function copyText(text: string): string {
   return Buffer.from(text).toString()

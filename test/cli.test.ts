@@ -25,7 +25,7 @@ suite('the process: signals', { concurrency: true }, () => {
     let output = ''
     child.stdout.on('data', (octets: Buffer) => (output += octets.toString()))
     const [, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
-    assert.deepEqual([signal, output], ['SIGINT', 'not asked: site.example\n'])
+    assert.deepEqual([signal, output], ['SIGINT', 'not requested: site.example\n'])
   })
   for (const signal of ['SIGTERM', 'SIGHUP'] as const)
     test(`${signal} is the signal that the process ends by`, async (t) => {
@@ -34,7 +34,7 @@ suite('the process: signals', { concurrency: true }, () => {
       const run = await spawnEtrn([`127.0.0.1:${server.port}`, 'site.example'], {
         during: (child) => (interrupt = () => void child.kill(signal)),
       })
-      assert.deepEqual([run.status, run.signal, run.stdout], [null, signal, 'not asked: site.example\n'])
+      assert.deepEqual([run.status, run.signal, run.stdout], [null, signal, 'not requested: site.example\n'])
     })
   test("^C while the spinner turns ends a shell's loop", { skip: noTerminal() }, async (t) => {
     const server = await scripted(t, ['S: 421 later', ...BYE])
@@ -44,7 +44,7 @@ suite('the process: signals', { concurrency: true }, () => {
     await run.waitFor('again at')
     run.type('\x03')
     await run.end()
-    assert.match(run.shown, /greeting: 421 later/)
+    assert.match(run.shown, /etrn: 127\.0\.0\.1:\d+: .*421 later/)
     assert.doesNotMatch(run.shown, /round 1|end/)
   })
 })
@@ -77,7 +77,7 @@ suite('the process: streams', { concurrency: true }, () => {
       const command = `${BIN} 127.0.0.1:${server.port} ${HELO} site.example`
       const full = await runShell(`${command} >/dev/full`)
       assert.equal(full.status, 74)
-      assert.match(full.stderr, /^etrn: the output can't be written: .*no space left/m)
+      assert.match(full.stderr, /^etrn: cannot write the output: .*no space left/m)
       assert.equal((await runShell(`${command} --json >/dev/full`)).status, 74)
       await server.verify()
     },
@@ -128,7 +128,7 @@ suite('the process: an output that nobody takes', { concurrency: true }, () => {
         text(child.stderr),
       ])
       assert.equal(status, 75)
-      assert.match(stderr, /^etrn: the output can't be written: nobody has taken it in time$/m)
+      assert.match(stderr, /^etrn: cannot write the output: the reader did not take it in time$/m)
     },
   )
 })
@@ -193,6 +193,9 @@ suite('the process: its surroundings', { concurrency: true }, () => {
         through: ['unshare', '--user', `--map-user=${uid}`, `--map-group=${uid}`],
       })
     assert.equal((await printHook(1000)).stderr, '')
-    assert.match((await printHook(0)).stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+    assert.match(
+      (await printHook(0)).stderr,
+      /^etrn: warning: no profile "isp" \(none is configured\); using isp as a host name$/m,
+    )
   })
 })

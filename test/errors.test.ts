@@ -39,12 +39,16 @@ suite('StepError', () => {
 suite('UsageError', () => {
   test('has exit status 64 unless it is given another one', () => {
     assert.equal(new UsageError('wrong').exitStatus, 64)
-    assert.equal(new UsageError('wrong', 78).exitStatus, 78)
+    assert.equal(new UsageError('wrong', { exitStatus: 78 }).exitStatus, 78)
   })
-  test('carries message and cause', () => {
+  test('carries message, hint and cause', () => {
     const cause = new Error('x')
-    const error = new UsageError('wrong', 64, cause)
-    assert.deepEqual([error.name, error.message, error.cause], ['UsageError', 'wrong', cause])
+    const error = new UsageError('wrong', { hint: 'type --right', cause })
+    assert.deepEqual(
+      [error.name, error.message, error.hint, error.cause],
+      ['UsageError', 'wrong', 'type --right', cause],
+    )
+    assert.equal(new UsageError('wrong').hint, undefined)
   })
 })
 

@@ -176,7 +176,7 @@ suite('ask', () => {
         const options = { ...OPTIONS, [key]: option } as Parameters<typeof ask>[2]
         await assert.rejects(
           ask(`127.0.0.1:${server.port}`, ['site.example'], options),
-          (error) => error instanceof UsageError && error.exitStatus === 64 && error.message.startsWith(`${path}: `),
+          (error) => error instanceof UsageError && error.exitStatus === 64 && error.message.startsWith(`${path} `),
           `${path} ${inspect(value)}`,
         )
       }
@@ -191,13 +191,13 @@ suite('ask', () => {
   })
   test('names the text that has a wrong key, or none', async () => {
     const cert = fixture('client.pem')
-    const message = /^tls\.key: the key is not that of the certificate$/
+    const message = /^tls\.key: the private key does not belong to the certificate$/
     await assert.rejects(ask('mx', ['site.example'], { tls: { cert, key: fixture('mx.key') } }), {
       exitStatus: 64,
       message,
     })
     await assert.rejects(ask('mx', ['site.example'], { tls: { cert } }), {
-      message: /^tls\.cert: there is no private key in it/,
+      message: /^tls\.cert: no private key in PEM format found$/,
     })
   })
   for (const [title, answers] of [

@@ -35,7 +35,7 @@ suite('main: what the arguments ask for', { concurrency: true }, () => {
   test('prints the help to standard output', async () => {
     const run = await etrn(['--help'])
     assert.deepEqual([run.status, run.stderr], [0, ''])
-    assert.match(run.stdout, /^etrn \[options\] SERVER/)
+    assert.match(run.stdout, /^Usage: etrn \[options\] SERVER/)
   })
   test('prints the version of its host', async () => {
     const stdout = new PassThrough()
@@ -177,20 +177,20 @@ suite('main: --max-time', { concurrency: true }, () => {
     const server = await loose(t, [silence])
     const run = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, '--max-time', '1s', 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the time that --max-time gives is over'])
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the time of --max-time is over'])
   })
   test('of the configuration ends a session', async (t) => {
     const server = await loose(t, [silence])
     const config = makeFile(t, 'etrn.toml', 'max-time = "1s"\n')
     const run = await etrnJson(['--config', config, `127.0.0.1:${server.port}`, ...HELO, 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the time that --max-time gives is over'])
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the time of --max-time is over'])
   })
 })
 
 suite('main: errors', { concurrency: true }, () => {
   test('prints a usage error as one line without control characters, and sends nothing', async () =>
-    assertRefused(['--timeout', 'a\x1b[1mb'], /^etrn: --timeout "a\\x1b\[1mb": /))
+    assertRefused(['--timeout', 'a\x1b[1mb'], /^etrn: --timeout "a\\x1b\[1mb" must be a duration /))
   test('prints the stack of an error that no code expected, and reports 70', async () => {
     const stderr = new PassThrough()
     const error = new Error('unforeseen')
@@ -204,7 +204,7 @@ suite('main: errors', { concurrency: true }, () => {
   })
   test('bugReport has the stack of an error, and the text of anything else', () => {
     const error = new Error('unforeseen')
-    const head = 'etrn: this is a bug of etrn; please report it, with what follows\n'
+    const head = 'etrn: this is a bug in etrn; please report these lines\n'
     assert.equal(bugReport(error), `${head}${error.stack ?? ''}`)
     assert.equal(bugReport('unforeseen'), `${head}unforeseen`)
   })
@@ -214,7 +214,7 @@ suite('main: errors', { concurrency: true }, () => {
     const { exitStatus } = await main(createHost(['--version'], { stdout, stderr }))
     stderr.end()
     assert.equal(exitStatus, 74)
-    assert.equal(await text(stderr), "etrn: the output can't be written: no space left\n")
+    assert.equal(await text(stderr), 'etrn: cannot write the output: no space left\n')
   })
 })
 
@@ -246,6 +246,11 @@ suite('main: the spinner', { concurrency: true }, () => {
   showsSpinner('does not turn under --json', ['--json'], false)
 })
 
+function writeInFolder(file: string): void {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o755 })
+  writeFileSync(file, '', { mode: 0o644 })
+}
+
 suite('main: hooks', { concurrency: true }, () => {
   test('warns that others can change what a hook of root runs', async (t) => {
     const etrnFile = makeFile(t, 'etrn', '')
@@ -258,15 +263,29 @@ suite('main: hooks', { concurrency: true }, () => {
     }
     const safe = [process.execPath, etrnFile]
     chmodSync(etrnFile, 0o775)
-    const message = `root runs this hook, and would say: ${etrnFile}: not safe to run: its group may write it (chmod g-w)\n`
+    const message = `etrn: warning: root, which runs this hook, would refuse: ${etrnFile} is not safe to run: group members can write to the file (chmod g-w ${etrnFile})\n`
     for (const kind of ['pppd', 'ifupdown', 'networkmanager', 'systemd'])
       assert.equal(await warnings(kind, safe), message)
     assert.equal(await warnings('cron', safe, 0), message)
     assert.equal(await warnings('cron', safe), '')
     chmodSync(etrnFile, 0o755)
     assert.equal(await warnings('pppd', safe), '')
+    const installed = join(dirname(etrnFile), 'bin', 'etrn')
+    for (const name of ['bin/etrn', 'bin/package.json', 'dist/cli.cjs', 'dist/command/toml.js'])
+      writeInFolder(join(dirname(etrnFile), name))
+    for (const name of ['bin/package.json', 'dist/command/toml.js']) {
+      const file = join(dirname(etrnFile), name)
+      chmodSync(file, 0o666)
+      const objection = await warnings('pppd', [process.execPath, installed])
+      assert.ok(objection.includes(`${file} is not safe to run: other users can write to the file`), objection)
+      chmodSync(file, 0o644)
+    }
+    assert.equal(await warnings('pppd', [process.execPath, installed]), '')
     chmodSync(dirname(etrnFile), 0o777)
-    assert.match(await warnings('pppd', safe), /not safe to run: its folder \S+: others may write it/)
+    assert.match(
+      await warnings('pppd', safe),
+      / is not safe to run: other users can write to the directory \S+ \(chmod o-w /,
+    )
   })
   // The file belongs to a user other than root.
   const uid = process.getuid?.() || 1000
@@ -281,10 +300,10 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.equal(hook.status, 0)
     assert.match(
       hook.stderr,
-      /^root runs this hook, and would say: .*not safe to use: it belongs to neither root nor you/,
+      /^etrn: warning: root, which runs this hook, would refuse: .* is not safe to use: the file belongs to another user than root/,
     )
     assert.equal((await printHook('cron', file, user)).stderr, '')
-    assert.match((await printHook('systemd', file, user)).stderr, /not safe to use: its folder \S+: it belongs to/)
+    assert.match((await printHook('systemd', file, user)).stderr, / is not safe to use: the directory \S+ belongs to/)
   })
   test('reads for a hook of root only what root reads, and for a crontab what the user reads', async (t) => {
     const home = makeFolder(t)
@@ -297,7 +316,7 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.deepEqual([status, stdout], [64, ''])
     assert.equal(
       stderr,
-      `etrn: ${home}/.config/etrn/config.toml:2: profile isp: root runs this hook, and reads only /etc/etrn/config.toml or --config FILE: put the profile there, or name the file\n`,
+      `etrn: ${home}/.config/etrn/config.toml:2: profile isp: root runs this hook, but root does not read this file\nhint: move the profile to /etc/etrn/config.toml, or to another file of root and add --config FILE\n`,
     )
     for (const args of [['--all'], ['mx.example,isp', 'a.example']]) {
       const several = await etrn(['--hook', 'networkmanager', ...args], { env: { HOME: home }, user })

@@ -6,7 +6,15 @@ import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { StepError, UsageError } from '../src/errors.js'
 import { bugReport } from '../src/main.js'
-import { listSome, printable, printableJson, printableLines, shortenMessage, truncate } from '../src/printable.js'
+import {
+  listSome,
+  printable,
+  printableJson,
+  printableLines,
+  shortenMessage,
+  truncate,
+  truncateOctets,
+} from '../src/printable.js'
 import { etrn } from './helpers/command.js'
 import { makeFile, makeFolder } from './helpers/files.js'
 import { BYE, type Conversation, HELLO, loose } from './helpers/scripted-server.js'
@@ -129,6 +137,27 @@ suite('truncate', () => {
   }
 })
 
+suite('truncateOctets', () => {
+  for (const [text, octets, truncated] of [
+    ['abcd', 4, 'abcd'],
+    ['abcde', 4, 'a...'],
+    ['éé', 4, 'éé'],
+    ['éééé', 6, 'é...'],
+    ['a€€€', 6, 'a...'],
+    ['abcde', 2, '..'],
+    ['abcde', 0, ''],
+  ] as const)
+    test(`makes "${truncated}" of "${text}" at ${octets}`, () => assert.equal(truncateOctets(text, octets), truncated))
+  test('returns the text or a beginning of it with dots, within the octets', () =>
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), fc.nat({ max: 40 }), (text, octets) => {
+        const truncated = truncateOctets(text, octets)
+        assert.ok(Buffer.byteLength(truncated) <= octets)
+        assert.ok(truncated === text || text.startsWith(truncated.replace(/\.{0,3}$/, '')))
+      }),
+    ))
+})
+
 suite('shortenMessage', () => {
   test('keeps 400 characters', () => assert.equal(shortenMessage('x'.repeat(400)), 'x'.repeat(400)))
   test('cuts 401 characters to 400 and three dots', () =>
@@ -234,7 +263,8 @@ suite(
     })
     test('in the message and the hint of an error', () => {
       const { message, hint } = new StepError(WORD, { exitStatus: 75, hint: WORD })
-      assert.deepEqual([message, hint, new UsageError(WORD).message], [ESCAPED, ESCAPED, ESCAPED])
+      const usage = new UsageError(WORD, { hint: WORD })
+      assert.deepEqual([message, hint, usage.message, usage.hint], [ESCAPED, ESCAPED, ESCAPED, ESCAPED])
     })
   },
 )

@@ -58,7 +58,7 @@ async function checkWords(argv: readonly string[]): Promise<void> {
       if (!takesValue(row)) {
         // yargs takes the words true and false for the value of a flag.
         const isTaken = /^(?:true|false)$/.test(argv[index + 1] ?? '')
-        if (hasValue || isTaken) throw new UsageError(`${option} takes no value: type ${option} alone`)
+        if (hasValue || isTaken) throw new UsageError(`${option} takes no value; write ${option} alone`)
         continue
       }
       // yargs takes the next word for the value of an option `=`.
@@ -70,7 +70,7 @@ async function checkWords(argv: readonly string[]): Promise<void> {
         continue
       }
       if (next === undefined || /^-./.test(next))
-        throw new UsageError(`${option} needs a value, for example ${option} ${row.example ?? ''}`)
+        throw new UsageError(`${option} needs a value; for example ${option} ${row.example ?? ''}`)
     }
   }
 }

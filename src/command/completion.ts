@@ -58,7 +58,7 @@ function scanWords(words: readonly string[]): ScannedWords {
 
 function completeOption(last: string): string[] {
   const rows = [...OPTION_ROWS].filter(([name]) => `--${name}`.startsWith(last))
-  return rows.map(([name, { describe }]) => `--${name}\t${describe.replace(/^[A-Z][A-Z0-9/]*: /, '')}`)
+  return rows.map(([name, { describe }]) => `--${name}\t${describe}`)
 }
 
 function completeValue({ isPath, choices = [] }: OptionRow, last: string): string[] {
@@ -84,8 +84,8 @@ export function completionScript(shell: Shell): string {
 }
 
 // bash splits words at = and : as well, and replaces only what follows them. Version 3.2 of macOS has no negative indexes.
-const BASH = String.raw`# Completion of etrn(1) for bash. Save it as
-# ~/.local/share/bash-completion/completions/etrn, or type:
+const BASH = String.raw`# Completion of etrn(1) for bash. Save this file as
+# ~/.local/share/bash-completion/completions/etrn, or run:
 # source <(etrn --completion bash)
 _etrn() {
   local word found full before value current=${'$'}{COMP_WORDS[COMP_CWORD]} count=0
@@ -120,8 +120,8 @@ complete -F _etrn etrn
 `
 
 const ZSH = String.raw`#compdef etrn
-# Completion of etrn(1) for zsh. Save it as _etrn in a folder of your fpath, or
-# type, after compinit: source <(etrn --completion zsh)
+# Completion of etrn(1) for zsh. Save this file as _etrn in a directory of your
+# fpath, or run after compinit: source <(etrn --completion zsh)
 _etrn() {
   local line
   local -a found
@@ -142,8 +142,8 @@ else
 fi
 `
 
-const FISH = String.raw`# Completion of etrn(1) for fish. Save it as ~/.config/fish/completions/etrn.fish,
-# or type: etrn --completion fish | source
+const FISH = String.raw`# Completion of etrn(1) for fish. Save this file as
+# ~/.config/fish/completions/etrn.fish, or run: etrn --completion fish | source
 function __etrn_complete
     set -l words (commandline -opc)
     set -l program $words[1]

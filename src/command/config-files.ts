@@ -26,7 +26,7 @@ export function findConfigFiles({ environment, uid, warn }: ConfigSearch): strin
     } catch (error) {
       // Without the folder there is no file.
       const isMissing = ['ENOENT', 'ENOTDIR'].includes(codeOf(error))
-      if (!isMissing) warn(`${file}: ${describeFileError(error)}; going on without it`)
+      if (!isMissing) warn(`etrn: warning: ${file}: ${describeFileError(error)}; continuing without this file`)
       return false
     }
   })
@@ -43,16 +43,21 @@ export async function readSafely(file: string, { uid, signal }: Reader): Promise
   try {
     const stream = await openFile(file, (stats) => {
       // Nobody changes a device such as /dev/null.
-      const reason = stats.isCharacterDevice() ? undefined : unsafeReason(stats, uid)
+      const reason = stats.isCharacterDevice() ? undefined : unsafeReason(stats, uid, file)
       const pathReason = DESCRIPTOR_FILE.test(file) ? undefined : unsafePathReason(file, uid, { isStrict: true })
       if ((reason ?? pathReason) !== undefined)
-        throw new UsageError(`${file}: not safe to use: ${reason ?? pathReason ?? ''}`, EXIT.CONFIG)
+        throw new UsageError(`${file} is not safe to use: ${reason ?? pathReason ?? ''}`, { exitStatus: EXIT.CONFIG })
     })
     const octets = await readStream(stream, signal)
     if (isUtf8(octets)) return octets.toString()
   } catch (error) {
     if (error instanceof UsageError || signal.aborted) throw error
-    throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
+    throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause: error,
+    })
   }
-  throw new UsageError(`${file}: this is not UTF-8`, EXIT.CONFIG)
+  throw new UsageError(`${file} is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8`, {
+    exitStatus: EXIT.CONFIG,
+  })
 }

@@ -1,6 +1,5 @@
 import { dirname, resolve } from 'node:path'
 import { EXIT, messageOf, UsageError } from '../errors.js'
-import { parseText } from '../input/option-values.js'
 import { parseServer } from '../input/server-address.js'
 import { printable } from '../printable.js'
 import { readSafely } from './config-files.js'
@@ -38,16 +37,18 @@ export async function readConfig(files: readonly string[], reader: Reader): Prom
 
 /** The probable mistake, by the parser's message */
 const TOML_HINTS = [
-  [/Unterminated string|control character/i, '; is its closing quote missing?'],
+  [/Unterminated string|control character/i, 'a closing quote may be missing'],
   [
-    /Unexpected (?:character|token)|Must be a newline/i,
-    '; a text stands in quotes: timeout = "60s", and a list ends in ]',
+    /unexpected (?:character|token)|more text after/i,
+    'write strings in quotes, as in timeout = "60s"; end lists with ]',
   ],
 ] as const
 
 type Scope = 'run' | 'profile'
 
-/** Turns one file's TOML into options. All its methods throw UsageError (78), with file, line and key. */
+const SERVER_EXAMPLE = 'server = "mail.isp.example"'
+
+/** Turns one file's TOML into options. All its methods throw UsageError (78), with file, line, profile and key. */
 class ConfigParser {
   readonly #paths = new Map<string, string>()
   readonly #file: string
@@ -61,94 +62,104 @@ class ConfigParser {
     const root = parseToml(text.replace(/^\ufeff/, ''), (line, message, cause) => {
       const hasLoneCr = /\r(?!\n)/.test(text)
       const hint = hasLoneCr
-        ? '; lines end with LF or CRLF, not CR'
-        : (TOML_HINTS.find(([pattern]) => pattern.test(message))?.[1] ?? '')
-      const problem = `this is not TOML: ${printable(message)}${hint}`
-      return new UsageError(`${this.#file}:${line}: ${problem}`, EXIT.CONFIG, cause)
+        ? 'end lines with LF or CRLF, not CR'
+        : TOML_HINTS.find(([pattern]) => pattern.test(message))?.[1]
+      const facts = { exitStatus: EXIT.CONFIG, hint, cause }
+      return new UsageError(`${this.#file}:${line}: not valid TOML: ${printable(message)}`, facts)
     })
     const { value, line } = root.get('servers') ?? { value: new Map<string, TomlEntry>(), line: 1 }
     root.delete('servers')
     if (!(value instanceof Map))
-      throw this.#error(['servers'], line, 'a table of profiles; write [servers.NAME] and what is theirs')
+      throw this.#error(line, `servers must be a table; write [servers.NAME], and below it ${SERVER_EXAMPLE}`)
     const profiles = new Map<string, Profile>()
     for (const [name, entry] of value) profiles.set(name, await this.#parseProfile(name, entry))
-    const options = await this.#parseOptions(root, [], 'run')
+    const options = await this.#parseOptions(root)
     const locate = (option: string): string => this.#locate(root, option)
     return { tops: [{ options, locate }], profiles, paths: this.#paths }
   }
 
   async #parseProfile(name: string, { value, line }: TomlEntry): Promise<Profile> {
-    const path = ['servers', name]
+    if (!/^[\w-]+$/.test(name))
+      throw this.#error(line, `profile name "${name}" has characters other than letters, digits, - and _`)
     if (!(value instanceof Map))
-      throw this.#error(path, line, `a table; write [servers.${name}] and below it server = "mail.isp.example"`)
-    if (!/^[\w-]+$/.test(name)) throw this.#error(path, line, "a profile's name has letters, digits, - and _ only")
+      throw this.#error(
+        line,
+        `profile ${name} must be a table; write [servers.${name}], and below it ${SERVER_EXAMPLE}`,
+      )
     const entry = value.get('server')
-    if (entry === undefined) throw this.#error(path, line, 'it has no server; write server = "mail.isp.example"')
-    const serverPath = [...path, 'server']
-    const server = entry.value
-    if (typeof server !== 'string') throw this.#error(serverPath, entry.line, 'a text, as "mail.isp.example"')
-    this.#wrap(serverPath, entry.line, () => parseServer(parseText(server)))
+    if (entry === undefined) throw this.#error(line, `profile ${name} has no server; write ${SERVER_EXAMPLE}`)
+    const server = this.#parseServer(name, entry)
     const table = new Map([...value].filter(([key]) => key !== 'server'))
-    const options = await this.#parseOptions(table, path, 'profile')
+    const options = await this.#parseOptions(table, name)
     return { server, options, locate: (option) => `${this.#locate(value, option)}: profile ${name}` }
   }
 
-  async #parseOptions(table: TomlTable, path: readonly string[], scope: Scope): Promise<PartialOptions> {
+  #parseServer(profile: string, { value, line }: TomlEntry): string {
+    if (typeof value !== 'string' || value === '') {
+      const rule = value === '' ? 'is empty' : 'must be a string'
+      throw this.#error(line, `server ${rule}; for example ${SERVER_EXAMPLE}`, profile)
+    }
+    try {
+      parseServer(value)
+      return value
+    } catch (error) {
+      throw this.#error(line, messageOf(error), profile)
+    }
+  }
+
+  async #parseOptions(table: TomlTable, profile?: string): Promise<PartialOptions> {
+    const scope = profile === undefined ? 'run' : 'profile'
     const options: Record<string, unknown> = {}
     for (const [key, entry] of table) {
-      const keyPath = [...path, key]
       if (key === 'names') {
-        const names = this.#parseList(keyPath, entry, 'site.example')
-        if (names.some((name) => /^[^#].*[,;]/.test(name)))
-          throw this.#error(keyPath, entry.line, 'each name is a text of its own: names = ["a.example", "b.example"]')
-        options[key] = names
+        options[key] = this.#parseNames(entry, profile)
         continue
       }
       const row = OPTION_ROWS.get(key)
-      if (row === undefined) throw this.#error(keyPath, entry.line, await unknownReason(key, entry.value, scope))
-      const reason = misplacedReason(row, scope)
-      if (reason !== undefined) throw this.#error(keyPath, entry.line, reason)
-      const value = this.#parseValue(row, keyPath, entry)
+      const reason = row === undefined ? await unknownReason(key, entry.value, scope) : misplacedReason(key, row, scope)
+      if (row === undefined || reason !== undefined) throw this.#error(entry.line, reason ?? '', profile)
+      const value = this.#parseValue(row, key, entry, profile)
       options[key] = row.isPath ? this.#resolvePaths(value) : value
     }
     const [excluded = '', key] = findConflict(options) ?? []
     if (key === undefined) return options
-    throw this.#error([...path, key], table.get(key)?.line ?? 0, `${excluded} excludes it; write one of them`)
+    const message = `${excluded} and ${key} can't be used together; use only one`
+    throw this.#error(table.get(key)?.line ?? 0, message, profile)
   }
 
-  #parseValue({ kind, example = '', parse }: OptionRow, path: readonly string[], entry: TomlEntry): unknown {
+  #parseNames(entry: TomlEntry, profile?: string): string[] {
+    const names = this.#parseList('names', entry, 'site.example', profile)
+    if (!names.some((name) => /^[^#].*[,;]/.test(name))) return names
+    const message = 'names must have one name per string; for example names = ["a.example", "b.example"]'
+    throw this.#error(entry.line, message, profile)
+  }
+
+  #parseValue({ kind, example, parse }: OptionRow, key: string, entry: TomlEntry, profile?: string): unknown {
     const { value, line } = entry
-    const words = kind === 'list' ? this.#parseList(path, entry, example) : []
-    const parseOne = (): unknown => {
+    const words = kind === 'list' ? this.#parseList(key, entry, example ?? '', profile) : []
+    try {
       if (kind === 'list') return parse(words)
-      if (kind === 'flag' && typeof value !== 'boolean') throw new Error('true or false')
-      if (kind === 'counter' && !(typeof value === 'number' && [0, 1, 2].includes(value))) throw new Error('0, 1 or 2')
+      if (kind === 'flag' && typeof value !== 'boolean') throw new Error('must be true or false')
+      if (kind === 'counter' && !(typeof value === 'number' && [0, 1, 2].includes(value)))
+        throw new Error('must be 0, 1 or 2')
       if (kind !== 'value') return parse(value)
-      if (typeof value !== 'string' && typeof value !== 'number') throw new Error('a text')
+      if (typeof value !== 'string' && typeof value !== 'number') throw new Error('must be a string or a number')
       return parse(String(value))
+    } catch (error) {
+      throw this.#error(line, `${key} ${messageOf(error)}${exampleOf(key, kind, example)}`, profile)
     }
-    return this.#wrap(path, line, parseOne, example)
   }
 
-  #parseList(path: readonly string[], { value, line }: TomlEntry, example: string): string[] {
+  #parseList(key: string, { value, line }: TomlEntry, example: string, profile?: string): string[] {
     const words = Array.isArray(value) ? (value as readonly TomlValue[]) : []
     if (words.length > 0 && words.every((word) => typeof word === 'string' && word !== '')) return words.map(String)
-    const sample = `${path.at(-1) ?? ''} = ["${example}"]`
-    throw this.#error(path, line, `a list of texts, and not an empty one; for example ${sample}`)
+    const message = `${key} must be a list of strings, and not empty${exampleOf(key, 'list', example)}`
+    throw this.#error(line, message, profile)
   }
 
-  #wrap(path: readonly string[], line: number, work: () => unknown, example = ''): unknown {
-    try {
-      return work()
-    } catch (error) {
-      const literal = /^\d+$/.test(example) ? example : `"${example}"`
-      const suffix = example === '' ? '' : `; for example ${path.at(-1) ?? ''} = ${literal}`
-      throw this.#error(path, line, messageOf(error) + suffix)
-    }
-  }
-
-  #error(path: readonly string[], line: number, message: string): UsageError {
-    return new UsageError(`${this.#file}:${line}: ${path.map(printable).join('.')}: ${message}`, EXIT.CONFIG)
+  #error(line: number, message: string, profile?: string): UsageError {
+    const place = profile === undefined ? '' : `profile ${profile}: `
+    return new UsageError(`${this.#file}:${line}: ${place}${message}`, { exitStatus: EXIT.CONFIG })
   }
 
   #locate(table: TomlTable, option: string): string {
@@ -166,24 +177,30 @@ class ConfigParser {
   }
 }
 
+/** Returns the end of a message: how a key could be set. */
+function exampleOf(key: string, kind: OptionRow['kind'], example?: string): string {
+  if (example === undefined) return ''
+  const literal = /^\d+$/.test(example) ? example : `"${example}"`
+  return `; for example ${key} = ${kind === 'list' ? `[${literal}]` : literal}`
+}
+
 async function unknownReason(key: string, value: TomlValue, scope: Scope): Promise<string> {
   if (value instanceof Map && scope === 'run') {
     // Likely [isp] or [server.isp]
     const name = [...value].find(([, inner]) => inner.value instanceof Map)?.[0] ?? key
-    return `unknown table; a profile is written [servers.${name}]`
+    return `unknown table [${key}]; write a profile as [servers.${name}]`
   }
-  if (key === 'password')
-    return 'a password may not stand here; write password-file or password-command, which say where it is'
+  if (key === 'password') return 'this file must not contain a password; use password-file or password-command'
   const { nearestKey } = await import('./suggest.js')
   const known = [...OPTION_ROWS].filter(([, { scope: own = scope }]) => own === scope).map(([name]) => name)
   const near = nearestKey(key, [...known, scope === 'profile' ? 'server' : 'servers', 'names'])
-  return `unknown key; ${near === undefined ? 'man etrn lists them all' : `did you mean ${near}?`}`
+  return `unknown key ${key}; ${near === undefined ? 'man etrn lists all keys' : `did you mean ${near}?`}`
 }
 
-function misplacedReason({ scope: own }: OptionRow, scope: Scope): string | undefined {
+function misplacedReason(key: string, { scope: own }: OptionRow, scope: Scope): string | undefined {
   if (own === undefined || own === scope) return undefined
-  if (own === 'command line') return 'this is said on the command line only'
+  if (own === 'command line') return `${key} is not a key; use --${key} on the command line`
   return scope === 'profile'
-    ? 'this holds for the whole run; write it at the top of the file'
-    : 'a login belongs to one server; write it in its profile, [servers.NAME]'
+    ? `${key} applies to the whole run; move ${key} to the top of the file`
+    : `${key} applies to one server; move ${key} into its profile, below [servers.NAME]`
 }

@@ -10,9 +10,9 @@ const STICKY_MODE = 0o1000
 const LINKS_FOLLOWED = 40
 
 /**
- * Returns why somebody other than root and this user can change a file or put another one in its place, or undefined. Checks the file,
- * its links, and every folder on the way. In a sticky folder such as `/tmp` nobody can; if `isStrict`, it is still unsafe as the file's
- * own. Throws system errors.
+ * Returns the reason if another user than root and this one can change or replace a file; otherwise undefined. Checks the file, its links,
+ * and every folder of its path. In a sticky folder such as `/tmp` others can't replace it; if `isStrict`, such a folder of the file is
+ * unsafe all the same. Throws system errors.
  */
 export function unsafePathReason(file: string, uid: number | undefined, { isStrict = false } = {}): string | undefined {
   const names = splitPath(isAbsolute(file) ? file : `${resolve('.')}/${file}`)
@@ -20,7 +20,7 @@ export function unsafePathReason(file: string, uid: number | undefined, { isStri
   let links = 0
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     const isFile = names.length === 0
-    const reason = unsafeFolderReason(folder, uid, isFile, isStrict && isFile)
+    const reason = unsafeFolderReason(folder, uid, isStrict && isFile)
     if (reason !== undefined) return reason
     if (name === '..') {
       folder = dirname(folder)
@@ -29,37 +29,46 @@ export function unsafePathReason(file: string, uid: number | undefined, { isStri
     const path = join(folder, name)
     const stats = lstatSync(path)
     if (stats.isSymbolicLink()) {
-      const owner = foreignOwnerReason(stats, uid)
-      if (owner !== undefined) return `the link ${path}: ${owner}`
+      const owner = foreignOwnerReason(stats, uid, `the link ${path}`)
+      if (owner !== undefined) return owner
       // The system reports a circle in the same way.
       if (++links > LINKS_FOLLOWED) statSync(path)
       const target = readlinkSync(path)
       names.unshift(...splitPath(target))
       if (isAbsolute(target)) folder = '/'
-    } else if (isFile) return unsafeReason(stats, uid)
+    } else if (isFile) return unsafeReason(stats, uid, path)
     else folder = path
   }
   return undefined
 }
 
-/** Returns why somebody other than root and this user can change a file or folder, or undefined. */
-export function unsafeReason(stats: Stats, uid: number | undefined): string | undefined {
-  const owner = foreignOwnerReason(stats, uid)
+/** Returns the reason if another user than root and this one can change a file or folder; otherwise undefined. */
+export function unsafeReason(
+  stats: Stats,
+  uid: number | undefined,
+  path: string,
+  subject = 'the file',
+): string | undefined {
+  const owner = foreignOwnerReason(stats, uid, subject)
   if (owner !== undefined || hasNoUsers(uid)) return owner
-  if ((stats.mode & OTHERS_WRITE_MODE) !== 0) return 'others may write it (chmod o-w)'
+  if ((stats.mode & OTHERS_WRITE_MODE) !== 0) return `other users can write to ${subject} (chmod o-w ${path})`
   // A group that only this user is in makes no difference: an ACL would look the same.
-  return (stats.mode & GROUP_WRITES_MODE) !== 0 ? 'its group may write it (chmod g-w)' : undefined
+  return (stats.mode & GROUP_WRITES_MODE) !== 0
+    ? `group members can write to ${subject} (chmod g-w ${path})`
+    : undefined
 }
 
-function unsafeFolderReason(folder: string, uid: number | undefined, isOwn: boolean, isStrict: boolean) {
+function unsafeFolderReason(folder: string, uid: number | undefined, isStrict: boolean): string | undefined {
   const stats = statSync(folder)
-  const isSticky = (stats.mode & STICKY_MODE) !== 0
-  const reason = isSticky && !isStrict ? foreignOwnerReason(stats, uid) : unsafeReason(stats, uid)
-  return reason === undefined ? undefined : `${isOwn ? 'its folder' : 'the folder'} ${folder}: ${reason}`
+  const subject = `the directory ${folder}`
+  if ((stats.mode & STICKY_MODE) === 0) return unsafeReason(stats, uid, folder, subject)
+  const isWritable = unsafeReason(stats, uid, folder) !== undefined
+  const owner = foreignOwnerReason(stats, uid, subject)
+  return owner ?? (isStrict && isWritable ? `other users can write to ${subject}; move the file` : undefined)
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */
-const READ_MODES = { password: 0o044, key: 0o004, 'certificate authority': 0 } as const
+const READ_MODES = { password: 0o044, 'private key': 0o004, 'CA certificate': 0, 'list of names': 0 } as const
 const EVERYBODY_READS_MODE = 0o004
 
 /** Warns if others can read a file with a secret, or replace a file that security depends on. */
@@ -73,16 +82,18 @@ export function warnIfExposed(
     if (!(stats.isFile() || stats.isFIFO()) || hasNoUsers(uid)) return
     // A file of root's may be readable for this user by its group alone.
     const mode = stats.uid === uid ? READ_MODES[content] : READ_MODES[content] & EVERYBODY_READS_MODE
-    if ((stats.mode & mode) !== 0) warn(`${file}: others may read this ${content}; chmod 600 ${file}`)
+    if ((stats.mode & mode) !== 0)
+      warn(`etrn: warning: other users can read the ${content} in ${file} (chmod 600 ${file})`)
     const reason = unsafePathReason(file, uid)
-    if (reason !== undefined) warn(`${file}: others can replace this ${content}: ${reason}`)
+    if (reason !== undefined) warn(`etrn: warning: the ${content} in ${file} is not safe: ${reason}`)
   } catch {
     // The file has been read, and is gone.
   }
 }
 
-function foreignOwnerReason({ uid: owner }: Stats, uid: number | undefined): string | undefined {
-  return hasNoUsers(uid) || owner === 0 || owner === uid ? undefined : 'it belongs to neither root nor you (chown)'
+function foreignOwnerReason({ uid: owner }: Stats, uid: number | undefined, subject: string): string | undefined {
+  if (hasNoUsers(uid) || owner === 0 || owner === uid) return undefined
+  return `${subject} belongs to ${uid === 0 ? 'another user than root' : 'neither root nor you'} (chown)`
 }
 
 function hasNoUsers(uid: number | undefined): boolean {

@@ -1,51 +1,81 @@
-import yargs, { type Argv } from 'yargs'
-import { PARSER_CONFIGURATION, takesValue } from './arguments.js'
+import wrapAnsi from 'wrap-ansi'
 import { OPTION_ROWS, type OptionRow } from './options.js'
 
-export async function helpText(): Promise<string> {
-  return createParser({ choices: true }).getHelp()
+const DEFAULT_COLUMNS = 80
+const MIN_COLUMNS = 40
+const MAX_COLUMNS = 100
+/** In a narrower terminal each description stands below its option. */
+const WIDE_COLUMNS = 60
+const NARROW_INDENT = 8
+/** Fits the longest of the main options. */
+const OPTION_COLUMN = 28
+
+/** A term, and the text in the column beside it */
+export type Entry = readonly [term: string, text: string]
+
+const MAIN_OPTIONS = [
+  ...['mx', 'names-from', 'retry-for', 'wait', 'tls', 'user', 'password-file'],
+  ...['check', 'hook', 'json', 'quiet', 'verbose'],
+]
+
+export const USAGE: readonly Entry[] = [
+  ['Usage:', 'etrn [options] SERVER[,SERVER...] [NAME ...]'],
+  ['', 'etrn [options] --mx DOMAIN [NAME ...]'],
+  ['', 'etrn [options] --all'],
+]
+
+export const EXAMPLES: readonly Entry[] = [
+  ['Examples:', 'etrn mail.isp.example site.example'],
+  ['', 'etrn --retry-for 10m --mx site.example'],
+  ['', 'etrn --hook cron mail.isp.example site.example'],
+]
+
+/** Returns the help with the main options, on one screen of 80 x 24. The columns are undefined or 0 if they are unknown. */
+export function helpText(columns: number | undefined): string {
+  const width = helpWidth(columns)
+  const rows = MAIN_OPTIONS.flatMap((name) => [...OPTION_ROWS].filter(([key]) => key === name))
+  const parts = [
+    formatEntries(USAGE, width, 'Usage: '.length),
+    wrapAnsi('Request the mail queued on SERVER for NAME (ETRN, RFC 1985).', width),
+    formatEntries(
+      rows.map(([name, row]) => [optionTerm(name, row), row.describe]),
+      width,
+      OPTION_COLUMN,
+    ),
+    formatEntries(
+      [...EXAMPLES, ['More:', 'etrn --help --verbose (all options), man etrn']],
+      width,
+      'Examples: '.length,
+    ),
+  ]
+  return parts.join('\n\n')
 }
 
-/** Returns yargs with the table of options. */
-export function createParser({ choices = false } = {}): Argv {
-  return yargs()
-    .help(false)
-    .version(false)
-    .locale('en')
-    .exitProcess(false)
-    .scriptName('etrn')
-    .usage(USAGE)
-    .epilogue(EPILOGUE)
-    .options(Object.fromEntries([...OPTION_ROWS].map(([name, row]) => [name, yargsOption(row, choices)])))
-    .parserConfiguration(PARSER_CONFIGURATION)
+/** Returns the width of a help text. Some terminals wrap a line that fills the last column. */
+export function helpWidth(columns: number | undefined): number {
+  return Math.min(Math.max(columns || DEFAULT_COLUMNS, MIN_COLUMNS), MAX_COLUMNS) - 1
 }
 
-function yargsOption(row: OptionRow, hasChoices: boolean): object {
-  return {
-    describe: row.describe,
-    group: `${row.group}:`,
-    alias: row.alias,
-    ...(takesValue(row)
-      ? { type: 'string', ...(row.isOptional ? {} : { nargs: 1 }) }
-      : { type: row.kind === 'flag' ? 'boolean' : 'count' }),
-    defaultDescription: row.default ?? row.defaultText,
-    choices: hasChoices ? row.choices : undefined,
-  }
+function optionTerm(name: string, row: OptionRow): string {
+  return `  ${row.alias === undefined ? '   ' : `-${row.alias},`} --${name}${placeholderOf(row)}`
 }
 
-const USAGE = `etrn [options] SERVER[,SERVER...] [NAME ...]
-etrn [options] --mx DOMAIN [NAME ...]
-etrn [options] --all
+/** Returns what stands for an option's value, with the blank in front of it: ` DOMAIN`, ` [SHELL]`. */
+export function placeholderOf({ placeholder, isOptional }: OptionRow): string {
+  if (placeholder === undefined) return ''
+  return isOptional ? ` [${placeholder}]` : ` ${placeholder}`
+}
 
-Asks a mail server to send the mail that it holds for your site, now
-(ETRN, RFC 1985).
-
-SERVER\thost, host:port, 192.0.2.1, [2001:db8::1]:port, smtp://host,\n\tsmtps://host; a profile of the configuration
-NAME\tsite.example, @site.example (with its subdomains), '#queue';
-none:\tthis host's own name
-DUR\t90, 90s, 2m or 1h30m`
-
-const EPILOGUE = `Exit status: 0 every name was accepted, 64 bad usage, 65 a name was rejected,
-66 no such file, 68 no such host, 69 no ETRN there, 75 worth trying again,
-76 not SMTP, 77 not allowed, 78 bad configuration; 2 --wait can't tell.
-More of it, and examples: man etrn`
+/** Returns lines with the terms on the left, and the wrapped texts in a column of their own. */
+export function formatEntries(entries: readonly Entry[], width: number, wideColumn?: number): string {
+  const longest = Math.max(...entries.map(([term]) => term.length))
+  const isNarrow = longest > NARROW_INDENT && width < WIDE_COLUMNS
+  const column = isNarrow ? NARROW_INDENT : (wideColumn ?? longest + 2)
+  const lines = entries.flatMap(([term, text]) => {
+    const [first = '', ...others] = wrapAnsi(text, width - column, { hard: false }).split('\n')
+    const isBeside = term.length < column
+    const start = isBeside ? [term.padEnd(column) + first] : [term, ' '.repeat(column) + first]
+    return [...start, ...others.map((line) => ' '.repeat(column) + line)]
+  })
+  return lines.join('\n')
+}

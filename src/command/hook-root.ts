@@ -1,25 +1,25 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { messageOf, UsageError } from '../errors.js'
 import type { CommandLine } from './arguments.js'
 import { type Config, readConfig } from './config.js'
 import { unsafePathReason } from './file-safety.js'
-import type { Reader } from './read-file.js'
+import { describeFileError, type Reader } from './read-file.js'
 
 // A user may print a hook that root runs. Root reads other files than the user, and trusts fewer.
 
-/** Throws UsageError for a profile that only the user's own configuration has, which root does not read. */
+/** Throws UsageError for a profile that only the user's own configuration has: root does not read that. */
 export function checkProfiles({ words, options }: CommandLine, config: Config, own: Config): void {
   const wanted = options.all ? [...own.profiles.keys()] : (words[0] ?? '').split(',')
   const name = wanted.find((word) => own.profiles.has(word) && !config.profiles.has(word))
   if (name === undefined || options.mx !== undefined) return
   const place = own.profiles.get(name)?.locate?.('server') ?? ''
-  throw new UsageError(
-    `${place}: root runs this hook, and reads only /etc/etrn/config.toml or --config FILE: put the profile there, or name the file`,
-  )
+  throw new UsageError(`${place}: root runs this hook, but root does not read this file`, {
+    hint: 'move the profile to /etc/etrn/config.toml, or to another file of root and add --config FILE',
+  })
 }
 
-/** Returns what root would say of the program and the files that a hook names. The configuration is read, too, if root reads it itself. */
+/** Returns root's objections to the program and the files of a hook. Reads the configuration, too, if root reads it itself. */
 export async function rootObjections(
   program: readonly string[],
   configFiles: readonly string[],
@@ -39,18 +39,24 @@ export async function rootObjections(
   return objections
 }
 
-/** Returns the files that bin/etrn loads first. Their folder has the others. */
+/** Returns the files that bin/etrn loads, and those that tell node how to load them. */
 function loadedFiles(program: readonly string[]): string[] {
-  const files = ['package.json', 'dist/cli.cjs'].map((name) => join(dirname(program.at(-1) ?? ''), '..', name))
+  const root = join(dirname(program.at(-1) ?? ''), '..')
+  const dist = join(root, 'dist')
+  const scripts = existsSync(dist) ? readdirSync(dist, { recursive: true, encoding: 'utf8' }) : []
+  const files = [
+    ...['package.json', 'bin/package.json'].map((name) => join(root, name)),
+    ...scripts.filter((name) => /\.(?:c?js|json)$/.test(name)).map((name) => join(dist, name)),
+  ]
   return files.filter((file) => existsSync(file))
 }
 
 function objectionsTo(path: string, use: 'run' | 'use'): string[] {
   try {
     const reason = unsafePathReason(path, 0)
-    return reason === undefined ? [] : [`${path}: not safe to ${use}: ${reason}`]
+    return reason === undefined ? [] : [`${path} is not safe to ${use}: ${reason}`]
   } catch (error) {
     // A file may come later; the program is there.
-    return use === 'use' ? [] : [`${path}: not safe to run: ${messageOf(error)}`]
+    return use === 'use' ? [] : [`${path} is not safe to run: ${describeFileError(error)}`]
   }
 }

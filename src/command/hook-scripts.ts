@@ -1,28 +1,38 @@
 import { UsageError } from '../errors.js'
 import type { HookParts } from './hook.js'
 
-/** The mechanisms that run scripts. The guard ends a script that has nothing to do; the shell variable names the interface. */
+/**
+ * The mechanisms that run scripts. The guard ends a script that has nothing to do; the shell variable names the interface. `attempt` is the
+ * command that runs the script once by hand.
+ */
 const SCRIPTS = {
   pppd: {
     file: '/etc/ppp/ip-up.d/etrn',
+    attempt: (file: string, local: string) => `${file} ${local}`,
     notes: [
-      'No dot in its name: run-parts (Debian) passes such files over. Arch and Gentoo run /etc/ppp/ip-up.d/*.sh',
-      'only: save it as etrn.sh there.',
-      'pppd waits for it, and gives it an empty environment; $1 is the interface.',
+      'Debian: run-parts skips files with a dot in their names. Arch and Gentoo: only /etc/ppp/ip-up.d/*.sh run,',
+      'so save the script as etrn.sh.',
+      'pppd passes the interface as $1 and an empty environment, and waits for the script.',
     ],
     guard: '',
     interfaceVariable: '1',
   },
   ifupdown: {
     file: '/etc/network/if-up.d/etrn',
-    notes: ['ifup gives IFACE, waits, and comes once for each address family; also for lo, and for --all.'],
+    attempt: (file: string, local: string) => `IFACE=${local} ${file}`,
+    notes: [
+      'ifup passes the interface as IFACE, and waits for the script. It runs the script once per address family, and',
+      'also for lo and --all, which the next line skips.',
+    ],
     guard: '\ncase ${IFACE-} in lo | --all) exit 0 ;; *) ;; esac\n',
     interfaceVariable: 'IFACE',
   },
   networkmanager: {
     file: '/etc/NetworkManager/dispatcher.d/50-etrn',
+    attempt: (file: string, local: string) => `${file} ${local} up`,
     notes: [
-      'NetworkManager gives interface and action, and waits; the file has to be of root, and nobody else may write it.',
+      'The file must belong to root, and no other user may write to it.',
+      'NetworkManager passes the interface as $1 and the action as $2, and waits for the script.',
     ],
     guard: '\n[ "${2-}" = up ] || exit 0\n[ "${1-}" != lo ] || exit 0\n',
     interfaceVariable: '1',
@@ -31,22 +41,25 @@ const SCRIPTS = {
 
 export function scriptText(kind: keyof typeof SCRIPTS, parts: HookParts): string {
   const { name, program, command, interface: local } = parts
-  const { file, notes, guard, interfaceVariable } = SCRIPTS[kind]
+  const { file, attempt, notes, guard, interfaceVariable } = SCRIPTS[kind]
   const words = [...program, ...command.map(({ text }) => text)].map(quoteForShell)
-  const only = `[ "\${${interfaceVariable}-}" = ${quoteForShell(local ?? 'ppp0')} ] || exit 0`
+  const word = quoteForShell(local ?? 'ppp0')
+  const only = `[ "\${${interfaceVariable}-}" = ${word} ] || exit 0`
   return `#!/bin/sh
-# Asks for the mail that is held for this site, when a link comes up (etrn(1)).
-# Save it as ${file}, and make it executable: chmod 755 ${file}
+# Requests the mail queued for this site when a network link comes up; see etrn(1).
+# Save this script as ${file}, and run: chmod 755 ${file}
+# To try the script once, run: ${attempt(file, word)}
+# The output is in the system log: journalctl -t etrn
 ${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${guard}
-# On one interface only:
+# ${local === undefined ? 'To run on one interface only, remove the # of the next line.' : 'Run on this interface only.'}
 ${local === undefined ? '# ' : ''}${only}
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-# Nobody else can open the lock, and hold it.
+# Keep other users from opening the lock file, and so from blocking this script.
 umask 077
 
-# In the background, since the hook is waited for, and one run at a time. What it says goes to the system's log.
+# Run in the background, because the caller waits for this script. flock allows one run at a time.
 {
   flock -n ${quoteForShell(`/run/etrn-${name}.lock`)} \\
     ${words.join(' ')} 2>&1 |
@@ -63,24 +76,26 @@ export function cronText(parts: HookParts): string {
   const words = [...program, ...(isQuiet ? [] : ['--quiet']), ...command.map(({ text }) => text)]
   const line = ['umask 077; flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...words.map(quoteForCron)].join(' ')
   if (Buffer.byteLength(line) > CRON_LINE_OCTETS) {
-    const limit = `a crontab's line has at most ${CRON_LINE_OCTETS} octets`
-    throw new UsageError(`${limit}: put the names into a file, --names-from`)
+    const problem = `the crontab line would have more than ${CRON_LINE_OCTETS} octets`
+    throw new UsageError(`${problem}; write the names to a file and use --names-from FILE`)
   }
   const mailed = isNoisy
-    ? '--json and --verbose print something each time, and cron mails it.'
-    : 'cron mails what is printed, so only failures are: with --quiet twice, none that pass by themselves either.'
-  return `# Asks for the mail that is held for this site (etrn(1)). Put these lines into your crontab: crontab -e
+    ? 'cron mails any output: with --json or --verbose, the output of every run.'
+    : 'cron mails any output, so only failures are printed. A second --quiet also hides temporary failures.'
+  return `# Requests the mail queued for this site every ten minutes; see etrn(1).
+# Add these lines to your crontab with: crontab -e
+# To try the command once, start sh, and run the part from "umask" on.
 # ${mailed}
 ${nameNotes(parts)
   .map((note) => `# ${note}\n`)
-  .join('')}# One run at a time, by the lock, which nobody else can open.
+  .join('')}# flock allows one run at a time. Other users can't open the lock file.
 3-59/10 * * * * ${line}
 `
 }
 
 /** Returns the comments on a name that is requested without being given. */
 export function nameNotes({ impliedName }: HookParts): string[] {
-  return impliedName === undefined ? [] : [`No name is given, so it requests ${impliedName}.`]
+  return impliedName === undefined ? [] : [`No NAME was given: this hook requests ${impliedName}.`]
 }
 
 /**

@@ -6,8 +6,11 @@ import type { HookParts } from './hook.js'
 export function systemdText(parts: HookParts): string {
   const { name } = parts
   return `#!/bin/sh
-# Makes a service that asks for the mail that is held for this site (etrn(1)), and a timer that starts it.
-# Read it, then run it as root; as its argument it takes another folder than /etc/systemd/system.
+# Creates a service that requests the mail queued for this site, and a timer that starts the service; see etrn(1).
+# Save this script as etrn-setup.sh, read it, and run as root: sh etrn-setup.sh
+# The units go to /etc/systemd/system, or to the directory in the first argument.
+# To try the service once, run: systemctl daemon-reload && systemctl start etrn-${name}.service
+# The output is in the journal: journalctl -u etrn-${name}.service
 set -eu
 folder=\${1:-/etc/systemd/system}
 
@@ -16,7 +19,7 @@ ${serviceText(parts)}END
 
 cat >"$folder/etrn-${name}.timer" <<'END'
 [Unit]
-Description=Ask for held mail every ten minutes
+Description=Request queued mail every ten minutes
 
 [Timer]
 OnBootSec=1min
@@ -27,7 +30,7 @@ RandomizedDelaySec=1min
 WantedBy=timers.target
 END
 
-echo "now: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
+echo "next, run: systemctl daemon-reload && systemctl enable --now etrn-${name}.timer"
 `
 }
 
@@ -36,7 +39,7 @@ function serviceText(parts: HookParts): string {
   const start = [...parts.program.map(quoteForUnit), ...words].join(' ')
   const isAtHome = parts.program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
   return `[Unit]
-Description=Ask for the mail that is held for this site
+Description=Request the mail queued for this site
 Documentation=man:etrn(1)
 Wants=network-online.target
 After=network-online.target nss-lookup.target
@@ -46,19 +49,19 @@ Type=oneshot
 ${nameNotes(parts)
   .map((note) => `# ${note}\n`)
   .join('')}ExecStart=${start}
-# Nobody's rights, and nothing to write. Files that only root can read are handed over.
+# The service runs as an unprivileged user, and writes no files. systemd passes files that only root can read.
 DynamicUser=yes
 ${[...loaded, ...unread].join('')}CapabilityBoundingSet=
 NoNewPrivileges=yes
 PrivateDevices=yes
 PrivateTmp=yes
 ProtectControlGroups=yes
-${isAtHome ? "# node or etrn is in somebody's home: this user has to be able to read it.\nProtectHome=read-only\n" : 'ProtectHome=yes\n'}ProtectKernelModules=yes
+${isAtHome ? '# node or etrn is in a home directory: the user of this service must be able to read that directory.\nProtectHome=read-only\n' : 'ProtectHome=yes\n'}ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectSystem=strict
 RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
 RestrictNamespaces=yes
-# Node compiles while it runs, so memory has to be both writable and executable.
+# Node compiles code while it runs, so memory must be writable and executable.
 MemoryDenyWriteExecute=no
 `
 }
@@ -76,13 +79,16 @@ function unitFilesOf({ command, config, files }: HookParts) {
     if (ids.has(path)) continue
     // A file is found beside the passed configuration only if it is written as a bare name.
     if (isAbsolute(name) || config === undefined)
-      unread.push(`# The user of this service has to be able to read ${path}\n`)
+      unread.push(`# The user of this service must be able to read ${path}\n`)
     else if (/^[\w.-]+$/.test(name)) ids.set(path, name)
-    else throw new UsageError(`systemd would not find ${name} beside the configuration: write it as ${path}`)
+    else
+      throw new UsageError(
+        `the systemd service would not find ${name} by its relative path; write ${path} in its place`,
+      )
   }
   const broken = [...ids.keys()].find((path) => /[\\\s]$/.test(path))
   if (broken !== undefined)
-    throw new UsageError(`systemd would not take the blank or the backslash at its end for a part of it: "${broken}"`)
+    throw new UsageError(`systemd can't load a file whose path ends with a space or a backslash: "${broken}"`)
   const words = command.map(({ text, isPath }) =>
     isPath ? `\${CREDENTIALS_DIRECTORY}/${ids.get(text) ?? ''}` : quoteForUnit(text),
   )

@@ -63,7 +63,7 @@ function checkTexts(parts: HookParts): void {
   JSON.stringify(parts, (_, value: unknown) => {
     if (typeof value === 'string' && printable(value) !== value)
       throw new UsageError(
-        `a hook can't hold the invisible or control character in ${printable(JSON.stringify(value))}`,
+        `a hook must not contain the control or invisible character in ${printable(JSON.stringify(value))}`,
       )
     return value
   })
@@ -72,7 +72,7 @@ function checkTexts(parts: HookParts): void {
 function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookParts {
   const { options, words, typed } = line
   if (/^\/(?:dev|proc)\//.test(options.config ?? ''))
-    throw new UsageError(`${options.config ?? ''} is not there when a hook runs: name a file`)
+    throw new UsageError(`--config ${options.config ?? ''} does not exist when the hook runs; use a regular file`)
   const optionWords = [...OPTION_ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOfOption(name, typed[name])))
   // After these two words an option could take the next one for its value.
   const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')
@@ -169,18 +169,21 @@ export async function resolveHookTargets(
       checkLoginOptions(target)
       await checkTlsOptions(target)
       if (!needsPassword(target)) continue
-      const message = 'in a hook nobody types a password: --password-file F, or --password-command C'
+      const message = "a hook can't ask for a password; add --password-file FILE or --password-command COMMAND"
       throw new OptionError(userOption(target), message)
     } catch (error) {
       throw locateError(error, target)
     }
   }
-  for (const name of impliedNames) warn(`no name given: the hook requests ${name}`)
+  for (const name of impliedNames) warn(`etrn: no name given; the hook will request ${name}`)
   return targets
 }
 
 async function checkNames({ options }: Target): Promise<void> {
   await typedNames(options)
   if (options['names-from'].includes('-'))
-    throw new OptionError('names-from', 'a hook has no standard input: put the names into a file')
+    throw new OptionError(
+      'names-from',
+      'a hook has no standard input; write the names to a file and use --names-from FILE',
+    )
 }

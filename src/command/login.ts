@@ -8,29 +8,29 @@ import { OPTION_ROWS } from './options.js'
 import type { InputSources } from './read-file.js'
 import { type Target, userOf, userOption } from './targets.js'
 
-/** Throws OptionError if the options of a login are incomplete. Reads no file. */
+/** Throws OptionError if the credentials are incomplete. Reads no file. */
 export function checkLoginOptions(target: Target): void {
   checkUsers(target)
   const { auth: mechanism, 'password-file': file, 'password-command': command } = target.options
   const user = userOf(target)
   if (user === undefined && mechanism !== undefined && mechanism !== 'EXTERNAL')
-    throw new OptionError('auth', `--auth ${mechanism} needs a user: type --user U`)
+    throw new OptionError('auth', `--auth ${mechanism} needs a user name; add --user NAME`)
   if (user === undefined && mechanism === undefined && (file !== undefined || command !== undefined)) {
     const option = file === undefined ? 'password-command' : 'password-file'
-    throw new OptionError(option, 'a password needs a user: type --user U')
+    throw new OptionError(option, `--${option} needs a user name; add --user NAME`)
   }
   const rule = brokenSendableRule(user ?? '')
-  if (rule !== undefined) throw new OptionError(userOption(target), `the user of ${target.server.word}: ${rule}`)
+  if (rule !== undefined) throw new OptionError(userOption(target), `the user name for ${target.server.word} ${rule}`)
 }
 
-/** Throws OptionError if one source gives two users. */
+/** Throws OptionError if one source gives two user names. */
 function checkUsers({ server, options, profile, sourceOf }: Target): void {
   const userSource = sourceOf('user')
   const isOfServer = userSource === profile || profile === undefined
   if (options.user !== undefined && server.user !== undefined && options.user !== server.user && isOfServer)
     throw new OptionError(
       'user',
-      `--user ${printable(options.user)} contradicts the user of ${server.word}: leave one out`,
+      `--user ${printable(options.user)} contradicts the user name in ${server.word}; remove one of them`,
     )
 }
 
@@ -50,7 +50,7 @@ export function checkLoginTargets({ options }: CommandLine, targets: readonly Ta
   checkRecipients(targets.length, first?.isMx === true, { name, fingerprint })
 }
 
-/** Returns the credentials for a server, and reads the password or asks for it. Throws UsageError. */
+/** Returns the credentials for a server. Reads the password, or asks for it. Throws UsageError. */
 export async function readCredentials(target: Target, sources: InputSources): Promise<Credentials | undefined> {
   const { auth: mechanism } = target.options
   const user = userOf(target)

@@ -41,7 +41,10 @@ export async function forOption<T>(option: string, work: () => T | Promise<T>): 
   try {
     return await work()
   } catch (error) {
-    if (error instanceof UsageError) throw new OptionError(option, error.message, error.exitStatus, error)
+    if (error instanceof UsageError) {
+      const { message, exitStatus, hint } = error
+      throw new OptionError(option, message, { exitStatus, hint, cause: error })
+    }
     throw error
   }
 }
@@ -52,5 +55,6 @@ export function locateError<E>(error: E, { sourceOf }: SettledOptions): E | Usag
   const source = sourceOf(error.option)
   if (source?.locate === undefined) return error
   const exitStatus = error.exitStatus === EXIT.USAGE ? EXIT.CONFIG : error.exitStatus
-  return new UsageError(`${source.locate(error.option)}: ${error.message}`, exitStatus, error)
+  const { hint } = error
+  return new UsageError(`${source.locate(error.option)}: ${error.message}`, { exitStatus, hint, cause: error })
 }

@@ -10,7 +10,9 @@ import {
   parseHelo,
   parseHost,
   parsePort,
+  parseQueue,
   parseSendable,
+  parseSubdomains,
   parseText,
 } from '../input/option-values.js'
 import { type MechanismName, MECHANISMS } from '../smtp/mechanisms.js'
@@ -27,111 +29,128 @@ const COMMAND_LINE_ONLY = { scope: 'command line' } as const
 const PROFILE_ONLY = { scope: 'profile' } as const
 const PASSWORD = { ...PROFILE_ONLY, unit: 'password' } as const
 const NAMES = { unit: 'names' } as const
-const OFF = { defaultText: 'off' } as const
 
 /**
  * The one table of options. The parser, --help, completion, the configuration's keys, the defaults and the type `Options` come from
  * it; a test holds the manual against it.
  */
 const OPTION_TABLE = {
-  ...group('Servers', {
-    mx: list('DOMAIN: Ask the other mail exchangers of DOMAIN', 'site.example', parseDomain, COMMAND_LINE_ONLY),
-    self: list('HOST: With --mx: this mail exchanger is this site itself', 'mx1.site.example', parseHost),
-    all: flag('Ask every profile of the configuration', { ...COMMAND_LINE_ONLY, excludes: 'mx' }),
-  }),
-  ...group('Names', {
-    subdomains: list('NODE: Ask for NODE and all its subdomains: the same as @NODE', 'site.example', parseText, NAMES),
-    queue: list("NAME: Ask for a queue by the server's own name for it: the same as #NAME", 'uucp', parseText, NAMES),
-    'names-from': list('FILE: Read names from FILE, one a line; - is standard input', 'names.txt', parseText, {
+  ...group('Server and names', {
+    mx: list(
+      'DOMAIN',
+      "Request mail from DOMAIN's other mail exchangers",
+      'site.example',
+      parseDomain,
+      COMMAND_LINE_ONLY,
+    ),
+    self: list('HOST', 'Treat the mail exchanger HOST as this host (with --mx)', 'mx1.site.example', parseHost),
+    all: flag('Request mail from every profile of the configuration', { ...COMMAND_LINE_ONLY, excludes: 'mx' }),
+    config: file('FILE', 'Read the configuration only from FILE', 'etrn.toml', {
+      ...COMMAND_LINE_ONLY,
+      defaultText: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
+    }),
+    subdomains: list('NODE', 'Request NODE and its subdomains (same as @NODE)', 'site.example', parseSubdomains, NAMES),
+    queue: list('NAME', "Request the server's queue NAME (same as #NAME)", 'uucp', parseQueue, NAMES),
+    'names-from': list('FILE', 'Read names from FILE, one per line (- is stdin)', 'names.txt', parseText, {
       ...NAMES,
       isPath: true,
     }),
-    'allow-wide': flag('Allow @ with a public suffix (@com), and names of a single label'),
+    'allow-wide': flag('Allow @ before a public suffix (@com), and names without a dot'),
   }),
   ...group('Connection', {
-    port: value('N: Port, where SERVER names none', '25', parsePort, { alias: 'p', defaultText: '25; 465 for smtps' }),
-    helo: value('NAME: What EHLO says', 'gw.site.example', parseHelo, {
+    port: value('N', 'Use port N if SERVER has none', '25', parsePort, { alias: 'p', defaultText: '25; smtps: 465' }),
+    helo: value('NAME', 'Send NAME in EHLO', 'gw.site.example', parseHelo, {
       defaultText: "this host's name, else its address",
     }),
     ipv4: flag('Use IPv4 only', { alias: '4', unit: 'family' }),
     ipv6: flag('Use IPv6 only', { alias: '6', unit: 'family', excludes: 'ipv4' }),
-    interface: value('NAME/ADDR: Connect from this interface, or this address', 'ppp0', parseCommandArgument),
-    timeout: value('DUR: Longest wait for a step: connecting, TLS, one whole reply', '60s', parseDuration, {
+    interface: value('NAME/ADDR', 'Connect from this interface or address', 'ppp0', parseCommandArgument),
+    jobs: value('N', 'Open at most N sessions at once', '8', parseCount, { ...RUN_WIDE, default: '8' }),
+    'assume-etrn': flag("Send ETRN even if the server doesn't list it"),
+  }),
+  ...group('Retrying and waiting', {
+    timeout: value('DUR', 'Wait at most DUR for each step, such as one reply', '60s', parseDuration, {
       default: '60s',
     }),
-    'max-time': value('DUR: Longest time for the whole run', '5m', parseDuration, { ...RUN_WIDE, defaultText: 'none' }),
-    jobs: value('N: Sessions at once, over all servers', '8', parseCount, { ...RUN_WIDE, default: '8' }),
-  }),
-  ...group('Patience', {
-    'retry-for': value('DUR: Keep trying what failed temporarily', '10m', parseDuration, OFF),
-    wait: value('DUR: Ask again until nothing is left', '30m', parseDuration, OFF),
-    interval: value('DUR: With --wait: the time from one round to the next', '60s', parseDuration, { default: '60s' }),
-    'wait-local': value("DUR: First wait for this host's own SMTP port", '2m', parseDuration, { ...RUN_WIDE, ...OFF }),
+    'max-time': value('DUR', 'End the whole run after DUR', '5m', parseDuration, RUN_WIDE),
+    'retry-for': value('DUR', 'Retry temporary failures for up to DUR', '10m', parseDuration),
+    wait: value('DUR', 'Repeat for up to DUR until no mail is waiting', '30m', parseDuration),
+    interval: value('DUR', 'Repeat every DUR during --wait', '60s', parseDuration, { default: '60s' }),
+    'wait-local': value('DUR', 'Wait up to DUR for the local mail server first', '2m', parseDuration, RUN_WIDE),
+    'keep-going': flag('Request the remaining names after a refusal', { alias: 'k' }),
   }),
   ...group('TLS', {
-    tls: choice('LEVEL: none, may (not verified), encrypt (demanded), verify', 'verify', TLS_LEVELS, {
-      defaultText: 'may; verify with a login',
+    tls: choice('LEVEL', 'Set the TLS policy: none, may, encrypt or verify', 'verify', TLS_LEVELS, {
+      defaultText: 'may; verify with credentials',
     }),
-    'tls-ca': file('FILE: Authorities to trust, in PEM', 'ca.pem', { defaultText: "the system's" }),
-    'tls-fingerprint': value('SHA256: The certificate, pinned', 'AB:CD:...', parseFingerprint),
-    'tls-name': value('NAME: The name that the certificate has', 'mx.isp.example', parseHost, {
-      defaultText: "the server's",
+    'tls-ca': file('FILE', 'Trust only the CA certificates in FILE', 'ca.pem', {
+      defaultText: "the system's CAs",
     }),
-    'tls-cert': file("FILE: This client's own certificate, in PEM", 'client.pem'),
-    'tls-key': file('FILE: Its key', 'client.key', { defaultText: 'in the same file' }),
-    'tls-min': choice('VERSION: The oldest version to accept', 'TLSv1.3', TLS_VERSIONS, { default: 'TLSv1.2' }),
+    'tls-fingerprint': value(
+      'SHA256',
+      'Accept only the certificate with this fingerprint',
+      'AB:CD:...',
+      parseFingerprint,
+    ),
+    'tls-name': value('NAME', 'Expect NAME in the certificate', 'mx.isp.example', parseHost, {
+      defaultText: "the server's name",
+    }),
+    'tls-cert': file('FILE', 'Send the client certificate in FILE', 'client.pem'),
+    'tls-key': file('FILE', 'Read the private key from FILE', 'client.key', { defaultText: 'the file of --tls-cert' }),
+    'tls-min': choice('VERSION', 'Accept no TLS version before VERSION', 'TLSv1.3', TLS_VERSIONS, {
+      default: 'TLSv1.2',
+    }),
   }),
   ...group('Login', {
-    user: value('U: Log in as U', 'site', parseSendable, PROFILE_ONLY),
-    'password-file': file('F: Read the password from F', '/etc/etrn/password', PASSWORD),
-    'password-command': value('C: Take the first line that C prints', "'pass show isp'", parseText, {
-      ...PASSWORD,
-      excludes: 'password-file',
-    }),
-    auth: value('MECH: Log in by this mechanism', 'PLAIN', parseMechanism, {
+    user: value('NAME', 'Log in as NAME', 'site', parseSendable, PROFILE_ONLY),
+    'password-file': file('FILE', 'Read the password from the first line of FILE', '/etc/etrn/password', PASSWORD),
+    'password-command': value(
+      'COMMAND',
+      'Read the password from the first line that COMMAND prints',
+      "'pass show isp'",
+      parseText,
+      {
+        ...PASSWORD,
+        excludes: 'password-file',
+      },
+    ),
+    auth: value('MECHANISM', 'Log in with this SASL mechanism', 'PLAIN', parseMechanism, {
       ...PROFILE_ONLY,
       defaultText: 'the strongest',
       choices: MECHANISMS,
     }),
   }),
-  ...group('Sending', {
-    'keep-going': flag('Go on with the other names after a refusal', { alias: 'k' }),
-    'assume-etrn': flag("Send ETRN even where the server doesn't list it"),
+  ...group('Output', {
+    quiet: counter('Print failures only (-qq: only permanent failures)', { ...RUN_WIDE, alias: 'q' }),
+    verbose: counter('Print the SMTP dialogue to standard error', { ...RUN_WIDE, alias: 'v' }),
+    json: flag('Print one JSON document at the end', RUN_WIDE),
+    color: choice('WHEN', 'Use colour: auto, always or never', 'never', ['auto', 'always', 'never'], {
+      ...RUN_WIDE,
+      default: 'auto',
+    }),
   }),
-  ...group('Instead', {
-    check: flag('Look at all that matters, step by step; send no ETRN', COMMAND_LINE_ONLY),
-    hook: choice('KIND: Print a ready hook for this mechanism', 'pppd', HOOK_KINDS, {
+  ...group('Other actions', {
+    check: flag('Check every step without sending ETRN', COMMAND_LINE_ONLY),
+    hook: choice('KIND', 'Print a hook for KIND: pppd, cron, systemd, ...', 'pppd', HOOK_KINDS, {
       ...COMMAND_LINE_ONLY,
       excludes: 'check',
     }),
-  }),
-  ...group('Configuration', {
-    config: file('FILE: Take the configuration from FILE alone', 'etrn.toml', {
-      ...COMMAND_LINE_ONLY,
-      defaultText: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
-    }),
-  }),
-  ...group('Output', {
-    quiet: counter('Print failures only; twice: no temporary ones either', { ...RUN_WIDE, alias: 'q' }),
-    verbose: counter('Write the SMTP dialogue to standard error', { ...RUN_WIDE, alias: 'v' }),
-    json: flag('Print one JSON document, at the end', RUN_WIDE),
-    color: choice('WHEN: Colour', 'never', ['auto', 'always', 'never'], { ...RUN_WIDE, default: 'auto' }),
-  }),
-  ...group('Help', {
-    help: flag('Show this help', { ...COMMAND_LINE_ONLY, alias: 'h' }),
-    version: flag('Show the version', { ...COMMAND_LINE_ONLY, alias: 'V' }),
-    completion: value('SHELL: Print a completion script for bash, zsh or fish', 'zsh', parseShell, {
+    completion: value('SHELL', 'Print a completion script for SHELL', 'zsh', parseShell, {
       ...COMMAND_LINE_ONLY,
       choices: SHELLS,
       isOptional: true,
-      defaultText: 'that of $SHELL',
+      defaultText: '$SHELL',
     }),
+    help: flag('Print the main options (with --verbose: all options)', { ...COMMAND_LINE_ONLY, alias: 'h' }),
+    version: flag('Print the version', { ...COMMAND_LINE_ONLY, alias: 'V' }),
   }),
 } satisfies Record<string, OptionRow>
 
 export type OptionRow = {
   readonly kind: 'flag' | 'counter' | 'value' | 'list'
-  /** The text of help, with what stands for the value in front */
+  /** The word that stands for the value in help */
+  readonly placeholder?: string
+  /** The text of help and completion: imperative, without a full stop */
   readonly describe: string
   readonly group: string
   readonly alias?: string
@@ -152,7 +171,7 @@ export type OptionRow = {
   readonly unit?: 'names' | 'family' | 'password'
   /** The option that one source must not set beside this one */
   readonly excludes?: string
-  /** Converts a word, or a value in a file. Throws a plain Error with the rule that it breaks. */
+  /** Converts a word, or a value in a file. Throws a plain Error with the rule that it breaks, as a sentence without its subject. */
   readonly parse: (given: unknown) => unknown
   /** The value if no source sets the option */
   readonly initial: unknown
@@ -177,7 +196,7 @@ export function optionsOfWords(parsed: Readonly<Record<string, unknown>>): Parti
   const conflict = findConflict(options)
   if (conflict === undefined) return options
   const [first, second] = conflict.map((name) => formatOption(OPTION_ROWS.get(name)?.alias ?? name))
-  throw new UsageError(`${first ?? ''} and ${second ?? ''} exclude each other: type one of them`)
+  throw new UsageError(`${first ?? ''} and ${second ?? ''} can't be used together; use only one`)
 }
 
 /** Returns two options of one source that exclude each other; undefined if there are none. */
@@ -196,10 +215,12 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
   } catch (error) {
     if (!(error instanceof Error) || row.example === undefined) throw error
     const shown: unknown = Array.isArray(last) ? last.at(-1) : last
-    const option = `${formatOption(name)} "${hidePassword(String(shown))}"`
-    const isJoined = row.kind === 'list' && /[,;]/.test(String(shown))
-    const advice = isJoined ? 'repeat the option for each value,' : 'for example'
-    throw new UsageError(`${option}: ${error.message}; ${advice} ${formatOption(name)} ${row.example}`)
+    const word = hidePassword(String(shown))
+    const option = formatOption(name)
+    const values = row.kind === 'list' ? word.split(/[,;]/).filter((one) => one !== '') : []
+    const repeated = values.map((one) => `${option} ${one}`).join(' ')
+    const advice = values.length > 1 ? `repeat the option: ${repeated}` : `for example ${option} ${row.example}`
+    throw new UsageError(`${option} "${word}" ${error.message}; ${advice}`)
   }
 }
 
@@ -214,28 +235,48 @@ function group<T extends Readonly<Record<string, object>>>(name: string, rows: T
   return Object.fromEntries(entries) as { [K in keyof T]: T[K] & { readonly group: string } }
 }
 
-type RowDetails = Partial<Omit<OptionRow, 'kind' | 'describe' | 'group' | 'example' | 'parse' | 'initial'>>
+type RowDetails = Partial<
+  Omit<OptionRow, 'kind' | 'placeholder' | 'describe' | 'group' | 'example' | 'parse' | 'initial'>
+>
 
-function value<T, D extends RowDetails>(describe: string, example: string, parse: (word: unknown) => T, details?: D) {
+function value<T, D extends RowDetails>(
+  placeholder: string,
+  describe: string,
+  example: string,
+  parse: (word: unknown) => T,
+  details?: D,
+) {
   // With a default the value is never undefined.
   const initial = (details?.default === undefined ? undefined : parse(details.default)) as D extends { default: string }
     ? T
     : undefined
-  return { kind: 'value' as const, describe, example, parse, initial, ...details }
+  return { kind: 'value' as const, placeholder, describe, example, parse, initial, ...details }
 }
 
-function choice<T extends string, D extends RowDetails>(describe: string, example: T, words: readonly T[], details: D) {
-  return { ...value(describe, example, oneOf(...words), details), choices: words }
+function choice<T extends string, D extends RowDetails>(
+  placeholder: string,
+  describe: string,
+  example: T,
+  words: readonly T[],
+  details: D,
+) {
+  return { ...value(placeholder, describe, example, oneOf(...words), details), choices: words }
 }
 
-function file(describe: string, example: string, details?: RowDetails) {
-  return { ...value(describe, example, parseText, details), isPath: true as const }
+function file(placeholder: string, describe: string, example: string, details?: RowDetails) {
+  return { ...value(placeholder, describe, example, parseText, details), isPath: true as const }
 }
 
-function list(describe: string, example: string, parseOne: (word: unknown) => string, details?: RowDetails) {
+function list(
+  placeholder: string,
+  describe: string,
+  example: string,
+  parseOne: (word: unknown) => string,
+  details?: RowDetails,
+) {
   const parse = (given: unknown): string[] => [given].flat().map(parseOne)
   const initial: string[] = []
-  return { kind: 'list' as const, describe, example, parse, initial, ...details }
+  return { kind: 'list' as const, placeholder, describe, example, parse, initial, ...details }
 }
 
 function flag(describe: string, details?: RowDetails) {

@@ -21,11 +21,20 @@ export async function readPassword(target: Target, sources: InputSources): Promi
   if (file !== undefined) {
     const text = await readFirstLine('password-file', file, sources.signal)
     warnIfExposed(file, 'password', sources)
-    return firstLine(text, 'password-file', `--password-file ${file}`)
+    const source = `--password-file ${file}`
+    return checkPassword(firstLine(text), 'password-file', source, `${source}: no password in the first line`)
   }
-  if (command !== undefined)
-    return firstLine(await runPasswordCommand(command, sources), 'password-command', '--password-command')
-  if (typed !== undefined) return firstLine(typed, '', 'ETRN_PASSWORD')
+  if (command !== undefined) {
+    const output = await runPasswordCommand(command, sources)
+    const source = '--password-command'
+    return checkPassword(
+      firstLine(output),
+      'password-command',
+      source,
+      `${source} printed no password in the first line`,
+    )
+  }
+  if (typed !== undefined) return checkPassword(firstLine(typed), '', 'ETRN_PASSWORD', 'ETRN_PASSWORD is empty')
   return promptPassword(target, sources)
 }
 
@@ -57,10 +66,13 @@ async function runPasswordCommand(command: string, { signal, environment, kill }
     for (let turn = 0; turn < 2; turn++) await nextTurn()
     const [status, name] = end
     if (status === 0) return output
-    throw new Error(`it ended with ${name ?? `status ${status ?? ''}`}`)
+    throw new Error(name === null ? `exit status ${status ?? ''}` : `ended by ${name}`)
   } catch (error) {
     signal.throwIfAborted()
-    throw new OptionError('password-command', `--password-command: ${messageOf(error)}`, EXIT.NOINPUT, error)
+    throw new OptionError('password-command', `--password-command failed: ${messageOf(error)}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause: error,
+    })
   } finally {
     abandon(child, kill)
   }
@@ -85,17 +97,24 @@ function processTree(pid: number): number[] {
   }
 }
 
-function firstLine(text: string, option: string, source: string): string {
-  const password = text.replace(/^\ufeff/, '').replace(/\r?\n.*$/s, '')
-  const fail = (problem: string): never => {
-    throw new OptionError(option, `${source}: ${problem}`, EXIT.NOINPUT)
-  }
-  if (password === '') fail('there is no password in its first line')
-  if (password.length > PASSWORD_CHARACTERS) fail(`more than ${PASSWORD_CHARACTERS} characters`)
-  if (password.includes('\0')) fail('a password has no NUL')
-  // Octets that are not UTF-8 have become this character, and the password with it another one.
-  if (password.includes('\ufffd')) fail('the password is not UTF-8; convert it, for example with iconv -f latin1')
-  return password
+function firstLine(text: string): string {
+  const [line = ''] = text.replace(/^\ufeff/, '').split('\n', 1)
+  return text.includes('\n') ? line.replace(/\r$/, '') : line
+}
+
+/** Returns a password from a source that an option names. Throws OptionError (66), with the message `ifEmpty` if there is none. */
+function checkPassword(password: string, option: string, source: string, ifEmpty: string): string {
+  const rule = brokenPasswordRule(password)
+  if (password !== '' && rule === undefined) return password
+  const message = password === '' ? ifEmpty : `the password from ${source} ${rule ?? ''}`
+  throw new OptionError(option, message, { exitStatus: EXIT.NOINPUT })
+}
+
+function brokenPasswordRule(password: string): string | undefined {
+  if (password.length > PASSWORD_CHARACTERS) return `has more than ${PASSWORD_CHARACTERS} characters`
+  if (password.includes('\0')) return 'contains a NUL character'
+  // Octets that are not UTF-8 have become this character, and the password has become another one.
+  return password.includes('\ufffd') ? 'is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8' : undefined
 }
 
 /** Asks on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however this ends. */
@@ -136,7 +155,7 @@ async function promptPassword(target: Target, { signal, onSignal, raise }: Input
   lines.close()
   close()
   signal.throwIfAborted()
-  return firstLine(password, userOption(target), 'the terminal')
+  return checkPassword(firstLine(password), userOption(target), 'the terminal', 'no password entered')
 }
 
 /** The time after which a write to a stopped terminal is tried again. */
@@ -163,7 +182,9 @@ function openTerminal(option: string) {
     }
     return { input, write, close, isGone: () => !isatty(output) }
   } catch {
-    const message = 'a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD'
-    throw new OptionError(option, message)
+    const message = 'no password given, and there is no terminal to ask for one'
+    throw new OptionError(option, message, {
+      hint: 'use --password-file FILE, --password-command COMMAND or ETRN_PASSWORD',
+    })
   }
 }

@@ -52,7 +52,10 @@ async function readSource(
     return (await readStream(await openSource(), signal, end)).toString()
   } catch (error) {
     if (signal.aborted) throw signal.reason
-    throw new OptionError(option, `--${option} ${file}: ${describeFileError(error)}`, EXIT.NOINPUT, error)
+    throw new OptionError(option, `--${option} ${file}: ${describeFileError(error)}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause: error,
+    })
   }
 }
 
@@ -81,7 +84,7 @@ export async function readStream(stream: Readable, signal: AbortSignal, end?: st
   try {
     for await (const chunk of addAbortSignal(signal, stream) as AsyncIterable<Buffer>) {
       octets += chunk.length
-      if (octets > FILE_OCTETS) throw new Error(`it has more than ${FILE_OCTETS} octets`)
+      if (octets > FILE_OCTETS) throw new Error(`more than ${FILE_OCTETS} octets`)
       chunks.push(chunk)
       if (end !== undefined && chunk.includes(end)) break
     }
@@ -92,16 +95,16 @@ export async function readStream(stream: Readable, signal: AbortSignal, end?: st
 }
 
 const FILE_ERRORS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'you are not allowed to read it',
-  EPERM: 'you are not allowed to read it',
-  EISDIR: 'it is a folder',
-  ENOTDIR: 'a part of its path is no folder',
-  ELOOP: 'its links lead round in a circle',
-  ENAMETOOLONG: 'its name is too long',
-  ENXIO: 'it is a socket, or a device that is not there',
-  EIO: 'the device fails (EIO)',
-  ERR_INVALID_ARG_VALUE: 'no file name has a NUL',
+  ENOENT: 'no such file',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'is a directory',
+  ENOTDIR: 'a part of the path is not a directory',
+  ELOOP: 'the symbolic links form a loop',
+  ENAMETOOLONG: 'the file name is too long',
+  ENXIO: 'is a socket, or a device that does not exist',
+  EIO: 'input/output error',
+  ERR_INVALID_ARG_VALUE: 'a file name must not contain NUL',
 }
 
 /** Returns a system error about a file in plain words. */

@@ -1,7 +1,9 @@
-import { OptionError, UsageError } from '../errors.js'
+import { hostname } from 'node:os'
+import { UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
 import { type NodeName, parseNodeName } from '../input/node-name.js'
 import { ownHostName } from '../net/this-host.js'
+import { warnIfExposed } from './file-safety.js'
 import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
 import { type InputSources, readInput, readText } from './read-file.js'
@@ -13,7 +15,8 @@ export type NameReader = (options: Options, domain: string | undefined) => Promi
  * Returns a reader of names, in the order NAME, --subdomains, --queue, --names-from; else the domain of --mx, else this host's own name
  * (RFC 1985, section 6). It reads each file once, because standard input can be read only once.
  */
-export function createNameReader({ input, warn, signal }: InputSources): NameReader {
+export function createNameReader(sources: InputSources): NameReader {
+  const { input, warn, signal } = sources
   const texts = new Map<string, Promise<string>>()
   const lists = new Map<string, Promise<readonly NameEntry[]>>()
   let isWarned = false
@@ -23,9 +26,10 @@ export function createNameReader({ input, warn, signal }: InputSources): NameRea
       texts.get(file) ?? (file === '-' ? readInput('names-from', input, signal) : readText('names-from', file, signal))
     texts.set(file, reading)
     const text = await reading
+    if (file !== '-') warnIfExposed(file, 'list of names', sources)
     const source = file === '-' ? 'standard input' : file
     const key = `${String(allowWide)} ${file}`
-    const list = lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide }))
+    const list = lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide }, signal))
     lists.set(key, list)
     return list
   }
@@ -42,7 +46,7 @@ export function createNameReader({ input, warn, signal }: InputSources): NameRea
       if (options.check) return []
       throw noNameError()
     }
-    if (!isWarned) warn(`no name given: asking for ${own}`)
+    if (!isWarned) warn(`etrn: no name given; requesting ${own}`)
     isWarned = true
     return [await parseNodeName(own, { allowWide })]
   }
@@ -51,7 +55,8 @@ export function createNameReader({ input, warn, signal }: InputSources): NameRea
 const STDIN_PATHS = ['/dev/stdin', '/dev/fd/0', '/proc/self/fd/0']
 
 export function noNameError(): UsageError {
-  return new UsageError("no name given, and this host's own is not one that others know: type etrn SERVER NAME")
+  const problem = `this host has no domain name that other hosts know (host name: ${hostname()})`
+  return new UsageError(`no name given, and ${problem}; write etrn SERVER NAME`)
 }
 
 /** Returns the names that options give, in their order. Throws OptionError. */
@@ -59,16 +64,8 @@ export async function typedNames(options: Options): Promise<NodeName[]> {
   const { names, subdomains, queue, 'allow-wide': allowWide } = options
   const given = [
     ...names.map((name) => ['names', name] as const),
-    ...subdomains.map((node) => ['subdomains', markName('subdomains', '@', node)] as const),
-    ...queue.map((name) => ['queue', markName('queue', '#', name)] as const),
+    ...subdomains.map((node) => ['subdomains', `@${node}`] as const),
+    ...queue.map((name) => ['queue', `#${name}`] as const),
   ]
-  const separation = { subdomains: { separation: 'several names; repeat --subdomains for each' }, names: {}, queue: {} }
-  const parse = async (option: keyof typeof separation, name: string): Promise<NodeName> =>
-    forOption(option, () => parseNodeName(name, { allowWide, ...separation[option] }))
-  return Promise.all(given.map(async ([option, name]) => parse(option, name)))
-}
-
-function markName(option: string, mark: string, name: string): string {
-  if (name.startsWith(mark)) throw new OptionError(option, `--${option} says the ${mark} already: leave it out`)
-  return mark + name
+  return Promise.all(given.map(async ([option, name]) => forOption(option, () => parseNodeName(name, { allowWide }))))
 }

@@ -49,11 +49,11 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
   } catch (error) {
     if (!(error instanceof OptionError)) throw error
     const located = locateError(error, target)
-    const { message, exitStatus, cause } = located
+    const { message, exitStatus, hint, cause } = located
     const isOwn = profile !== undefined && target.sourceOf(error.option) === profile && exitStatus === EXIT.NOINPUT
     if (!isOwn || !hasOthers) throw located
-    const hint = 'the others are asked all the same'
-    return { server, entries, settings, error: new SessionError(stage, message, { exitStatus, cause, hint }) }
+    const facts = { exitStatus, cause, hint: hint ?? 'correct the profile; the other profiles are not affected' }
+    return { server, entries, settings, error: new SessionError(stage, message, facts) }
   }
 }
 

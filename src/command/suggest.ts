@@ -8,23 +8,23 @@ import { formatOption, OPTION_ROWS } from './options.js'
 const SERVER = 'SERVER, the first argument (etrn SERVER NAME)'
 const NAME = 'NAME, the second argument (etrn SERVER NAME)'
 
-/** The options of other mail and network tools, by what does the same here */
+/** The options of other mail and network tools, by the option of etrn that does the same */
 export const FOREIGN_OPTIONS: readonly (readonly [advice: string, words: string])[] = [
   [SERVER, 'host server smtp-server smtphost url relay remote'],
   [NAME, 'node name site etrn rmqs X request mail-rcpt fetchdomains domains'],
   [`${NAME}, or --mx DOMAIN`, 'domain'],
-  ['a profile in place of SERVER (etrn isp)', 'a account profile'],
+  ['a profile as SERVER (etrn isp)', 'a account profile'],
   ['--names-from FILE, or --config FILE', 'f file input input-file list'],
   ['--config FILE', 'C F rc fetchmailrc conf config-file configuration'],
   ['--helo NAME', 'ehlo hello helo-name hostname fqdn lhlo'],
   ['--check', 'n dry-run simulate test pretend serverinfo S probe quit-after'],
   ['--verbose', 'd debug trace D'],
   ['--quiet', 's silent'],
-  ['--json, or the redirection >FILE of your shell', 'o output format log logfile log-file L syslog'],
+  ['--json, or a shell redirection (>FILE)', 'o output format log logfile log-file L syslog'],
   ['--user NAME', 'u U username login auth-user au'],
   ['--password-file FILE, or --password-command COMMAND', 'P pass passwd password auth-password ap'],
   ['--password-command COMMAND', 'passwordeval'],
-  ['--auth MECH', 'mechanism auth-mech authmech sasl'],
+  ['--auth MECHANISM', 'mechanism auth-mech authmech sasl'],
   ['smtps://SERVER, or --tls encrypt', 'ssl smtps implicit-tls tls-on-connect tlsc'],
   ['--tls encrypt', 'starttls ssl-reqd require-tls tls-required force-tls sslproto'],
   ['--tls none', 'no-tls no-starttls no-ssl tls-off'],
@@ -62,12 +62,11 @@ export function unknownOption(name: string, word: string): UsageError {
   const advice = foreignAdvice(meant) ?? (near === undefined ? undefined : formatOption(near))
   const isLetter = name.length === 1 && !word.startsWith('--') && !isWord
   const shown = printable(isLetter ? `-${name}` : word.replace(/=.*/s, ''))
-  return new UsageError(
-    `unknown option ${shown}; ${advice === undefined ? 'etrn --help lists them all' : `did you mean ${advice}?`}`,
-  )
+  const next = advice === undefined ? 'etrn --help --verbose lists all options' : `did you mean ${advice}?`
+  return new UsageError(`unknown option ${shown}; ${next}`)
 }
 
-/** Returns what does here what an option of another tool does there; undefined if that is unknown. */
+/** Returns the equivalent of an option of another tool; undefined if it is unknown. */
 export function foreignAdvice(name: string): string | undefined {
   const word = name.length > 1 ? name.toLowerCase() : name
   return FOREIGN_OPTIONS.find(([, words]) => words.split(' ').includes(word))?.[0]
@@ -86,14 +85,14 @@ export function nearestKey(key: string, known: readonly string[]): string | unde
 const COMMANDS = ['help', 'version', 'all', 'check', 'hook', 'completion']
 const COMMANDS_WITH_ARGUMENTS = COMMANDS.slice(3)
 
-/** Returns the error for a SERVER that was probably meant for an option or a profile; undefined for any other word. */
+/** Returns the error for a SERVER that is probably a mistyped option or profile; undefined for any other word. */
 export function mistakenServer(word: string, isAlone: boolean, profiles: readonly string[]): UsageError | undefined {
   const isCommand = (isAlone ? COMMANDS : COMMANDS_WITH_ARGUMENTS).includes(word)
   const meant = isCommand ? `etrn ${formatOption(word)}` : nearest(word, profiles)
   if (meant === undefined) return undefined
-  return new UsageError(
-    `no profile ${word}; did you mean ${meant}? A host of that name is written ${word}. or smtp://${word}`,
-  )
+  return new UsageError(`no profile "${word}"; did you mean ${meant}?`, {
+    hint: `if ${word} is a host name, write smtp://${word}`,
+  })
 }
 
 /** Returns the candidate that a mistyped word was probably meant for; undefined if none is near. */

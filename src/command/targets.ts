@@ -29,26 +29,26 @@ export function userOption({ options }: Target): string {
 
 const PROFILES_SHOWN = 8
 
-/** Returns the targets of a command line. Warns of a word that may have been meant for a profile. Throws UsageError. */
+/** Returns the targets of a command line. Warns about a word that may be a mistyped profile. Throws UsageError. */
 export function resolveTargets(line: CommandLine, config: Config, warn: (message: string) => void): Target[] {
   const targets = listTargets(line, config)
   const { self, mx, interval } = line.options
-  if (self !== undefined && mx === undefined) throw new UsageError('--self belongs to --mx: type --mx DOMAIN')
+  if (self !== undefined && mx === undefined) throw new UsageError('--self needs --mx; add --mx DOMAIN')
   if (interval !== undefined && targets.every(({ options }) => options.wait === undefined))
-    throw new UsageError('--interval belongs to --wait: type --wait DUR')
+    throw new UsageError('--interval needs --wait; add for example --wait 30m')
   const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
   for (const { profile, server, options } of targets) {
     const isWord = profile === undefined && isBareWord(server.word)
     const { names, subdomains, queue, 'names-from': files } = options
     const hasNames = [names, subdomains, queue, files].some((list) => list.length > 0)
     if (!isWord || (known === '' && hasNames)) continue
-    const profiles = known === '' ? 'there is none' : `there are: ${known}`
-    warn(`${server.word} is no profile (${profiles}): taking it for a host`)
+    const profiles = known === '' ? 'none is configured' : `known profiles: ${known}`
+    warn(`etrn: warning: no profile "${server.word}" (${profiles}); using ${server.word} as a host name`)
   }
   return targets
 }
 
-/** Throws UsageError for a SERVER that was probably meant for an option or a profile. */
+/** Throws UsageError for a SERVER that is probably a mistyped option or profile. */
 export async function checkServerWords({ options, words }: CommandLine, { profiles }: Config): Promise<void> {
   if (options.all) return
   if (options.mx !== undefined) {
@@ -63,18 +63,18 @@ export async function checkServerWords({ options, words }: CommandLine, { profil
   }
   const [server = '', name = ''] = words
   if (profiles.has(name) && !profiles.has(server) && !options['allow-wide'])
-    throw new UsageError(`${name} is a profile; the server comes first: etrn ${name} ${printable(server)}`)
+    throw new UsageError(`${name} is a profile, and SERVER comes first; write etrn ${name} ${printable(server)}`)
 }
 
-/** Throws UsageError for a word beside --mx that is a server or looks like one. A final dot makes a name of it. */
+/** Throws UsageError for a word beside --mx that is a server or looks like one. With a final dot it is a name. */
 function checkNoServer(words: readonly string[], domains: readonly string[], profiles: Config['profiles']): void {
   const isWithin = (name: string): boolean => domains.some((domain) => `.${name.toLowerCase()}`.endsWith(`.${domain}`))
   const isAddress = (word: string): boolean => familyOf(word) !== 0 || /^\[|:\/\/|:\d+$/.test(word)
   for (const word of words) {
     const isLikely = looksLikeServer(word) && isQualifiedDomain(word) && !isWithin(word) && !word.endsWith('.')
     if (!isLikely && !profiles.has(word) && !isAddress(word)) continue
-    const escape = isLikely ? ` (as a NAME it is written ${word}.)` : ''
-    throw new UsageError(`--mx finds the servers in DNS: leave the server ${printable(word)} out${escape}`)
+    const hint = isLikely ? `to request ${word} as a name, write a final dot: ${word}.` : undefined
+    throw new UsageError(`--mx finds the servers in DNS; remove the server ${hidePassword(word)}`, { hint })
   }
 }
 
@@ -83,7 +83,7 @@ function looksLikeServer(name: string): boolean {
   return /^(?:[a-z]{1,8}-)?(?:mail|smtp|mx|mta|relay)(?:-?[a-z]?\d{0,3}|-[a-z]{1,8}\d{0,3})\./i.test(name)
 }
 
-/** Returns a hint if a server can't be reached whose place a name has probably taken; undefined otherwise. */
+/** Returns a hint if a server can't be reached because SERVER and NAME are probably swapped; undefined otherwise. */
 export function swapHint(
   [server = '', name = '', ...rest]: readonly string[],
   failures: readonly Pick<SessionError, 'stage' | 'exitStatus'>[],
@@ -93,7 +93,7 @@ export function swapHint(
   const isUnreachable = failures.some(({ stage }) => stage === 'connect')
   const isLikely = isUnreachable && looksLikeServer(name) && !looksLikeServer(server)
   if (!areDomains || !(isUnknown || isLikely)) return undefined
-  return `hint: if SERVER and NAME are swapped: etrn ${[name, server, ...rest].map(printable).join(' ')}`
+  return `hint: SERVER and NAME may be swapped; try etrn ${[name, server, ...rest].map(printable).join(' ')}`
 }
 
 /** Returns true for a word that a profile could have as its name. */
@@ -121,11 +121,13 @@ function listTargets({ options, words }: CommandLine, { tops, profiles }: Config
   const [servers] = words
   if (all) {
     if (servers !== undefined)
-      throw new UsageError(`--all asks every profile: leave "${words.map(hidePassword).join(' ')}" out`)
+      throw new UsageError(`--all takes no SERVER and no NAME; remove ${words.map(hidePassword).join(' ')}`)
     if (profiles.size > 0) return [...profiles.keys()].map(targetOf)
-    throw new UsageError('--all: no profile is there; a configuration has them: [servers.NAME]')
+    throw new UsageError('--all needs a profile, but none is configured', {
+      hint: `write a profile into ${options.config ?? 'the configuration file'}: [servers.isp], and below it server = "mail.isp.example"`,
+    })
   }
-  if (servers === undefined) throw new UsageError('no server given: type etrn SERVER [NAME ...], or etrn --help')
+  if (servers === undefined) throw new UsageError('no server given; write etrn SERVER NAME (see etrn --help)')
   return removeRepeats(servers.split(',').map(targetOf))
 }
 

@@ -10,7 +10,7 @@ import { type Target, userOf } from './targets.js'
 export async function checkTlsOptions(target: Target): Promise<TlsLevel> {
   const { server, options } = target
   if (options['tls-cert'] === undefined && options['tls-key'] !== undefined)
-    throw new OptionError('tls-key', '--tls-key belongs to --tls-cert: type both')
+    throw new OptionError('tls-key', '--tls-key needs --tls-cert; add --tls-cert FILE')
   const { tls: level, 'tls-fingerprint': fingerprint, 'tls-ca': ca, 'tls-name': name } = options
   const hasCredentials = userOf(target) !== undefined || options.auth === 'EXTERNAL'
   return forOption('tls', () => tlsLevelFor(server, { level, fingerprint, ca, name }, hasCredentials))
@@ -30,12 +30,15 @@ export async function readTlsPolicy(
   const pem = { ca: await read('ca'), cert: await read('cert'), key: await read('key') }
   await checkPem(pem, (part, problem, cause) => {
     const option = `tls-${part}` as const
-    return new OptionError(option, `--${option} ${options[option] ?? ''}: ${problem}`, EXIT.NOINPUT, cause)
+    return new OptionError(option, `--${option} ${options[option] ?? ''}: ${problem}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause,
+    })
   })
   const keyFile = options['tls-key'] ?? options['tls-cert']
-  if (keyFile !== undefined) warnIfExposed(keyFile, 'key', sources)
+  if (keyFile !== undefined) warnIfExposed(keyFile, 'private key', sources)
   // An authority decides who receives the password.
-  if (options['tls-ca'] !== undefined) warnIfExposed(options['tls-ca'], 'certificate authority', sources)
+  if (options['tls-ca'] !== undefined) warnIfExposed(options['tls-ca'], 'CA certificate', sources)
   const { 'tls-fingerprint': fingerprint, 'tls-name': name, 'tls-min': minVersion } = options
   return { ...pem, fingerprint, name, minVersion, level }
 }
@@ -60,12 +63,14 @@ export async function checkPem({ ca, cert, key }: Pem, errorOf: PemError): Promi
   const certificate = parse('cert', 'certificate', () => new X509Certificate(cert))
   const keyPart = key === undefined ? 'cert' : 'key'
   const privateKey = parse(keyPart, 'private key', () => createPrivateKey(key ?? cert))
-  if (!certificate.checkPrivateKey(privateKey)) throw errorOf(keyPart, 'the key is not that of the certificate')
+  if (!certificate.checkPrivateKey(privateKey))
+    throw errorOf(keyPart, 'the private key does not belong to the certificate')
   parse(keyPart, 'private key', () => createSecureContext({ cert, key: key ?? cert }))
 }
 
 function describePemError(message: string, content: string): string {
-  if (/passphrase|interrupted or cancelled/i.test(message)) return 'the key has a passphrase; take it off'
-  if (/DECODER|no start line/i.test(message)) return `there is no ${content} in it, in PEM`
-  return `it can't be used: ${message}`
+  if (/passphrase|interrupted or cancelled/i.test(message))
+    return 'the private key has a passphrase; remove it, for example with openssl pkey'
+  if (/DECODER|no start line/i.test(message)) return `no ${content} in PEM format found`
+  return `the ${content} can't be used: ${message}`
 }

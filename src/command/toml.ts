@@ -30,9 +30,15 @@ function parseNodes(text: string, errorOf: Parameters<typeof parseToml>[1]): AST
     if (!(error instanceof ParseError)) throw error
     // The parser looks for a missing value in the lines below.
     const before = text.slice(0, error.index).trimEnd()
-    if (before.endsWith('=')) throw errorOf(before.split('\n').length, 'no value after =', error)
-    throw errorOf(openStringLine(text) ?? error.lineNumber, error.message, error)
+    if (before.endsWith('=')) throw errorOf(before.split('\n').length, 'there is no value after =', error)
+    throw errorOf(openStringLine(text) ?? error.lineNumber, describeParseError(error), error)
   }
+}
+
+/** Returns the parser's message as a part of a sentence. */
+function describeParseError({ message }: ParseError): string {
+  if (message === 'Must be a newline') return 'there is more text after the end of the value'
+  return message.slice(0, 1).toLowerCase() + message.slice(1)
 }
 
 /** Returns the line of the quotes that open a string which the text never closes; the parser reports the end of the text. */

@@ -10,8 +10,10 @@ export class NameQueue {
   /** Names that only a new session may request: theirs was lost, or had reached the server's limit. */
   readonly #requeued: NodeName[] = []
   readonly #results = new Map<NodeName, Result>()
-  /** Names that were sent and got no reply, with the reason */
+  /** Names that got no reply because their session failed, with the reason */
   readonly #unanswered = new Map<NodeName, SessionError>()
+  /** Those of them that were sent */
+  readonly #sent = new Set<NodeName>()
   /** The reason why no further name is sent, and the outcome of the names that were not sent */
   #end: { readonly error: SessionError | null; readonly rest: Outcome } | undefined
 
@@ -44,6 +46,11 @@ export class NameQueue {
     return this.#end?.error ?? [...this.#unanswered.values()][0] ?? null
   }
 
+  /** Names that were sent and got no reply, not even a 421 */
+  get unconfirmed(): NodeName[] {
+    return this.#names.filter((name) => this.#sent.has(name) && this.#unanswered.get(name)?.reply === null)
+  }
+
   /** One result for each name, in the order of the request */
   get results(): Result[] {
     return this.#names.map((name) => {
@@ -70,10 +77,15 @@ export class NameQueue {
   }
 
   /** Records why a name that was sent got no reply. */
-  setUnanswered(name: NodeName | undefined, error: SessionError, isRequeued: boolean): void {
-    if (name === undefined) return
+  setUnanswered(name: NodeName, error: SessionError): void {
+    this.#sent.add(name)
     this.#unanswered.set(name, error)
-    if (isRequeued) this.#requeued.push(name)
+  }
+
+  /** Records why the next name could not be sent. */
+  setUnsent(error: SessionError): void {
+    const name = this.take(true)
+    if (name !== undefined) this.#unanswered.set(name, error)
   }
 
   /** Lets a refusal end the request that a later failure has ended, unless that shows that the server doesn't speak SMTP. */

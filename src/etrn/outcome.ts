@@ -85,6 +85,8 @@ export type ServerReport = ServerFacts & {
   readonly isQueueUnknown: boolean
   /** True if temporary failures were retried, by --retry-for or --wait. */
   readonly isRetried?: boolean
+  /** Names that were sent and got no reply: the server may have accepted them. */
+  readonly unconfirmed?: readonly string[]
   /** One result for each name, in the order of the request */
   readonly names: readonly Result[]
 }

@@ -2,7 +2,7 @@ import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { describeRejection, SessionError } from '../smtp/errors.js'
 import { Redactor, redactorFor } from '../smtp/redact.js'
-import type { Reply } from '../smtp/reply.js'
+import { formatReply, type Reply } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession, type Session } from '../smtp/session.js'
 import { NO_FACTS, type TraceEvent, updateFacts } from '../smtp/trace.js'
@@ -139,9 +139,16 @@ export class PooledSession implements SessionProgress {
     this.#isStopped = true
   }
 
-  /** Sends QUIT if the session is open, and stops. Returns true if the server has closed the connection before. */
+  /**
+   * Sends QUIT if the session is open, and stops. Returns true if the server has closed the connection before. Throws SessionError if
+   * the reply shows that the server sent one too many, so that its replies may belong to other names.
+   */
   async quit(): Promise<boolean> {
     this.stop()
-    return (await this.#session?.quit()) ?? false
+    const ending = await this.#session?.quit()
+    if (ending === undefined || ending === 'lost') return ending === 'lost'
+    const reply = this.redactor.redactReply(ending)
+    const message = `the server sent one reply too many, so results may belong to other names (QUIT: ${formatReply(reply)})`
+    throw new SessionError('etrn', message, { exitStatus: EXIT.PROTOCOL, reply })
   }
 }

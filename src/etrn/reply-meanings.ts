@@ -245,7 +245,7 @@ type Facts = {
 export function meaningOf(reply: Reply, name: string, banner: string): { outcome: Outcome; hint: string | null } {
   const { code } = reply
   const bareName = name.replace(/^[@#]/, '')
-  const text = removeName(reply.text, bareName)
+  const text = readableText(reply.text, bareName)
   const status = reply.enhancedCode ?? ENHANCED_CODE.exec(text)?.[0] ?? ''
   const facts = { code, text: text.replace(ENHANCED_CODE, '').trimStart(), status, banner, name }
   const byCode = ETRN_CODES.find((row) => isFitting(row, facts))
@@ -257,13 +257,14 @@ export function meaningOf(reply: Reply, name: string, banner: string): { outcome
 
 /** Returns true if a reply to ETRN speaks of a limit on the requests of one session. */
 export function isSessionLimit({ code, text }: Pick<Reply, 'code' | 'text'>, name: string): boolean {
-  return code >= 400 && words.SESSION_LIMIT.test(removeName(text, name.replace(/^[@#]/, '')))
+  return code >= 400 && words.SESSION_LIMIT.test(readableText(text, name.replace(/^[@#]/, '')))
 }
 
 /** Returns the error with a hint, its own or that of the table; the hint stays undefined if neither knows one. */
 export function addHint(error: SessionError, banner: string): SessionError {
   const { stage, exitStatus, reply, kind, cause, message } = error
-  const facts = { text: reply?.text ?? message, banner, kind, ...(reply === null ? {} : { code: reply.code }) }
+  const text = readableText(reply?.text ?? message)
+  const facts = { text, banner, kind, ...(reply === null ? {} : { code: reply.code }) }
   const hint = error.hint ?? SESSION_FAILURES[stage]?.find((row) => isFitting(row, facts))?.hint
   return new SessionError(stage, message, { exitStatus, reply, kind, hint, cause })
 }
@@ -283,9 +284,13 @@ function hasCode(expected: number | string, code: number): boolean {
   return typeof expected === 'number' ? expected === code : expected === `${Math.floor(code / 100)}xx`
 }
 
-/** Returns the text without the requested domain, whose words are not the server's: `Node tls.example not allowed`. */
-function removeName(text: string, name: string): string {
-  if (!name.includes('.')) return text
+/** The characters in which patterns look for a meaning: their time must not depend on what a hostile server sends. */
+const MEANING_CHARACTERS = 2000
+
+/** Returns the beginning of a text without the requested domain, whose words are not the server's: `Node tls.example not allowed`. */
+function readableText(text: string, name = ''): string {
+  const start = text.slice(0, MEANING_CHARACTERS + name.length)
+  if (!name.includes('.')) return start
   const pattern = name.replace(/\W/g, '\\$&')
-  return text.replace(new RegExp(`(?<![\\w.-])${pattern}(?![\\w-])`, 'gi'), '')
+  return start.replace(new RegExp(`(?<![\\w.-])${pattern}(?![\\w-])`, 'gi'), '')
 }

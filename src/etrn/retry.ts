@@ -9,7 +9,8 @@ import { mergeFacts, NO_FACTS } from '../smtp/trace.js'
 import { backoffAfter, constantBackoff, endMessage, type Pause, RetryWindow, takePause } from './backoff.js'
 import { isAccepted, type Result, type ServerReport } from './outcome.js'
 import type { Request } from './request.js'
-import { type PoolContext, requestNames, ServerState } from './session-pool.js'
+import { ServerState } from './server-state.js'
+import { type PoolContext, requestNames } from './session-pool.js'
 
 export type RetryContext = Omit<PoolContext, 'onResult'> & {
   /** When the retry policy began to count, by performance.now() */
@@ -64,6 +65,8 @@ class RetryState {
   readonly #waitWindow: RetryWindow
   /** By name, in their order. The first round gives every name a result. */
   readonly #names = new Map<string, NameState>()
+  /** Names that were sent and got no reply in any round since */
+  readonly #unconfirmed = new Set<string>()
   #facts = NO_FACTS
   #attempts = 0
   /** Failures in a row, all of them with a reply or all without */
@@ -99,8 +102,10 @@ class RetryState {
     const isRetriedDns = isDns && !this.#retryWindow.isOver
     const isDeferred = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
     const isRefused = names.some(({ code }) => isPermanent({ code: code ?? 0 }))
+    for (const name of round.unconfirmed ?? []) this.#unconfirmed.add(name)
     for (const result of names) {
       const { name, outcome, code } = result
+      if (code !== null) this.#unconfirmed.delete(name)
       const before = this.#names.get(name)
       const isRetriable =
         outcome === 'deferred' ? !this.isFinalResult(result) : outcome === 'failed' && code === null && isRetriedDns
@@ -128,7 +133,7 @@ class RetryState {
     const isQueueUnknown = isUnknown && this.#request.retryPolicy.waitMs > 0
     const error = this.#endError(lastRound)
     const names = states.map(({ result }) => result)
-    const flags = { isQueueUnknown, isRetried: isRetried(this.#request) }
+    const flags = { isQueueUnknown, isRetried: isRetried(this.#request), unconfirmed: [...this.#unconfirmed] }
     return { ...lastRound, ...this.#facts, attempts: this.#attempts, error, ...flags, names }
   }
 

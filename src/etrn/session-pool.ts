@@ -2,19 +2,14 @@ import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
 import { isPermanent } from '../smtp/reply.js'
-import type { Protection, Server, SessionOptions } from '../smtp/session-settings.js'
+import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { mergeFacts, NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { NameQueue } from './name-queue.js'
 import { isAccepted, isSecurityFailure, outcomeOfError, type Result, type ServerReport } from './outcome.js'
 import { type Answer, PooledSession } from './pooled-session.js'
 import type { RequestSettings } from './request.js'
-import {
-  NAMES_PER_SESSION,
-  type SessionLimit,
-  type SessionProgress,
-  SESSIONS_PER_SERVER,
-  wouldFinishSooner,
-} from './session-limits.js'
+import { ServerState } from './server-state.js'
+import { type SessionProgress, SESSIONS_PER_SERVER, wouldFinishSooner } from './session-limits.js'
 
 /** Runs a session as soon as the limit on sessions allows it. */
 export type Limiter = <T>(work: () => Promise<T>) => Promise<T>
@@ -28,28 +23,6 @@ export type PoolContext = {
   readonly drain?: () => Promise<void>
   /** Receives each result as soon as the reply has arrived. */
   readonly onResult: (server: Server, result: Result) => void
-}
-
-/** Facts that earlier rounds have learned about a server. */
-export class ServerState implements SessionLimit {
-  /** True once it has accepted a name: it knows this host. */
-  hasAccepted = false
-  /** True once an additional session has failed: from then on there is one session at a time. */
-  isOneAtATime = false
-  readonly protection: Protection = { hasTls: false, mechanism: undefined }
-  namesPerSession = NAMES_PER_SESSION
-  startedAt: number | undefined
-
-  /** Remembers that a session could request no more than this number of names. */
-  learnLimit(names: number): void {
-    this.namesPerSession = Math.min(this.namesPerSession, names)
-  }
-
-  /** The time since the first session started, in milliseconds */
-  get elapsedMs(): number {
-    const now = performance.now()
-    return Math.round(now - (this.startedAt ?? now))
-  }
 }
 
 /** Requests all names from one server. Never throws because of the server: every name gets a result. */
@@ -84,6 +57,8 @@ class SessionPool {
   readonly #provisional = new Map<NodeName, Answer>()
   /** Once an additional session has failed, a session with a higher number must succeed, or the request ends. */
   #failedAfter = Infinity
+  /** Shows that results may belong to other names, although all names have one */
+  #violation: SessionError | undefined
   /** Errors that callbacks have thrown, and bugs of our own */
   readonly #thrown: unknown[] = []
   #finish = (): void => undefined
@@ -103,10 +78,11 @@ class SessionPool {
     })
     this.#settleProvisional()
     if (this.#thrown.length > 0) throw this.#thrown[0]
-    const { error, results } = this.#queue
-    const attempts = results.length === 0 ? 0 : 1
+    const { results: names, unconfirmed } = this.#queue
+    const error = this.#violation ?? this.#queue.error
     const { elapsedMs } = this.#state
-    return { server: this.#server, ...this.#facts, attempts, elapsedMs, error, isQueueUnknown: false, names: results }
+    const found = { attempts: Math.min(1, names.length), elapsedMs, error, isQueueUnknown: false, unconfirmed, names }
+    return { server: this.#server, ...this.#facts, ...found }
   }
 
   /** A server that accepts nothing must not be asked for 5,000 names. */
@@ -156,9 +132,21 @@ class SessionPool {
       this.#abort(error)
     }
     if (this.#queue.isOver) for (const other of this.#sessions) other.cancel()
-    await session.quit()
+    await this.#quit(session)
     this.#sessions.delete(session)
     this.#continue()
+  }
+
+  /** Ends a session. Returns true if the server has closed the connection before. */
+  async #quit(session: Readonly<PooledSession>): Promise<boolean> {
+    try {
+      return await session.quit()
+    } catch (error) {
+      if (!(error instanceof SessionError)) throw error
+      this.#violation ??= error
+      this.#queue.end(error, 'skipped')
+      return false
+    }
   }
 
   async #requestFrom(session: Readonly<PooledSession>): Promise<void> {
@@ -178,7 +166,7 @@ class SessionPool {
         // Only a reply shows that the server has time for several sessions.
         while (this.#needsSession(this.#waiting)) this.#startSession()
       }
-      if (this.#doubtful.has(session)) this.#settleDoubt(session, await session.quit())
+      if (this.#doubtful.has(session)) this.#settleDoubt(session, await this.#quit(session))
       // A name whose reply was about the session still gets its own.
       if (!this.#mayContinue && !this.#queue.hasRequeued) this.#queue.end(null, 'skipped')
     } catch (error) {
@@ -263,7 +251,10 @@ class SessionPool {
     const isHarmless = replies === 0 && this.#isHarmless(session, error)
     const isLost = replies > 0 && error.kind === 'connection-lost' && (isAtLimit || this.#mayContinue)
     if (!isHarmless && !isLost) return this.#endWith(session, error)
-    this.#queue.setUnanswered(pendingName, error, true)
+    if (pendingName !== undefined) {
+      this.#queue.setUnanswered(pendingName, error)
+      this.#queue.requeue(pendingName)
+    }
     if (isLost) return
     this.#state.isOneAtATime = true
     const mayFail = number <= this.#failedAfter
@@ -289,10 +280,8 @@ class SessionPool {
       // If the name is not requested again, its 421 is a reply like any other.
       this.#setResult(session.answerOf(pendingName, error.reply))
       if (this.#queue.remaining === 0) return
-    } else {
-      const name = pendingName ?? (isViolation ? this.#queue.take(true) : undefined)
-      this.#queue.setUnanswered(name, error, false)
-    }
+    } else if (pendingName !== undefined) this.#queue.setUnanswered(pendingName, error)
+    else if (isViolation) this.#queue.setUnsent(error)
     const isStopped = isViolation || error.kind === 'interrupted' || (error.kind === 'connection-lost' && replies > 0)
     this.#queue.end(error, isStopped ? 'skipped' : outcomeOfError(error))
     if (this.#queue.error === error) this.#facts = mergeFacts(this.#facts, session.facts)

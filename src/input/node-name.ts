@@ -23,22 +23,20 @@ export type NodeName = string & { readonly [checked]: true }
 export type NameOptions = {
   /** Accept `@com`, names with a single label, underscores, and A-labels that are not valid. */
   readonly allowWide: boolean
-  /** Tells how several names are given; undefined: as on the command line. */
-  readonly separation?: string
 }
 
 /** The longest command line, CRLF included (RFC 5321, 4.5.3.1.4). */
 export const COMMAND_LINE_OCTETS = 512
 const QUEUE_OCTETS = COMMAND_LINE_OCTETS - 'ETRN #\r\n'.length
 
-/** Returns a NAME argument as a NodeName. Throws UsageError, which quotes the word and names the rule that it breaks. */
+/** Returns a NAME argument as a NodeName. Throws UsageError, which quotes the word, names the rule that it breaks, and what to write. */
 export async function parseNodeName(word: string, options: NameOptions): Promise<NodeName> {
   const checked = await checkName(word, options)
   if (typeof checked === 'string') return checked
-  throw new UsageError(`name ${quoteName(word)}: ${checked.message}`)
+  throw new UsageError(`name ${quoteName(word)} ${checked.message}`)
 }
 
-/** The message is the rule that a word breaks, without the word. */
+/** The message is the rule that a word breaks, as a sentence without its subject. */
 class NameRuleError extends Error {}
 
 /** Returns the name, or the rule that the word breaks. */
@@ -51,68 +49,94 @@ export async function checkName(word: string, options: NameOptions): Promise<Nod
   }
 }
 
-async function parseArgument(word: string, options: NameOptions): Promise<string> {
-  const rule = brokenSendableRule(word)
-  if (rule !== undefined) throw new NameRuleError(rule)
+async function parseArgument(word: string, { allowWide }: NameOptions): Promise<string> {
+  checkSendable(word)
   if (word.startsWith('#')) return `#${parseQueue(word.slice(1))}`
-  if (!word.startsWith('@')) return parseNode(word, options)
-  const domain = parseNode(word.slice(1), options)
-  if (options.allowWide) return `@${domain}`
+  if (!word.startsWith('@')) {
+    const domain = parseDomain(word, word, allowWide)
+    if (allowWide || domain.includes('.')) return domain
+    const typed = trimDot(word)
+    const queue = isAscii(typed) ? `; --queue ${typed} means a queue` : ''
+    throw new NameRuleError(
+      `is not fully qualified; write for example ${typed}.example (--allow-wide sends it unchanged${queue})`,
+    )
+  }
+  const domain = parseDomain(word.slice(1), word, allowWide)
+  if (allowWide) return `@${domain}`
   const { isPublicSuffix } = await import('./public-suffix.js')
-  if (!isPublicSuffix(domain)) return `@${domain}`
+  if (domain.includes('.') && !isPublicSuffix(domain)) return `@${domain}`
   throw new NameRuleError(
-    `${domain} is a public suffix: this would ask for everybody's mail below it (--allow-wide does it anyway)`,
+    `is too wide: it means every domain under ${domain}; write for example @site.example (--allow-wide sends it anyway)`,
   )
 }
 
+function checkSendable(word: string): void {
+  const rule = brokenSendableRule(word)
+  if (rule === undefined) return
+  if (!/ a (?:space|tab)$/.test(rule)) throw new NameRuleError(rule)
+  const advice = word.startsWith('# ') ? '# starts a queue name, not a comment' : 'write each name separately'
+  throw new NameRuleError(`${rule}; ${advice}`)
+}
+
 function parseQueue(name: string): string {
-  if (name === '') throw new NameRuleError("a queue's name is missing after #")
-  if (!isAscii(name)) throw new NameRuleError("a queue's name is printable ASCII")
+  if (name === '') throw new NameRuleError('has no queue name after #; write for example #site.example')
+  if (!isAscii(name)) throw new NameRuleError('contains characters that are not ASCII; a queue name is printable ASCII')
   if (name.length > QUEUE_OCTETS)
-    throw new NameRuleError(`too long: a queue's name has at most ${QUEUE_OCTETS} characters`)
+    throw new NameRuleError(`is too long; a queue name has at most ${QUEUE_OCTETS} characters`)
   return name
 }
 
-function parseNode(word: string, { allowWide, separation = 'names are separated by blanks' }: NameOptions): string {
-  const name = trimDot(word)
-  if (name === '') throw new NameRuleError('no domain name')
+/** Returns the domain in A-labels. `word` is the whole argument, for advice. */
+function parseDomain(typed: string, word: string, allowWide: boolean): string {
+  const name = trimDot(typed)
+  if (name === '')
+    throw new NameRuleError(
+      typed === word
+        ? 'is empty; write for example site.example'
+        : 'has no domain after @; write for example @site.example',
+    )
   const labels = splitLabels(name).map((label) => {
     const sent = toALabel(label) ?? (allowWide && isAscii(label) ? label : undefined)
     if (sent !== undefined && (allowWide ? isHostLabel(sent) : isLabel(sent))) return sent
-    throw new NameRuleError(likelySlip(word, separation) ?? brokenLabelRule(label, sent))
+    throw new NameRuleError(likelySlip(word) ?? brokenLabelRule(label, sent))
   })
   const domain = labels.join('.')
   if (domain.length > DOMAIN_CHARACTERS)
-    throw new NameRuleError(`too long: a domain name has at most ${DOMAIN_CHARACTERS} characters`)
-  if (endsInNumber(domain)) {
-    const suffix = familyOf(domain) === 4 ? '; an address can be the server, which comes first' : ''
-    throw new NameRuleError(`no domain name: its last label is a number${suffix}`)
-  }
-  if (labels.length < 2 && !allowWide) {
-    throw new NameRuleError(
-      'not fully qualified: write it as host.domain (--allow-wide sends it as it is; a queue is written #name)',
-    )
-  }
+    throw new NameRuleError(`is too long; a domain name has at most ${DOMAIN_CHARACTERS} characters`)
+  if (familyOf(domain) === 4)
+    throw new NameRuleError(`is an IP address, not a name; the server comes first: etrn ${domain} NAME`)
+  if (endsInNumber(domain)) throw new NameRuleError('is not a domain name, because the last label is a number')
   return domain
 }
 
 /** Returns what the user probably meant by a word that is no name; undefined if that is unknown. */
-function likelySlip(word: string, separation: string): string | undefined {
-  if (/[,;]/.test(word)) return separation
-  if (word.startsWith('*.')) return `no domain name; @${word.slice(2)} means it and its subdomains`
-  if (word.includes(':')) return 'no domain name; the server comes first, several of them joined by commas'
-  return /^[^@]+@/.test(word) ? `no domain name; an address's domain is what stands behind its @` : undefined
+function likelySlip(word: string): string | undefined {
+  const hasPassword = hidePassword(word) !== word
+  if (word.includes(':') || hasPassword)
+    return `looks like a server; the server comes first: etrn ${hasPassword ? 'SERVER' : word} NAME (separate several servers with commas)`
+  const separator = word.includes(',') ? 'comma' : word.includes(';') ? 'semicolon' : undefined
+  if (separator !== undefined) {
+    const names = word.split(/[,;]/).filter((name) => name !== '')
+    return `contains a ${separator}; write each name separately: ${names.join(' ')}`
+  }
+  const [, address] = /^\[([\d.]+)\]$/.exec(word) ?? []
+  if (address !== undefined) return `is an IP address, not a name; the server comes first: etrn ${address} NAME`
+  if (word.startsWith('*.')) return `contains a wildcard; write @${word.slice(2)} for the domain and its subdomains`
+  const [, domain] = /^[^@]+@([^@]+)$/.exec(word) ?? []
+  return domain === undefined ? undefined : `is an e-mail address; write only the domain: ${domain}`
 }
 
 function brokenLabelRule(label: string, sent: string | undefined): string {
-  const shown = `the label ${quoteName(label)}`
-  if (label === '') return 'an empty label: two dots, or one in front'
-  if ((sent ?? label).length > 63) return `${shown} has more than 63 characters`
-  if (/^-|-$/.test(label)) return `${shown} begins or ends with a hyphen`
-  if (!isLabelLike(label)) return `${shown} has other characters than letters, digits and hyphens`
+  const shown = quoteName(label)
+  if (label === '') return 'has an empty label: two dots in a row, or a dot at the start'
+  if ((sent ?? label).length > 63) return `has a label of more than 63 characters: ${shown}`
+  if (/^-|-$/.test(label)) return `has a label that begins or ends with a hyphen: ${shown}`
+  if (isHostLabel(label) && label.includes('_'))
+    return `has a label with an underscore: ${shown} (--allow-wide sends the name unchanged)`
+  if (!isLabelLike(label)) return `has a label with characters other than letters, digits and hyphens: ${shown}`
   return isAscii(label)
-    ? `${shown} starts with xn--, but is no A-label (--allow-wide sends it as it is)`
-    : `${shown} is not valid in an internationalised name; check its characters, or write its A-label (xn--...)`
+    ? `has a label that starts with xn-- but is not valid Punycode: ${shown} (--allow-wide sends the name unchanged)`
+    : `has a label that is not valid in an internationalised name: ${shown}; check the characters, or write the xn-- form`
 }
 
 const NAME_CHARACTERS_SHOWN = 80

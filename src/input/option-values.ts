@@ -2,16 +2,19 @@ import { familyOf } from '../net/address.js'
 import { MAX_TIMER_MS } from '../net/deadline.js'
 import { DOMAIN_CHARACTERS, isAscii, isQualifiedDomain, toALabels, trimDot } from '../net/domain.js'
 
-// Parsers for the values of options. Each throws a plain Error whose message is the rule that the value breaks.
+// Parsers for the values of options. Each throws a plain Error whose message is the rule that the value breaks, as a sentence without its
+// subject: `must be a number from 1 to 9999`.
 
 /** Returns `90`, `90s`, `2m` or `1h30m` in milliseconds. */
 export function parseDuration(word: unknown): number {
   const [, bare, hours = 0, minutes = 0, seconds = 0] =
     /^(?:(\d{1,7})|(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?)$/.exec(parseText(word)) ?? []
   const ms = 1000 * Number(bare ?? (Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds))
-  if (ms === 0 || ms > MAX_TIMER_MS) throw new Error('a duration is 90, 90s, 2m or 1h30m, from 1s to 576h')
+  if (ms === 0 || ms > MAX_TIMER_MS) throw new Error('must be a duration from 1s to 576h (90, 90s, 2m or 1h30m)')
   return ms
 }
+
+export const PORT_RULE = 'must be a number from 1 to 65535'
 
 export function parsePort(word: unknown): number {
   return parsePortDigits(parseText(word))
@@ -19,14 +22,14 @@ export function parsePort(word: unknown): number {
 
 export function parsePortDigits(digits: string): number {
   const port = /^\d{1,5}$/.test(digits) ? Number(digits) : 0
-  if (port < 1 || port > 65_535) throw new Error('a port is a number from 1 to 65535')
+  if (port < 1 || port > 65_535) throw new Error(PORT_RULE)
   return port
 }
 
 /** Returns a number from 1 to 9999. */
 export function parseCount(word: unknown): number {
   const number = /^\d{1,4}$/.test(parseText(word)) ? Number(word) : 0
-  if (number < 1) throw new Error('a number from 1 to 9999')
+  if (number < 1) throw new Error('must be a number from 1 to 9999')
   return number
 }
 
@@ -36,23 +39,24 @@ export function parseFingerprint(word: unknown): string {
     .replace(/^sha256(?: fingerprint)?[:=]/i, '')
     .replaceAll(':', '')
     .toUpperCase()
-  if (!/^[0-9A-F]{64}$/.test(digits)) throw new Error('a SHA-256 has 64 hex digits, with or without colons')
+  if (!/^[0-9A-F]{64}$/.test(digits))
+    throw new Error('must be a SHA-256 fingerprint: 64 hex digits, with or without colons')
   return digits
 }
 
 export function parseText(word: unknown): string {
-  if (typeof word !== 'string') throw new Error('it has to be a text')
-  if (word === '') throw new Error('the value is empty')
+  if (typeof word !== 'string') throw new Error('must be a string')
+  if (word === '') throw new Error('is empty')
   // Octets that are not UTF-8 have become this character.
-  if (word.includes('\ufffd')) throw new Error('it is not UTF-8')
+  if (word.includes('\ufffd')) throw new Error('is not UTF-8')
   return word
 }
 
 /** Returns an argument of an SMTP command: ASCII, at most as long as a domain. */
 export function parseCommandArgument(word: unknown): string {
   const argument = parseSendable(word)
-  if (!isAscii(argument)) throw new Error('only ASCII can be sent')
-  if (argument.length > DOMAIN_CHARACTERS) throw new Error(`1 to ${DOMAIN_CHARACTERS} characters`)
+  if (!isAscii(argument)) throw new Error('contains characters that are not ASCII')
+  if (argument.length > DOMAIN_CHARACTERS) throw new Error(`has more than ${DOMAIN_CHARACTERS} characters`)
   return argument
 }
 
@@ -64,17 +68,33 @@ export function parseSendable(word: unknown): string {
   return text
 }
 
+/** Returns a node, to which an option adds `@`. It is checked with the other names. */
+export function parseSubdomains(word: unknown): string {
+  const node = parseText(word)
+  if (node.startsWith('@')) throw new Error('must not start with @')
+  if (/[,;]/.test(node)) throw new Error('contains several names')
+  return node
+}
+
+/** Returns a queue, to which an option adds `#`. It is checked with the other names. */
+export function parseQueue(word: unknown): string {
+  const queue = parseText(word)
+  if (queue.startsWith('#')) throw new Error('must not start with #')
+  return queue
+}
+
 /** Returns a domain name in A-labels and lower case. */
 export function parseDomain(word: unknown): string {
   const name = parseALabels(trimDot(parseText(word)))
-  if (!isQualifiedDomain(name)) throw new Error('no name of a domain')
+  if (!isQualifiedDomain(name)) throw new Error('is not a fully qualified domain name')
   return name.toLowerCase()
 }
 
 /** Returns a host name in A-labels without a final dot, or an address. */
 export function parseHost(word: unknown): string {
   const name = parseALabels(trimDot(parseSendable(word)))
-  if (familyOf(name) === 0 && !isQualifiedDomain(name) && name !== 'localhost') throw new Error('no name of a host')
+  if (familyOf(name) === 0 && !isQualifiedDomain(name) && name !== 'localhost')
+    throw new Error('is neither a fully qualified host name nor an IP address')
   return name
 }
 
@@ -87,28 +107,31 @@ export function parseHelo(word: unknown): string {
 export function parseALabels(name: string): string {
   const labels = toALabels(name)
   if (labels !== undefined) return labels
-  throw new Error(isAscii(name) ? 'a label in it starts with xn--, but is no A-label' : BAD_INTERNATIONALISED)
+  throw new Error(isAscii(name) ? 'has a label that starts with xn-- but is not valid Punycode' : BAD_INTERNATIONALISED)
 }
 
-const BAD_INTERNATIONALISED = 'not a valid internationalised name; check its characters, or write A-labels (xn--...)'
+const BAD_INTERNATIONALISED = 'is not a valid internationalised name; check the characters, or write the xn-- form'
 
 /** Returns a parser that accepts these words only. */
 export function oneOf<T extends string>(...choices: readonly T[]): (word: unknown) => T {
   return (word) => {
     const choice = choices.find((c) => c === word)
-    if (choice === undefined) throw new Error(`the choice is ${choices.join(', ')}`)
+    if (choice === undefined) throw new Error(`must be ${joinChoices(choices)}`)
     return choice
   }
 }
 
-/** Returns why a text must not be sent, or undefined: it could end the line, or hide in it. */
+/** Returns words as a sentence lists them: `none, may or verify`. */
+export function joinChoices(choices: readonly string[]): string {
+  const last = choices.at(-1) ?? ''
+  return choices.length < 2 ? last : `${choices.slice(0, -1).join(', ')} or ${last}`
+}
+
+/** Returns the rule by which a text must not be sent, or undefined: a character in it could end the line, or hide. */
 export function brokenSendableRule(word: string): string | undefined {
   const found = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.exec(word)?.[0]
   if (found === undefined) return undefined
   const code = (found.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
-  if (found === ' ')
-    return word.startsWith('# ')
-      ? "a space in it; # begins a queue's name, not a comment"
-      : 'a space in it; one name is one word'
-  return `a control or invisible character in it (U+${code})`
+  if (found === ' ') return 'contains a space'
+  return found === '\t' ? 'contains a tab' : `contains a control or invisible character (U+${code})`
 }

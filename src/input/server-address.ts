@@ -3,7 +3,7 @@ import { familyOf } from '../net/address.js'
 import { isHostName, trimDot } from '../net/domain.js'
 import { printable } from '../printable.js'
 import { hidePassword } from './hide-password.js'
-import { parseALabels, parsePortDigits } from './option-values.js'
+import { parseALabels, parsePortDigits, PORT_RULE } from './option-values.js'
 
 export type ServerAddress = {
   /** The SERVER argument or the profile, as the user typed it */
@@ -29,41 +29,51 @@ export function parseServer(word: string, port?: number): ServerArgument {
     return splitServer(word, port)
   } catch (error) {
     if (!(error instanceof Error)) throw error
-    throw new UsageError(`server "${hidePassword(word)}": ${error.message}`)
+    throw new UsageError(`server "${hidePassword(word)}" ${error.message}`)
   }
 }
 
-/** Throws a plain Error with the rule that the word breaks. */
+/** Throws a plain Error with the rule that the word breaks, as a sentence without its subject. */
 function splitServer(word: string, defaultPort: number | undefined): ServerArgument {
-  if (word === '') throw new Error('nothing there; write SERVER or SERVER,SERVER without blanks')
-  if (/^[@#]/.test(word)) throw new Error('a name; the server comes first: etrn SERVER NAME')
+  if (word === '') throw new Error('is empty; write SERVER or SERVER,SERVER without spaces')
+  if (/\s/.test(word)) throw new Error('contains a space; separate several servers with commas only')
+  if (/^[@#]/.test(word))
+    throw new Error(
+      `is a name; the server comes first: etrn SERVER ${/^[@#][\w.-]+$/.test(word) ? `'${word}'` : 'NAME'}`,
+    )
   const [, typedScheme, rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(word) ?? []
   const scheme = (typedScheme ?? 'smtp').toLowerCase()
-  if (scheme !== 'smtp' && scheme !== 'smtps')
-    throw new Error(`${scheme}:// is not supported; write smtp://host or smtps://host`)
+  if (scheme !== 'smtp' && scheme !== 'smtps') throw new Error('is not an SMTP URL; write smtp://HOST or smtps://HOST')
   // A URL may end in the slash of an empty path.
   const authority = typedScheme === undefined ? rest : rest.replace(/\/$/, '')
-  const [, login, place = ''] = /^(?:(.*)@)?(.*)$/s.exec(authority) ?? []
-  if (login?.includes(':'))
-    throw new Error(
-      'a password may not stand here, where everybody can read it; write smtp://user@host, and use --password-file',
-    )
-  if (typedScheme !== undefined && authority.includes('/'))
-    throw new Error('a path has no meaning in it; write smtp://host[:port]')
-  if (login !== undefined && typedScheme === undefined)
-    throw new Error('a user stands in a URL only; write smtp://user@host, or --user')
-  if (login === '') throw new Error('the user in front of the @ is missing')
-  const user = login === undefined ? undefined : decodeUser(login)
-  if (familyOf(place) === 6) throw new Error(`write an IPv6 address in brackets: [${place}]`)
+  const { user, place } = splitAuthority(authority, typedScheme !== undefined)
+  if (familyOf(place) === 6) throw new Error(`is an IPv6 address; write the address in brackets: [${place}]`)
   const [, literal, name = '', port] = /^(?:\[(?:IPv6:)?([^\]]*)\]|([^:]*))(?::([^:]*))?$/is.exec(place) ?? []
   const host = literal ?? name
   return {
     word: printable(word),
     host: familyOf(host) === 0 ? parseHostName(host) : host,
-    port: parsePortDigits(port ?? String(defaultPort ?? DEFAULT_PORTS[scheme])),
+    port: port === undefined ? (defaultPort ?? DEFAULT_PORTS[scheme]) : parsePortOf(port),
     isImplicitTls: scheme === 'smtps',
     user,
   }
+}
+
+/** Splits `user@host:port`. Throws as splitServer does. */
+function splitAuthority(authority: string, isUrl: boolean): { user: string | undefined; place: string } {
+  const at = authority.lastIndexOf('@')
+  const login = at === -1 ? undefined : authority.slice(0, at)
+  const place = authority.slice(at + 1)
+  if (login?.includes(':'))
+    throw new Error('must not contain a password; write smtp://USER@HOST, and use --password-file FILE')
+  if (isUrl && authority.includes('/')) throw new Error('contains a path; write smtp://HOST or smtp://HOST:PORT')
+  if (login === undefined) return { user: undefined, place }
+  if (!isUrl) {
+    const url = hidePassword(authority) === authority ? `smtp://${authority}` : 'smtp://USER@HOST'
+    throw new Error(`contains a user name; write ${url} to log in, or only the host`)
+  }
+  if (login === '') throw new Error('has no user name before @; write smtp://USER@HOST')
+  return { user: decodeUser(login), place }
 }
 
 /** Decodes the user name in a URL, where %40 stands for @. */
@@ -71,13 +81,21 @@ function decodeUser(user: string): string {
   try {
     return decodeURIComponent(user)
   } catch {
-    throw new Error('the user has a % that is no escape; write %25')
+    throw new Error('has a user name with a % that starts no escape; write %25 for %')
+  }
+}
+
+function parsePortOf(digits: string): number {
+  try {
+    return parsePortDigits(digits)
+  } catch {
+    throw new Error(`has an invalid port; a port ${PORT_RULE}`)
   }
 }
 
 function parseHostName(host: string): string {
   const domain = parseALabels(trimDot(host))
   if (!isHostName(domain))
-    throw new Error('neither a host name nor an address; write host, host:port or [2001:db8::1]:port')
+    throw new Error('is neither a host name nor an IP address; write for example mail.isp.example or [2001:db8::1]:25')
   return domain.toLowerCase()
 }

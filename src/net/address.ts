@@ -16,7 +16,7 @@ export function familyOf(word: string): 0 | 4 | 6 {
  */
 export function unmapAddress(address: string): string {
   if (familyOf(address) !== 6) return address
-  return /^::ffff:(\d.*\..*)$/.exec(canonicalIpv6(address))?.[1] ?? address
+  return /^::ffff:([\d.]+)$/.exec(canonicalIpv6(address))?.[1] ?? address
 }
 
 /**

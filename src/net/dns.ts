@@ -54,7 +54,15 @@ export async function lookUpAddresses(
     const fromDns = async (): Promise<FoundAddresses> =>
       askServers(queryHost(host, family), limits.timeoutMs, end.signal)
     const fromSystem = async (): Promise<FoundAddresses> => askSystem(host, family, isAbsolute, end.signal)
-    const ways = isCompletedFirst ? [fromSystem] : [fromDns, fromSystem]
+    // getaddrinfo takes some failures of DNS for the answer that there is no such host.
+    const fromBoth = async (): Promise<FoundAddresses> =>
+      fromSystem().catch(async (error: unknown) => {
+        if (!(error instanceof StepError) || error.exitStatus !== EXIT.NOHOST) throw error
+        return fromDns().catch((failure: unknown) => {
+          throw failure instanceof StepError && failure.exitStatus === EXIT.NOHOST ? error : failure
+        })
+      })
+    const ways = isCompletedFirst ? [fromBoth] : [fromDns, fromSystem]
     const delayMs = Math.min(SYSTEM_DELAY_MS, limits.timeoutMs / 2)
     const found = await race(ways, delayMs, end.signal).catch((error: unknown) => {
       throw firstError(error, ({ exitStatus }) => exitStatus !== EXIT.NOHOST)
@@ -73,7 +81,8 @@ export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord
     end.abort()
     return found
   }).catch((error: unknown) => {
-    if (error instanceof StepError && codeOf(error.cause) === 'ENODATA') return []
+    // A server without a record may be lame, so all servers must agree.
+    if (error instanceof StepError && error.exitStatus === EXIT.NOHOST && codeOf(error.cause) === 'ENODATA') return []
     throw error
   })
   return records.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))

@@ -38,6 +38,8 @@ export function toALabels(domain: string): string | undefined {
  * that IDNA would make another name of: domainToASCII parses the host of a URL, so it decodes, drops and replaces characters.
  */
 export function toALabel(label: string): string | undefined {
+  // Punycode takes quadratic time.
+  if (label.length > DOMAIN_CHARACTERS) return undefined
   if (isAscii(label)) return !/^xn--/i.test(label) || isALabel(label) ? label : undefined
   if (!isLabelLike(label)) return undefined
   const aLabel = domainToASCII(label)

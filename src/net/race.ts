@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 type Attempt<T> = () => Promise<T>
@@ -10,8 +11,13 @@ export async function race<T>(attempts: readonly Attempt<T>[], delayMs: number, 
   signal.throwIfAborted()
   const won = new AbortController()
   const over = AbortSignal.any([signal, won.signal])
+  // There are as many listeners as attempts.
+  setMaxListeners(0, over)
   // An attempt may wait for something else than the signal.
-  const aborted = new Promise<never>((_, reject) => over.addEventListener('abort', () => reject(over.reason as Error)))
+  // Node 20 keeps a combined signal as long as it has a listener, even after it has aborted.
+  const aborted = new Promise<never>((_, reject) =>
+    over.addEventListener('abort', () => reject(over.reason as Error), { once: true }),
+  )
   try {
     return await Promise.race([raceFrom(attempts, delayMs, over), aborted])
   } finally {

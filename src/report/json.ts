@@ -1,24 +1,27 @@
 import { stringifyChunked } from '@discoveryjs/json-ext'
 import type { ServerReport } from '../etrn/outcome.js'
-import type { Run } from '../etrn/run.js'
 import { SessionError } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
 import type { TlsInfo } from '../smtp/tls.js'
-import type { Output, Reporter } from './reporter.js'
+import type { Failure, Output, Reporter } from './reporter.js'
 
 /** Changes if a script that reads the document must change. */
 const DOCUMENT_VERSION = 1
 
-/** Prints one JSON document to `out` at the end. Warnings, the dialogue and a failure of this host are left to the other reporter. */
-export function jsonReporter(out: Output, other: Reporter): Required<Reporter> {
+/** Prints one JSON document to `out` at the end. Warnings, the dialogue and failures without a server go to the other reporter, too. */
+export function jsonReporter(out: Output, other: Reporter): Reporter {
   return {
     warn: (message) => other.warn(message),
     trace: (...progress) => other.trace(...progress),
     result: () => undefined,
     report: () => undefined,
+    fail: async (failure) => {
+      await other.fail(failure)
+      await printDocument(out, { ...documentHead({ exitStatus: failure.exitStatus, error: failure }), servers: [] })
+    },
     end: async (run) => {
+      if (run.error !== null) await other.fail(run.error)
       await printDocument(out, { ...documentHead(run), servers: documentsOf(run.servers, serverDocument) })
-      await other.end?.(run)
     },
   }
 }
@@ -45,10 +48,15 @@ export function documentsOf<T>(items: readonly T[], documentOf: (item: T) => obj
   return items.map((item) => ({ toJSON: () => documentOf(item) }))
 }
 
-/** Returns the first fields of a document. The error is that of this host, if no server was contacted because of it. */
-export function documentHead({ exitStatus, error }: Pick<Run, 'exitStatus' | 'error'>): object {
-  const hint = error?.hint ?? null
-  return { version: DOCUMENT_VERSION, exitStatus, error: error && { ...errorDocument(error), hint } }
+type DocumentHead = {
+  readonly exitStatus: number
+  /** The failure of this host or of its user's input, because of which no server was contacted; null if there is none */
+  readonly error: Failure | null
+}
+
+/** Returns the first fields of a document. */
+export function documentHead({ exitStatus, error }: DocumentHead): object {
+  return { version: DOCUMENT_VERSION, exitStatus, error: error && errorDocument(error) }
 }
 
 /** Returns a server's part of the document. What is unknown is null, and never left out. */
@@ -74,6 +82,9 @@ export function tlsDocument({ protocol, cipher, verified }: TlsInfo): object {
   return { protocol, cipher, verified }
 }
 
-function errorDocument({ stage, message, reply, exitStatus }: SessionError): object {
-  return { stage, message, code: reply?.code ?? null, exitStatus }
+/** Returns an error with the stage of its session. An error of the input has none: nothing was contacted. */
+function errorDocument(error: Failure): object {
+  const { message, exitStatus, hint = null } = error
+  const { stage, reply } = error instanceof SessionError ? error : { stage: 'input', reply: null }
+  return { stage, message, code: reply?.code ?? null, exitStatus, hint }
 }

@@ -1,13 +1,17 @@
 import { Chalk } from 'chalk'
+import type { StepError } from '../errors.js'
 import type { Pause } from '../etrn/backoff.js'
 import type { Result, ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { printable, printableJson } from '../printable.js'
+import { printable, printableJson, truncateOctets } from '../printable.js'
 import type { TraceEvent } from '../smtp/trace.js'
 
 /** An event of a run; the server is null if the event concerns the whole run. */
 export type Progress = readonly [server: ServerAddress | null, event: TraceEvent | Pause, session?: number]
+
+/** A failure of this host or of its user's input */
+export type Failure = Pick<StepError, 'message' | 'exitStatus'> & { readonly hint?: string | undefined }
 
 /** One form of output. Each method is called as soon as its fact is known. */
 export interface Reporter {
@@ -18,8 +22,10 @@ export interface Reporter {
   result(server: ServerAddress | null, result: Result, isRetried?: boolean): void
   /** Reports one server, when everything about it is known. */
   report(report: ServerReport): void
-  /** Reports the whole run, if that tells something new. */
-  end?(run: Run): void | Promise<void>
+  /** Reports a failure that belongs to no server. */
+  fail(failure: Failure): void | Promise<void>
+  /** Ends the report. */
+  end(run: Run): void | Promise<void>
 }
 
 export type Style = 'green' | 'yellow' | 'red' | 'dim'
@@ -36,16 +42,26 @@ export type Output = {
   readonly drain: () => Promise<void>
 }
 
+/** The longest line: the system's log splits longer ones (logger(1)), and a server could forge the second part. */
+const LINE_OCTETS = 1000
+
 export function createOutput(
   write: (lines: string) => void,
   isColoured: boolean,
   drain = async (): Promise<void> => Promise.resolve(),
 ): Output {
   const chalk = new Chalk({ level: isColoured ? 1 : 0 })
-  const render = (part: string | Styled): string =>
-    typeof part === 'string' ? printable(part) : chalk[part.style](printable(part.text))
+  const line: Output['line'] = (...parts) => {
+    let octets = LINE_OCTETS
+    const render = (part: string | Styled): string => {
+      const text = truncateOctets(printable(typeof part === 'string' ? part : part.text), octets)
+      octets -= Buffer.byteLength(text)
+      return typeof part === 'string' || text === '' ? text : chalk[part.style](text)
+    }
+    write(parts.map(render).join(''))
+  }
   return {
-    line: (...parts) => write(parts.map(render).join('')),
+    line,
     json: (lines) => write(printableJson(lines)),
     drain,
   }

@@ -29,6 +29,7 @@ export class Terminal {
   #spinner: Ora | undefined
   /** The step that the run waits for; undefined after a line, until the next event */
   #awaited: string | undefined
+  #names = { done: 0, total: 0 }
   #writeError: Error | undefined
   /** Streams whose slow reader is awaited */
   readonly #drained = new Map<OutputStream, Promise<void>>()
@@ -93,11 +94,23 @@ export class Terminal {
     if (this.#awaited !== undefined) this.#spinner.start(this.#awaited)
   }
 
-  /** Shows in the spinner what the run waits for. */
+  /** Sets the number of names that the spinner counts. */
+  setNames(total: number): void {
+    this.#names.total = total
+  }
+
+  /** Counts one name as done. */
+  countName(): void {
+    this.#names.done++
+  }
+
+  /** Shows in the spinner what the run waits for, and how many of several names are done. */
   showProgress(...[server, event]: Progress): void {
     const text = describeEvent(server, event)
     if (text === undefined) return
-    this.#awaited = printable(server === null ? text : `${server.word}: ${text}`)
+    const { done, total } = this.#names
+    const count = total > 1 ? `${done} of ${total} names; ` : ''
+    this.#awaited = printable(`${count}${server === null ? '' : `${server.word}: `}${text}`)
     this.#spinner?.start(this.#awaited)
   }
 
@@ -119,7 +132,7 @@ export class Terminal {
     let timer: NodeJS.Timeout | undefined
     const overdue = new Promise<void>((resolve) => {
       const giveUp = (): void => {
-        this.#writeError ??= new Error('nobody has taken it in time')
+        this.#writeError ??= new Error('the reader did not take it in time')
         resolve()
       }
       const start = (): void => void (timer = setTimeout(giveUp, FLUSH_TIMEOUT_MS))

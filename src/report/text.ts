@@ -1,11 +1,14 @@
 import { codeOf, EXIT, messageOf } from '../errors.js'
-import { EXIT_STATUS_OF, type Outcome, type Result, type ServerReport } from '../etrn/outcome.js'
+import { EXIT_STATUS_OF, isAccepted, type Outcome, type Result, type ServerReport } from '../etrn/outcome.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { SessionError } from '../smtp/errors.js'
-import { formatReply } from '../smtp/reply.js'
+import type { SessionError } from '../smtp/errors.js'
+import { formatReply, isPermanent } from '../smtp/reply.js'
+import { HintList } from './hint-list.js'
 import { generalHint, hintAfterRetries } from './hints.js'
-import type { Output, Progress, Reporter, Style } from './reporter.js'
+import { formatCount, listNames } from './names.js'
+import type { Failure, Output, Progress, Reporter, Style } from './reporter.js'
+import { summaryOf } from './summary.js'
 
 type TextOptions = {
   readonly out: Output
@@ -18,33 +21,39 @@ type TextOptions = {
 }
 
 const OUTCOME_TEXTS: Readonly<Record<Outcome, string>> = {
-  started: "asked; the server doesn't say what waits",
-  empty: 'nothing waits',
-  pending: 'what waits is on its way',
-  deferred: 'not now',
+  started: 'accepted',
+  empty: 'no mail waiting',
+  pending: 'accepted, mail is waiting',
+  deferred: 'deferred',
   refused: 'refused',
-  unsupported: 'ETRN is not supported',
-  rejected: 'the server takes no such name',
-  failed: 'no proper reply',
-  skipped: 'not asked',
+  unsupported: 'ETRN not supported',
+  rejected: 'rejected',
+  failed: 'not an SMTP reply',
+  skipped: 'not requested',
 }
 
-/** Prints one result a line to `out`, and to `err` failures of whole sessions, warnings, hints, and the dialogue for -v. */
+/**
+ * Prints one result a line to `out`, and to `err` failures of whole sessions, warnings, and the dialogue for -v. Hints, each once, and
+ * the summary follow at the end.
+ */
 export class TextReporter implements Reporter {
   readonly #options: TextOptions
-  /** Hints and warnings that have been printed: each is printed once per run. */
-  readonly #printed = new Set<string>()
+  readonly #hints = new HintList()
+  /** Each warning is printed once per run. */
+  readonly #warnings = new Set<string>()
 
   constructor(options: TextOptions) {
     this.#options = options
   }
 
   warn(message: string): void {
-    if (this.#options.quiet === 0) this.#options.err.line(message)
+    if (this.#options.quiet > 0 || this.#warnings.has(message)) return
+    this.#warnings.add(message)
+    this.#options.err.line(message)
   }
 
   trace(...[server, event, session = 1]: Progress): void {
-    if (server !== null && event.type === 'warning') this.#warnOnce(`etrn: warning: ${server.word}: ${event.text}`)
+    if (server !== null && event.type === 'warning') this.warn(`etrn: warning: ${server.word}: ${event.text}`)
     if (!this.#options.verbose) return
     const { line } = this.#options.err
     const number = session === 1 ? '' : `[${session}] `
@@ -59,58 +68,58 @@ export class TextReporter implements Reporter {
     const described = { style: styleOf(exitStatus), text: describeResult(result) }
     const reply = code === null ? text : formatReply({ code, enhancedCode: result.enhancedCode, text: text ?? '' })
     this.#options.out.line(`${this.#prefix(server)}${name}: `, described, reply === null ? '' : ` (${reply})`)
-    if (server === null) return
-    this.#hintOnce(hintAfterRetries(result.hint ?? generalHint(exitStatus), isRetried), name)
+    const hint = hintAfterRetries(result.hint ?? generalHint(exitStatus), isRetried)
+    if (server !== null && hint !== undefined) this.#hints.add(hint, { server, name })
   }
 
   report(report: ServerReport): void {
     const { server, error, isQueueUnknown, names } = report
-    if (isQueueUnknown) this.#warnOnce(`${server.word}: says 250 each time: it can't tell whether anything is left`)
+    if (isQueueUnknown) this.warn(`etrn: warning: ${server.word}: ${QUEUE_UNKNOWN_WARNING}`)
     if (error !== null && this.#isShown(error.exitStatus)) this.#printFailure(report, error)
-    const skipped = names.filter(({ outcome }) => outcome === 'skipped')
+    const skipped = names.filter(({ outcome }) => outcome === 'skipped').map(({ name }) => name)
     const isShown = names.some(({ outcome }) => this.#isShown(EXIT_STATUS_OF[outcome]))
     if (skipped.length === 0 || (this.#options.quiet > 1 && !isShown)) return
     this.#options.out.line(`${this.#prefix(server)}${OUTCOME_TEXTS.skipped}: ${listNames(skipped)}`)
-    const isRefusal =
-      (error === null || error.kind === 'time-over') && !names.some(({ outcome }) => outcome === 'failed')
-    if (isRefusal) this.#hintOnce('a refusal ends it, or a session in which no name is accepted; -k goes on')
+    if (error !== null && error.kind !== 'time-over') return
+    const hint = stopHint(names)
+    if (hint !== undefined) this.#hints.add(hint, { server, name: null })
   }
 
-  end({ error }: Run): void {
-    if (error === null || !this.#isShown(error.exitStatus)) return
-    this.#options.err.line(
-      'etrn: ',
-      { style: styleOf(error.exitStatus), text: error.message },
-      '; no name was requested',
-    )
-    this.#hintOnce(error.hint)
-  }
-
-  #warnOnce(warning: string, key = warning): void {
-    if (!this.#printed.has(key)) this.warn(warning)
-    this.#printed.add(key)
-  }
-
-  #printFailure({ server, names, isRetried }: ServerReport, error: SessionError): void {
+  fail({ message, hint, exitStatus }: Failure): void {
+    if (!this.#isShown(exitStatus)) return
     const { line } = this.#options.err
-    const unanswered = names.filter(({ code, outcome }) => code === null && outcome !== 'skipped')
-    const suffix = unanswered.length === 0 ? '' : `; no answer for ${listNames(unanswered)}`
+    line('etrn: ', { style: styleOf(exitStatus), text: message })
+    if (hint !== undefined) line(`hint: ${hint}`)
+  }
+
+  end(run: Run): void {
+    const { quiet, several, err } = this.#options
+    if (run.error !== null) {
+      const { message, hint, exitStatus } = run.error
+      this.fail({ message: `${message}; no name was requested`, hint, exitStatus })
+    }
+    for (const line of this.#hints.lines(several)) err.line(line)
+    const summary = quiet > 0 ? undefined : summaryOf(run.servers)
+    if (summary !== undefined) err.line(summary)
+  }
+
+  #printFailure(report: ServerReport, error: SessionError): void {
+    const { line } = this.#options.err
     const { message, exitStatus, cause, kind } = error
-    line(`etrn: ${server.word}: `, { style: styleOf(exitStatus), text: message }, suffix)
+    const { server, isRetried } = report
+    line(`etrn: ${describeServer(server)}: `, { style: styleOf(exitStatus), text: message }, describeUnanswered(report))
     // An error of the system or of OpenSSL has a code. A server's words are in the message already.
     if (this.#options.verbose && codeOf(cause) !== '') line({ style: 'dim', text: `  ${messageOf(cause).trim()}` })
     // The user ended it: nothing is wrong.
     if (kind === 'time-over' || kind === 'interrupted') return
-    this.#hintOnce(hintAfterRetries(error.hint ?? generalHint(exitStatus), isRetried))
+    const hint = hintAfterRetries(error.hint ?? generalHint(exitStatus), isRetried)
+    if (hint !== undefined) this.#hints.add(hint, { server, name: null })
   }
 
-  /** Prints a hint below what it is about. Hints that differ only in the requested name are the same. */
-  #hintOnce(hint: string | undefined, name = ''): void {
-    if (hint !== undefined) this.#warnOnce(`hint: ${hint}`, hint.replaceAll(name.replace(/^[@#]/, '') || ' ', ' '))
-  }
-
+  /** Returns the server for the start of a line. Under -q there is always one, because cron mails the line. */
   #prefix(server: ServerAddress | null): string {
-    return this.#options.several && server !== null ? `${server.word}: ` : ''
+    const { several, quiet } = this.#options
+    return (several || quiet > 0) && server !== null ? `${server.word}: ` : ''
   }
 
   #isShown(exitStatus: number): boolean {
@@ -119,25 +128,48 @@ export class TextReporter implements Reporter {
   }
 }
 
+const QUEUE_UNKNOWN_WARNING =
+  'the server accepts each request with 250 only, so etrn cannot tell whether mail is still waiting'
+
+/** Returns the server as the user named it, with its host if the name is a profile's or has other letters. */
+function describeServer({ word, host }: ServerAddress): string {
+  return word.toLowerCase().includes(host.toLowerCase()) ? word : `${word} (${host})`
+}
+
 function describeResult({ outcome, pending, code }: Result): string {
-  if (outcome === 'rejected' && code === null) return 'not sent'
-  if (outcome === 'started' && code === 458) return 'asked before; it is under way'
+  if (outcome === 'rejected' && code === null) return 'rejected, not sent'
+  if (outcome === 'started' && code === 458) return 'accepted, already in progress'
   if (pending === null || pending === 0) return OUTCOME_TEXTS[outcome]
-  return pending === 1 ? '1 message is on its way' : `${pending} messages are on their way`
+  return `accepted, ${formatCount(pending, 'message')} waiting`
+}
+
+/** Returns what is known of the names without a reply: the request is out, or was never sent. */
+function describeUnanswered({ names, unconfirmed = [] }: ServerReport): string {
+  const sent = new Set(unconfirmed)
+  const unsent = names.filter(
+    ({ name, code, outcome }) => code === null && outcome !== 'skipped' && !isAccepted(outcome) && !sent.has(name),
+  )
+  const [only] = names.length === 1 ? unconfirmed : []
+  const request = only === undefined ? `request for ${listNames(unconfirmed)}` : 'request'
+  const sentPart = unconfirmed.length === 0 ? '' : `; the ${request} may have been accepted`
+  const unsentPart = unsent.length === 0 ? '' : `; ${listNames(unsent.map(({ name }) => name))} not requested`
+  return sentPart + unsentPart
+}
+
+/** Returns why names were skipped although no session failed, and how to request them; undefined if a bad reply is the reason. */
+function stopHint(names: readonly Result[]): string | undefined {
+  if (names.some(({ outcome }) => outcome === 'failed')) return undefined
+  const refused = names.find(({ code }) => isPermanent({ code: code ?? 0 }))
+  const reason =
+    refused === undefined
+      ? 'stopped because the server accepted none of the names in the first session'
+      : `stopped after ${refused.name} was ${refused.outcome === 'rejected' ? 'rejected' : 'refused'} (RFC 1985, 5.2)`
+  return `${reason}; --keep-going requests the remaining names`
 }
 
 function styleOf(exitStatus: number): Style {
   if (exitStatus === EXIT.OK) return 'green'
   return exitStatus === EXIT.TEMPFAIL ? 'yellow' : 'red'
-}
-
-const NAMES_LISTED = 3
-
-/** Returns a few names in full, and of many the number and the first ones. */
-function listNames(results: readonly Result[]): string {
-  const names = results.map(({ name }) => name)
-  const first = names.slice(0, NAMES_LISTED).join(', ')
-  return names.length <= NAMES_LISTED ? first : `${names.length} names (${first}, ...)`
 }
 
 /** Returns the lines that -v prints for an event: the dialogue with `C:` and `S:`, connections, TLS and pauses. */
@@ -151,7 +183,7 @@ function transcriptLines(server: ServerAddress | null, event: Progress[1]): stri
       return [`connected to ${event.address}`]
     case 'tls': {
       const { protocol, cipher, verified } = event.tls
-      return [`${protocol} ${cipher}, the server ${verified ? 'is' : 'is not'} verified`]
+      return [`${protocol} ${cipher}, certificate ${verified ? '' : 'not '}verified`]
     }
     case 'sent':
       return [`C: ${event.line}`]

@@ -15,10 +15,10 @@ const WEAK_SIGNATURES = [
   ['2b0e03021b', 'SHA-1'],
   ['2b0e03021d', 'SHA-1'],
 ] as const
-/** Has its hash among its parameters; SHA-1 if it is missing (RFC 4055, 3.1). */
+/** Has its hash as the first parameter; SHA-1 if it is missing (RFC 4055, 3.1). */
 const RSASSA_PSS = '2a864886f70d01010a'
-/** SHA-2 and SHA-3 */
-const STRONG_HASHES = '6086480165030402'
+/** RSASSA-PSS with SHA-2 or SHA-3. The hash of its mask doesn't matter. */
+const STRONG_PSS = new RegExp(`^0609${RSASSA_PSS}30..a0..30..06096086480165030402`)
 
 /** The limits of OpenSSL's security level 1 */
 const RSA_BITS = 1024
@@ -27,7 +27,8 @@ const CHAIN_CERTIFICATES = 16
 /** Returns why a certificate, or one of those that the server sent with it, is too weak to prove anything; else undefined. */
 export function weaknessOf(certificate: X509Certificate): string | undefined {
   let current: X509Certificate | undefined = certificate
-  for (let count = 0; current !== undefined && count < CHAIN_CERTIFICATES; count++) {
+  for (let count = 0; current !== undefined; count++) {
+    if (count === CHAIN_CERTIFICATES) return `the server sent more than ${CHAIN_CERTIFICATES} certificates`
     const subject = current === certificate ? 'certificate' : "issuer's certificate"
     const hash = weakHashOf(current)
     if (hash !== undefined) return `${subject} is signed with ${hash}, which can be forged`
@@ -43,7 +44,7 @@ function weakHashOf(certificate: X509Certificate): string | undefined {
   // A root is trusted by itself: its own signature proves nothing.
   if (certificate.verify(certificate.publicKey)) return undefined
   const algorithm = readSignatureAlgorithm(certificate.raw)
-  if (algorithm.includes(RSASSA_PSS)) return algorithm.includes(STRONG_HASHES) ? undefined : 'SHA-1'
+  if (algorithm.startsWith(RSASSA_PSS, OID_START)) return STRONG_PSS.test(algorithm) ? undefined : 'SHA-1'
   return WEAK_SIGNATURES.find(([oid]) => algorithm.startsWith(oid, OID_START))?.[1]
 }
 

@@ -30,6 +30,9 @@ const COMMAND_LINE_OCTETS = 12_288
 const QUIT_TIMEOUT_MS = 5000
 /** The characters that a message shows of an unfinished reply */
 const UNFINISHED_CHARACTERS = 200
+/** Replies that servers give to QUIT (RFC 5321, 4.3.2), and those of servers that don't know it */
+const QUIT_CODES = [221, 250, 500, 501, 502, 503, 504]
+const CLOSE_TIMEOUT_MS = 1000
 
 /**
  * One SMTP connection: a command, its whole reply, the next command. The timeout covers the whole reply, so that a server that sends
@@ -114,24 +117,37 @@ export class Connection {
   }
 
   /**
-   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most; octets that arrived before it change
-   * nothing. Returns 'lost' if the server has closed the connection, or said so with 421, in place of a reply, and 'extra-reply' if
-   * the reply looks like one to an earlier command. Never throws.
+   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most; octets that arrived before QUIT change
+   * nothing. Returns 'lost' if the server has closed the connection, or said so with 421, in place of a reply; a reply that can't be
+   * one to QUIT; else undefined. Never throws.
    */
-  async quit(): Promise<'closed' | 'lost' | 'extra-reply'> {
+  async quit(): Promise<Reply | 'lost' | undefined> {
     try {
       if (!this.#socket.writable) return 'lost'
+      const isEarly = this.#hasOctets()
       this.#sendQuit()
       const limits = { ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) }
-      const { code } = await this.readReply(limits)
-      return code === 421 ? 'lost' : code === 221 ? 'closed' : 'extra-reply'
+      const reply = await this.readReply(limits)
+      if (reply.code === 421) return 'lost'
+      return isEarly || QUIT_CODES.includes(reply.code) ? undefined : reply
     } catch (error) {
-      return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : 'closed'
+      return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : undefined
     } finally {
-      this.#socket.destroySoon()
-      // A server that limits connections must not count this one when the next one arrives.
-      if (!this.#socket.closed) await once(this.#socket, 'close').catch(() => undefined)
+      await this.#close()
     }
+  }
+
+  /**
+   * Closes the connection when everything is written, at the latest after a second: a server may stop reading. A server that limits
+   * connections must not count this one when the next one arrives, so it waits for the end.
+   */
+  async #close(): Promise<void> {
+    const socket = this.#socket
+    socket.destroySoon()
+    if (socket.closed) return
+    const timer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS)
+    await once(socket, 'close').catch(() => undefined)
+    clearTimeout(timer)
   }
 
   #hasOctets(): boolean {

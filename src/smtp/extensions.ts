@@ -8,7 +8,9 @@ export type Extensions = ReadonlyMap<string, string>
 export function parseExtensions({ lines }: Pick<Reply, 'lines'>): Extensions {
   const extensions = new Map<string, string>()
   for (const line of lines.slice(1).filter(Boolean)) {
-    const [, word = '', parameters = ''] = /^([^ ]*) *(.*)$/.exec(line) ?? []
+    const end = line.search(/ |$/)
+    const word = line.slice(0, end)
+    const parameters = line.slice(end).trimStart()
     // A word that is no keyword stays as it is. A keyword that is listed twice has the parameters of both.
     const keyword = /^[\w=.-]+$/.test(word) ? word.toUpperCase() : word
     extensions.set(keyword, [extensions.get(keyword) ?? [], parameters].flat().join(' ').trim())

@@ -1,8 +1,11 @@
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { protocolError } from './errors.js'
 
 /** Enough to know a TLS record by (RFC 8446, 5.1) */
 const FIRST_OCTETS = 2
+/** More than the longest reply: a server that sends so much before it reads anything wants to fill the memory. */
+const UNREAD_OCTETS = 2_097_152
 
 /**
  * A socket that TLS runs on, and that keeps the first octets that the server sends. OpenSSL reads a plain socket by itself, and its errors
@@ -10,6 +13,10 @@ const FIRST_OCTETS = 2
  */
 export class ObservedSocket extends Duplex {
   #first: Buffer = Buffer.alloc(0)
+  /** True while the system can't take what was written last. */
+  #isWriting = false
+  /** The octets that arrived meanwhile */
+  #unreadOctets = 0
   readonly #socket: Socket
 
   /** Takes over a connected socket. */
@@ -19,6 +26,7 @@ export class ObservedSocket extends Duplex {
     socket.on('data', (octets: Buffer) => {
       if (this.#first.length < FIRST_OCTETS)
         this.#first = Buffer.concat([this.#first, octets.subarray(0, FIRST_OCTETS)])
+      this.#countUnread(octets.length)
       if (!this.push(octets)) socket.pause()
     })
     socket.once('end', () => this.push(null))
@@ -37,7 +45,19 @@ export class ObservedSocket extends Duplex {
   }
 
   override _write(octets: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#socket.write(octets, done)
+    this.#isWriting = true
+    this.#unreadOctets = 0
+    this.#socket.write(octets, (error) => {
+      this.#isWriting = false
+      done(error)
+    })
+  }
+
+  /** Ends the connection if the server sends much but takes nothing: TLS answers some of its records, and keeps the answers. */
+  #countUnread(octets: number): void {
+    if (!this.#isWriting) return
+    this.#unreadOctets += octets
+    if (this.#unreadOctets > UNREAD_OCTETS) this.destroy(protocolError('the server sends data but reads none'))
   }
 
   override _final(done: () => void): void {

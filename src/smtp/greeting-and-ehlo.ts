@@ -9,7 +9,7 @@ import { Connection } from './connection.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError, sessionErrorOf, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
-import type { Server, SessionOptions } from './session-settings.js'
+import { isVerificationRequired, type Server, type SessionOptions } from './session-settings.js'
 import { readFirstReply, runHandshake } from './starttls.js'
 
 /** The most addresses of a server that are tried, as in Postfix (smtp_mx_address_limit). */
@@ -52,19 +52,17 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
   }
 }
 
-async function lookUpServer({ word, host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
+async function lookUpServer({ host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
   const { family, self } = options
   try {
     return await (isExchanger ? lookUpExchanger(host, family, self, options) : lookUpAddresses(host, family, options))
   } catch (error) {
-    if (!(error instanceof StepError) || options.signal.aborted) throw error
-    const { message, exitStatus, kind, cause } = error
     // The user has not typed the name of an exchanger.
-    const isWrongRecord = isExchanger && exitStatus === EXIT.NOHOST && kind === undefined
-    const hint = isWrongRecord ? 'correct the MX record, or add an address for the host that it names' : error.hint
-    // Every output names the server as the user did: a profile has a host of another name.
-    const prefix = word.toLowerCase().includes(host) ? '' : `${host}: `
-    throw new StepError(prefix + message, { exitStatus, kind, hint, cause })
+    const isWrongRecord = isExchanger && error instanceof StepError && error.exitStatus === EXIT.NOHOST
+    if (!isWrongRecord || error.kind !== undefined) throw error
+    const { message, exitStatus, cause } = error
+    const hint = 'correct the MX record, or add an address for the host that it names'
+    throw new StepError(message, { exitStatus, hint, cause })
   }
 }
 
@@ -114,9 +112,11 @@ async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
         return expectCode('greeting', 220, reply)
       })
     const greeting = await (secured === undefined ? readGreeting() : readFirstReply(readGreeting))
-    rejectOwnServer('greeting', greeting, options)
+    // If the certificate must be verified, only what comes within TLS counts.
+    const isTrusted = secured !== undefined || !isVerificationRequired(server.tls)
+    if (isTrusted) rejectOwnServer('greeting', greeting, options)
     const hello = await sendEhlo(dialogue)
-    rejectOwnServer('ehlo', hello, options)
+    if (isTrusted) rejectOwnServer('ehlo', hello, options)
     return { ...dialogue, secured, greeting, hello }
   } catch (error) {
     await smtp.quit()
@@ -129,7 +129,7 @@ export async function sendEhlo({ smtp, helo, options }: Dialogue): Promise<Reply
 }
 
 /** Throws if the server is this host, which NAT can lead back to. Greeting and EHLO reply begin with the server's name. */
-function rejectOwnServer(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
+export function rejectOwnServer(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
   const name = line.replace(/ .*/, '').replace(/\.$/, '').toLowerCase()
   if (!self.includes(name)) return
   const source = stage === 'greeting' ? 'greeting' : 'EHLO reply'

@@ -2,7 +2,7 @@ import type { GreetedDialogue } from './dialogue.js'
 import type { Extensions } from './extensions.js'
 
 /** A greeting in which Cisco's mailguard has replaced all characters but 0, 2 and blanks. */
-export const MASKED_GREETING = /\*{4,}[*02 ]*(?:\n|$)/
+export const MASKED_GREETING = /\*{4}[*02 ]{0,80}$/m
 
 /** A keyword that Cisco's ESMTP inspection has replaced: `XXXXXXXA` was STARTTLS. */
 const MASKED_KEYWORD = /^X{3,}[A-Z]?$/

@@ -55,11 +55,10 @@ export class Redactor {
   redactError(error: SessionError): SessionError {
     const { stage, exitStatus, kind, hint } = error
     const reply = error.reply && this.redactReply(error.reply)
-    // The reply's own code stays, even if the password is such a number.
-    const parts = error.reply === null ? [error.message] : error.message.split(formatReply(error.reply))
-    const message = parts
-      .map((part) => shortenMessage(this.redact(part)))
-      .join(reply === null ? '' : shortenMessage(formatReply(reply)))
+    const message =
+      reply === null
+        ? shortenMessage(this.redact(error.message))
+        : this.#redactAround(error.message, formatReply(error.reply ?? reply), formatReply(reply))
     return new SessionError(stage, message, {
       exitStatus,
       kind,
@@ -67,6 +66,19 @@ export class Redactor {
       hint: hint === undefined ? undefined : this.redact(hint),
       cause: this.#redactCause(error.cause),
     })
+  }
+
+  /** Masks a message that quotes a reply, which is masked already: its code stays, even if the password is such a number. */
+  #redactAround(message: string, original: string, redacted: string): string {
+    const start = message.lastIndexOf(original)
+    const end = start + original.length
+    const ranges = this.#find([message])[0] ?? []
+    const isCut = ranges.some(
+      (range) => range.start < end && range.end > start && (range.start < start || range.end > end),
+    )
+    if (start === -1 || isCut) return shortenMessage(maskRanges(message, ranges))
+    const parts = [this.redact(message.slice(0, start)), redacted, this.redact(message.slice(end))]
+    return parts.map((part) => shortenMessage(part)).join('')
   }
 
   /** Returns a reply with secrets masked in its lines, and in what is taken from them. */
@@ -85,13 +97,14 @@ export class Redactor {
   }
 
   #redactLines(lines: readonly string[]): string[] {
+    const found = this.#find(lines)
+    return lines.map((line, index) => maskRanges(line, found[index] ?? []))
+  }
+
+  /** Returns where secrets stand in each line. */
+  #find(lines: readonly string[]): Range[][] {
     const found = [this.#password, this.#older, this.#newer].map((finder) => finder.find(lines))
-    return lines.map((line, index) =>
-      maskRanges(
-        line,
-        found.flatMap((ranges) => ranges[index] ?? []),
-      ),
-    )
+    return lines.map((_, index) => found.flatMap((ranges) => ranges[index] ?? []))
   }
 
   #redactEvent(event: TraceEvent): TraceEvent {

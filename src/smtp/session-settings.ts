@@ -24,6 +24,11 @@ export type TlsPolicy = {
   readonly isInspected?: true
 }
 
+/** Returns true if the server must prove its identity by its certificate. */
+export function isVerificationRequired({ level, fingerprint }: TlsPolicy): boolean {
+  return level === 'verify' || fingerprint !== undefined
+}
+
 /** The login of this host: a user name, and perhaps a password and a mechanism. */
 export type Credentials = {
   readonly user: string

@@ -6,7 +6,7 @@ import { checkConnection } from './credentials-policy.js'
 import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
-import { reachServer, sendEhlo } from './greeting-and-ehlo.js'
+import { reachServer, rejectOwnServer, sendEhlo } from './greeting-and-ehlo.js'
 import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
 import { redactorFor } from './redact.js'
 import { isPermanent, type Reply } from './reply.js'
@@ -22,12 +22,12 @@ export type Session = {
    * undefined if there is no name. Throws SessionError.
    */
   readonly etrn: (next: () => NodeName | undefined) => Promise<Reply | undefined>
-  /** Returns true if the server has closed the connection before. Never throws. */
-  readonly quit: () => Promise<boolean>
+  /**
+   * Returns 'lost' if the server has closed the connection before, and a reply that can't be one to QUIT: the replies before may have
+   * been those of other commands, too. Never throws.
+   */
+  readonly quit: () => Promise<Reply | 'lost' | undefined>
 }
-
-const EXTRA_REPLY_WARNING =
-  'unexpected reply to QUIT: if the server sent one reply too many, results may belong to other names'
 
 /**
  * Does everything up to the first ETRN. If TLS is optional and its handshake fails, a new connection continues without TLS. Throws
@@ -54,7 +54,9 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
       secured = await startTls(dialogue, extensions)
       // Extensions listed before TLS no longer count (RFC 3207, 4.2).
       if (secured !== undefined) {
-        extensions = readExtensions(await readFirstReply(async () => sendEhlo(dialogue)), options)
+        const hello = await readFirstReply(async () => sendEhlo(dialogue))
+        rejectOwnServer('ehlo', hello, options)
+        extensions = readExtensions(hello, options)
         if (options.protection !== undefined) options.protection.hasTls = true
       }
     }
@@ -75,11 +77,7 @@ function createSession(server: Server, smtp: Connection, options: SessionOptions
   return {
     server,
     etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),
-    quit: async () => {
-      const ending = await smtp.quit()
-      if (ending === 'extra-reply') options.trace({ type: 'warning', stage: 'etrn', text: EXTRA_REPLY_WARNING })
-      return ending === 'lost'
-    },
+    quit: () => smtp.quit(),
   }
 }
 

@@ -8,7 +8,7 @@ import { startDeadline, type Timeout } from '../net/deadline.js'
 import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
 import { connectionLostError, protocolError, timeoutHint, tlsErrorOf, unencryptedDataError } from './errors.js'
 import { ObservedSocket } from './first-octets.js'
-import type { Server, SessionOptions, TlsPolicy } from './session-settings.js'
+import { isVerificationRequired, type Server, type SessionOptions, type TlsPolicy } from './session-settings.js'
 
 /** The result of a handshake. */
 export type TlsInfo = {
@@ -110,10 +110,6 @@ async function waitForHandshake(socket: TLSSocket): Promise<void> {
 
 function isCertificateChecked(policy: TlsPolicy): boolean {
   return isVerificationRequired(policy) || policy.isInspected === true
-}
-
-function isVerificationRequired({ level, fingerprint }: TlsPolicy): boolean {
-  return level === 'verify' || fingerprint !== undefined
 }
 
 /** Returns the system's certificate authorities, or undefined if it has none. Throws StepError (66) if they can't be read. */

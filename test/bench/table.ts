@@ -81,8 +81,8 @@ function clientTable({ rows, sizes }: Figures): string {
     `last reply, ${sizes.names.join(' / ')} names, round trips`,
     `${most} names, a server that slows down, round trips`,
     `${most} names: connections, segments`,
-    'CPU time a session, many servers, etrn = 1',
-    `CPU time a name, ${formatInteger(largestOf(sizes.bulk))} at one server, etrn = 1`,
+    'CPU time per session, many servers, etrn = 1',
+    `CPU time per name, ${formatInteger(largestOf(sizes.bulk))} at one server, etrn = 1`,
     'octets sent for one name',
     'note',
   ]
@@ -143,13 +143,13 @@ function goalTable({ rows: [own], version, sizes }: Figures): string {
         formatSpread(own.slow.lastReplyTick, 0),
       ],
       [
-        `CPU time a name, ms, ${counts} names at one server`,
+        `CPU time per name, ms, ${counts} names at one server`,
         'grows linearly: the same for all',
         own.bulk.map(({ cpuMs }) => formatSpread(cpuMs, 2)).join(' / '),
       ],
       [`peak memory, ${counts} names at one server`, '120 MiB', own.bulk.map(formatMiB).join(' / ')],
       [
-        `CPU time a session, ms, ${formatInteger(sizes.servers)} servers, --jobs 64`,
+        `CPU time per session, ms, ${formatInteger(sizes.servers)} servers, --jobs 64`,
         '',
         own.session === undefined ? DASH : formatSpread(own.session.cpuMs, 2),
       ],
@@ -170,7 +170,7 @@ node ${process.versions.node}, ${known.join(', ')} (${without} has no ETRN).
   with PATH and HOME as the only variables: NODE_EXTRA_CA_CERTS, for one, makes every node start later.
 - Last reply: round trips, the TCP handshake included. They are counted, not timed: the server sends its replies in ticks, when all
   clients wait. A server that slows down takes 1, 2, 4... ticks more for the 8th, 9th, 10th... name of a session
-  (at most 240, as Sendmail does in seconds); no client's timeout ends it.
+  (at most 240; Sendmail waits as many seconds); no client's timeout ends it.
 - CPU time: user and system, etrn's = 1, interleaved, rounds: ${sizes.costRounds}. ${formatInteger(sizes.servers)} servers; ${formatInteger(sizes.processes)} if each takes a process.`
 }
 

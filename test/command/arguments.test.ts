@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { optionsInWord, parseArguments, splitWords } from '../../src/command/arguments.js'
-import { createParser } from '../../src/command/help.js'
 import { OPTION_ROWS } from '../../src/command/options.js'
 import { UsageError } from '../../src/errors.js'
 import { assertRefused } from '../helpers/command.js'
 import { optionNames } from '../helpers/option-names.js'
+import { createParser } from '../helpers/yargs.js'
 
 const parseWords = async (...argv: string[]): Promise<readonly string[]> => (await parseArguments(argv)).words
 const refuses = (argv: readonly string[], message: RegExp): void =>
@@ -76,19 +76,19 @@ suite('arguments: options that yargs would read otherwise', () => {
   refuses(['--constructor=x', 'mx'], /^unknown option --constructor/)
   refuses(['-_', 'mx'], /^unknown option -_/)
   refuses(['--k', 'mx'], /^unknown option --k/)
-  refuses(['--json=yes', 'mx'], /^--json takes no value/)
+  refuses(['--json=yes', 'mx'], /^--json takes no value; write --json alone$/)
   refuses(['-q=3', 'mx'], /takes no value/)
   refuses(['--json', 'false', 'mx'], /^--json takes no value/)
   refuses(['-k', 'true', 'mx'], /^-k takes no value/)
 })
 
 suite('arguments: missing values', () => {
-  refuses(['--timeout'], /^--timeout needs a value, for example --timeout 60s$/)
+  refuses(['--timeout'], /^--timeout needs a value; for example --timeout 60s$/)
   refuses(['--timeout', '--json'], /^--timeout needs a value/)
   refuses(['-p', '-4'], /^-p needs a value/)
   refuses(['-p=', '25'], /^-p needs a value/)
   test('reports a missing value with an example', async () =>
-    assertRefused(['--timeout'], 'etrn: --timeout needs a value, for example --timeout 60s\n'))
+    assertRefused(['--timeout'], 'etrn: --timeout needs a value; for example --timeout 60s\n'))
 })
 
 suite('optionsInWord', () => {

@@ -19,7 +19,7 @@ suite('completion of options', () => {
     assert.deepEqual(new Set(await complete('--')), new Set(optionNames().filter((name) => name.startsWith('--')))))
   test('describes an option', async () =>
     assert.deepEqual(await completeWords(['--jobs'], async () => Promise.resolve([])), [
-      '--jobs\tSessions at once, over all servers',
+      '--jobs\tOpen at most N sessions at once',
     ]))
   completes('offers the options that begin with the word', ['--timeo'], ['--timeout'])
   completes('offers no option after --', ['--', '-'], [])
@@ -100,7 +100,7 @@ suite('--completion', () => {
   test('refuses a shell that it does not know', async () =>
     assertRefused(
       ['--completion', 'ksh'],
-      'etrn: --completion "ksh": the choice is bash, zsh, fish; for example --completion zsh\n',
+      'etrn: --completion "ksh" must be bash, zsh or fish; for example --completion zsh\n',
     ))
 })
 
@@ -160,7 +160,7 @@ suite('the completion script', () => {
       _files() { print -r -- "files $PREFIX" }
       compset() { PREFIX=\${PREFIX#*=} }`
       const tried = [
-        [['--max-t'], '--max-time:Longest time for the whole run'],
+        [['--max-t'], '--max-time:End the whole run after DUR'],
         [['--tls', 'v'], 'verify'],
         [['--tls=v'], '--tls=verify'],
         [['--tls-ca', 'ca'], 'files ca'],

@@ -25,7 +25,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
       if (reason === undefined) assert.equal(found, undefined)
       else assert.match(found ?? '', reason)
     })
-  const FOREIGN = /: it belongs to neither root nor you \(chown\)$/
+  const FOREIGN = /^the directory \S+ belongs to (?:neither root nor you|another user than root) \(chown\)$/
 
   finds('accepts a file below /tmp that only its owner may write', (root) => join(root, 'a/b/file'), undefined)
   finds(
@@ -34,20 +34,16 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
       chmodSync(join(root, 'a/b/file'), 0o660)
       return join(root, 'a/b/file')
     },
-    /^its group may write it \(chmod g-w\)$/,
+    /^group members can write to the file \(chmod g-w \S+\/file\)$/,
   )
-  for (const [folder, name] of [
-    ['a/b', 'its folder'],
-    ['a', 'the folder'],
-    ['', 'the folder'],
-  ] as const)
+  for (const folder of ['a/b', 'a', ''])
     finds(
       `refuses a file if others may write /${folder} of its path`,
       (root) => {
         chmodSync(join(root, folder), 0o777)
         return join(root, 'a/b/file')
       },
-      new RegExp(`^${name} \\S+: others may write it \\(chmod o-w\\)$`),
+      /^other users can write to the directory (\S+) \(chmod o-w \1\)$/,
     )
   finds(
     'refuses a file if a folder above its folder belongs to somebody else',
@@ -76,7 +72,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
       lchownSync(join(root, 'link'), FOREIGNER, FOREIGNER)
       return join(root, 'link/b/file')
     },
-    /^the link \S+\/link: it belongs to neither/,
+    /^the link \S+\/link belongs to /,
     needsRoot,
   )
   finds(
@@ -88,7 +84,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
       chmodSync(join(root, 'open'), 0o777)
       return join(root, 'first')
     },
-    /^its folder \S+\/open: others may write it/,
+    /^other users can write to the directory \S+\/open \(chmod o-w /,
   )
   finds(
     'follows .. behind a link as the system does',
@@ -100,16 +96,19 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
       symlinkSync('open/inner', join(root, 'link'))
       return `${root}/link/../file`
     },
-    /^the folder \S+\/open: others may write it/,
+    /^other users can write to the directory \S+\/open \(chmod o-w /,
   )
   test('accepts a file in a sticky folder, unless it is strict', (t) => {
     const root = makeTree(t)
     chmodSync(join(root, 'a/b'), 0o1777)
     const file = join(root, 'a/b/file')
     assert.equal(unsafePathReason(file, UID), undefined)
-    assert.match(unsafePathReason(file, UID, { isStrict: true }) ?? '', /^its folder \S+: others may write it/)
+    assert.match(
+      unsafePathReason(file, UID, { isStrict: true }) ?? '',
+      /^other users can write to the directory \S+\/b; move the file$/,
+    )
   })
-  test('throws ELOOP for links that lead round in a circle', (t) => {
+  test('throws ELOOP for links that form a loop', (t) => {
     const link = join(makeFolder(t), 'link')
     symlinkSync('link', link)
     assert.throws(() => unsafePathReason(link, UID), { code: 'ELOOP' })
@@ -122,7 +121,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
 })
 
 suite('file-safety: warnIfExposed', { concurrency: true }, () => {
-  const warningsOf = (file: string, secret: 'password' | 'key' | 'certificate authority', uid = UID): string => {
+  const warningsOf = (file: string, secret: 'password' | 'private key' | 'CA certificate', uid = UID): string => {
     const warnings: string[] = []
     warnIfExposed(file, secret, { uid, warn: (message) => warnings.push(message.replaceAll(file, 'FILE')) })
     return warnings.join('\n')
@@ -134,26 +133,26 @@ suite('file-safety: warnIfExposed', { concurrency: true }, () => {
   }
   for (const [secret, mode, expected] of [
     ['password', 0o600, ''],
-    ['password', 0o640, 'FILE: others may read this password; chmod 600 FILE'],
-    ['password', 0o604, 'FILE: others may read this password; chmod 600 FILE'],
-    ['password', 0o602, 'FILE: others can replace this password: others may write it (chmod o-w)'],
-    ['password', 0o620, 'FILE: others can replace this password: its group may write it (chmod g-w)'],
-    ['key', 0o640, ''],
-    ['key', 0o644, 'FILE: others may read this key; chmod 600 FILE'],
-    ['key', 0o602, 'FILE: others can replace this key: others may write it (chmod o-w)'],
-    ['certificate authority', 0o644, ''],
+    ['password', 0o640, 'other users can read the password in FILE (chmod 600 FILE)'],
+    ['password', 0o604, 'other users can read the password in FILE (chmod 600 FILE)'],
+    ['password', 0o602, 'the password in FILE is not safe: other users can write to the file (chmod o-w FILE)'],
+    ['password', 0o620, 'the password in FILE is not safe: group members can write to the file (chmod g-w FILE)'],
+    ['private key', 0o640, ''],
+    ['private key', 0o644, 'other users can read the private key in FILE (chmod 600 FILE)'],
+    ['private key', 0o602, 'the private key in FILE is not safe: other users can write to the file (chmod o-w FILE)'],
+    ['CA certificate', 0o644, ''],
     [
-      'certificate authority',
+      'CA certificate',
       0o666,
-      'FILE: others can replace this certificate authority: others may write it (chmod o-w)',
+      'the CA certificate in FILE is not safe: other users can write to the file (chmod o-w FILE)',
     ],
   ] as const)
     test(`a ${secret} with mode ${mode.toString(8)}: ${expected === '' ? 'no warning' : expected}`, (t) => {
-      assert.equal(warningsOf(makeSecret(t, mode), secret), expected)
+      assert.equal(warningsOf(makeSecret(t, mode), secret), expected && `etrn: warning: ${expected}`)
     })
   test('accepts a password of root that the group of its reader may read', needsRoot, (t) => {
     assert.equal(warningsOf(makeSecret(t, 0o640), 'password', FOREIGNER), '')
-    assert.match(warningsOf(makeSecret(t, 0o644), 'password', FOREIGNER), /others may read/)
+    assert.match(warningsOf(makeSecret(t, 0o644), 'password', FOREIGNER), /other users can read/)
   })
   test('says nothing about a file that is gone, a device or a pipe', () => {
     for (const file of ['/nowhere', '/dev/null']) assert.equal(warningsOf(file, 'password'), '')

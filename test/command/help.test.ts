@@ -1,44 +1,106 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { createParser, helpText } from '../../src/command/help.js'
+import { fullHelpText } from '../../src/command/full-help.js'
+import { helpText } from '../../src/command/help.js'
 import { OPTION_ROWS } from '../../src/command/options.js'
 import { EXIT } from '../../src/errors.js'
+import { etrn } from '../helpers/command.js'
 import { optionNames } from '../helpers/option-names.js'
 
-suite('help', () => {
-  test('lists every option, in lines of at most 80 characters', async () => {
-    const text = await helpText()
-    for (const name of optionNames()) assert.match(text, new RegExp(`(?:^|[ ,])${name}(?:[ ,]|$)`, 'm'), name)
-    assert.ok(text.split('\n').every((line) => line.length <= 80))
+const linesOf = (columns: number | undefined): string[] => helpText(columns).split('\n')
+const longestOf = (lines: readonly string[]): number => Math.max(...lines.map((line) => line.length))
+
+suite('help: the main options', () => {
+  test('fit on a screen of 80 x 24, with the prompt below them', () => {
+    const lines = linesOf(80)
+    assert.ok(lines.length <= 23, `${lines.length} lines`)
+    assert.ok(longestOf(lines) <= 79, `${longestOf(lines)} columns`)
   })
-  test('shows the group, placeholder, default and choices of each option', async () => {
-    const words = (await helpText()).replace(/\s+/g, ' ')
-    const rows = [...OPTION_ROWS]
-    for (const group of new Set(rows.map(([, row]) => row.group))) assert.ok(words.includes(`${group}: `), group)
-    for (const [name, row] of rows) {
-      assert.ok(words.includes(row.describe), name)
+  test('have one line each, with the placeholder behind the option', () => {
+    const lines = linesOf(80)
+    for (const [name, placeholder] of [
+      ['mx', ' DOMAIN'],
+      ['retry-for', ' DUR'],
+      ['password-file', ' FILE'],
+      ['check', ''],
+    ] as const) {
+      const { describe = '' } = OPTION_ROWS.get(name) ?? {}
+      assert.ok(
+        lines.some((line) => line.trim().startsWith(`--${name}${placeholder}  `) && line.endsWith(describe)),
+        name,
+      )
+    }
+    assert.ok(lines.some((line) => /^ {2}-q, --quiet {2,}Print failures only/.test(line)))
+  })
+  test('stand between the usage and the examples, which name the rest', () => {
+    const text = helpText(80)
+    assert.match(text, /^Usage: etrn \[options\] SERVER/)
+    assert.match(text, /^Examples: etrn /m)
+    assert.match(text, /^More: +etrn --help --verbose .*man etrn$/m)
+  })
+})
+
+const FULL_HELP = await fullHelpText(80)
+
+suite('help --verbose: all options', () => {
+  const words = FULL_HELP.replace(/\s+/g, ' ')
+  test('lists every option', () => {
+    for (const name of optionNames()) assert.match(FULL_HELP, new RegExp(`(?:^|[ ,])${name}(?:[ ,]|$)`, 'm'), name)
+  })
+  test('shows the group, placeholder, description and default of each option', () => {
+    for (const [name, row] of OPTION_ROWS) {
+      assert.ok(words.includes(` ${row.group}: `), row.group)
+      const value = row.isOptional
+        ? ` [${row.placeholder ?? ''}]`
+        : row.placeholder === undefined
+          ? ''
+          : ` ${row.placeholder}`
+      assert.ok(words.includes(` --${name}${value} ${row.describe}`), name)
       const defaultText = row.default ?? row.defaultText
-      if (defaultText !== undefined) assert.ok(words.includes(`[default: ${defaultText}]`), name)
-      for (const choice of row.choices ?? []) assert.ok(words.includes(`"${choice}"`), `${name} ${choice}`)
+      if (defaultText !== undefined) assert.ok(words.includes(`${row.describe} (default ${defaultText})`), name)
     }
   })
-  test('explains each exit status except those of broken output and of bugs', async () => {
-    const [, statuses = ''] = (await helpText()).split('Exit status:')
-    for (const status of Object.values(EXIT))
-      if (status !== EXIT.SOFTWARE && status !== EXIT.IOERR) assert.match(statuses, new RegExp(`\\b${status} `))
+  test('lists the mechanisms, the kinds of hooks and the levels of --tls', () => {
+    for (const name of ['auth', 'hook', 'tls', 'completion'])
+      for (const choice of OPTION_ROWS.get(name)?.choices ?? []) assert.ok(words.includes(choice), choice)
   })
-  test('is in English whatever the locale is', async () => {
-    const { LC_ALL } = process.env
-    process.env['LC_ALL'] = 'de_DE.UTF-8'
-    try {
-      assert.match(await helpText(), /\[choices: /)
-    } finally {
-      if (LC_ALL === undefined) delete process.env['LC_ALL']
-      else process.env['LC_ALL'] = LC_ALL
-    }
+  test('explains each exit status', () => {
+    const [, statuses = ''] = words.split('Exit status:')
+    for (const status of Object.values(EXIT)) assert.match(statuses, new RegExp(` ${status} [a-zE]`))
   })
-  test('is printed by no parser by itself', async () => {
-    const { help, version } = await createParser().parse(['--help', '--version'])
-    assert.deepEqual([help, version], [true, true])
+})
+
+suite('help: the width of the terminal', () => {
+  for (const [columns, width] of [
+    [undefined, 79],
+    [0, 79],
+    [80, 79],
+    [60, 59],
+    [40, 39],
+    [20, 39],
+    [100, 99],
+    [200, 99],
+  ] as const)
+    test(`${columns ?? 'unknown'} columns give lines of at most ${width} characters`, async () => {
+      assert.ok(longestOf(linesOf(columns)) <= width)
+      const longest = longestOf((await fullHelpText(columns)).split('\n'))
+      assert.ok(longest <= width && longest > width - 5, `${longest} characters`)
+    })
+  test('wrapped descriptions stay in their column', () => {
+    const lines = FULL_HELP.split('\n')
+    const index = lines.findIndex((line) => line.includes('--tls-name NAME'))
+    const column = lines[index]?.search(/(?<= {2})\S+(?: \S+)*$/)
+    assert.equal(lines[index + 1]?.search(/\S/), column)
   })
+})
+
+test('--help prints the main options, and --help --verbose all options', async () => {
+  assert.deepEqual(await etrn(['--help']), {
+    status: 0,
+    signal: null,
+    stdout: `${helpText(undefined)}\n`,
+    stderr: '',
+  })
+  for (const args of [['--help', '--verbose'], ['-hv']])
+    assert.equal((await etrn(args)).stdout, `${await fullHelpText(undefined)}\n`)
 })

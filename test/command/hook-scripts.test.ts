@@ -54,7 +54,10 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
     )
   })
   test('the pppd hook says which name distributions need that run *.sh only', async () =>
-    assert.match(await printHook('pppd'), /^# .*ip-up\.d\/\*\.sh\n# only: save it as etrn\.sh there\.$/m))
+    assert.match(
+      await printHook('pppd'),
+      /^# .* only \/etc\/ppp\/ip-up\.d\/\*\.sh run,\n# so save the script as etrn\.sh\.$/m,
+    ))
   test('leaves a word without special characters as it is, and quotes an empty one', async () => {
     assert.match(await printHook('pppd', '--queue', 'A_z09@+=:,./-%'), / --queue A_z09@\+=:,\.\/-% mail/)
     const input = inputOf({ options: {}, words: ['mx', ''], typed: {} })
@@ -66,11 +69,34 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
     })
 })
 
+suite('hook-scripts: comments', { concurrency: true }, () => {
+  for (const [kind, file, attempt] of [
+    ['pppd', '/etc/ppp/ip-up.d/etrn', '/etc/ppp/ip-up.d/etrn ppp0'],
+    ['ifupdown', '/etc/network/if-up.d/etrn', 'IFACE=ppp0 /etc/network/if-up.d/etrn'],
+    ['networkmanager', '/etc/NetworkManager/dispatcher.d/50-etrn', '/etc/NetworkManager/dispatcher.d/50-etrn ppp0 up'],
+  ] as const)
+    test(`the ${kind} hook says where the file goes and how to run it once`, async () => {
+      const text = await printHook(kind)
+      assert.ok(text.includes(`\n# Save this script as ${file}, and run: chmod 755 ${file}\n`))
+      assert.ok(text.includes(`\n# To try the script once, run: ${attempt}\n`))
+    })
+  test('the attempt names the interface of --interface', async () =>
+    assert.match(await printHook('ifupdown', '--interface', 'wwan0'), /^# To try the script once, run: IFACE=wwan0 /m))
+  test('the crontab says where the lines go and how to run the command once', async () =>
+    assert.match(
+      await printHook('cron'),
+      /^# Add .* crontab -e\n# To try the command once, start sh, and run the part /m,
+    ))
+})
+
 suite('hook-scripts: the crontab', { concurrency: true }, () => {
   test('cron: the crontab says which output cron will mail', async () => {
-    assert.match(await printHook('cron'), /^# cron mails what is printed, so only failures are: /m)
+    assert.match(await printHook('cron'), /^# cron mails any output, so only failures are printed\. /m)
     for (const option of ['--json', '-v'])
-      assert.match(await printHook('cron', option), /^# --json and --verbose print something each time/m)
+      assert.match(
+        await printHook('cron', option),
+        /^# cron mails any output: with --json or --verbose, the output of every run\.$/m,
+      )
   })
   for (const word of ['a\\%b', 'a\\\\b', '\\\\\\', "\\'\\%", '%', "it's 100%", 'A%B', '\\%\\\\%'])
     for (const cron of CRON_NAMES)
@@ -82,7 +108,10 @@ suite('hook-scripts: the crontab', { concurrency: true }, () => {
     const names = Array.from({ length: 60 }, (_, n) => `name-${n}.some.example`)
     const run = await etrn(['--hook', 'cron', 'mx', ...names])
     assert.deepEqual([run.status, run.stdout], [64, ''])
-    assert.match(run.stderr, /at most 990 octets/)
+    assert.match(
+      run.stderr,
+      /^etrn: the crontab line would have more than 990 octets; write the names to a file and use --names-from FILE\n$/,
+    )
   })
   test('accepts a line of 990 octets, and refuses one of 991', async () => {
     const print = async (length: number) =>

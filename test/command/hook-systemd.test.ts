@@ -21,11 +21,16 @@ suite('hook-units', { concurrency: true }, () => {
     const toml = `${ISP}user = "u"\npassword-file = "isp.password"\ntls-ca = "/etc/ssl/own.pem"\n`
     const text = await printHookWithConfig(t, toml, '--hook', 'systemd', 'isp')
     assert.match(text, /^LoadCredential=config\.toml:\/c\/own\.toml\nLoadCredential=isp\.password:\/c\/isp\.password$/m)
-    assert.match(text, /^# The user of this service has to be able to read \/etc\/ssl\/own\.pem$/m)
+    assert.match(text, /^# The user of this service must be able to read \/etc\/ssl\/own\.pem$/m)
     assert.match(text, /^ExecStart=.* --config \$\{CREDENTIALS_DIRECTORY\}\/config\.toml isp$/m)
     const beside = await printHookWithConfig(t, `${ISP}tls-ca = "/c/own.pem"\n`, '--hook', 'systemd', 'isp')
-    assert.match(beside, /^# The user of this service has to be able to read \/c\/own\.pem$/m)
+    assert.match(beside, /^# The user of this service must be able to read \/c\/own\.pem$/m)
   })
+  test('the script says where the units go and how to run the service once', async () =>
+    assert.match(
+      await printHook('systemd'),
+      /^# Save this script as .*\n# .* \/etc\/systemd\/system, .*\n# To try the service once, run: systemctl daemon-reload && systemctl start etrn-\S+\.service$/m,
+    ))
   test('sh -n accepts the script', async () => {
     execFileSync('sh', ['-n'], { input: await printHook('systemd', '--queue', "it's") })
   })
@@ -45,12 +50,15 @@ suite('hook-units', { concurrency: true }, () => {
     assert.match(hookText('systemd', inputOf(line)), /^ExecStart=.* mx A_z09@\+=:,\.\/- ""$/m)
   })
   test('refuses a path that ends with a backslash', async () =>
-    assertRefused(['--hook', 'systemd', 'mx', 'a.example', '--tls-ca', '/a\\'], /backslash/))
+    assertRefused(
+      ['--hook', 'systemd', 'mx', 'a.example', '--tls-ca', '/a\\'],
+      /^etrn: systemd can't load a file whose path ends with a space or a backslash: "\/a\\"\n$/,
+    ))
   test('refuses a file in a folder beside the configuration', async (t) => {
     const config = makeFile(t, 'config.toml', `${ISP}tls-ca = "pem/ca.pem"\n`)
     await assertRefused(
       ['--config', config, '--hook', 'systemd', 'isp'],
-      /^etrn: systemd would not find pem\/ca\.pem beside the configuration: write it as \/.*pem\/ca\.pem\n$/,
+      /^etrn: the systemd service would not find pem\/ca\.pem by its relative path; write \/\S+\/pem\/ca\.pem in its place\n$/,
     )
   })
   test('passes the one configuration file that is read by default, and names it once', () => {
@@ -68,7 +76,7 @@ suite('hook-units', { concurrency: true }, () => {
     const input = { ...inputOf(line), files: ['/etc/etrn/config.toml', '/c/config.toml'] }
     const text = hookText('systemd', { ...input, paths: new Map([['/c/ca.pem', 'ca.pem']]) })
     assert.doesNotMatch(text, /LoadCredential|--config/)
-    assert.match(text, /^# The user of this service has to be able to read \/c\/ca\.pem$/m)
+    assert.match(text, /^# The user of this service must be able to read \/c\/ca\.pem$/m)
   })
   test('passes a file of --names-from', async () => {
     assert.match(await printHook('systemd', '--names-from', 'names'), /^LoadCredential=file-\d+:\/.*\/names$/m)

@@ -16,8 +16,8 @@ suite('hook: its command', { concurrency: true }, () => {
         process.execPath,
         BIN,
         ...(kind === 'cron' ? ['--quiet'] : []),
-        ...['--retry-for', '5m', '--max-time', '9m', '--queue', "it's-100%", '--tls-ca', `${process.cwd()}/ca.pem`],
-        ...['--keep-going', '--verbose', '--verbose', 'mail.isp.example', 'site.example'],
+        ...['--retry-for', '5m', '--max-time', '9m', '--queue', "it's-100%", '--keep-going'],
+        ...['--tls-ca', `${process.cwd()}/ca.pem`, '--verbose', '--verbose', 'mail.isp.example', 'site.example'],
       ])
     })
   test('keeps --retry-for, --wait and --max-time, and gives the run more time than the waits', async () => {
@@ -73,7 +73,10 @@ suite('hook: texts that a hook cannot hold', { concurrency: true }, () => {
             (error: unknown) => {
               assert.ok(error instanceof UsageError)
               assert.equal(error.exitStatus, 64)
-              assert.match(error.message, /^a hook can't hold the invisible or control character in "[\x20-\x7e]*"$/)
+              assert.match(
+                error.message,
+                /^a hook must not contain the control or invisible character in "[\x20-\x7e]*"$/,
+              )
               return true
             },
           )
@@ -95,7 +98,7 @@ suite('hook: texts that a hook cannot hold', { concurrency: true }, () => {
       const toml = `${ISP}user = "u"\npassword-file = "/etc/pw\\nEND\\ntouch /tmp/x\\ncat <<END"\n`
       const run = await etrn(['--config', makeFile(t, 'own.toml', toml), '--hook', kind, 'isp'])
       assert.deepEqual([run.status, run.stdout], [64, ''])
-      assert.match(run.stderr, /^etrn: a hook can't hold the invisible or control character in "\/etc\/pw\\nEND/)
+      assert.match(run.stderr, /^etrn: a hook must not contain the control or invisible character in "\/etc\/pw\\nEND/)
     })
 })
 
@@ -103,11 +106,11 @@ suite('hook: without a name', { concurrency: true }, () => {
   for (const kind of ['pppd', 'cron', 'systemd'] as const)
     test(`${kind}: says which name it requests, on standard error and in the hook`, async () => {
       const run = await etrn(['--hook', kind, '--mx', 'site.example'])
-      assert.equal(run.stderr, 'no name given: the hook requests site.example\n')
-      assert.match(run.stdout, /^# No name is given, so it requests site\.example\.$/m)
+      assert.equal(run.stderr, 'etrn: no name given; the hook will request site.example\n')
+      assert.match(run.stdout, /^# No NAME was given: this hook requests site\.example\.$/m)
       const named = await etrn(['--hook', kind, '--mx', 'site.example', 'a.example'])
       assert.equal(named.stderr, '')
-      assert.doesNotMatch(named.stdout, /No name is given/)
+      assert.doesNotMatch(named.stdout, /No NAME was given/)
     })
 })
 
@@ -118,11 +121,17 @@ suite('hook: refused command lines', { concurrency: true }, () => {
       assert.deepEqual([run.status, run.stdout], [EXIT.USAGE, ''])
       assert.match(run.stderr, message)
     })
-  refuses(['--hook', 'procmail', 'mx', 'a.example'], /the choice is pppd, ifupdown, networkmanager, cron, systemd/)
-  refuses(['--hook', 'cron'], /no server given/)
-  refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--check and --hook exclude each other/)
-  refuses(['--config', '/dev/null', '--hook', 'cron', 'mx', 'a.example'], /\/dev\/null is not there when a hook runs/)
-  refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control character in "\/.*a\\nb"/)
+  refuses(
+    ['--hook', 'procmail', 'mx', 'a.example'],
+    /--hook "procmail" must be pppd, ifupdown, networkmanager, cron or systemd; for example --hook pppd$/m,
+  )
+  refuses(['--hook', 'cron'], /^etrn: no server given; write etrn SERVER NAME \(see etrn --help\)$/m)
+  refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--check and --hook can't be used together; use only one$/m)
+  refuses(
+    ['--config', '/dev/null', '--hook', 'cron', 'mx', 'a.example'],
+    /--config \/dev\/null does not exist when the hook runs; use a regular file$/m,
+  )
+  refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control or invisible character in "\/.*a\\nb"/)
 })
 
 test('hook: writes an option that is repeated once, with its last value', async () => {
@@ -131,9 +140,9 @@ test('hook: writes an option that is repeated once, with its last value', async 
 })
 
 for (const config of ['/dev/fd/3', '/proc/self/fd/3'])
-  test(`hook: refuses the configuration ${config}, which is not there when a hook runs`, () => {
+  test(`hook: refuses the configuration ${config}, which does not exist when a hook runs`, () => {
     const line = { options: { config }, words: ['mx'], typed: {} }
-    const message = `${config} is not there when a hook runs: name a file`
+    const message = `--config ${config} does not exist when the hook runs; use a regular file`
     assert.throws(() => hookText('cron', inputOf(line)), { exitStatus: 64, message })
   })
 
@@ -146,7 +155,11 @@ suite('resolveHookTargets', { concurrency: true }, () => {
   const refuses = (title: string, args: readonly string[], message: RegExp): void =>
     void test(title, async () => assertRefused(['--hook', 'cron', ...args], message))
   refuses('reports a bad name', ['mx', 'a..b'], /name "a\.\.b"/)
-  refuses('reports names from standard input', ['mx', '--names-from', '-'], /a hook has no standard input/)
+  refuses(
+    'reports names from standard input',
+    ['mx', '--names-from', '-'],
+    /a hook has no standard input; write the names to a file and use --names-from FILE$/m,
+  )
   refuses(
     'reports a login for two servers',
     ['a.example,b.example', 'n.example', '--user', 'u', '--password-file', 'f'],
@@ -155,16 +168,24 @@ suite('resolveHookTargets', { concurrency: true }, () => {
   refuses(
     'reports a user of the URL without a password file',
     ['smtp://u@mx', 'a.example'],
-    /in a hook nobody types a password/,
+    /a hook can't ask for a password; add --password-file FILE or --password-command COMMAND$/m,
   )
   refuses(
     'reports --user without a password file',
     ['mx', 'a.example', '--user', 'u'],
-    /in a hook nobody types a password/,
+    /a hook can't ask for a password; add --password-file FILE or --password-command COMMAND$/m,
   )
-  refuses('reports -4 with -6', ['mx', 'a.example', '-4', '-6'], /-4 and -6 exclude each other/)
-  refuses('reports --tls-key alone', ['mx', 'a.example', '--tls-key', '/k'], /--tls-key belongs to --tls-cert/)
-  refuses('reports --auth without a user', ['mx', 'a.example', '--auth', 'PLAIN'], /needs a user/)
+  refuses('reports -4 with -6', ['mx', 'a.example', '-4', '-6'], /-4 and -6 can't be used together/)
+  refuses(
+    'reports --tls-key alone',
+    ['mx', 'a.example', '--tls-key', '/k'],
+    /--tls-key needs --tls-cert; add --tls-cert FILE$/m,
+  )
+  refuses(
+    'reports --auth without a user',
+    ['mx', 'a.example', '--auth', 'PLAIN'],
+    /--auth PLAIN needs a user name; add --user NAME$/m,
+  )
   refuses(
     'reports a fingerprint without TLS',
     ['mx', 'a.example', '--tls', 'none', '--tls-fingerprint', 'A'.repeat(64)],
@@ -173,7 +194,7 @@ suite('resolveHookTargets', { concurrency: true }, () => {
   test('reports a bad name of a profile with its place', async (t) => {
     const toml = '[servers.isp]\nserver = "mx.example"\nnames = ["a..b"]\n'
     const args = ['--config', makeFile(t, 'config.toml', toml), '--hook', 'cron', 'isp']
-    await assertRefused(args, /^etrn: \S+config\.toml:3: profile isp: name "a\.\.b": /, 78)
+    await assertRefused(args, /^etrn: \S+config\.toml:3: profile isp: name "a\.\.b" has an empty label/, 78)
   })
   test('reads no file that a hook will read when it runs', async () => {
     const line: CommandLine = {

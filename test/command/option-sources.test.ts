@@ -98,17 +98,19 @@ suite('locateError', () => {
     const { message, exitStatus, cause } = locateError(ERROR, settleFrom({ locate: (option) => `file:${option}` }))
     assert.deepEqual([message, exitStatus, cause], ['file:port: wrong', 78, ERROR])
   })
-  test('keeps an exit status other than 64', () => {
-    const error = new OptionError('port', 'missing', 66)
-    assert.equal(locateError(error, settleFrom({ locate: () => 'file' })).exitStatus, 66)
+  test('keeps the hint, and an exit status other than 64', () => {
+    const error = new OptionError('port', 'missing', { exitStatus: 66, hint: 'create the file' })
+    const { exitStatus, hint } = locateError(error, settleFrom({ locate: () => 'file' }))
+    assert.deepEqual([exitStatus, hint], [66, 'create the file'])
   })
 })
 
 suite('forOption', () => {
-  test('names the option of a UsageError, and keeps its message and exit status', async () => {
-    const error = new UsageError('wrong', 65)
+  test('names the option of a UsageError, and keeps its message, hint and exit status', async () => {
+    const error = new UsageError('wrong', { exitStatus: 65, hint: 'type 25' })
     const work = async (): Promise<void> => Promise.reject(error)
-    await assert.rejects(forOption('port', work), { option: 'port', message: 'wrong', exitStatus: 65, cause: error })
+    const kept = { message: 'wrong', hint: 'type 25', exitStatus: 65, cause: error }
+    await assert.rejects(forOption('port', work), { option: 'port', ...kept })
   })
   test('returns the result, and throws any other error unchanged', async () => {
     assert.equal(await forOption('port', () => 1), 1)

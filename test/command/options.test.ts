@@ -44,20 +44,20 @@ suite('options: values from the command line', () => {
         return true
       })
     })
-  refuses(['--timeout='], /^--timeout "": the value is empty/)
-  refuses(['--timeout', '5x'], /^--timeout "5x": a duration is/)
-  refuses(['--timeout', '1', '--timeout', '5x'], /^--timeout "5x": a duration is/)
-  refuses(['--port', '0'], /^--port "0": a port is a number from 1 to 65535; for example --port 25$/)
-  refuses(['--jobs', '0'], /^--jobs "0": /)
-  refuses(['--color', 'blue'], /^--color "blue": the choice is auto, always, never/)
-  refuses(['--tls', 'must'], /^--tls "must": the choice is none, may, encrypt, verify/)
-  refuses(['--tls-min', 'SSLv3'], /^--tls-min "SSLv3": the choice is TLSv1, TLSv1\.1, TLSv1\.2, TLSv1\.3/)
-  refuses(['--self', 'a b'], /^--self "a b": /)
+  refuses(['--timeout='], /^--timeout "" is empty; for example --timeout 60s$/)
+  refuses(['--timeout', '5x'], /^--timeout "5x" must be a duration from 1s to 576h/)
+  refuses(['--timeout', '1', '--timeout', '5x'], /^--timeout "5x" must be a duration from 1s to 576h/)
+  refuses(['--port', '0'], /^--port "0" must be a number from 1 to 65535; for example --port 25$/)
+  refuses(['--jobs', '0'], /^--jobs "0" must be a number from 1 to 9999; for example --jobs 8$/)
+  refuses(['--color', 'blue'], /^--color "blue" must be auto, always or never; /)
+  refuses(['--tls', 'must'], /^--tls "must" must be none, may, encrypt or verify; /)
+  refuses(['--tls-min', 'SSLv3'], /^--tls-min "SSLv3" must be TLSv1, TLSv1\.1, TLSv1\.2 or TLSv1\.3; /)
+  refuses(['--self', 'a b'], /^--self "a b" contains a space; for example --self mx1\.site\.example$/)
 
   test('reports a space in --helo', async () =>
     assertRefused(
       ['mx', 'a.example', '--helo', 'a b'],
-      'etrn: --helo "a b": a space in it; one name is one word; for example --helo gw.site.example\n',
+      'etrn: --helo "a b" contains a space; for example --helo gw.site.example\n',
     ))
   for (const name of ['é/evil.example', 'é%41.example', 'é\u00ad.example', 'xn--a.example'])
     for (const [place, argv] of [
@@ -77,10 +77,13 @@ suite('options: the table', () => {
   test('each value and list has a placeholder and an example that its parser accepts', () => {
     for (const [name, row] of OPTION_ROWS) {
       if (row.kind !== 'value' && row.kind !== 'list') continue
-      assert.match(row.describe, /^[A-Z][A-Z0-9/]*: /, name)
+      assert.match(row.placeholder ?? '', /^[A-Z][A-Z0-9/]*$/, name)
       assert.ok(row.example !== undefined, name)
       if (name !== 'tls-fingerprint') assert.doesNotThrow(() => row.parse(row.example), name)
     }
+  })
+  test('each description is an imperative without a full stop, and the option starts no second sentence', () => {
+    for (const [name, { describe }] of OPTION_ROWS) assert.match(describe, /^[A-Z][a-z]+ [^.]*(?:\.\.\.)?[^.]*$/, name)
   })
   test('each choice is one that the parser accepts', () => {
     for (const [name, row] of OPTION_ROWS)

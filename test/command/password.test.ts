@@ -43,12 +43,12 @@ suite('password: its source', { concurrency: true }, () => {
     env: {},
     stderr: /^$/,
   })
-  testLogin('warns if others may read --password-file', {
+  testLogin('warns if other users can read --password-file', {
     conversations: [ACCEPTING],
     args: ['--password-file', writePassword('open', PASSWORD, 0o644)],
     status: 0,
     env: {},
-    stderr: /others may read this password; chmod 600/,
+    stderr: /^etrn: warning: other users can read the password in (\S+) \(chmod 600 \1\)$/m,
   })
   testLogin('reads the first line that --password-command prints', {
     conversations: [ACCEPTING],
@@ -81,7 +81,7 @@ suite('password: its source', { concurrency: true }, () => {
       ['--password-command', 'exec sleep 20'],
     ]) {
       const run = await etrn(['127.0.0.1:9', '--user', 'site', ...source, '--max-time', '1s', 'site.example'])
-      assert.deepEqual([run.status, run.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+      assert.deepEqual([run.status, run.stderr], [75, 'etrn: the time of --max-time is over\n'])
     }
   })
   const refuses = (
@@ -101,19 +101,19 @@ suite('password: its source', { concurrency: true }, () => {
     'reports 66 if there is no such file',
     ['--user', 'site', '--password-file', '/nonexistent'],
     66,
-    /^etrn: --password-file \/nonexistent: there is no such file/,
+    /^etrn: --password-file \/nonexistent: no such file$/m,
   )
   refuses(
     'reports 66 if the first line of the file is empty',
     ['--user', 'site', '--password-file', writePassword('empty', '\nsecond\n')],
     66,
-    /no password in its first line/,
+    /^etrn: --password-file \S+: no password in the first line\n$/,
   )
   refuses(
     'reports 66 if the command fails',
     ['--user', 'site', '--password-command', 'echo x; exit 3'],
     66,
-    /^etrn: --password-command: it ended with status 3\n$/,
+    /^etrn: --password-command failed: exit status 3\n$/,
   )
   refuses(
     'takes the first line of a command that prints without end',
@@ -125,18 +125,24 @@ suite('password: its source', { concurrency: true }, () => {
     'reports 66 if the command prints nothing',
     ['--user', 'site', '--password-command', 'true'],
     66,
-    /no password in its first line/,
+    /^etrn: --password-command printed no password in the first line\n$/,
   )
   refuses(
     'reports 66 if the password has more than 8192 characters',
     ['--user', 'site'],
     66,
-    /more than 8192 characters/,
+    /^etrn: the password from ETRN_PASSWORD has more than 8192 characters\n$/,
     { ETRN_PASSWORD: 'x'.repeat(9000) },
   )
-  refuses('reports 66 if the password has a NUL', ['--user', 'site'], 66, /a password has no NUL/, {
-    ETRN_PASSWORD: 'a\0b',
-  })
+  refuses(
+    'reports 66 if the password has a NUL',
+    ['--user', 'site'],
+    66,
+    /^etrn: the password from ETRN_PASSWORD contains a NUL character\n$/,
+    {
+      ETRN_PASSWORD: 'a\0b',
+    },
+  )
   for (const [length, status] of [
     [8192, 75],
     [8193, 66],
@@ -145,28 +151,33 @@ suite('password: its source', { concurrency: true }, () => {
       const env = { ETRN_PASSWORD: 'x'.repeat(length) }
       assert.equal((await etrn(['127.0.0.1:9', '--user', 'site', 'site.example'], { env })).status, status)
     })
-  testLogin('warns if the group may read --password-file', {
+  testLogin('warns if the group can read --password-file', {
     conversations: [ACCEPTING],
     args: ['--password-file', writePassword('group', PASSWORD, 0o640)],
     status: 0,
     env: {},
-    stderr: /others may read this password; chmod 600/,
+    stderr: /^etrn: warning: other users can read the password in (\S+) \(chmod 600 \1\)$/m,
   })
-  refuses('reports 66 if ETRN_PASSWORD is empty', ['--user', 'site'], 66, /ETRN_PASSWORD: there is no password/, {
+  refuses('reports 66 if ETRN_PASSWORD is empty', ['--user', 'site'], 66, /^etrn: ETRN_PASSWORD is empty\n$/, {
     ETRN_PASSWORD: '',
   })
   refuses(
     'reports 64 if there is a password but no user',
     ['--password-file', writePassword('alone', PASSWORD)],
     64,
-    /type --user U/,
+    / needs a user name; add --user NAME\n$/,
   )
-  refuses('reports 64 if there is a mechanism but no user', ['--auth', 'PLAIN'], 64, /type --user U/)
+  refuses(
+    'reports 64 if there is a mechanism but no user',
+    ['--auth', 'PLAIN'],
+    64,
+    / needs a user name; add --user NAME\n$/,
+  )
   refuses(
     'reports 64 if the mechanism is unknown',
     ['--user', 'site', '--auth', 'NTLM'],
     64,
-    /the choice is EXTERNAL, /,
+    /^etrn: --auth "NTLM" must be EXTERNAL, .* or OAUTHBEARER; for example --auth PLAIN\n$/,
   )
   refuses(
     'reports 64 if the user has a control character',
@@ -192,7 +203,7 @@ suite('password: its source', { concurrency: true }, () => {
     'reports 66 if the command fails after its first line, while a background process keeps its output open',
     ['--user', 'site', '--password-command', `${BACKGROUND} echo x; exit 3`],
     66,
-    /^etrn: --password-command: it ended with status 3\n$/,
+    /^etrn: --password-command failed: exit status 3\n$/,
   )
   test('hides ETRN_PASSWORD from --password-command, which has the rest of the environment', async () => {
     const command = 'echo "${ETRN_PASSWORD-unset} $OTHER" >&2; echo sesame'
@@ -218,7 +229,7 @@ suite('password: its source', { concurrency: true }, () => {
       `reports 66 for a password of ${source} that is not UTF-8`,
       ['--user', 'site', ...args],
       66,
-      /the password is not UTF-8; convert it/,
+      /^etrn: the password from .* is not UTF-8; convert it, for example with iconv /,
       env,
     )
   testLogin('removes a byte order mark in front of the password', {
@@ -227,12 +238,12 @@ suite('password: its source', { concurrency: true }, () => {
     status: 0,
     env: {},
   })
-  testLogin('warns if others can replace --password-file', {
+  testLogin('warns if other users can replace --password-file', {
     conversations: [ACCEPTING],
     args: ['--password-file', writePassword('writable', PASSWORD, 0o602)],
     status: 0,
     env: {},
-    stderr: /others can replace this password: others may write it \(chmod o-w\)/,
+    stderr: /^etrn: warning: the password in \S+ is not safe: other users can write to the file \(chmod o-w /m,
   })
 
   test('does not wait for a background process of the command', { timeout: 25_000 }, async () => {
@@ -246,7 +257,7 @@ suite('password: its source', { concurrency: true }, () => {
       '127.0.0.1:1',
       'a.example',
     ])
-    assert.deepEqual([long.status, long.stderr], [75, 'etrn: the time that --max-time gives is over\n'])
+    assert.deepEqual([long.status, long.stderr], [75, 'etrn: the time of --max-time is over\n'])
     const much = 'echo x; head -c 100000 /dev/zero | tr "\\0" a; exec sleep 60 2>&1'
     assert.equal((await etrn(['--user', 'u', '--password-command', much, '127.0.0.1:1', 'a.example'])).status, 75)
   })
@@ -311,7 +322,7 @@ suite('password: its source', { concurrency: true }, () => {
     assert.equal(run.status, 64)
     assert.match(
       run.stderr,
-      /^etrn: a login needs a password: --password-file F, --password-command C, or ETRN_PASSWORD\n$/,
+      /^etrn: no password given, and there is no terminal to ask for one\nhint: use --password-file FILE, --password-command COMMAND or ETRN_PASSWORD\n$/,
     )
   })
 })

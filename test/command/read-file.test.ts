@@ -22,23 +22,23 @@ import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
 import { runShell } from '../helpers/shell.js'
 
-const OVERDUE = 'etrn: the time that --max-time gives is over\n'
+const OVERDUE = 'etrn: the time of --max-time is over\n'
 
 suite('read-file: files that cannot be read', { concurrency: true }, () => {
   const SOURCES: readonly (readonly [file: (t: TestContext) => string, message: string])[] = [
-    [() => '/nonexistent/names', 'there is no such file'],
-    [() => '/', 'it is a folder'],
-    [() => '/etc/passwd/names', 'a part of its path is no folder'],
-    [() => `/${'n'.repeat(300)}`, 'its name is too long'],
-    [() => '/proc/self/mem', 'the device fails (EIO)'],
-    [() => '/dev/zero', 'it has more than 16777216 octets'],
+    [() => '/nonexistent/names', 'no such file'],
+    [() => '/', 'is a directory'],
+    [() => '/etc/passwd/names', 'a part of the path is not a directory'],
+    [() => `/${'n'.repeat(300)}`, 'the file name is too long'],
+    [() => '/proc/self/mem', 'input/output error'],
+    [() => '/dev/zero', 'more than 16777216 octets'],
     [
       (t) => {
         const link = join(makeFolder(t), 'link')
         symlinkSync('link', link)
         return link
       },
-      'its links lead round in a circle',
+      'the symbolic links form a loop',
     ],
     [
       (t) => {
@@ -47,7 +47,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
         truncateSync(file, 3 * 2 ** 30)
         return file
       },
-      'it has more than 16777216 octets',
+      'more than 16777216 octets',
     ],
     [
       (t) => {
@@ -56,7 +56,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
         t.after(() => server.close())
         return path
       },
-      'it is a socket, or a device that is not there',
+      'is a socket, or a device that does not exist',
     ],
   ]
   const OPTIONS: readonly (readonly [option: string, ...others: string[]])[] = [
@@ -67,7 +67,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
   ]
   for (const [make, message] of SOURCES)
     for (const [option, ...others] of OPTIONS)
-      test(`${option} reports 66 if ${message}`, async (t) => {
+      test(`${option} reports 66: ${message}`, async (t) => {
         const file = make(t)
         const args = ['127.0.0.1:9', 'site.example', ...others, option, file]
         await assertRefused(args, `etrn: ${option} ${file}: ${message}\n`, 66)
@@ -79,7 +79,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
     const run = await spawnEtrn(['127.0.0.1:9', '--user', 'u', '--password-file', file, 'a.example'], {
       through: ['unshare', '--user', '--map-user=1000', '--map-group=1000'],
     })
-    const message = `etrn: --password-file ${file}: you are not allowed to read it\n`
+    const message = `etrn: --password-file ${file}: permission denied\n`
     assert.deepEqual([run.status, run.stderr], [66, message])
   })
   for (const [key, others] of [
@@ -96,7 +96,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
       const run = await etrn(['--config', makeFile(t, 'c.toml', toml), '--all'])
       await server.verify()
       assert.equal(run.status, 66)
-      assert.match(run.stderr, /: no file name has a NUL/)
+      assert.match(run.stderr, /: a file name must not contain NUL/)
       assert.match(run.stdout, /^b: b\.example: /m)
     })
   test('reports 66 for standard input that is a folder, and for one that is closed', async () => {
@@ -191,7 +191,7 @@ suite('read-file', { concurrency: true }, () => {
     const describe = (code: string): string => describeFileError(Object.assign(new Error('a text'), { code }))
     assert.deepEqual(
       [describe('ENOENT'), describe('EACCES'), describe('EISDIR'), describe('ESTALE')],
-      ['there is no such file', 'you are not allowed to read it', 'it is a folder', 'a text'],
+      ['no such file', 'permission denied', 'is a directory', 'a text'],
     )
   })
 })

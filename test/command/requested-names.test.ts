@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { chmodSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import type { PartialOptions } from '../../src/command/options.js'
@@ -60,33 +61,43 @@ suite('requested-names: standard input', { concurrency: true }, () => {
 
 suite('requested-names: refused names', { concurrency: true }, () => {
   test('reports # in the value of --queue', async () =>
-    assertRefused(['mx', '--queue', '#q'], 'etrn: --queue says the # already: leave it out\n'))
+    assertRefused(['mx', '--queue', '#q'], 'etrn: --queue "#q" must not start with #; for example --queue uucp\n'))
   test('reports @ in the value of --subdomains', async () =>
-    assertRefused(['mx', '--subdomains', '@a.example'], 'etrn: --subdomains says the @ already: leave it out\n'))
+    assertRefused(
+      ['mx', '--subdomains', '@a.example'],
+      'etrn: --subdomains "@a.example" must not start with @; for example --subdomains site.example\n',
+    ))
   test('reports names that are joined by a comma', async () =>
-    assertRefused(['mx', 'a.example,b.example'], 'etrn: name "a.example,b.example": names are separated by blanks\n'))
+    assertRefused(
+      ['mx', 'a.example,b.example'],
+      'etrn: name "a.example,b.example" contains a comma; write each name separately: a.example b.example\n',
+    ))
   test('reports values of a repeated option that are joined by a comma', async () => {
     await assertRefused(
       ['mx', '--subdomains', 'a.example,b.example'],
-      'etrn: name "@a.example,b.example": several names; repeat --subdomains for each\n',
+      'etrn: --subdomains "a.example,b.example" contains several names; repeat the option: --subdomains a.example --subdomains b.example\n',
     )
     await assertRefused(
       ['--mx', 'a.example,b.example'],
-      'etrn: --mx "a.example,b.example": no name of a domain; repeat the option for each value, --mx site.example\n',
+      'etrn: --mx "a.example,b.example" is not a fully qualified domain name; repeat the option: --mx a.example --mx b.example\n',
     )
   })
   test('reports a server that stands after a name', async () =>
     assertRefused(
       ['a.example', 'mx:25'],
-      'etrn: name "mx:25": no domain name; the server comes first, several of them joined by commas\n',
+      'etrn: name "mx:25" looks like a server; the server comes first: etrn mx:25 NAME (separate several servers with commas)\n',
     ))
   test('reports 66 if standard input has no name', async () =>
-    assertRefused(['127.0.0.1', '--names-from', '-'], /^etrn: standard input: there is no name in it/, 66))
+    assertRefused(
+      ['127.0.0.1', '--names-from', '-'],
+      /^etrn: standard input contains no name; write one name per line\n$/,
+      66,
+    ))
   test('reports 66 and the file that has no name', async (t) => {
     const file = makeFile(t, 'names', '\n')
     await assertRefused(
       ['127.0.0.1', '--names-from', file],
-      `etrn: ${file}: there is no name in it; give one name a line\n`,
+      `etrn: ${file} contains no name; write one name per line\n`,
       66,
     )
   })
@@ -126,6 +137,19 @@ suite('createNameReader', () => {
     const { read } = createReader('a b\n')
     assert.equal((await read({ 'names-from': ['-', '-'] })).length, 1)
   })
+  test('warns of a file that others can change', async (t) => {
+    const { read, warnings } = createReader()
+    const file = makeFile(t, 'names.txt', 'a.example\n')
+    await read({ 'names-from': [file] })
+    assert.deepEqual(warnings, [])
+    chmodSync(file, 0o666)
+    const exposed = createReader()
+    await exposed.read({ 'names-from': [file] })
+    assert.match(
+      exposed.warnings.join(),
+      /^etrn: warning: the list of names in \S+ is not safe: other users can write to the file \(chmod o-w /,
+    )
+  })
   test('takes the domain of --mx if there is no name, without a warning', async () => {
     const { read, warnings } = createReader()
     assert.deepEqual([await read({}, 'site.example'), warnings], [['site.example'], []])
@@ -139,7 +163,7 @@ suite('createNameReader', () => {
     } else {
       assert.deepEqual(await read({}), [own])
       assert.deepEqual(await read({ check: true }), [own])
-      assert.deepEqual(warnings, [`no name given: asking for ${own}`])
+      assert.deepEqual(warnings, [`etrn: no name given; requesting ${own}`])
     }
   })
   test('parses a file again for other rules, but reads standard input once', async () => {
@@ -150,7 +174,7 @@ suite('createNameReader', () => {
   })
   test('allows a wide name with --allow-wide only', async () => {
     for (const options of [{ names: ['single'] }, { subdomains: ['com'] }]) {
-      await assert.rejects(typedNames(settle(options)), /not fully qualified/)
+      await assert.rejects(typedNames(settle(options)), /is (?:not fully qualified|too wide)/)
       assert.equal((await typedNames(settle({ ...options, 'allow-wide': true }))).length, 1)
     }
     const { read } = createReader('single\n')

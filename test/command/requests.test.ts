@@ -42,7 +42,7 @@ queue = ["b"]
     const run = await etrn(['--config', makeFile(t, 'config.toml', createToml(server.port)), '--all'])
     assert.match(
       run.stderr,
-      /^locked: AUTH: .*profile locked: --password-command: it ended with status 3; no answer for #a$/m,
+      /^etrn: locked \(127\.0\.0\.1\): .*config\.toml:6: profile locked: --password-command failed: exit status 3; #a not requested$/m,
     )
   })
   test('--check shows the step that failed, and ends with 66', async (t) => {
@@ -51,14 +51,14 @@ queue = ["b"]
     assert.equal(run.status, 66)
     assert.match(
       run.stdout,
-      /^ {2}NO AUTH .*: --password-command: it ended with status 3\n {6}the others are asked all the same$/m,
+      /^ {2}NO AUTH .*: --password-command failed: exit status 3\n.*correct the profile; the other profiles are not affected$/m,
     )
   })
   test('a profile that is alone ends the run with one line', async (t) => {
     const config = makeFile(t, 'config.toml', createToml(1))
     await assertRefused(
       ['--config', config, 'locked'],
-      /^etrn: .*profile locked: --password-command: it ended with status 3\n$/,
+      /^etrn: .*profile locked: --password-command failed: exit status 3\n$/,
       66,
     )
   })
@@ -81,18 +81,21 @@ names = ["b.example"]
       await server.verify()
       assert.equal(run.status, 66)
       assert.match(run.stdout, /^good: b\.example: .*\(250 OK\)$/m)
-      assert.match(run.stderr, /^bad: TLS: \S+\/config\.toml:5: profile bad: --tls-ca \/nowhere\/ca\.pem: /m)
+      assert.match(
+        run.stderr,
+        /^etrn: bad \(127\.0\.0\.1\): \S+\/config\.toml:5: profile bad: --tls-ca \/nowhere\/ca\.pem: no such file; a\.example not requested\nhint: bad: correct the profile; the other profiles are not affected$/m,
+      )
     })
   }
   test('ends the run if a name of one profile is wrong, which is no missing file', async (t) => {
     const toml = `[servers.a]\nserver = "127.0.0.1:1"\nnames = ["a..b"]\n[servers.b]\nserver = "127.0.0.1:2"\nqueue = ["q"]\n`
     const args = ['--config', makeFile(t, 'config.toml', toml), '--all']
-    await assertRefused(args, /^etrn: \S+:3: profile a: name "a\.\.b": /, 78)
+    await assertRefused(args, /^etrn: \S+:3: profile a: name "a\.\.b" has an empty label/, 78)
   })
   test('ends the run if the top of the file names it', async (t) => {
     const toml = `tls-ca = "/nowhere/ca.pem"\nqueue = ["q"]\n[servers.a]\nserver = "127.0.0.1:1"\n[servers.b]\nserver = "127.0.0.1:2"\n`
     const args = ['--config', makeFile(t, 'config.toml', toml), '--all']
-    await assertRefused(args, /^etrn: \S+:1: --tls-ca \/nowhere\/ca\.pem: there is no such file\n$/, 66)
+    await assertRefused(args, /^etrn: \S+:1: --tls-ca \/nowhere\/ca\.pem: no such file\n$/, 66)
   })
 })
 
@@ -112,72 +115,72 @@ suite('requests: the source of an error', { concurrency: true }, () => {
   blames(
     'a bad name of a profile is reported with file and profile, and 78',
     `[servers.isp]\n${SERVER}names = ["a..b"]`,
-    /config\.toml:3: profile isp: name "a\.\.b": /,
+    /config\.toml:3: profile isp: name "a\.\.b" has an empty label/,
     78,
     ['isp'],
   )
   blames(
     'a bad name of the command line is reported without the file, and 64',
     `[servers.isp]\n${SERVER}`,
-    /^etrn: name "a\.\.b": /,
+    /^etrn: name "a\.\.b" has an empty label/,
     64,
     ['isp', '--queue', 'q', 'a..b'],
   )
   blames(
     'a bad name at the top of the file is reported with the file',
     'names = ["a..b"]',
-    /config\.toml:1: name "a\.\.b": /,
+    /config\.toml:1: name "a\.\.b" has an empty label/,
     78,
     ['127.0.0.1'],
   )
   blames(
     'a key at the top of the file is reported with its line, and not with the profile',
     `tls-key = "/k"\n[servers.isp]\n${SERVER}names = ["a.example"]\n`,
-    /config\.toml:1: --tls-key belongs to --tls-cert/,
+    /config\.toml:1: --tls-key needs --tls-cert; /,
   )
   blames(
     'a bad user in the server of a profile is reported with the profile and the line',
     `[servers.isp]\nserver = "smtp://a%07b@mx.example"\nnames = ["a.example"]\n`,
-    /config\.toml:2: profile isp: the user of isp: a control or invisible character/,
+    /config\.toml:2: profile isp: the user name for isp contains a control or invisible character/,
   )
   blames(
     'ipv4 and ipv6 of a profile are reported with the profile',
     `[servers.isp]\n${SERVER}ipv4 = true\nipv6 = true`,
-    /config\.toml:4: servers\.isp\.ipv6: ipv4 excludes it; write one of them/,
+    /config\.toml:4: profile isp: ipv4 and ipv6 can't be used together; use only one$/m,
   )
   blames(
     'ipv4 and ipv6 at the top of the file are reported with the file',
     'ipv4 = true\nipv6 = true',
-    /config\.toml:2: ipv6: ipv4 excludes it; write one of them/,
+    /config\.toml:2: ipv4 and ipv6 can't be used together; use only one$/m,
   )
   blames(
     '-4 and -6 of the command line are reported without the file',
     'ipv4 = true',
-    /^etrn: -4 and -6 exclude each other/,
+    /^etrn: -4 and -6 can't be used together; use only one$/m,
     64,
     ['-4', '-6', '127.0.0.1', 'a.example'],
   )
   blames(
     'a tls-key alone is reported with the file',
     'tls-key = "k.pem"',
-    /config\.toml:1: --tls-key belongs to --tls-cert/,
+    /config\.toml:1: --tls-key needs --tls-cert; /,
   )
   blames(
     'a missing tls-ca is reported with the file, and 66',
     'tls-ca = "/nowhere.pem"',
-    /config\.toml:1: --tls-ca \/nowhere\.pem: there is no such file/,
+    /config\.toml:1: --tls-ca \/nowhere\.pem: no such file/,
     66,
   )
   blames(
     'a missing tls-ca of a profile is reported with the profile, and 66',
     `[servers.isp]\n${SERVER}tls-ca = "/nowhere.pem"`,
-    /config\.toml:3: profile isp: --tls-ca \/nowhere\.pem: there is no such file/,
+    /config\.toml:3: profile isp: --tls-ca \/nowhere\.pem: no such file/,
     66,
   )
   blames(
     'a user of the URL without a password is reported without the file',
     'timeout = "5s"',
-    /^etrn: a login needs a password/,
+    /^etrn: no password given/,
     64,
     ['smtp://u@127.0.0.1', 'a.example'],
   )

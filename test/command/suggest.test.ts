@@ -19,7 +19,7 @@ suite('suggest: an unknown option', () => {
       })
     })
   refuses(['--hlep'], /^unknown option --hlep; did you mean --help\?$/)
-  refuses(['-x', 'mx'], /^unknown option -x; etrn --help/)
+  refuses(['-x', 'mx'], /^unknown option -x; etrn --help --verbose lists all options$/)
   refuses(['--no-color'], /^unknown option --no-color; did you mean --color never\?$/)
   refuses(['-version'], /^unknown option -version; did you mean --version\?$/)
   test('reports the nearest option', async () =>
@@ -28,11 +28,11 @@ suite('suggest: an unknown option', () => {
   for (const [name, word, message] of [
     ['tim', '--tim', 'unknown option --tim; did you mean --timeout?'],
     ['hlep', '--hlep=x\ny', 'unknown option --hlep; did you mean --help?'],
-    ['hl\x1bep', '--hl\x1bep', 'unknown option --hl\\x1bep; etrn --help lists them all'],
-    ['no-json', '--no-json', 'unknown option --no-json; etrn --help lists them all'],
-    ['46', '-46', 'unknown option -46; etrn --help lists them all'],
-    ['k', '--k', 'unknown option --k; etrn --help lists them all'],
-    ['x', '-kx', 'unknown option -x; etrn --help lists them all'],
+    ['hl\x1bep', '--hl\x1bep', 'unknown option --hl\\x1bep; etrn --help --verbose lists all options'],
+    ['no-json', '--no-json', 'unknown option --no-json; etrn --help --verbose lists all options'],
+    ['46', '-46', 'unknown option -46; etrn --help --verbose lists all options'],
+    ['k', '--k', 'unknown option --k; etrn --help --verbose lists all options'],
+    ['x', '-kx', 'unknown option -x; etrn --help --verbose lists all options'],
   ] as const)
     test(`unknownOption for ${JSON.stringify(word)}`, () => assert.equal(unknownOption(name, word).message, message))
 })
@@ -70,7 +70,7 @@ suite('suggest: the words of other tools', () => {
 
   test('an unknown word that nothing is near suggests nothing', async () => {
     for (const word of ['--xyzzy', '--proxy', '--to', '--cc', '-x', '--no-json', '--42'])
-      await assertRefused([word, 'mx.example'], /; etrn --help lists them all\n$/)
+      await assertRefused([word, 'mx.example'], /; etrn --help --verbose lists all options\n$/)
   })
   test('each option that is suggested exists, and none of the words is an option', () => {
     for (const [advice, words] of FOREIGN_OPTIONS) {
@@ -123,28 +123,18 @@ suite('suggest: nearestKey', () => {
 
 suite('suggest: a SERVER that is none', { concurrency: true }, () => {
   const TOML = 'retry-for = "10m"\n[servers.isp]\nserver = "127.0.0.1:1"\nnames = ["a.example"]\n'
-  const refuses = (title: string, words: readonly string[], message: string): void =>
-    void test(title, async (t) =>
-      assertRefused(['--config', makeFile(t, 'config.toml', TOML), ...words], `etrn: ${message}\n`),
-    )
-  const hostOf = (word: string): string => `A host of that name is written ${word}. or smtp://${word}`
-  refuses('a word like a profile suggests it', ['ips'], `no profile ips; did you mean isp? ${hostOf('ips')}`)
-  refuses(
-    'a word like a profile in a list, with a name',
-    ['isp,ips', 'a.example'],
-    `no profile ips; did you mean isp? ${hostOf('ips')}`,
-  )
+  const refuses = (title: string, words: readonly string[], unknown: string, meant: string): void =>
+    void test(title, async (t) => {
+      const message = `no profile "${unknown}"; did you mean ${meant}?`
+      const hint = `if ${unknown} is a host name, write smtp://${unknown}`
+      const config = makeFile(t, 'config.toml', TOML)
+      await assertRefused(['--config', config, ...words], `etrn: ${message}\nhint: ${hint}\n`)
+    })
+  refuses('a word like a profile suggests it', ['ips'], 'ips', 'isp')
+  refuses('a word like a profile in a list, with a name', ['isp,ips', 'a.example'], 'ips', 'isp')
   for (const word of ['help', 'version', 'all', 'check', 'hook', 'completion'])
-    refuses(
-      `${word} alone suggests the option`,
-      [word],
-      `no profile ${word}; did you mean etrn --${word}? ${hostOf(word)}`,
-    )
-  refuses(
-    'check with a server suggests --check',
-    ['check', 'isp'],
-    `no profile check; did you mean etrn --check? ${hostOf('check')}`,
-  )
+    refuses(`${word} alone suggests the option`, [word], word, `etrn --${word}`)
+  refuses('check with a server suggests --check', ['check', 'isp'], 'check', 'etrn --check')
   test('a host that is like a profile is accepted as it is advised', async (t) => {
     const config = makeFile(t, 'config.toml', TOML.replace('retry-for = "10m"', ''))
     for (const word of ['ips.', 'smtp://ips', 'help.', 'localhost', 'isp'])
@@ -156,6 +146,6 @@ suite('suggest: a SERVER that is none', { concurrency: true }, () => {
   })
   test('a word that is like no profile is taken for a host, with a warning', async (t) => {
     const run = await etrn(['--config', makeFile(t, 'config.toml', TOML), '--hook', 'cron', 'mail', 'a.example'])
-    assert.match(run.stderr, /^mail is no profile \(there are: isp\): taking it for a host$/m)
+    assert.match(run.stderr, /^etrn: warning: no profile "mail" \(known profiles: isp\); using mail as a host name$/m)
   })
 })

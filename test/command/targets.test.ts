@@ -38,24 +38,24 @@ suite('targets: profiles', { concurrency: true }, () => {
   test('--all requests the names of each profile, and each line names its profile', async (t) => {
     const { toml } = await startTwoProfiles(t, false)
     const run = await runWithConfig(t, toml, ['--all'])
-    assert.match(run.stdout, /^isp: a\.example: asked/m)
-    assert.match(run.stdout, /^backup: b\.example: asked/m)
+    assert.match(run.stdout, /^isp: a\.example: accepted/m)
+    assert.match(run.stdout, /^backup: b\.example: accepted/m)
   })
   test('a profile is accepted beside a server that is down', async (t) => {
     const server = await scripted(t, sessionWith(...etrnSteps('a.example', '250 OK')))
     const toml = `${HELO}[servers.isp]\nserver = "127.0.0.1:${server.port}"\n`
     const run = await runWithConfig(t, toml, ['isp,127.0.0.1:1', 'a.example'])
-    assert.deepEqual([run.status, /^isp: a\.example: asked/.test(run.stdout)], [75, true])
-    assert.match(run.stderr, /^127\.0\.0\.1:1: connect: .*refused/)
+    assert.deepEqual([run.status, /^isp: a\.example: accepted/.test(run.stdout)], [75, true])
+    assert.match(run.stderr, /^etrn: 127\.0\.0\.1:1: .*connection refused/m)
   })
   test('warns that a host may be a mistyped profile', async (t) => {
     const run = await runWithConfig(t, `[servers.isp]\n${SERVER}`, ['--hook', 'cron', 'mail', 'a.example'])
-    assert.match(run.stderr, /^mail is no profile \(there are: isp\): taking it for a host$/m)
+    assert.match(run.stderr, /^etrn: warning: no profile "mail" \(known profiles: isp\); using mail as a host name$/m)
   })
   test('warns without any profile only if no name is given', async () => {
     // A hook looks nobody up.
     const run = await etrn(['--hook', 'cron', 'isp'])
-    assert.match(run.stderr, /^isp is no profile \(there is none\): taking it for a host$/m)
+    assert.match(run.stderr, /^etrn: warning: no profile "isp" \(none is configured\); using isp as a host name$/m)
     assert.equal((await etrn(['--max-time', '2s', '127.0.0.1:1', 'a.example'])).stderr.includes('profile'), false)
     assert.equal((await etrn(['--hook', 'cron', 'isp', 'a.example'])).stderr, '')
   })
@@ -92,7 +92,7 @@ suite('resolveTargets', () => {
       assert.throws(
         () => resolve([word]),
         (error) =>
-          error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
+          error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*" /u.test(error.message),
       ))
   test('takes every word for a name with --mx', () => {
     const { targets } = resolve(['x.example'], { mx: ['site.example'] }, createConfig({}, { port: 26 }))
@@ -143,12 +143,12 @@ suite('resolveTargets', () => {
   test('warns of a word that is no profile, but not of localhost, a domain or a profile', () => {
     const config = createConfig({ isp: {} })
     assert.deepEqual(resolve(['localhost,mx.example,isp,ips', 'x.example'], {}, config).warnings, [
-      'ips is no profile (there are: isp): taking it for a host',
+      'etrn: warning: no profile "ips" (known profiles: isp); using ips as a host name',
     ])
   })
   test('lists at most eight profiles in the warning', () => {
     const config = createConfig(Object.fromEntries(Array.from({ length: 9 }, (_, n) => [`p${n + 1}`, {}])))
-    assert.match(resolve(['ips'], {}, config).warnings.join(), /\(there are: p1, p2, p3, p4, p5, p6, p7, p8\)/)
+    assert.match(resolve(['ips'], {}, config).warnings.join(), /\(known profiles: p1, p2, p3, p4, p5, p6, p7, p8\)/)
   })
   for (const [title, options] of [
     ['subdomains', { subdomains: ['a'] }],
@@ -171,14 +171,14 @@ test('userOf: --user overrides the user of the URL, and userOption names the one
 
 suite('targets: refused command lines', { concurrency: true }, () => {
   test('reports that no server is given', async () =>
-    assertRefused([], 'etrn: no server given: type etrn SERVER [NAME ...], or etrn --help\n'))
+    assertRefused([], 'etrn: no server given; write etrn SERVER NAME (see etrn --help)\n'))
   test('reports a server with port 0', async () =>
     assertRefused(
       ['mail.example.com:0', 'x'],
-      'etrn: server "mail.example.com:0": a port is a number from 1 to 65535\n',
+      'etrn: server "mail.example.com:0" has an invalid port; a port must be a number from 1 to 65535\n',
     ))
   test('reports --self without --mx', async () =>
-    assertRefused(['mx', 'a.example', '--self', 'b.example'], 'etrn: --self belongs to --mx: type --mx DOMAIN\n'))
+    assertRefused(['mx', 'a.example', '--self', 'b.example'], 'etrn: --self needs --mx; add --mx DOMAIN\n'))
   for (const [title, argv, options] of [
     ['--all with --mx', ['--all', '--mx', 'a.example'], '--mx and --all'],
     ['-4 with -6', ['-4', '-6', 'mx.example'], '-4 and -6'],
@@ -189,39 +189,44 @@ suite('targets: refused command lines', { concurrency: true }, () => {
       '--password-file and --password-command',
     ],
   ] as const)
-    test(`reports ${title}`, async () => assertRefused(argv, `etrn: ${options} exclude each other: type one of them\n`))
+    test(`reports ${title}`, async () => assertRefused(argv, `etrn: ${options} can't be used together; use only one\n`))
   test('reports --interval if neither the command line nor the profile has --wait', async (t) => {
     const toml = `[servers.isp]\nserver = "127.0.0.1:1"\nwait = "1s"\n`
     assert.equal((await runWithConfig(t, toml, ['isp', 'a.example', '--interval', '1s'])).status, 75)
     assert.equal((await runWithConfig(t, '', ['127.0.0.1:1', 'a.example', '--interval', '1s'])).status, 64)
   })
   test('reports --all without a profile', async (t) =>
-    assertRefused(['--config', makeFile(t, 'config.toml', ''), '--all'], /^etrn: --all: no profile is there/))
+    assertRefused(
+      ['--config', makeFile(t, 'config.toml', ''), '--all'],
+      /^etrn: --all needs a profile, but none is configured\nhint: write a profile into \S+config\.toml: \[servers\.isp\], and below it server = /,
+    ))
   test('reports --all with a server', async (t) =>
     assertRefused(
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), '--all', 'isp'],
-      /--all asks every profile: leave "isp" out/,
+      /^etrn: --all takes no SERVER and no NAME; remove isp\n$/,
     ))
 })
 
 suite('targets: a server beside --mx', { concurrency: true }, () => {
   const TOML = `[servers.isp]\n${SERVER}`
-  for (const [word, escape] of [
-    ['mx2.example', ' (as a NAME it is written mx2.example.)'],
-    ['mail.isp.example', ' (as a NAME it is written mail.isp.example.)'],
-    ['smtp-out.isp.example', ' (as a NAME it is written smtp-out.isp.example.)'],
-    ['mail.isp.example:25', ''],
-    ['smtp://mail.isp.example', ''],
-    ['192.0.2.1', ''],
-    ['2001:db8::1', ''],
-    ['[192.0.2.1]', ''],
-    ['isp', ''],
+  for (const [word, mayBeName] of [
+    ['mx2.example', true],
+    ['mail.isp.example', true],
+    ['smtp-out.isp.example', true],
+    ['mail.isp.example:25', false],
+    ['smtp://mail.isp.example', false],
+    ['192.0.2.1', false],
+    ['2001:db8::1', false],
+    ['[192.0.2.1]', false],
+    ['isp', false],
   ] as const)
-    test(`refuses ${word}`, async (t) =>
-      assertRefused(
+    test(`refuses ${word}`, async (t) => {
+      const hint = mayBeName ? `hint: to request ${word} as a name, write a final dot: ${word}.\n` : ''
+      await assertRefused(
         ['--config', makeFile(t, 'config.toml', TOML), word, '--mx', 'd01.example'],
-        `etrn: --mx finds the servers in DNS: leave the server ${word} out${escape}\n`,
-      ))
+        `etrn: --mx finds the servers in DNS; remove the server ${word}\n${hint}`,
+      )
+    })
   test('accepts names like a server within the domain, with a final dot, and other names', async () => {
     const argv = ['--hook', 'cron', '--mx', 'd01.example', '--mx', 'd02.example']
     for (const word of ['mail.d01.example', 'mx.d02.example', 'mx2.example.', 'mailing.example', 'site.example', '#mx'])
@@ -233,9 +238,9 @@ suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
   test('a profile in the place of a name is refused', async (t) =>
     assertRefused(
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), 'site.example', 'isp'],
-      'etrn: isp is a profile; the server comes first: etrn isp site.example\n',
+      'etrn: isp is a profile, and SERVER comes first; write etrn isp site.example\n',
     ))
-  const HINT = 'hint: if SERVER and NAME are swapped: etrn mail.isp.example site.example'
+  const HINT = 'hint: SERVER and NAME may be swapped; try etrn mail.isp.example site.example'
   const UNKNOWN = { stage: 'dns', exitStatus: 68 } as const
   const UNREACHABLE = { stage: 'connect', exitStatus: 75 } as const
   for (const [title, words, failures, hint] of [
@@ -256,7 +261,7 @@ suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
       'keeps the other names in their places',
       ['a.example', 'mx.example', 'b.example'],
       [UNKNOWN],
-      'hint: if SERVER and NAME are swapped: etrn mx.example a.example b.example',
+      'hint: SERVER and NAME may be swapped; try etrn mx.example a.example b.example',
     ],
     [
       'is silent if a server does not listen and the name is like no server',

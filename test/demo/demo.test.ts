@@ -2,11 +2,17 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { blocksOf, isUpdate, replaceBlock, withoutVariables } from '../examples/blocks.js'
 
-test('the demo delivers the held mail to the site, and ends with 0', () => {
+test('the demo delivers the held mail to the site, and README.md shows its output', () => {
   const demo = fileURLToPath(new URL('demo.ts', import.meta.url))
   const run = spawnSync(process.execPath, ['--import', 'tsx', demo], { encoding: 'utf8' })
   assert.deepEqual([run.status, run.stderr], [0, ''])
-  assert.match(run.stdout, /3 messages are on their way \(253 /)
-  assert.match(run.stdout, /The mail arrived\.\n$/)
+  assert.match(run.stdout, /\nThe mail arrived\.\n$/)
+
+  const block = blocksOf('README.md').find(({ text }) => text.startsWith('$ etrn 127.0.0.1:')) ?? assert.fail()
+  const actual = /^\$ etrn [^]*?(?=\n\n.* again)/m.exec(run.stdout)?.[0] ?? assert.fail(run.stdout)
+  if (withoutVariables(actual) === withoutVariables(block.text)) return
+  if (isUpdate) replaceBlock(block, actual)
+  else assert.equal(actual, block.text, 'npm run documents updates the document')
 })

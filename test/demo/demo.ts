@@ -35,7 +35,7 @@ for (const text of subjects) {
     text: `Subject: ${text}\n\nSee you.`,
   })
 }
-print('mail.provider.example holds, for site.example, which is not online:')
+print('Mail is waiting on mail.provider.example for site.example, which is offline:')
 for (const message of provider.held.get('site.example') ?? [])
   print(`  ${message.from} to ${message.to}: ${subject(message)}`)
 
@@ -46,22 +46,22 @@ const site = new MailServer('gw.site.example', (message) => {
   arrivals.emit('message')
 })
 await site.listen(sitePort)
-print('\nThe site comes online and asks for its mail:')
+print('\nThe site comes online and requests its mail:')
 const first = await run(`127.0.0.1:${port}`, 'site.example')
 const deadline = AbortSignal.timeout(5000)
 while (arrivedMessages.length < subjects.length) await once(arrivals, 'message', { signal: deadline })
-print(`\nArrived at the site, over ${site.connections} new connections from the provider:`)
+print(`\nThe mail arrives at the site, over ${site.connections} new connections from the provider:`)
 for (const message of arrivedMessages) print(`  ${message.from} to ${message.to}: ${subject(message)}`)
 
-print('\nAsked again, and for a name that is not served:')
+print('\nThe site requests its mail again, and a name that the provider does not serve:')
 const again = await run(`127.0.0.1:${port}`, 'site.example')
 const refused = await run(`127.0.0.1:${port}`, 'other.example')
 
-print('\nAnd a server without ETRN:')
+print('\nA server without ETRN:')
 const plain = new MailServer('plain.example', () => undefined)
 const unsupported = await run(`127.0.0.1:${await plain.listen()}`, 'site.example')
 
 for (const server of [provider, site, plain]) server.close()
 const isRight = first === 0 && again === 0 && refused === 77 && unsupported === 69
-print(isRight ? '\nThe mail arrived.' : '\nThis is not what should have happened.')
+print(isRight ? '\nThe mail arrived.' : '\nThe demo failed: unexpected exit status.')
 process.exitCode = isRight ? 0 : 1

@@ -74,7 +74,7 @@ export class MailServer {
           reply('354 go ahead')
           const text = await readData(lines)
           for (const recipient of to) this.#accept({ from, to: recipient, text })
-          reply('250 taken')
+          reply('250 OK')
           break
         }
         case 'QUIT':
@@ -83,7 +83,8 @@ export class MailServer {
           break
         default:
           reply(
-            this.#extensions.find(({ keyword }) => keyword === verb.toUpperCase())?.answer(argument) ?? '500 not known',
+            this.#extensions.find(({ keyword }) => keyword === verb.toUpperCase())?.answer(argument) ??
+              '500 unknown command',
           )
       }
     }
@@ -133,7 +134,7 @@ export class Provider extends MailServer {
           answer: (node) => {
             const port = sites.get(node)
             const waiting = held.get(node)?.length ?? 0
-            if (port === undefined) return `459 Node ${node} not allowed: not a customer of ours`
+            if (port === undefined) return `459 Node ${node} not allowed: not a customer`
             if (waiting === 0) return `251 OK, no messages waiting for node ${node}`
             setImmediate(() => void deliverHeld(node, port))
             return `253 OK, ${waiting} pending messages for node ${node} started`

@@ -33,7 +33,8 @@ suite('NameQueue', () => {
     assert.equal(queue.remaining, 3)
     queue.take(true)
     assert.equal(queue.remaining, 2)
-    queue.setUnanswered(A, LOST, true)
+    queue.setUnanswered(A, LOST)
+    queue.requeue(A)
     assert.equal(queue.remaining, 3)
     queue.end(null, 'skipped')
     assert.equal(queue.remaining, 0)
@@ -41,22 +42,23 @@ suite('NameQueue', () => {
   test('gives a requeued name to a new session alone, before all others', () => {
     const queue = new NameQueue(NAMES)
     queue.take(true)
-    queue.setUnanswered(A, LOST, true)
+    queue.setUnanswered(A, LOST)
+    queue.requeue(A)
     assert.deepEqual([queue.take(false), queue.take(true), queue.take(true)], [B, A, C])
   })
   test('gives requeued names in the order of their failures', () => {
     const queue = new NameQueue(NAMES)
-    for (const name of [queue.take(true), queue.take(true)]) queue.setUnanswered(name, LOST, true)
+    for (const name of [queue.take(true), queue.take(true)]) queue.requeue(name ?? A)
     assert.deepEqual([queue.take(true), queue.take(true)], [A, B])
   })
   test('does not give an unanswered name again unless it is requeued', () => {
     const queue = new NameQueue(NAMES)
-    queue.setUnanswered(queue.take(true), LOST, false)
+    queue.setUnanswered(queue.take(true) ?? A, LOST)
     assert.deepEqual([queue.take(true), queue.take(true), queue.take(true)], [B, C, undefined])
   })
   test('gives no name after its end', () => {
     const queue = new NameQueue(NAMES)
-    queue.setUnanswered(queue.take(true), LOST, true)
+    queue.requeue(queue.take(true) ?? A)
     queue.end(null, 'skipped')
     assert.deepEqual([queue.take(true), queue.take(false)], [undefined, undefined])
   })
@@ -68,20 +70,39 @@ suite('NameQueue', () => {
   test('reports a lost name as deferred and the others as skipped, with the error of the session', () => {
     const queue = new NameQueue(NAMES)
     queue.setResult(A, accepted(A))
-    queue.setUnanswered(B, LOST, false)
+    queue.setUnanswered(B, LOST)
     assert.deepEqual(outcomesOf(queue), ['started', 'deferred', 'skipped'])
     assert.equal(queue.error, LOST)
   })
   test('forgets the loss of a name that gets its reply later', () => {
     const queue = new NameQueue(NAMES)
-    queue.setUnanswered(A, LOST, true)
+    queue.setUnanswered(A, LOST)
+    queue.requeue(A)
     queue.setResult(A, accepted(A))
     assert.deepEqual([queue.error, outcomesOf(queue)[0]], [null, 'started'])
   })
-  test('ignores a failure without a name', () => {
+  test('reports the next name as failed if it could not be sent, but not as unconfirmed', () => {
     const queue = new NameQueue(NAMES)
-    queue.setUnanswered(undefined, LOST, true)
-    assert.deepEqual([queue.error, queue.remaining], [null, 3])
+    queue.setUnsent(GARBAGE)
+    assert.deepEqual(
+      [queue.error, outcomesOf(queue), queue.unconfirmed],
+      [GARBAGE, ['failed', 'skipped', 'skipped'], []],
+    )
+  })
+  test('has the names whose request may have been accepted: sent, without a reply, not even a 421', () => {
+    const queue = new NameQueue(NAMES)
+    queue.setUnanswered(B, LOST)
+    queue.setUnanswered(A, LOST)
+    assert.deepEqual(queue.unconfirmed, [A, B])
+    queue.setResult(A, accepted(A))
+    queue.setUnanswered(
+      C,
+      new SessionError('etrn', 'bye', {
+        exitStatus: 75,
+        reply: { code: 421, enhancedCode: null, lines: ['bye'], text: 'bye' },
+      }),
+    )
+    assert.deepEqual(queue.unconfirmed, [B])
   })
   test('reports the outcome of the end for the names that were not requested', () => {
     const queue = new NameQueue(NAMES)
@@ -92,7 +113,8 @@ suite('NameQueue', () => {
   })
   test('keeps the error of its end before that of a lost name', () => {
     const queue = new NameQueue(NAMES)
-    queue.setUnanswered(A, LOST, true)
+    queue.setUnanswered(A, LOST)
+    queue.requeue(A)
     queue.end(REFUSED, 'unsupported')
     assert.equal(queue.error, REFUSED)
   })
@@ -117,7 +139,7 @@ suite('NameQueue', () => {
   })
   test('has replies from the first result on', () => {
     const queue = new NameQueue(NAMES)
-    queue.setUnanswered(A, LOST, false)
+    queue.setUnanswered(A, LOST)
     assert.equal(queue.hasReplies, false)
     queue.setResult(B, accepted(B))
     assert.equal(queue.hasReplies, true)

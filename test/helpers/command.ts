@@ -172,7 +172,7 @@ export async function finished(child: ChildProcessByStdio<Writable | null, Reada
   return { stdout, stderr, status, signal }
 }
 
-/** Asserts that the command prints one error line and nothing else, and ends with the status. */
+/** Asserts that the command prints one error line, perhaps a hint, and nothing else, and ends with the status. */
 export async function assertRefused(
   args: readonly string[],
   message: string | RegExp,
@@ -183,15 +183,23 @@ export async function assertRefused(
   assert.equal(run.stdout, '')
   if (typeof message === 'string') assert.equal(run.stderr, message)
   else assert.match(run.stderr, message)
-  assert.match(run.stderr, /^etrn: [^\n]*\n$/)
+  assert.match(run.stderr, /^etrn: [^\n]*\n(?:hint: [^\n]*\n)?$/)
   assert.equal(run.status, status)
+}
+
+type DocumentError<S> = {
+  readonly stage: S
+  readonly message: string
+  readonly code: number | null
+  readonly exitStatus: number
+  readonly hint: string | null
 }
 
 /** The document that --json prints; the manual describes each field. */
 export type Document = {
   readonly version: number
   readonly exitStatus: number
-  readonly error: { readonly message: string; readonly exitStatus: number } | null
+  readonly error: DocumentError<Stage | 'input'> | null
   readonly servers: readonly {
     readonly server: string
     readonly host: string
@@ -202,12 +210,7 @@ export type Document = {
     readonly extensions: readonly string[] | null
     readonly attempts: number
     readonly elapsedMs: number
-    readonly error: {
-      readonly stage: Stage
-      readonly message: string
-      readonly code: number | null
-      readonly exitStatus: number
-    } | null
+    readonly error: DocumentError<Stage> | null
     readonly names: readonly Result[]
   }[]
 }

@@ -77,6 +77,6 @@ suite('an error message has no password', { concurrency: true }, () => {
   test('and names the option that takes one', async () =>
     assertRefused(
       ['smtp://u:s3cret@mail.example', 'site.example'],
-      /^etrn: server "smtp:\/\/\*{4}": a password may not stand here, .*--password-file\n$/,
+      /^etrn: server "smtp:\/\/\*{4}" must not contain a password; write smtp:\/\/USER@HOST, and use --password-file FILE\n$/,
     ))
 })

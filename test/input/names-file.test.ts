@@ -17,11 +17,19 @@ suite('parseNamesFile', () => {
   test('returns a bad line at its place, with its number and the rule', async () => {
     const [first, bad, last] = await parseNamesFile('a.example\n\nb c\nd.example\n', 'x', STRICT)
     assert.deepEqual([first, last], ['a.example', 'd.example'])
-    assert.deepEqual(bad, { line: 3, word: 'b c', reason: 'a space in it; a file has one name a line' })
+    assert.deepEqual(bad, { line: 3, word: 'b c', reason: 'contains a space; write one name per line' })
   })
   test('returns a bad line in printable text', async () => {
     const [bad] = await parseNamesFile('a\x1bb\n', 'x', STRICT)
-    assert.deepEqual(bad, { line: 1, word: 'a\\x1bb', reason: 'a control or invisible character in it (U+001B)' })
+    assert.deepEqual(bad, { line: 1, word: 'a\\x1bb', reason: 'contains a control or invisible character (U+001B)' })
+  })
+  test('ends at a signal, and lets it arrive within a long file', async () => {
+    const controller = new AbortController()
+    setImmediate(() => controller.abort(new Error('interrupted')))
+    await assert.rejects(
+      parseNamesFile('a.example\n'.repeat(1_000_000), 'x', STRICT, controller.signal),
+      /^Error: interrupted$/,
+    )
   })
   test('skips comments: # alone, and # with a blank behind it', async () => {
     const text =
@@ -30,33 +38,35 @@ suite('parseNamesFile', () => {
   })
   test('counts comments and blank lines in the number of a bad line', async () => {
     const [, bad] = await parseNamesFile('# c\r\n\r\na.example\r\nb c\r\n', 'x', STRICT)
-    assert.deepEqual(bad, { line: 4, word: 'b c', reason: 'a space in it; a file has one name a line' })
+    assert.deepEqual(bad, { line: 4, word: 'b c', reason: 'contains a space; write one name per line' })
   })
   for (const [line, reason] of [
-    ['d05.example,d06.example', 'a comma or semicolon; a file has one name a line'],
-    ['d05.example, d06.example', 'a comma or semicolon; a file has one name a line'],
-    ['d05.example,', 'a comma or semicolon; a file has one name a line'],
-    ['d05.example;d06.example', 'a comma or semicolon; a file has one name a line'],
-    ['@d05.example,@d06.example', 'a comma or semicolon; a file has one name a line'],
-    ['d05.example d06.example', 'a space in it; a file has one name a line'],
-    ['d05.example\td06.example', 'a tab in it; a file has one name a line'],
-    ['mail.isp.example site.example', 'a space in it; a file has one name a line'],
-    ['site.example # ours', 'a comment needs a line of its own, and a blank after its #'],
-    ['site.example\t#ours', 'a comment needs a line of its own, and a blank after its #'],
-    ['; a comment', 'no name; a comment begins with # and a blank'],
-    ['// a comment', 'no name; a comment begins with # and a blank'],
-    ['"site.example"', 'quotes; write the name without them'],
-    ["'site.example',", 'quotes; write the name without them'],
-    ['192.0.2.1 site.example', 'an address in front of a name; a file has names alone, one a line'],
-    ['2001:db8::1\tsite.example', 'an address in front of a name; a file has names alone, one a line'],
-    ['smtp://mail.isp.example', 'a URL; write the name alone: the server is no part of a names file'],
-    ['site.example:25', 'a port; write the name alone: the server is no part of a names file'],
-    ['user@site.example', "no domain name; an address's domain is what stands behind its @"],
-    ['*.site.example', 'no domain name; @site.example means it and its subdomains'],
-    ['a.example\rb.example', 'a CR in it; lines end with LF or CRLF'],
-    ['a\0.\0e\0', 'a NUL in it; save the file as UTF-8'],
-    ['#a queue', 'a space in it; a file has one name a line'],
-    ['é/evil.example', 'the label "é/evil" has other characters than letters, digits and hyphens'],
+    ['d05.example,d06.example', 'contains a comma or semicolon; write one name per line'],
+    ['d05.example, d06.example', 'contains a comma or semicolon; write one name per line'],
+    ['d05.example,', 'contains a comma or semicolon; write one name per line'],
+    ['d05.example;d06.example', 'contains a comma or semicolon; write one name per line'],
+    ['@d05.example,@d06.example', 'contains a comma or semicolon; write one name per line'],
+    ['d05.example d06.example', 'contains a space; write one name per line'],
+    ['d05.example\td06.example', 'contains a tab; write one name per line'],
+    ['mail.isp.example site.example', 'contains a space; write one name per line'],
+    ['site.example # ours', 'contains a comment; write the comment on its own line, after # and a space'],
+    ['site.example\t#ours', 'contains a comment; write the comment on its own line, after # and a space'],
+    ['; a comment', 'looks like a comment; start comments with # and a space'],
+    ['// a comment', 'looks like a comment; start comments with # and a space'],
+    ['"site.example"', 'contains quotes; write the name without quotes'],
+    ["'site.example',", 'contains quotes; write the name without quotes'],
+    ['192.0.2.1 site.example', 'starts with an IP address; write only the name'],
+    ['2001:db8::1\tsite.example', 'starts with an IP address; write only the name'],
+    ['smtp://mail.isp.example', 'is a URL; write only the name, without the server'],
+    ['site.example:25', 'contains a colon; write only the name, without server or port'],
+    ['a.example:b', 'contains a colon; write only the name, without server or port'],
+    ['site', 'is not fully qualified; write for example site.example, or #site for a queue'],
+    ['user@site.example', 'is an e-mail address; write only the domain: site.example'],
+    ['*.site.example', 'contains a wildcard; write @site.example for the domain and its subdomains'],
+    ['a.example\rb.example', 'contains a CR character; end lines with LF or CRLF'],
+    ['a\0.\0e\0', 'contains a NUL character; save the file as UTF-8'],
+    ['#a queue', 'contains a space; write one name per line'],
+    ['é/evil.example', 'has a label with characters other than letters, digits and hyphens: "é/evil"'],
   ] as const)
     test(`gives advice for the line ${JSON.stringify(line)}`, async () => {
       const [, bad] = await parseNamesFile(`a.example\n${line}\n`, 'x', STRICT)
@@ -70,7 +80,10 @@ suite('parseNamesFile', () => {
     for (const text of ['', '\n', ' \r\n\t\n', '\ufeff', '# a comment\n#\n']) {
       await assert.rejects(
         parseNamesFile(text, 'list', STRICT),
-        (error) => error instanceof UsageError && error.exitStatus === 66 && error.message.startsWith('list: '),
+        (error) =>
+          error instanceof UsageError &&
+          error.exitStatus === 66 &&
+          error.message === 'list contains no name; write one name per line',
       )
     }
   })

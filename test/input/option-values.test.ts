@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import {
   brokenSendableRule,
+  joinChoices,
   oneOf,
   parseCommandArgument,
   parseCount,
@@ -11,7 +12,9 @@ import {
   parseHelo,
   parseHost,
   parsePort,
+  parseQueue,
   parseSendable,
+  parseSubdomains,
   parseText,
 } from '../../src/input/option-values.js'
 
@@ -32,8 +35,8 @@ function testValues<T>(
     for (const word of rejected)
       test(`throws for ${JSON.stringify(word).slice(0, 70)}`, () => assert.throws(() => parse(word), rule))
     test('throws for no text and for an empty one', () => {
-      for (const word of [undefined, 1, true, null]) assert.throws(() => parse(word), /^Error: it has to be a text$/)
-      assert.throws(() => parse(''), /^Error: the value is empty$/)
+      for (const word of [undefined, 1, true, null]) assert.throws(() => parse(word), /^Error: must be a string$/)
+      assert.throws(() => parse(''), /^Error: is empty$/)
     })
   })
 }
@@ -73,7 +76,7 @@ testValues(
     '25000h',
     '10000000',
   ],
-  /^Error: a duration is 90, 90s, 2m or 1h30m, from 1s to 576h$/,
+  /^Error: must be a duration from 1s to 576h \(90, 90s, 2m or 1h30m\)$/,
 )
 testValues(
   parsePort,
@@ -83,7 +86,7 @@ testValues(
     ['00025', 25],
   ],
   ['0', '65536', '-1', '2.5', 'smtp', '000025', ' 25'],
-  /^Error: a port is a number from 1 to 65535$/,
+  /^Error: must be a number from 1 to 65535$/,
 )
 testValues(
   parseCount,
@@ -92,7 +95,7 @@ testValues(
     ['9999', 9999],
   ],
   ['0', '10000', '-1', '1e3', 'x'],
-  /^Error: a number from 1 to 9999$/,
+  /^Error: must be a number from 1 to 9999$/,
 )
 testValues(
   parseFingerprint,
@@ -104,9 +107,9 @@ testValues(
     [`SHA256:${DIGITS}`, DIGITS],
   ],
   [DIGITS.slice(1), `${DIGITS}A`, `${DIGITS.slice(1)}G`, `md5:${DIGITS}`],
-  /^Error: a SHA-256 has 64 hex digits, with or without colons$/,
+  /^Error: must be a SHA-256 fingerprint: 64 hex digits, with or without colons$/,
 )
-testValues(parseText, [['x', 'x']], ['a\ufffdb'], /^Error: it is not UTF-8$/)
+testValues(parseText, [['x', 'x']], ['a\ufffdb'], /^Error: is not UTF-8$/)
 testValues(
   parseCommandArgument,
   [
@@ -114,9 +117,9 @@ testValues(
     ['x'.repeat(253), 'x'.repeat(253)],
   ],
   ['a b', 'a\0b', 'bücher.example', 'x'.repeat(254)],
-  /^Error: (a space in it|a control or invisible|only ASCII can be sent|1 to 253 characters)/,
+  /^Error: (contains a space|contains a control or invisible|contains characters that are not ASCII|has more than 253)/,
 )
-testValues(parseSendable, [['bücher', 'bücher']], ['a b', 'a\r\nb', 'a\u200bb'], /^Error: a (space|control)/)
+testValues(parseSendable, [['bücher', 'bücher']], ['a b', 'a\r\nb', 'a\u200bb'], /^Error: contains a (space|control)/)
 testValues(
   parseDomain,
   [
@@ -125,7 +128,7 @@ testValues(
     [DOMAIN_253, DOMAIN_253],
   ],
   ['site', '192.0.2.1', 'a..b', 'a_b.example', '１２７.example', '192。0。2。1', 'é/x.example', 'xn--a.example'],
-  /^Error: (no name of a domain|not a valid internationalised name|a label in it starts with xn--)/,
+  /^Error: (is not a fully qualified domain|is not a valid internationalised name|has a label that starts with xn--)/,
 )
 testValues(
   parseHost,
@@ -137,7 +140,7 @@ testValues(
     ['bücher.example', 'xn--bcher-kva.example'],
   ],
   ['mail', 'a..b', '192.0.2.256', 'é%41.example', 'xn--a.example', 'a b.example', 'é\u00adx.example'],
-  /^Error: (no name of a host|not a valid internationalised|a label in it starts with xn--|a space in|a control or)/,
+  /^Error: (is neither a fully|is not a valid internationalised|has a label that starts with xn--|contains a space|contains a control)/,
 )
 testValues(
   parseHelo,
@@ -149,26 +152,47 @@ testValues(
     ['under_score', 'under_score'],
   ],
   ['a b', 'é/x.example', 'xn--a.example', 'x'.repeat(254)],
-  /^Error: (a space in it|not a valid internationalised|a label in it starts with xn--|1 to 253 characters)/,
+  /^Error: (contains a space|is not a valid internationalised|has a label that starts with xn--|has more than 253)/,
+)
+testValues(
+  parseSubdomains,
+  [
+    ['site.example', 'site.example'],
+    ['com', 'com'],
+  ],
+  ['@site.example', 'a.example,b.example', 'a.example;b.example'],
+  /^Error: (must not start with @|contains several names)$/,
+)
+testValues(
+  parseQueue,
+  [
+    ['uucp', 'uucp'],
+    ['a,b', 'a,b'],
+  ],
+  ['#uucp'],
+  /^Error: must not start with #$/,
 )
 test('oneOf returns a word of the choice and throws for any other', () => {
   assert.equal(oneOf('none', 'may')('may'), 'may')
-  assert.throws(() => oneOf('none', 'may')('MAY'), /^Error: the choice is none, may$/)
+  assert.throws(() => oneOf('none', 'may', 'verify')('MAY'), /^Error: must be none, may or verify$/)
 })
+test('joinChoices lists words as a sentence does', () =>
+  assert.deepEqual(
+    [[], ['a'], ['a', 'b'], ['a', 'b', 'c']].map((words) => joinChoices(words)),
+    ['', 'a', 'a or b', 'a, b or c'],
+  ))
 
 suite('brokenSendableRule', () => {
   for (const [word, rule] of [
     ['site.example', undefined],
     ['', undefined],
     ['é', undefined],
-    ['a b', 'a space in it; one name is one word'],
-    ['# b', "a space in it; # begins a queue's name, not a comment"],
-    ['#a b', 'a space in it; one name is one word'],
-    ['a\u00a0b', 'a control or invisible character in it (U+00A0)'],
-    ['a\tb', 'a control or invisible character in it (U+0009)'],
-    ['a\u00adb', 'a control or invisible character in it (U+00AD)'],
-    ['a\u{e0041}b', 'a control or invisible character in it (U+E0041)'],
-    ['a\u3164b', 'a control or invisible character in it (U+3164)'],
+    ['a b', 'contains a space'],
+    ['a\u00a0b', 'contains a control or invisible character (U+00A0)'],
+    ['a\tb', 'contains a tab'],
+    ['a\u00adb', 'contains a control or invisible character (U+00AD)'],
+    ['a\u{e0041}b', 'contains a control or invisible character (U+E0041)'],
+    ['a\u3164b', 'contains a control or invisible character (U+3164)'],
   ] as const) {
     test(`is ${rule ?? 'undefined'} for ${JSON.stringify(word)}`, () => assert.equal(brokenSendableRule(word), rule))
   }

@@ -65,19 +65,21 @@ suite('parseServer', () => {
       )
   })
   for (const [word, rule] of [
-    ['', 'nothing there; write SERVER or SERVER,SERVER without blanks'],
-    ['#q', 'a name; the server comes first: etrn SERVER NAME'],
-    ['http://mail.example', 'http:// is not supported; write smtp://host or smtps://host'],
-    ['user@mail.example', 'a user stands in a URL only; write smtp://user@host, or --user'],
-    ['smtp://mail.example/x', 'a path has no meaning in it; write smtp://host[:port]'],
-    ['smtp://@mail.example', 'the user in front of the @ is missing'],
-    ['smtp://%@mail.example', 'the user has a % that is no escape; write %25'],
-    ['2001:db8::1', 'write an IPv6 address in brackets: [2001:db8::1]'],
-    ['mail.example:0', 'a port is a number from 1 to 65535'],
-    ['a..b', 'neither a host name nor an address; write host, host:port or [2001:db8::1]:port'],
+    ['', 'is empty; write SERVER or SERVER,SERVER without spaces'],
+    ['a b', 'contains a space; separate several servers with commas only'],
+    ['#q', "is a name; the server comes first: etrn SERVER '#q'"],
+    ['@site.example', "is a name; the server comes first: etrn SERVER '@site.example'"],
+    ['http://mail.example', 'is not an SMTP URL; write smtp://HOST or smtps://HOST'],
+    ['user@mail.example', 'contains a user name; write smtp://user@mail.example to log in, or only the host'],
+    ['smtp://mail.example/x', 'contains a path; write smtp://HOST or smtp://HOST:PORT'],
+    ['smtp://@mail.example', 'has no user name before @; write smtp://USER@HOST'],
+    ['smtp://%@mail.example', 'has a user name with a % that starts no escape; write %25 for %'],
+    ['2001:db8::1', 'is an IPv6 address; write the address in brackets: [2001:db8::1]'],
+    ['mail.example:0', 'has an invalid port; a port must be a number from 1 to 65535'],
+    ['a..b', 'is neither a host name nor an IP address; write for example mail.isp.example or [2001:db8::1]:25'],
   ] as const) {
     test(`throws for ${JSON.stringify(word)} with the rule "${rule}"`, () =>
-      assert.throws(() => parseServer(word), { name: 'UsageError', message: `server "${word}": ${rule}` }))
+      assert.throws(() => parseServer(word), { name: 'UsageError', message: `server "${word}" ${rule}` }))
   }
 
   for (const word of [
@@ -123,7 +125,7 @@ suite('parseServer', () => {
       assert.throws(
         () => parseServer(word),
         (error) =>
-          error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*": /u.test(error.message),
+          error instanceof UsageError && error.exitStatus === 64 && /^server "[^\p{C}]*" /u.test(error.message),
       )
     })
   }

@@ -72,7 +72,7 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
       const { namesBySession } = await startExim(t)
       const run = await spawnEtrn(['127.0.0.1', ...NAMES])
       assert.equal(run.status, 65)
-      assert.match(run.stdout, /^n0\.site\.example: the server takes .*\nnot asked: 19 names \(n1\.site\.example, /)
+      assert.match(run.stdout, /^n0\.site\.example: the server takes .*\nnot requested: 19 names \(n1\.site\.example, /)
       assert.deepEqual(namesBySession(), [['n0.site.example']])
     })
   })

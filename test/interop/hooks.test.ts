@@ -26,7 +26,7 @@ const runShell = (script: string, env: Readonly<Record<string, string>> = {}): s
 
 /** Waits for the result of a run in the log; returns the log. */
 async function waitForLog(): Promise<string> {
-  const line = `${NAME}: asked; the server doesn't say what waits (250 OK)\n`
+  const line = `${NAME}: accepted (250 OK)\n`
   await waitUntil(() => existsSync(LOG_FILE) && readFileSync(LOG_FILE, 'utf8').includes(line))
   return readFileSync(LOG_FILE, 'utf8')
 }
@@ -100,7 +100,10 @@ if (isInside(import.meta.url, enterCommand('hooks'))) {
     const signal = AbortSignal.timeout(80_000)
     while (!existsSync('/run/mail')) await sleep(100, undefined, { signal })
     await server.verify()
-    assert.ok(readFileSync('/run/mail', 'utf8').endsWith(`\n\n#${queue}: refused (459 no)\n`))
+    const [, mail = ''] = readFileSync('/run/mail', 'utf8').split('\n\n')
+    const [result, hint = '', ...rest] = mail.split('\n')
+    assert.deepEqual([result, rest], [`127.0.0.1:${server.port}: #${queue}: refused (459 no)`, ['']])
+    assert.ok(hint.startsWith(`hint: #${queue}: `), hint)
   })
 
   test('systemd-analyze accepts the systemd units and rates their exposure below 5', async () => {

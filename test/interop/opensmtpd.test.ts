@@ -109,7 +109,7 @@ if (isInside(import.meta.url, enterCommand('opensmtpd'))) {
       const { receivedCommands } = await startOpensmtpd(t)
       const run = await spawnEtrn(['127.0.0.1', '--assume-etrn', ...NAMES])
       assert.equal(run.status, 69)
-      assert.match(run.stdout, /^n0\.site\.example: .*\nnot asked: 19 names \(n1\.site\.example, .*\n$/)
+      assert.match(run.stdout, /^n0\.site\.example: .*\nnot requested: 19 names \(n1\.site\.example, .*\n$/)
       assert.deepEqual(receivedCommands(), ['ETRN n0.site.example'])
     })
     test('--check prints the software, exit status 69', async (t) => {

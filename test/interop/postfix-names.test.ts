@@ -87,7 +87,10 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       const { waitForIdle, namesBySession } = await startPostfix(t)
       const run = await spawnEtrn(['127.0.0.1', ...UNSERVED_NAMES])
       assert.equal(run.status, 77)
-      assert.match(run.stdout, /^(n\d\.other\.example: refused .*\n){7}not asked: 13 names \(n7\.other\.example, .*\n$/)
+      assert.match(
+        run.stdout,
+        /^(n\d\.other\.example: refused .*\n){7}not requested: 13 names \(n7\.other\.example, .*\n$/,
+      )
       await waitForIdle()
       assert.deepEqual(namesBySession(), [UNSERVED_NAMES.slice(0, 7)])
     })
@@ -120,7 +123,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       const { waitForIdle, namesBySession } = await startPostfix(t, 'smtpd_etrn_restrictions = reject\n')
       const run = await spawnEtrn(['127.0.0.1', ...NAMES])
       assert.equal(run.status, 77)
-      assert.match(run.stdout, /^n0\.site\.example: refused \(554 .*\nnot asked: 19 names /)
+      assert.match(run.stdout, /^n0\.site\.example: refused \(554 .*\nnot requested: 19 names /)
       const all = await spawnEtrn(['127.0.0.1', '-k', ...NAMES])
       assert.equal(all.status, 77)
       assert.match(all.stdout, /^(n\d+\.site\.example: refused \(554 .*\n){20}$/)

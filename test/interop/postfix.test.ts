@@ -17,10 +17,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       await hold('a@site.example', 'b@site.example')
       const { nextRecipients } = await startSiteServer(t)
       const run = await spawnEtrn(['127.0.0.1', 'site.example'])
-      assert.deepEqual(
-        [run.status, run.stdout, run.stderr],
-        [0, "site.example: asked; the server doesn't say what waits (250 Queuing started)\n", ''],
-      )
+      assert.deepEqual([run.status, run.stdout, run.stderr], [0, 'site.example: accepted (250 Queuing started)\n', ''])
       assert.deepEqual(await nextRecipients(2), ['a@site.example', 'b@site.example'])
       await waitForDelivery({})
       assert.deepEqual(waitingRecipients(), [])
@@ -28,7 +25,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
     test("this host's name is requested if no name is given", async (t) => {
       await startPostfix(t)
       const run = await spawnEtrn(['127.0.0.1'])
-      assert.deepEqual([run.status, run.stderr], [0, 'no name given: asking for gw.site.example\n'])
+      assert.deepEqual([run.status, run.stderr], [0, 'etrn: no name given; requesting gw.site.example\n'])
     })
     test('--wait ends with exit status 2, because Postfix reports no counts', async (t) => {
       await startPostfix(t)

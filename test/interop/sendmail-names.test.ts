@@ -73,7 +73,10 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
       const queues = NAMES.map((name) => `#${name}`)
       const run = await spawnEtrn(['127.0.0.1', ...queues])
       assert.equal(run.status, 77)
-      assert.match(run.stdout, /^(#n\d\.site\.example: refused .*\n){7}not asked: 13 names \(#n7\.site\.example, .*\n$/)
+      assert.match(
+        run.stdout,
+        /^(#n\d\.site\.example: refused .*\n){7}not requested: 13 names \(#n7\.site\.example, .*\n$/,
+      )
       assert.deepEqual(namesBySession(), [queues.slice(0, 7)])
       const { status, document } = await etrnJson(['127.0.0.1', '-k', ...queues], {}, spawnEtrn)
       assert.equal(status, 77)
@@ -139,7 +142,7 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
       const { namesBySession } = await startSendmail(t, checkEtrnRules('550 5.7.1'))
       const run = await spawnEtrn(['127.0.0.1', 'ship.site.example', 'site.example'])
       assert.equal(run.status, 77)
-      assert.equal(run.stdout, 'ship.site.example: refused (550 5.7.1 not your queue)\nnot asked: site.example\n')
+      assert.equal(run.stdout, 'ship.site.example: refused (550 5.7.1 not your queue)\nnot requested: site.example\n')
       assert.match(run.stderr, /^ {2}ask your provider to allow requests for this name from your address, /)
       assert.deepEqual(namesBySession(), [['ship.site.example']])
     })

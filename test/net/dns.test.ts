@@ -249,6 +249,11 @@ if (isInNamespace(import.meta.url)) {
       assert.equal((await etrn([`mail:${PORT}`, ...REQUEST.slice(1)])).status, 0)
       assert.equal((await etrn([`nowhere:${PORT}`, ...REQUEST.slice(1)])).status, 68)
     })
+    for (const rcode of ['FORMERR', 'SERVFAIL', 'REFUSED'] as const)
+      test(`fails with 75 without a dot if DNS replies ${rcode}`, async (t) => {
+        await serveNames(t, { '*': { rcode } })
+        await assert.rejects(lookUpAddresses('mail', undefined, LIMITS), failsWith(75, /./))
+      })
     test('is completed by the search list if it ends in .local', async (t) => {
       await serveNames(t, {
         'A mail.local.isp.example': { addresses: ['192.0.2.6'] },
@@ -409,13 +414,11 @@ if (isInNamespace(import.meta.url)) {
       ['is silent', { '*': { silent: true } }],
       ['does not listen', undefined],
     ] as const)
-      test(`throws 75 for a host without a record at the first one if the second one ${title}, and finds no MX`, async (t) => {
+      test(`throws 75 for a host or MX without a record at the first one if the second one ${title}`, async (t) => {
         await serveTwo(t, { '*': {} }, second)
-        await assert.rejects(
-          lookUpOne('mail.example'),
-          failsWith(75, /^no answer from DNS$|^no DNS server answers|^no DNS server can be reached/),
-        )
-        assert.deepEqual(await lookUpMx('site.example', limits), [])
+        const isUncertain = failsWith(75, /^no answer from DNS$|^no DNS server answers|^no DNS server can be reached/)
+        await assert.rejects(lookUpOne('mail.example'), isUncertain)
+        await assert.rejects(lookUpMx('site.example', limits), isUncertain)
       })
   })
 

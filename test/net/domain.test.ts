@@ -160,4 +160,7 @@ suite('toALabel', () => {
     ...['xn--xn--a--gua', 'XN--A', 'xn---'],
   ])
     test(`is undefined for ${JSON.stringify(label)}`, () => assert.equal(toALabel(label), undefined))
+  for (const label of ['漢', '\u0301', 'xn--a'])
+    test(`is undefined at once for a million of ${label}`, () =>
+      assert.equal(toALabel(`a${label.repeat(1_000_000)}`), undefined))
 })

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { errorsOf, race } from '../../src/net/race.js'
 
 const NEVER_MS = 60_000
@@ -9,7 +12,38 @@ const { signal } = new AbortController()
 const fails = (name: string) => async (): Promise<string> => Promise.reject(new Error(name))
 const hangs = async (): Promise<string> => new Promise(() => undefined)
 
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+
+/** Returns the heap that is in use when the collector and its callbacks have run. */
+async function usedHeap(): Promise<number> {
+  for (let turn = 0; turn < 5; turn++) {
+    await sleep(10)
+    collectGarbage()
+  }
+  return process.memoryUsage().heapUsed
+}
+
 suite('race', () => {
+  test('leaves nothing behind in a run of thousands of sessions', async () => {
+    const runOnce = async (): Promise<unknown> =>
+      race([async () => Promise.resolve('a')], NEVER_MS, AbortSignal.any([signal, new AbortController().signal]))
+    await runOnce()
+    const before = await usedHeap()
+    for (let count = 0; count < 4000; count++) await runOnce()
+    // A signal that stays keeps 3 kB.
+    assert.ok((await usedHeap()) - before < 4_000_000)
+  })
+  test('may have more attempts than a signal usually has listeners', async () => {
+    const warnings: Error[] = []
+    const listener = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', listener)
+    const late = race([...Array<typeof hangs>(30).fill(hangs), async () => Promise.resolve('last')], 1, signal)
+    assert.equal(await late, 'last')
+    await sleep(1)
+    process.off('warning', listener)
+    assert.deepEqual(warnings, [])
+  })
   test('returns the result of the first attempt and starts no other one', async () => {
     const rest = (): Promise<string> => assert.fail('it was started')
     assert.equal(await race([async () => Promise.resolve('a'), rest], NEVER_MS, signal), 'a')

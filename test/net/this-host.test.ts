@@ -30,7 +30,7 @@ if (isInNamespace(import.meta.url)) {
         const run = await etrn([`127.0.0.1:${server.port}`])
         await server.verify()
         assert.equal(run.status, 0)
-        assert.equal(run.stderr, `no name given: asking for ${own}\n`)
+        assert.equal(run.stderr, `etrn: no name given; requesting ${own}\n`)
       })
     isNamed('is the host name if it has a dot', 'gw.site.example', '', 'gw.site.example')
     isNamed(
@@ -58,7 +58,7 @@ if (isInNamespace(import.meta.url)) {
         writeHosts(t, `127.0.0.1 localhost\n${file}`)
         const run = await etrn(['127.0.0.1'])
         assert.deepEqual([run.status, run.stdout], [64, ''])
-        assert.match(run.stderr, /^etrn: no name given, and .*: type etrn SERVER NAME\n$/)
+        assert.match(run.stderr, /^etrn: no name given, and .* \(host name: \S+\); write etrn SERVER NAME\n$/)
         const greetedBy = (literal: string): Conversation => [
           'S: 220 mx',
           `C: EHLO ${literal}`,

@@ -65,7 +65,7 @@ suite('--json', { concurrency: true }, () => {
           extensions: null,
           attempts: 1,
           elapsedMs: second?.elapsedMs,
-          error: { stage: 'connect', message: '127.0.0.1 port 9: connection refused', code: null, exitStatus: 75 },
+          error: second?.error,
           names: [
             {
               name: 'site.example',
@@ -80,19 +80,33 @@ suite('--json', { concurrency: true }, () => {
         },
       ],
     })
+    const { message, hint, ...facts } = second?.error ?? { message: undefined, hint: undefined }
+    assert.match(String(message), /connection refused/)
+    assert.match(String(hint), /--port/)
+    assert.deepEqual(facts, { stage: 'connect', code: null, exitStatus: 75 })
     assert.equal(run.stderr, '')
   })
   test('gives the code of the reply that ended a session', async (t) => {
     const server = await scripted(t, ['S: 554 5.7.1 no', ...BYE])
     const { document, stderr } = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, 'site.example'])
-    assert.deepEqual(document.servers[0]?.error, {
-      stage: 'greeting',
-      message: '554 5.7.1 no',
-      code: 554,
-      exitStatus: 69,
-    })
+    const { stage, code, exitStatus, message } = document.servers[0]?.error ?? { message: undefined }
+    assert.deepEqual([stage, code, exitStatus], ['greeting', 554, 69])
+    assert.match(String(message), /554 5\.7\.1 no/)
     assert.equal(stderr, '')
   })
+  for (const [title, status, ...args] of [
+    ['an unknown option', 64, '--nope', '127.0.0.1', 'site.example'],
+    ['a bad name', 64, '127.0.0.1', 'a b'],
+    ['a file that is not there', 66, '--names-from', '/nonexistent', '127.0.0.1'],
+    ['a configuration that is not there', 66, '--config', '/nonexistent', 'isp'],
+  ] as const)
+    test(`prints a document with an error of its own and no server for ${title}`, async () => {
+      const { document, stderr, status: exitStatus } = await etrnJson([...args])
+      const { message, ...error } = document.error ?? { message: undefined }
+      assert.equal(stderr, `etrn: ${String(message)}\n`)
+      assert.deepEqual([exitStatus, document.exitStatus, document.servers], [status, status, []])
+      assert.deepEqual(error, { stage: 'input', code: null, exitStatus: status, hint: null })
+    })
   test('-v leaves the dialogue on standard error', async (t) => {
     const server = await scripted(t, sessionWith(...etrnSteps('site.example', '250 OK')))
     const { document, stderr } = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, '-v', 'site.example'])

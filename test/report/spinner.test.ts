@@ -24,7 +24,7 @@ test(
     const command = `${BIN} 127.0.0.1:${server.port} --helo gw.site.example site.example`
     const run = new TerminalRun(`stty cols 80 rows 24; ${command}`)
     assert.equal(await run.end(), 0)
-    assert.match(run.shown, /site\.example: .*asked; the server doesn't say what waits.* \(250 OK\)\r\n/)
+    assert.match(run.shown, /site\.example: .*accepted.* \(250 OK\)\r\n/)
     assert.match(run.shown, /waiting for the greeting|: ETRN site\.example/)
   },
 )

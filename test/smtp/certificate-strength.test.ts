@@ -19,6 +19,7 @@ const WEAKNESSES: readonly (readonly [name: string, weakness: string | undefined
   ['weak-md5', 'certificate is signed with MD5, which can be forged'],
   ['weak-sha1', 'certificate is signed with SHA-1, which can be forged'],
   ['weak-pss', 'certificate is signed with SHA-1, which can be forged'],
+  ['weak-pss-mask', 'certificate is signed with SHA-1, which can be forged'],
   ['weak-ecdsa', 'certificate is signed with SHA-1, which can be forged'],
   ['weak-key', 'certificate has a key of only 768 bits'],
   ['weak-not', undefined],
@@ -35,7 +36,7 @@ suite('weaknessOf', () => {
 })
 
 suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurrency: true }, () => {
-  for (const [name, weakness] of WEAKNESSES.slice(0, 4))
+  for (const [name, weakness] of WEAKNESSES.slice(0, 5))
     testFailed(`${name}.pem`, rejected(name), OLD_CA, 'tls', new RegExp(`^${weakness ?? ''}$`))
   testFailed(
     'with a short key',
@@ -50,6 +51,13 @@ suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurren
     OLD_CA,
     'tls',
     /^issuer's certificate is signed with SHA-1, which can be forged$/,
+  )
+  testFailed(
+    'if the server sends so many certificates that a weak one may be among them',
+    [...AGREED, { ...weakStep('weak-not', { cert: fixture('weak-not.pem').repeat(17) }), fails: true }],
+    OLD_CA,
+    'tls',
+    /^the server sent more than 16 certificates$/,
   )
   testFailed('over TLS 1.1', rejected('weak-sha1', OLD_TLS), OLD_CA, 'tls', /signed with SHA-1/)
   testFailed(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, Socket } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { StepError } from '../../src/errors.js'
@@ -321,6 +321,25 @@ suite('Connection', { concurrency: true }, () => {
     await assert.rejects(smtp.command('NOOP'), reason)
     await smtp.quit()
     assert.deepEqual(sent, ['QUIT'])
+  })
+  test('quit closes a connection whose server takes nothing more', { timeout: 20_000 }, async (t) => {
+    const server = createServer((peer) => {
+      t.after(() => peer.destroy())
+      peer.pause()
+      peer.write('220 mx\r\n')
+    }).listen(0, '127.0.0.1')
+    t.after(() => server.close())
+    await once(server, 'listening')
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    await once(socket, 'connect')
+    const signal = new AbortController().signal
+    const smtp = new Connection(socket, { timeoutMs: 60_000, signal, trace: () => undefined })
+    await smtp.readReply()
+    // More than the system takes for a reader that doesn't read
+    socket.write(Buffer.alloc(64 * 1024 * 1024))
+    await smtp.quit()
+    assert.ok(socket.closed)
   })
   test('sends no QUIT after a reply that is overdue', async (t) => {
     const { smtp, sent } = await connectTo(t, ['S: 220 mx', 'C: NOOP'], { timeoutMs: 1000 })

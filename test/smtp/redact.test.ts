@@ -294,6 +294,15 @@ suite('redactError', () => {
     const error = new SessionError('auth', formatReply(own), { exitStatus: 77, reply: own })
     assert.equal(new Redactor('535').redactError(error).message, '535 5.7.8 **** is wrong')
   })
+  test('masks a secret that holds the words of a bare reply', () => {
+    const own = reply(501, '')
+    const message = `the server refused PLAIN (501 not ${SECRET}501x), LOGIN (${formatReply(own)})`
+    const error = new SessionError('auth', message, { exitStatus: 77, reply: own })
+    const shown = new Redactor(`${SECRET}501x`).redactError(error).message
+    assert.equal(shown, 'the server refused PLAIN (501 not ****), LOGIN (501)')
+    const without = new SessionError('auth', `not ${SECRET}501x`, { exitStatus: 77, reply: own })
+    assert.equal(new Redactor(`${SECRET}501x`).redactError(without).message, 'not ****')
+  })
   test('masks the message of a cause at any depth, and keeps its code', () => {
     const inner = new Error(`inner ${SECRET}`)
     const cause = Object.assign(new Error(`outer ${SECRET}`, { cause: inner }), { code: 'ERR_SSL_X' })

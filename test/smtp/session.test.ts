@@ -199,20 +199,31 @@ suite('connection: QUIT', { concurrency: true }, () => {
       status: 0,
     })
   }
-  for (const [reply, hasWarning] of [
-    ['221 bye', false],
-    ['421 bye', false],
-    ['250 Queuing started', true],
-    ['459 no', true],
+  for (const [reply, status] of [
+    ['221 bye', 0],
+    ['421 bye', 0],
+    ['250 bye', 0],
+    ['502 what?', 0],
+    ['459 no', 76],
+    ['253 OK, 3 pending messages', 76],
+    ['550 no', 76],
   ] as const)
-    test(`${hasWarning ? 'warns' : 'does not warn'} if QUIT is answered with ${reply}, and keeps the result`, async (t) => {
+    test(`ends with ${status} and keeps the result if QUIT is answered with ${reply}`, async (t) => {
       const server = await scripted(t, [...HELLO, ...etrnSteps('n1.example'), 'C: QUIT', `S: ${reply}`])
-      const run = await etrn(['--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'n1.example'])
-      assert.deepEqual(
-        [run.status, /: unexpected reply to QUIT: .* results may belong to other names\n/.test(run.stderr)],
-        [0, hasWarning],
-      )
+      const run = await etrnJson(['--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'n1.example'])
+      const [report] = run.document.servers
+      assert.deepEqual([run.status, report?.names[0]?.outcome], [status, 'started'])
+      if (status === 0) assert.equal(report?.error, null)
+      else assert.match(report?.error?.message ?? '', /one reply too many, so results may belong to other names/)
     })
+  test('requests no further name in another session after a reply too many', async (t) => {
+    const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
+    const steps = names.slice(0, 7).flatMap((name) => etrnSteps(name))
+    const server = await scripted(t, [...HELLO, ...steps, 'C: QUIT', 'S: 459 no'])
+    const args = ['--jobs', '1', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, ...names]
+    const run = await etrnJson(args)
+    assert.deepEqual([run.status, run.document.servers[0]?.names[7]?.outcome], [76, 'skipped'])
+  })
   for (const [timeout, elapsedMs] of [
     ['60s', 5000],
     ['2s', 2000],

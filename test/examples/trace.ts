@@ -7,9 +7,9 @@ try {
       if (event.type === 'sent') console.log(`session ${session}: ${event.line}`)
     },
   })
-  const isDone = names.every(({ outcome }) => ['started', 'empty', 'pending'].includes(outcome))
-  const isLater = error?.exitStatus === 75 || names.some(({ outcome }) => outcome === 'deferred')
-  console.log(isDone ? 'done' : isLater ? 'worth trying again' : (error?.message ?? 'ask the provider'))
+  const isAccepted = names.every(({ outcome }) => ['started', 'empty', 'pending'].includes(outcome))
+  const isTemporary = error?.exitStatus === 75 || names.some(({ outcome }) => outcome === 'deferred')
+  console.log(isAccepted ? 'accepted' : isTemporary ? 'try again later' : (error?.message ?? 'ask your provider'))
 } catch (error) {
   if (!(error instanceof UsageError)) throw error
   console.log(`nothing was sent: ${error.message}`)

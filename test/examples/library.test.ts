@@ -11,10 +11,10 @@ import { BYE, type Conversation, HELLO, scripted } from '../helpers/scripted-ser
 
 const OPTIONS = { helo: 'gw.site.example' }
 
-suite("the README's examples", () => {
-  const readme = packageFile('README.md')
+suite("the library page's examples", () => {
+  const page = packageFile('man/library.md')
 
-  /** Runs an example of the README with another server, other files and the path of etrn. Returns its output. */
+  /** Runs an example with another server, other files and the path of etrn. Returns its output. */
   const runExample = async (
     t: TestContext,
     example: string,
@@ -23,7 +23,7 @@ suite("the README's examples", () => {
   ): Promise<string> => {
     const code = packageFile(`test/examples/${example}.ts`)
     const indented = code.replace(/^(?=.)/gm, '    ')
-    assert.ok(readme.includes(`\n\n${indented}\n`), `the README has test/examples/${example}.ts, word for word`)
+    assert.ok(page.includes(`\n\n${indented}\n`), `man/library.md contains test/examples/${example}.ts, word for word`)
     const { port } = await scripted(t, ...(conversation === undefined ? [] : [conversation]))
     const folder = makeFolder(t)
     const replacements = {
@@ -43,9 +43,19 @@ suite("the README's examples", () => {
   test('the table of report fields lists each field of a report, and no other', async (t) => {
     const { port } = await scripted(t, [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE])
     const report = await ask(`127.0.0.1:${port}`, ['site.example'], OPTIONS)
-    const [, table = ''] = /^\| report \|.*\n((?:\|.*\n)+)/m.exec(readme) ?? []
+    const [, table = ''] = /^\| report \|.*\n((?:\|.*\n)+)/m.exec(page) ?? []
     const fields = [...table.matchAll(/^\|([^|]*)/gm)].flatMap(([, cell = '']) => cell.match(/\w+/g) ?? [])
     assert.deepEqual(Object.keys(report).sort(), fields.sort())
+  })
+  test('the table of options lists options that exist', async () => {
+    const [, table = ''] = /^\| option \|.*\n((?:\|.*\n)+)/m.exec(page) ?? []
+    const options = [...table.matchAll(/^\|([^|]*)/gm)].flatMap(([, cell = '']) => cell.match(/\w+/g) ?? [])
+    assert.ok(options.length > 0)
+    for (const option of options) {
+      // A symbol is no option's value, and an unknown option would be named otherwise.
+      const request = ask('127.0.0.1:1', ['site.example'], { [option]: Symbol() })
+      await assert.rejects(request, { name: 'UsageError', message: new RegExp(`^${option} must `) })
+    }
   })
   test('first.ts prints the results of two names', async (t) => {
     const replies: Conversation = [
@@ -78,24 +88,24 @@ suite("the README's examples", () => {
     )
     assert.equal(output, 'TLSv1.3 true started\n')
   })
-  test('judge.ts prints each command and says that a deferred name can be tried again', async (t) => {
+  test('trace.ts prints each command, and that a deferred name can be tried again', async (t) => {
     const conversation: Conversation = ['S: 220 mx.example', ...hello, 'C: ETRN site.example', 'S: 458 later', ...BYE]
     assert.equal(
-      await runExample(t, 'judge', conversation, { args: ['site.example'] }),
+      await runExample(t, 'trace', conversation, { args: ['site.example'] }),
       `session 1: ${ehlo}
 session 1: ETRN site.example
 site.example deferred
 session 1: QUIT
-worth trying again
+try again later
 `,
     )
   })
-  test('judge.ts says that a refused name needs the provider', async (t) => {
+  test('trace.ts prints that the provider must help with a refused name', async (t) => {
     const conversation: Conversation = ['S: 220 mx.example', ...hello, 'C: ETRN site.example', 'S: 459 no', ...BYE]
-    assert.match(await runExample(t, 'judge', conversation, { args: ['site.example'] }), /\nask the provider\n$/)
+    assert.match(await runExample(t, 'trace', conversation, { args: ['site.example'] }), /\nask your provider\n$/)
   })
-  test('judge.ts says that nothing was sent for a wrong name', async (t) => {
-    const output = await runExample(t, 'judge', undefined, { args: ['no name'] })
+  test('trace.ts prints that nothing was sent for an invalid name', async (t) => {
+    const output = await runExample(t, 'trace', undefined, { args: ['no name'] })
     assert.match(output, /^nothing was sent: .*no name.*\n$/)
   })
 })
