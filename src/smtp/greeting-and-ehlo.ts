@@ -52,19 +52,17 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
   }
 }
 
-async function lookUpServer({ word, host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
+async function lookUpServer({ host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
   const { family, self } = options
   try {
     return await (isExchanger ? lookUpExchanger(host, family, self, options) : lookUpAddresses(host, family, options))
   } catch (error) {
-    if (!(error instanceof StepError) || options.signal.aborted) throw error
-    const { message, exitStatus, kind, cause } = error
     // The user has not typed the name of an exchanger.
-    const isWrongRecord = isExchanger && exitStatus === EXIT.NOHOST && kind === undefined
-    const hint = isWrongRecord ? 'correct the MX record, or add an address for the host that it names' : error.hint
-    // Every output names the server as the user did: a profile has a host of another name.
-    const prefix = word.toLowerCase().includes(host) ? '' : `${host}: `
-    throw new StepError(prefix + message, { exitStatus, kind, hint, cause })
+    const isWrongRecord = isExchanger && error instanceof StepError && error.exitStatus === EXIT.NOHOST
+    if (!isWrongRecord || error.kind !== undefined) throw error
+    const { message, exitStatus, cause } = error
+    const hint = 'correct the MX record, or add an address for the host that it names'
+    throw new StepError(message, { exitStatus, hint, cause })
   }
 }
 

@@ -196,7 +196,7 @@ ETRN was not sent: only a real run shows whether the server accepts a name.
             extensions: ['ETRN'],
             attempts: 0,
             elapsedMs: 42,
-            error: { stage: 'greeting', message: REJECTED.message, code: null, exitStatus: 69 },
+            error: { stage: 'greeting', message: REJECTED.message, code: null, exitStatus: 69, hint: 'ask' },
             names: [
               {
                 name: 'a b',

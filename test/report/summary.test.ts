@@ -36,12 +36,12 @@ suite('summaryOf', () => {
   )
   sums(
     'has the attempts and the time after retries',
-    '1 name: 1 accepted; 3 attempts in 2m10s',
+    '1 name: 1 accepted; 3 attempts in 2m 10s',
     reportOf({ started: 1 }, 3),
   )
   sums(
     'has the most attempts of several servers',
-    '2 requests to 2 servers: 2 accepted; up to 3 attempts in 2m10s',
+    '2 requests to 2 servers: 2 accepted; up to 3 attempts in 2m 10s',
     reportOf({ started: 1 }, 3),
     reportOf({ started: 1 }),
   )

@@ -262,15 +262,6 @@ function testAddresses(): void {
       )
       assert.equal(contacted.size, 2)
     })
-    test('is named in a DNS failure only if the user has not named it', async (t) => {
-      await serveNames(t, {})
-      const server = { ...serverAt(PORT), host: 'nowhere.example' }
-      for (const [word, message] of [
-        ['isp', 'nowhere.example: no such host'],
-        ['smtp://Nowhere.example:2500', 'no such host'],
-      ] as const)
-        await assert.rejects(openSession({ ...server, word }, OPTIONS), { message, exitStatus: 68 })
-    })
     test('is not requested if a signal arrives at the second address', async (t) => {
       let interrupt = (): void => undefined
       await serveNames(t, TWO)
