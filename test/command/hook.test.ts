@@ -163,7 +163,7 @@ suite('resolveHookTargets', { concurrency: true }, () => {
   refuses(
     'reports a login for two servers',
     ['a.example,b.example', 'n.example', '--user', 'u', '--password-file', 'f'],
-    /a login belongs to one server/,
+    /credentials are for one server only/,
   )
   refuses(
     'reports a user of the URL without a password file',
