@@ -12,6 +12,8 @@ type ConnectionOptions = Limits & { readonly trace: (event: DialogueEvent) => vo
 /** The longest line that is sent, CRLF included: a SASL response (RFC 4954, section 4). */
 const COMMAND_LINE_OCTETS = 12_288
 const QUIT_TIMEOUT_MS = 5000
+/** The reply to QUIT (RFC 5321, 4.3.2), and those of servers that don't know the command */
+const QUIT_CODES = [221, 500, 501, 502, 503, 504]
 
 /**
  * One SMTP connection: a command, its whole reply, the next command. The timeout covers the whole reply, so that a server that sends
@@ -104,7 +106,8 @@ export class Connection {
       this.#sendQuit()
       const limits = { ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) }
       const { code } = await this.readReply(limits)
-      return code === 421 ? 'lost' : code === 221 ? 'closed' : 'extra-reply'
+      if (code === 421) return 'lost'
+      return QUIT_CODES.includes(code) ? 'closed' : 'extra-reply'
     } catch (error) {
       return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : 'closed'
     } finally {

@@ -202,6 +202,7 @@ suite('connection: QUIT', { concurrency: true }, () => {
   for (const [reply, hasWarning] of [
     ['221 bye', false],
     ['421 bye', false],
+    ['502 what?', false],
     ['250 Queuing started', true],
     ['459 no', true],
   ] as const)
