@@ -69,7 +69,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     codes: [250],
     name: /^[@#]/,
     banner: /\bPostfix\b/,
-    hint: "Postfix ignores '@' and '#': only the plain domain was requested; request each subdomain by its name",
+    hint: "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its name",
     source: 'Postfix 3.7',
   },
   ...rowsByClass(

@@ -133,7 +133,6 @@ export async function startHeldSiteServer(t: TestContext): Promise<HeldSiteServe
   })
   listener.listen(25, '127.0.0.2')
   await once(listener, 'listening')
-  t.after(() => listener.close())
   const waitForConnection = async (): Promise<void> => {
     if (heldSockets.length === 0) await waitForEvent(emitter, 'connection')
   }
@@ -141,5 +140,10 @@ export async function startHeldSiteServer(t: TestContext): Promise<HeldSiteServe
     isReleased = true
     for (const socket of heldSockets.splice(0)) forward(socket)
   }
+  t.after(() => {
+    listener.close()
+    // After a failed test, the mail server must not wait for its delivery.
+    release()
+  })
   return { ...siteServer, waitForConnection, release }
 }

@@ -7,7 +7,7 @@ import { install, MASTER_CF, readLog, startPostfix } from './postfix.js'
 import { ACCEPTED_TEXT, checkManyNames, checkName, HELD, type NameForm, NAMES, titleOf } from './request-checks.js'
 
 const STARTED_TEXT = `${ACCEPTED_TEXT} (250 Queuing started)`
-const PREFIX_HINT = /Postfix ignores '@' and '#': the request is for the plain domain/
+const PREFIX_HINT = /Postfix ignores '@' and '#', so a request is for the plain domain alone/
 const NOT_SERVED_HINT = /ask your provider to add the domain to fast_flush_domains or relay_domains \(Postfix\)/
 
 const FORMS: readonly NameForm[] = [
@@ -33,7 +33,7 @@ const FORMS: readonly NameForm[] = [
 ]
 
 const DENIED_TEXT = 'Etrn command rejected: Access denied'
-const NO_FLUSH_HINT = /its flush service is off, or postscreen answers; .* postscreen_access_list/
+const NO_FLUSH_HINT = /its flush service fails, or postscreen answers .* postscreen_access_list/
 
 const POSTSCREEN_SERVICES = `smtp inet n - n - 1 postscreen
 smtpd pass - - n - - smtpd
@@ -138,7 +138,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       assert.deepEqual([run.status, run.stdout], [69, ''])
       assert.match(
         run.stderr,
-        /^127\.0\.0\.1: ETRN: the server doesn't offer it; EHLO lists PIPELINING, .*\n {2}.*--assume-etrn/,
+        /^etrn: 127\.0\.0\.1: ETRN not offered \(EHLO lists PIPELINING, .*\nhint: .*--assume-etrn/,
       )
       const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example'])
       assert.equal(assumed.status, 77)
@@ -153,7 +153,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       const { nextRecipients } = await startSiteServer(t)
       const run = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.deepEqual([run.status, run.stdout], [69, ''])
-      assert.match(run.stderr, /^127\.0\.0\.1: ETRN: the server doesn't offer it; .*\n {2}.*--assume-etrn/)
+      assert.match(run.stderr, /^etrn: 127\.0\.0\.1: ETRN not offered .*\nhint: .*--assume-etrn/)
       assert.deepEqual(server.waitingRecipients(), HELD)
       const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example', '@sub.site.example'])
       assert.equal(assumed.status, 0)
@@ -166,7 +166,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
     test('a name is deferred with a hint if Postfix has no flush service', async (t) => {
       await checkName(t, await startPostfix(t, '', MASTER_CF.replace(/^flush .*\n/m, '')), {
         argument: 'site.example',
-        line: 'site.example: not now (458 Unable to queue messages)',
+        line: 'site.example: deferred (458 Unable to queue messages)',
         status: 75,
         hint: NO_FLUSH_HINT,
       })
@@ -177,7 +177,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       for (const round of ['first', 'second']) {
         const run = await spawnEtrn(['127.0.0.1', ...names])
         assert.equal(run.status, 75, `${round} round`)
-        assert.equal(run.stdout, names.map((name) => `${name}: not now (458 Unable to queue messages)\n`).join(''))
+        assert.equal(run.stdout, names.map((name) => `${name}: deferred (458 Unable to queue messages)\n`).join(''))
         assert.match(run.stderr, NO_FLUSH_HINT)
       }
     })

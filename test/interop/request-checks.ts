@@ -63,7 +63,7 @@ export async function checkName(t: TestContext, queue: MailQueue, form: NameForm
   const { nextRecipients } = await startSiteServer(t)
   const run = await spawnEtrn(['127.0.0.1', argument])
   assert.deepEqual([run.stdout, run.status], [`${line}\n`, status])
-  assert.match(run.stderr, hint === undefined ? /^$/ : /^ {2}[^\n]+\n$/)
+  assert.match(run.stderr, hint === undefined ? /^$/ : /^hint: [^\n]+\n$/)
   if (hint !== undefined) assert.match(run.stderr, hint)
   assert.deepEqual(await nextRecipients(moved.length), moved)
   await queue.waitForDelivery(form)

@@ -11,7 +11,7 @@ import { install, startSendmail } from './sendmail.js'
 const acceptedNode = (name: string): string => `${name}: ${ACCEPTED_TEXT} (250 2.0.0 Queuing for node ${name} started)`
 const acceptedGroup = (name: string): string =>
   `#${name}: ${ACCEPTED_TEXT} (250 2.0.0 Queuing for queue group ${name} started)`
-const UNKNOWN_GROUP = { status: 77, hint: /Sendmail has no queue group of that name; request the domain itself/ }
+const UNKNOWN_GROUP = { status: 77, hint: /Sendmail: no queue group has this name; request the domain itself/ }
 
 const FORMS: readonly NameForm[] = [
   { argument: 'site.example', line: acceptedNode('site.example'), moved: ['a@site.example'] },
@@ -108,9 +108,9 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
           assert.equal(assumed.status, 69)
           assert.equal(
             assumed.stdout,
-            `${word}: ETRN is not supported (502 5.7.0 Sorry, we do not allow this operation)\n`,
+            `${word}: ETRN not supported (502 5.7.0 Sorry, we do not allow this operation)\n`,
           )
-          assert.match(assumed.stderr, /^ {2}Sendmail: ETRN is off \(PrivacyOptions noetrn\), .*\n$/)
+          assert.match(assumed.stderr, /^hint: .*Sendmail: ETRN is off \(PrivacyOptions noetrn\), .*\n$/)
         }
         assert.deepEqual([waitingRecipients(), site.connections], [['a@site.example'], 0])
       })
@@ -131,7 +131,7 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
       ])
       assert.match(
         run.stderr,
-        /^ {2}ask your provider to allow this name for your address\n {2}.* by its plain name\n$/,
+        /^hint: ship\.site\.example: ask your provider to allow requests for this name from your address\nhint: @site\.example: .* by its plain name\n$/,
       )
       assert.equal((await nextMessage()).to, 'a@site.example')
       await waitForDelivery({ moved: ['a@site.example'] })
@@ -143,7 +143,10 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
       const run = await spawnEtrn(['127.0.0.1', 'ship.site.example', 'site.example'])
       assert.equal(run.status, 77)
       assert.equal(run.stdout, 'ship.site.example: refused (550 5.7.1 not your queue)\nnot requested: site.example\n')
-      assert.match(run.stderr, /^ {2}ask your provider to allow requests for this name from your address, /)
+      assert.match(
+        run.stderr,
+        /^hint: ship\.site\.example: ask your provider to allow requests for this name from your address, .*\nhint: stopped after /,
+      )
       assert.deepEqual(namesBySession(), [['ship.site.example']])
     })
   })

@@ -25,7 +25,7 @@ suite('hints for the reply to one name', { concurrency: true }, () => {
     postfix,
     '@site.example',
     '250 Queuing started',
-    /only the plain domain was requested/,
+    /a request is for the plain domain alone/,
   )
   hints(
     'names fast_flush_domains if Postfix replies 459 service unavailable',
