@@ -1,4 +1,4 @@
-import type { X509Certificate } from 'node:crypto'
+import type { KeyObject, X509Certificate } from 'node:crypto'
 
 // OpenSSL judges the strength of certificates by its security level, which must be 0 for TLS 1.0 and 1.1. So the level must not decide.
 
@@ -24,25 +24,56 @@ const STRONG_PSS = new RegExp(`^0609${RSASSA_PSS}30..a0..30..0609608648016503040
 const RSA_BITS = 1024
 const CHAIN_CERTIFICATES = 16
 
-/** Returns why a certificate, or one of those that the server sent with it, is too weak to prove anything; else undefined. */
+/**
+ * Returns why a certificate, or one that the server sent and that may be an issuer on its path, is too weak to prove anything; else
+ * undefined. OpenSSL doesn't tell which path it has verified, so that none of the possible ones may be weak.
+ */
 export function weaknessOf(certificate: X509Certificate): string | undefined {
-  let current: X509Certificate | undefined = certificate
-  for (let count = 0; current !== undefined; count++) {
-    if (count === CHAIN_CERTIFICATES) return `the server sent more than ${CHAIN_CERTIFICATES} certificates`
-    const subject = current === certificate ? 'certificate' : "issuer's certificate"
-    const hash = weakHashOf(current)
-    if (hash !== undefined) return `${subject} is signed with ${hash}, which can be forged`
-    const { modulusLength } = current.publicKey.asymmetricKeyDetails ?? {}
-    if (modulusLength !== undefined && modulusLength < RSA_BITS)
-      return `${subject} has a key of only ${modulusLength} bits`
-    current = current.issuerCertificate
+  const sent = listIssuers(certificate)
+  if (sent.length >= CHAIN_CERTIFICATES) return `the server sent more than ${CHAIN_CERTIFICATES} certificates`
+  const path = new Set([certificate])
+  // The set grows while its members are visited.
+  for (const current of path) {
+    const weakness = weaknessOfOne(current)
+    if (weakness !== undefined) return `${current === certificate ? 'certificate' : "issuer's certificate"} ${weakness}`
+    for (const other of sent) if (isIssuedBy(current, other)) path.add(other)
   }
   return undefined
 }
 
-function weakHashOf(certificate: X509Certificate): string | undefined {
+/** Returns the certificates that the server sent after its own. Node links them in this order, whoever issued them. */
+function listIssuers(certificate: X509Certificate): X509Certificate[] {
+  const sent: X509Certificate[] = []
+  let next = certificate.issuerCertificate
+  for (; next !== undefined && sent.length < CHAIN_CERTIFICATES; next = next.issuerCertificate) sent.push(next)
+  return sent
+}
+
+function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  const key = publicKeyOf(issuer)
+  return key !== undefined && certificate.checkIssued(issuer) && certificate.verify(key)
+}
+
+/** Returns the key, or undefined if OpenSSL doesn't know its algorithm: it can't verify a signature with it either. */
+function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
+  try {
+    return certificate.publicKey
+  } catch {
+    return undefined
+  }
+}
+
+function weaknessOfOne(certificate: X509Certificate): string | undefined {
+  const key = publicKeyOf(certificate)
+  const hash = weakHashOf(certificate, key)
+  if (hash !== undefined) return `is signed with ${hash}, which can be forged`
+  const { modulusLength } = key?.asymmetricKeyDetails ?? {}
+  return modulusLength !== undefined && modulusLength < RSA_BITS ? `has a key of only ${modulusLength} bits` : undefined
+}
+
+function weakHashOf(certificate: X509Certificate, key: KeyObject | undefined): string | undefined {
   // A root is trusted by itself: its own signature proves nothing.
-  if (certificate.verify(certificate.publicKey)) return undefined
+  if (key !== undefined && certificate.verify(key)) return undefined
   const algorithm = readSignatureAlgorithm(certificate.raw)
   if (algorithm.startsWith(RSASSA_PSS, OID_START)) return STRONG_PSS.test(algorithm) ? undefined : 'SHA-1'
   return WEAK_SIGNATURES.find(([oid]) => algorithm.startsWith(oid, OID_START))?.[1]

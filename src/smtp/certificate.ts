@@ -5,7 +5,7 @@ import { familyOf } from '../net/address.js'
 import { printable, shortenMessage } from '../printable.js'
 import { weaknessOf } from './certificate-strength.js'
 import { protocolError } from './errors.js'
-import type { TlsPolicy } from './session-settings.js'
+import { isOldTlsAccepted, type TlsPolicy } from './session-settings.js'
 
 /** The facts of a certificate. All texts are printable. */
 export type CertificateInfo = {
@@ -46,8 +46,9 @@ export function verificationError(
   }
   // The types say that it is an Error, but it is a code of OpenSSL's.
   const code = socket.authorized ? undefined : String(socket.authorizationError)
-  // OpenSSL's own verdict on a weak certificate has no name.
-  const weakness = code === undefined || code === 'UNSPECIFIED' ? weaknessOf(certificate) : undefined
+  // OpenSSL's own verdict on a weak certificate has no name, and at the security level of old TLS versions there is none.
+  const isUnjudged = code === undefined && isOldTlsAccepted(policy)
+  const weakness = isUnjudged || code === 'UNSPECIFIED' ? weaknessOf(certificate) : undefined
   if (weakness !== undefined)
     return protocolError(weakness, `ask your provider for a new certificate; until then, ${pinHint(certificate)}`)
   return code === undefined ? nameError(certificate, name) : chainError(code, certificate)
@@ -104,7 +105,9 @@ function pinHint({ fingerprint256 }: X509Certificate): string {
   return `compare this SHA-256 fingerprint with your provider's, then pin it: --tls-fingerprint ${fingerprint256}`
 }
 
-function issuerOf({ issuer }: X509Certificate): string {
+function issuerOf({ issuer }: { readonly issuer: string | undefined }): string {
+  // Node has no text for an empty name, although its types say so.
+  if (issuer === undefined) return 'CA without a name'
   return shortenMessage(printable(issuer.replaceAll('\n', ', ')), ISSUER_CHARACTERS)
 }
 

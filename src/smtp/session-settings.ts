@@ -29,6 +29,11 @@ export function isVerificationRequired({ level, fingerprint }: TlsPolicy): boole
   return level === 'verify' || fingerprint !== undefined
 }
 
+/** Returns true if TLS 1.0 or 1.1 may be used: OpenSSL knows them at its security level 0 alone, which judges no certificate. */
+export function isOldTlsAccepted({ minVersion }: TlsPolicy): boolean {
+  return minVersion < 'TLSv1.2'
+}
+
 /** The login of this host: a user name, and perhaps a password and a mechanism. */
 export type Credentials = {
   readonly user: string

@@ -8,7 +8,13 @@ import { startDeadline, type Timeout } from '../net/deadline.js'
 import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
 import { connectionLostError, protocolError, timeoutHint, tlsErrorOf, unencryptedDataError } from './errors.js'
 import { ObservedSocket } from './first-octets.js'
-import { isVerificationRequired, type Server, type SessionOptions, type TlsPolicy } from './session-settings.js'
+import {
+  isOldTlsAccepted,
+  isVerificationRequired,
+  type Server,
+  type SessionOptions,
+  type TlsPolicy,
+} from './session-settings.js'
 
 /** The result of a handshake. */
 export type TlsInfo = {
@@ -39,8 +45,7 @@ export function prepareTls(policy: TlsPolicy): SecureContext {
       ca: isCertificateChecked(policy) && policy.fingerprint === undefined ? (policy.ca ?? readSystemCa()) : [],
       ...(policy.cert === undefined ? {} : { cert: policy.cert, key: policy.key ?? policy.cert }),
       minVersion: policy.minVersion,
-      // OpenSSL accepts versions before 1.2 at this security level only.
-      ...(policy.minVersion < 'TLSv1.2' ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
+      ...(isOldTlsAccepted(policy) ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
     })
   contexts.set(policy, context)
   return context
@@ -62,7 +67,10 @@ export async function handshake(socket: Socket, server: Server, options: Session
   })
   const cancel = startDeadline(options, describeTimeout, (reason) => secured.destroy(reason))
   try {
-    await waitForHandshake(secured)
+    await waitForHandshake(secured).catch((error: unknown) => {
+      if (error instanceof StepError) throw error
+      throw observed.hasPlainText ? unencryptedDataError(server.isImplicitTls, error) : handshakeError(error, policy)
+    })
     // Node returns the certificate once, and nothing the second time.
     const certificate = secured.getPeerX509Certificate()
     const problem = isCertificateChecked(policy) ? verificationError(secured, certificate, name, policy) : undefined
@@ -80,8 +88,7 @@ export async function handshake(socket: Socket, server: Server, options: Session
     return { socket: secured, tls, exporter }
   } catch (error) {
     secured.destroy()
-    if (error instanceof StepError) throw error
-    throw observed.hasPlainText ? unencryptedDataError(server.isImplicitTls, error) : handshakeError(error, policy)
+    throw error
   } finally {
     cancel()
   }

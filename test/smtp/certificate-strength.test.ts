@@ -15,6 +15,20 @@ const rejected = (name: string, options = {}): Conversation => [...AGREED, { ...
 const accepted = (name: string, options = {}): Conversation =>
   secureSession('mx', { ...WEAK, cert: fixture(`${name}.pem`), ...options })
 
+/** Returns certificates as a server sends them: its own, then each file's first one, or the one at the index. */
+function listOf(...files: readonly string[]): string {
+  return files
+    .map((file) => {
+      const [name, index] = file.split(':')
+      const certificates = fixture(`${name ?? ''}.pem`).split(/(?<=-----END CERTIFICATE-----\n)/)
+      return certificates[Number(index ?? 0)] ?? assert.fail(file)
+    })
+    .join('')
+}
+
+/** The OID of an EC key, in hex */
+const EC_PUBLIC_KEY = '2a8648ce3d0201'
+
 const WEAKNESSES: readonly (readonly [name: string, weakness: string | undefined])[] = [
   ['weak-md5', 'certificate is signed with MD5, which can be forged'],
   ['weak-sha1', 'certificate is signed with SHA-1, which can be forged'],
@@ -33,6 +47,13 @@ suite('weaknessOf', () => {
   for (const [name, weakness] of WEAKNESSES)
     test(`is ${weakness ?? 'undefined'} for ${name}.pem`, () =>
       assert.equal(weaknessOf(new X509Certificate(fixture(`${name}.pem`))), weakness))
+  test('is undefined if the key of another certificate in the list has an algorithm that OpenSSL lacks', () => {
+    const certificate = new X509Certificate(fixture('weak-not.pem'))
+    const der = Buffer.from(certificate.raw)
+    der[der.indexOf(EC_PUBLIC_KEY, 0, 'hex') + EC_PUBLIC_KEY.length / 2 - 1] = 0x7f
+    Object.defineProperty(certificate, 'issuerCertificate', { value: new X509Certificate(der) })
+    assert.equal(weaknessOf(certificate), undefined)
+  })
 })
 
 suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurrency: true }, () => {
@@ -48,6 +69,13 @@ suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurren
   testFailed(
     'if the certificate of an authority in between is weak',
     rejected('weak-chain'),
+    OLD_CA,
+    'tls',
+    /^issuer's certificate is signed with SHA-1, which can be forged$/,
+  )
+  testFailed(
+    'if the weak authority is not the next in the list',
+    rejected('weak-chain', { cert: listOf('weak-chain', 'mx', 'weak-chain:1') }),
     OLD_CA,
     'tls',
     /^issuer's certificate is signed with SHA-1, which can be forged$/,
@@ -73,6 +101,13 @@ suite('with --tls-min TLSv1 a certificate is accepted', { concurrency: true }, (
   testAccepted('if its signature is not weak', [accepted('weak-not')], OLD_CA, true)
   testAccepted('if its RSASSA-PSS signature is not weak', [accepted('weak-not-pss')], OLD_CA, true)
   testAccepted('over TLS 1.1', [accepted('weak-not', OLD_TLS)], OLD_CA, true)
+  for (const options of [OLD_CA, OLD_CA.slice(0, 2)])
+    testAccepted(
+      `if a weak certificate in the list is no issuer: ${options.includes('TLSv1') ? 'TLSv1' : 'TLS 1.2'} or newer`,
+      [accepted('weak-not', { cert: listOf('weak-not', 'weak-sha1') })],
+      options,
+      true,
+    )
   testAccepted(
     'if it is weak but pinned',
     [accepted('weak-sha1')],

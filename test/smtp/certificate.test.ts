@@ -44,6 +44,13 @@ suite('a wildcard', { concurrency: true }, () => {
 })
 
 suite('a certificate is rejected with 76', { concurrency: true }, () => {
+  testFailed(
+    'if its subject and its issuer have no name',
+    [...AGREED, { tls: { cert: fixture('nameless.pem'), key: fixture('weak.key') }, fails: true }],
+    CA,
+    'tls',
+    /^self-signed certificate$/,
+  )
   testFailed('if it is expired', rejected('expired'), CA, 'tls', /^certificate expired on 2020-01-02$/)
   testFailed(
     "if it does not have the server's address",
