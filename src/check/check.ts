@@ -1,6 +1,13 @@
 import { EXIT, StepError } from '../errors.js'
 import { localServerError } from '../etrn/local-server.js'
-import { chooseExchangers, listExclusions, noExchangerError, notListedWarning, selfExclusions } from '../etrn/mx.js'
+import {
+  chooseExchangers,
+  type Exclusion,
+  listExclusions,
+  noExchangerError,
+  notListedWarning,
+  selfExclusions,
+} from '../etrn/mx.js'
 import { mergeExitStatuses, resultOf } from '../etrn/outcome.js'
 import { addHint } from '../etrn/reply-meanings.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
@@ -26,6 +33,8 @@ export type CheckOptions = StepListener & {
 
 export type Check = {
   readonly servers: readonly ServerCheck[]
+  /** The mail exchangers of all domains that a real run would not request from */
+  readonly excluded: readonly Exclusion[]
   /** Steps that show if released mail would be delivered to this host */
   readonly delivery: readonly Step[]
   /** The failure of this host that would end a real run before any server is contacted; null if nothing would */
@@ -39,8 +48,13 @@ export type Check = {
  */
 export async function check(requests: readonly (Request | FailedRequest)[], options: CheckOptions): Promise<Check> {
   const servers: ServerCheck[] = []
+  const excluded: Exclusion[] = []
   // One after another: somebody reads the steps as they appear.
-  for (const request of requests) servers.push(...(await checkRequest(request, options)))
+  for (const request of requests) {
+    const found = await checkRequest(request, options)
+    servers.push(...found.servers)
+    excluded.push(...found.excluded)
+  }
   let delivery: StepLog | undefined
   let localFailure: StepError | undefined
   // After an interruption nothing more is reported.
@@ -51,7 +65,7 @@ export async function check(requests: readonly (Request | FailedRequest)[], opti
   }
   const error = options.waitsForLocal && localFailure !== undefined ? localServerError(localFailure) : null
   const statuses = [error?.exitStatus ?? EXIT.OK, ...servers.flatMap(checkExitStatuses)]
-  return { servers, delivery: delivery?.all ?? [], error, exitStatus: mergeExitStatuses(statuses) }
+  return { servers, excluded, delivery: delivery?.all ?? [], error, exitStatus: mergeExitStatuses(statuses) }
 }
 
 function checkExitStatuses({ error, entries }: ServerCheck): number[] {
@@ -62,12 +76,17 @@ function checkExitStatuses({ error, entries }: ServerCheck): number[] {
   return validNames(entries).length > 0 ? [...ofEntries, status] : ofEntries
 }
 
-async function checkRequest(request: Request | FailedRequest, options: CheckOptions): Promise<ServerCheck[]> {
+type RequestCheck = Pick<Check, 'servers' | 'excluded'>
+
+async function checkRequest(request: Request | FailedRequest, options: CheckOptions): Promise<RequestCheck> {
   if ('error' in request) {
     const { server, error } = request
-    return [failedCheck(request, new StepLog(partTitle(server), options), STAGE_LABELS[error.stage], error)]
+    const steps = new StepLog(partTitle(server), options)
+    return { servers: [failedCheck(request, steps, STAGE_LABELS[error.stage], error)], excluded: [] }
   }
-  return request.isMx ? checkExchangers(request, options) : [await checkServer(request, options)]
+  return request.isMx
+    ? checkExchangers(request, options)
+    : { servers: [await checkServer(request, options)], excluded: [] }
 }
 
 function failedCheck(request: Request | FailedRequest, steps: StepLog, step: string, error: SessionError): ServerCheck {
@@ -76,11 +95,13 @@ function failedCheck(request: Request | FailedRequest, steps: StepLog, step: str
   return { ...NO_CHECK_FACTS, server, entries, steps: steps.all, error }
 }
 
-async function checkExchangers(request: Request, options: CheckOptions): Promise<ServerCheck[]> {
+async function checkExchangers(request: Request, options: CheckOptions): Promise<RequestCheck> {
   const { server, settings } = request
   const steps = new StepLog(`mail exchangers of ${server.host}`, options)
+  const excluded: Exclusion[] = []
   try {
-    const { requests, excluded, includesSelf } = await chooseExchangers(request, options.signal)
+    const { requests, includesSelf, ...choice } = await chooseExchangers(request, options.signal)
+    excluded.push(...choice.excluded)
     if (requests.length === 0) throw noExchangerError(excluded)
     const hosts = listSome(requests.map((one) => one.server.host))
     const suffix = excluded.length === 0 ? '' : `; excluded: ${listExclusions(excluded)}`
@@ -88,12 +109,13 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
     steps.add('MX', includesSelf ? true : null, hosts + suffix, hint)
     const checks: ServerCheck[] = []
     for (const one of requests) checks.push(await checkServer(one, options))
-    const self = selfExclusions(checks)
-    if (checks.length === self.length) throw noExchangerError([...excluded, ...self])
-    return checks.filter(({ error }) => error?.kind !== 'self')
+    const self = selfExclusions(server.host, checks)
+    excluded.push(...self)
+    if (checks.length === self.length) throw noExchangerError(excluded)
+    return { servers: checks.filter(({ error }) => error?.kind !== 'self'), excluded }
   } catch (cause) {
     if (!(cause instanceof StepError)) throw cause
-    return [failedCheck(request, steps, 'MX', sessionErrorOf('dns', cause))]
+    return { servers: [failedCheck(request, steps, 'MX', sessionErrorOf('dns', cause))], excluded }
   }
 }
 

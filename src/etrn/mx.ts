@@ -7,8 +7,8 @@ import { listSome, printable, shortenMessage } from '../printable.js'
 import type { ServerReport } from './outcome.js'
 import type { Request, RequestSettings } from './request.js'
 
-/** A mail exchanger that is not requested from, and the reason */
-export type Exclusion = { readonly host: string; readonly reason: string }
+/** A mail exchanger of a domain that is not requested from, and the reason */
+export type Exclusion = { readonly domain: string; readonly host: string; readonly reason: string }
 
 /** Which mail exchangers of a domain may hold mail for this host, and which don't. */
 export type ExchangerChoice = {
@@ -25,18 +25,18 @@ export function isSelfReport({ error, names = [] }: SelfFacts): boolean {
   return error?.kind === 'self' && names.every(({ code }) => code === null)
 }
 
-/** Returns the exclusions of exchangers whose sessions have led back to this host. */
-export function selfExclusions(reports: readonly SelfFacts[]): Exclusion[] {
-  return reports.filter(isSelfReport).map(({ server }) => ({ host: server.host, reason: 'this host' }))
+/** Returns the exclusions of a domain's exchangers whose sessions have led back to this host. */
+export function selfExclusions(domain: string, reports: readonly SelfFacts[]): Exclusion[] {
+  return reports.filter(isSelfReport).map(({ server }) => ({ domain, host: server.host, reason: 'this host' }))
 }
 
 const EXCLUSIONS_SHOWN = 8
 
-/** Returns the warnings about excluded exchangers: one for each, but a few alone if there are many. */
-export function exclusionWarnings(excluded: readonly Exclusion[]): string[] {
+/** Returns the lines about a domain's excluded exchangers: one for each, but a few alone if there are many. */
+export function exclusionLines(domain: string, excluded: readonly Exclusion[]): string[] {
   const more = excluded.length - EXCLUSIONS_SHOWN
-  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map((exclusion) => `excluded: ${formatExclusion(exclusion)}`)
-  return more > 0 ? [...shown, `excluded: ${more} more`] : shown
+  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map(formatExclusion)
+  return (more > 0 ? [...shown, `${more} more`] : shown).map((text) => `etrn: ${domain}: excluded: ${text}`)
 }
 
 /** Returns the first exclusions, and how many more there are. */
@@ -52,6 +52,13 @@ export function noExchangerError(excluded: readonly Exclusion[]): StepError {
   return new StepError(`every MX is excluded: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
     hint: 'this host is recognised by its addresses, its name, --helo and --self; see what DNS has: etrn --check --mx DOMAIN',
+  })
+}
+
+function nullMxError(): StepError {
+  return new StepError('null MX: the domain accepts no mail (RFC 7505)', {
+    exitStatus: EXIT.NOHOST,
+    hint: 'check the spelling of the domain, or name the server: etrn SERVER NAME',
   })
 }
 
@@ -85,7 +92,7 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
   const records = listed.length === 0 ? [{ host: domain, preference: 0 }] : listed.filter(({ host }) => host !== '')
   const requests: Request[] = []
   const excluded: Exclusion[] = []
-  if (records.length === 0) excluded.push({ host: domain, reason: 'null MX: the domain accepts no mail, RFC 7505' })
+  if (records.length === 0) throw nullMxError()
   const sorted = records
     .toSorted((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
@@ -97,10 +104,10 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
     const reason = own.has(exchanger) ? 'this host' : exclusionReason(exchanger, first?.preference)
     if (reason === undefined)
       requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true } })
-    else excluded.push({ host, reason })
+    else excluded.push({ domain, host, reason })
   }
   for (const { host } of sorted.slice(MAX_EXCHANGERS))
-    excluded.push({ host: printableHost(host), reason: `only ${MAX_EXCHANGERS} MXs are requested` })
+    excluded.push({ domain, host: printableHost(host), reason: `only ${MAX_EXCHANGERS} MXs are requested` })
   return { requests: requests.map(limitTimeout), excluded, includesSelf: first !== undefined }
 }
 

@@ -10,7 +10,8 @@ import { waitForLocalServer } from './local-server.js'
 import {
   chooseExchangers,
   type ExchangerChoice,
-  exclusionWarnings,
+  type Exclusion,
+  exclusionLines,
   isSelfReport,
   noExchangerError,
   notListedWarning,
@@ -48,6 +49,8 @@ export type RunOptions = {
 
 export type Run = {
   readonly servers: readonly ServerReport[]
+  /** The mail exchangers of all domains that were not requested from */
+  readonly excluded: readonly Exclusion[]
   /** The failure of this host that ended the run before any server was contacted; null if nothing did */
   readonly error: SessionError | null
   readonly exitStatus: number
@@ -62,7 +65,7 @@ export async function run(requests: readonly (Request | FailedRequest)[], option
   if (localFailure !== undefined) {
     // After a signal every name is reported.
     const servers = localFailure.kind === 'interrupted' ? requests.map(unsentReport) : []
-    return { servers, error: localFailure, exitStatus: localFailure.exitStatus }
+    return { servers, excluded: [], error: localFailure, exitStatus: localFailure.exitStatus }
   }
   const runner = new Runner(options)
   const reports = requests.map(async (request) => {
@@ -70,10 +73,16 @@ export async function run(requests: readonly (Request | FailedRequest)[], option
     return found.map((report) => ({ ...report, names: orderResults(request.entries, report.names) }))
   })
   const servers = (await Promise.all(reports)).flat()
-  return { servers, error: null, exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)) }
+  return {
+    servers,
+    excluded: runner.excluded,
+    error: null,
+    exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)),
+  }
 }
 
 class Runner {
+  readonly excluded: Exclusion[] = []
   readonly #options: RunOptions
   readonly #startedAt = performance.now()
   readonly #limit: LimitFunction
@@ -102,11 +111,13 @@ class Runner {
     const { warn } = this.#options
     try {
       const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
-      for (const warning of exclusionWarnings(excluded)) warn(warning)
+      for (const line of exclusionLines(server.word, excluded)) warn(line)
       const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one)))
-      const self = selfExclusions(reports)
-      for (const warning of exclusionWarnings(self)) warn(warning)
-      if (!includesSelf && self.length === 0 && reports.length > 0) warn(notListedWarning(server.word, settings.self))
+      const self = selfExclusions(server.host, reports)
+      this.excluded.push(...self)
+      for (const line of exclusionLines(server.word, self)) warn(line)
+      if (!includesSelf && self.length === 0 && reports.length > 0)
+        warn(`etrn: warning: ${notListedWarning(server.word, settings.self)}`)
       if (reports.length === self.length) throw noExchangerError([...excluded, ...self])
       return reports.filter((report) => !isSelfReport(report))
     } catch (error) {
@@ -118,9 +129,11 @@ class Runner {
   /** Looks up the mail exchangers. Within --retry-for every DNS failure is retried, and that none is left to request. */
   async #lookUpExchangers(request: Request): Promise<ExchangerChoice> {
     const { signal, trace } = this.#options
+    let excluded: readonly Exclusion[] = []
     const choose = async (): Promise<ExchangerChoice> => {
       const choice = await this.#limit(async () => chooseExchangers(request, signal))
-      if (choice.requests.length === 0) throw noExchangerError(choice.excluded)
+      excluded = choice.excluded
+      if (choice.requests.length === 0) throw noExchangerError(excluded)
       return choice
     }
     return retryStep(choose, {
@@ -129,7 +142,7 @@ class Runner {
       window: new RetryWindow(this.#startedAt, request.retryPolicy.retryForMs),
       onPause: (pause) => trace(request.server, pause),
       signal,
-    })
+    }).finally(() => this.excluded.push(...excluded))
   }
 
   #limiterFor({ host, port }: Server): Limiter {

@@ -1,4 +1,5 @@
 import { stringifyChunked } from '@discoveryjs/json-ext'
+import type { Exclusion } from '../etrn/mx.js'
 import type { ServerReport } from '../etrn/outcome.js'
 import { SessionError } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
@@ -17,7 +18,10 @@ export function jsonReporter(out: Output, other: Reporter): Reporter {
     report: () => undefined,
     fail: async (failure) => {
       await other.fail(failure)
-      await printDocument(out, { ...documentHead({ exitStatus: failure.exitStatus, error: failure }), servers: [] })
+      await printDocument(out, {
+        ...documentHead({ exitStatus: failure.exitStatus, error: failure, excluded: [] }),
+        servers: [],
+      })
     },
     end: async (run) => {
       if (run.error !== null) await other.fail(run.error)
@@ -52,11 +56,12 @@ type DocumentHead = {
   readonly exitStatus: number
   /** The failure of this host or of its user's input, because of which no server was contacted; null if there is none */
   readonly error: Failure | null
+  readonly excluded: readonly Exclusion[]
 }
 
 /** Returns the first fields of a document. */
-export function documentHead({ exitStatus, error }: DocumentHead): object {
-  return { version: DOCUMENT_VERSION, exitStatus, error: error && errorDocument(error) }
+export function documentHead({ exitStatus, error, excluded }: DocumentHead): object {
+  return { version: DOCUMENT_VERSION, exitStatus, error: error && errorDocument(error), excluded }
 }
 
 /** Returns a server's part of the document. What is unknown is null, and never left out. */

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { etrn, leap, LEAPING, spawnEtrn } from '../helpers/command.js'
+import { etrn, etrnJson, leap, LEAPING, spawnEtrn } from '../helpers/command.js'
 import { fixturePath } from '../helpers/files.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
@@ -370,6 +370,9 @@ if (isInNamespace(import.meta.url)) {
       const { stdout, status } = await spawnEtrn(args, { through: AT_SITE })
       assert.equal(status, 68)
       assert.match(stdout, /^ {2}NO MX .* every MX is excluded: mx1\.site\.example \(this host\)$/m)
+      await scriptedAt(t, { host: TWO, port: 2501 }, ['S: 220 gw.site.example ESMTP', ...BYE])
+      const { document } = await etrnJson(args.with(4, '2501'), { through: AT_SITE }, spawnEtrn)
+      assert.deepEqual(document.excluded, [{ domain: 'site.example', host: 'mx1.site.example', reason: 'this host' }])
     })
     test('warns if no exchanger is this host', async (t) => {
       await serveZone(t, {

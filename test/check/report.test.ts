@@ -31,7 +31,7 @@ function textOf(
   )
   reporter.onPart('mx.example port 25')
   for (const step of steps) reporter.onStep(step)
-  void reporter.end({ servers, delivery: [], error, exitStatus: 0 })
+  void reporter.end({ servers, excluded: [], delivery: [], error, exitStatus: 0 })
   return lines
 }
 
@@ -41,7 +41,7 @@ function documentOf(check: Partial<Check>): unknown {
   const reporter = jsonCheckReporter(createOutput((text) => lines.push(text), false))
   reporter.onPart('mx.example port 25')
   reporter.onStep(stepOf())
-  void reporter.end({ servers: [], delivery: [], error: null, exitStatus: 0, ...check })
+  void reporter.end({ servers: [], excluded: [], delivery: [], error: null, exitStatus: 0, ...check })
   assert.equal(lines.length, 1)
   return JSON.parse(lines[0] ?? '')
 }
@@ -185,6 +185,7 @@ ETRN was not sent: only a real run shows whether the server accepts a name.
         version: 1,
         exitStatus: 69,
         error: null,
+        excluded: [],
         servers: [
           {
             server: 'mx.example',

@@ -131,6 +131,7 @@ if (isInNamespace(import.meta.url)) {
           exitStatus: 75,
           hint: 'start the local mail server, which receives the released mail; --wait-local 5m waits longer',
         },
+        excluded: [],
         servers: [],
       })
       assert.match(run.stderr, /^etrn: local mail server: the server is not ready \(421 starting\); gave up /m)

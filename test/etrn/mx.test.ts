@@ -275,10 +275,8 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual([requested, includesSelf], [[], true])
       assert.deepEqual(excluded, ['site.example (this host)'])
     })
-    test('requests nobody if the domain has a null MX', async (t) => {
-      const { requested, excluded, includesSelf } = await choose(t, zoneOf([0, '.']))
-      assert.deepEqual([requested, includesSelf], [[], false])
-      assert.deepEqual(excluded, ['site.example (null MX: the domain accepts no mail, RFC 7505)'])
+    test('fails with 68 if the domain has a null MX', async (t) => {
+      await assertFailure(choose(t, zoneOf([0, '.'])), 68, /^null MX: the domain accepts no mail \(RFC 7505\)$/)
     })
     test('ignores a null MX beside other exchangers', async (t) => {
       const { requested, excluded } = await choose(t, zoneOf([0, '.'], [20, 'mx2.site.example']))
@@ -334,9 +332,9 @@ if (isInNamespace(import.meta.url)) {
       const led = new SessionError('ehlo', 'this host', { exitStatus: 68, kind: 'self' })
       const lost = new SessionError('ehlo', 'lost', { exitStatus: 75, kind: 'connection-lost' })
       const reports = [led, lost, null].map((error) => ({ server: parseServer('gw.site.example'), error }))
-      const self = { host: 'gw.site.example', reason: 'this host' }
-      assert.deepEqual(selfExclusions(reports), [self])
-      const error = noExchangerError([self, { host: 'mx_.example', reason: 'not a host name' }])
+      const self = { domain: 'site.example', host: 'gw.site.example', reason: 'this host' }
+      assert.deepEqual(selfExclusions('site.example', reports), [self])
+      const error = noExchangerError([self, { ...self, host: 'mx_.example', reason: 'not a host name' }])
       assert.deepEqual(
         [error.message, error.exitStatus],
         ['every MX is excluded: gw.site.example (this host), mx_.example (not a host name)', 68],

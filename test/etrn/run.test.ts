@@ -5,7 +5,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { resultOfBadLine } from '../../src/etrn/run.js'
-import { etrn, etrnJson, type Finished, leap, LEAPING, type Running, spawnEtrn } from '../helpers/command.js'
+import {
+  type Document,
+  etrn,
+  etrnJson,
+  type Finished,
+  leap,
+  LEAPING,
+  type Running,
+  spawnEtrn,
+} from '../helpers/command.js'
 import { crowd, list } from '../helpers/concurrent-server.js'
 import { etrnSteps, sessionWith } from '../helpers/exchange.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
@@ -79,20 +88,20 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout, /^mx2\.site\.example: site\.example: accepted [^\n]*\n$/)
       assert.equal(
         stderr,
-        "excluded: mx1.site.example (preference 5 is not larger than this host's 10)\nexcluded: gw.site.example (this host)\n",
+        "etrn: site.example: excluded: mx1.site.example (preference 5 is not larger than this host's 10)\netrn: site.example: excluded: gw.site.example (this host)\n",
       )
     })
     test('skips the exchanger that --self names in capital letters and with a final dot', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', 'MX1.site.example.'])
-      assert.deepEqual([status, stderr], [0, 'excluded: mx1.site.example (this host)\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: excluded: mx1.site.example (this host)\n'])
     })
     test('skips the exchanger that has the address in --self', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', ONE])
-      assert.deepEqual([status, stderr], [0, 'excluded: mx1.site.example (this host)\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: excluded: mx1.site.example (this host)\n'])
     })
     test('requests from every exchanger, with a warning, if none is this host', async (t) => {
       await listenAt(t, ONE, ACCEPTED)
@@ -102,15 +111,38 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout.split('\n').sort().join('\n'), /^mx1\.site\.example: .*\nmx2\.site\.example: /m)
       assert.match(
         stderr,
-        /^no MX of site\.example is this host \(known as gw\.site\.example\), so all are requested; if one is this host behind NAT: --self HOST\n/,
+        /^etrn: warning: no MX of site\.example is this host \(known as gw\.site\.example\), so all are requested; if one is this host behind NAT: --self HOST\n/,
       )
     })
     test('skips an exchanger that greets with the name of this host, as behind NAT', async (t) => {
       await listenAt(t, ONE, ['S: 220 GW.site.example ESMTP Postfix', ...BYE])
       await listenAt(t, TWO, ACCEPTED)
       const { stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example']))
-      assert.deepEqual([status, stderr], [0, 'excluded: mx1.site.example (this host)\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: excluded: mx1.site.example (this host)\n'])
     })
+    for (const [title, conversations] of [
+      ['the other requested', [ACCEPTED]],
+      ['none requested', [['S: 220 gw.site.example ESMTP', ...BYE]]],
+    ] as const)
+      test(`lists the excluded exchangers in the JSON document, with ${title}`, async (t) => {
+        await listenAt(t, ONE, ['S: 220 GW.site.example ESMTP Postfix', ...BYE])
+        await listenAt(t, TWO, conversations[0])
+        const zone = zoneOf([5, '192.0.2.9'], [10, 'mx1.site.example'], [20, 'mx2.site.example'])
+        const { stdout, status } = await runMx(t, zone, ['--json'])
+        const { exitStatus, excluded } = JSON.parse(stdout) as Document
+        const own = status === 0 ? ['mx1'] : ['mx1', 'mx2']
+        assert.deepEqual(
+          [exitStatus, excluded],
+          [
+            status,
+            [
+              { domain: 'site.example', host: '192.0.2.9', reason: 'not a host name' },
+              ...own.map((label) => ({ domain: 'site.example', host: `${label}.site.example`, reason: 'this host' })),
+            ],
+          ],
+        )
+        assert.equal(status, title === 'none requested' ? 68 : 0)
+      })
     /** Answers that differ from one query to the next; the last one stays. */
     const inTurn = (...answers: readonly Answer[]): (() => Answer) => {
       let count = 0

@@ -51,7 +51,7 @@ export function createOutputChecks(run: FuzzRun): OutputChecks {
       checkTracedNames(run, shown.names)
       for (const word of stringsIn([names, error?.message, error?.hint, greeting])) output.line(word)
       text.report(report)
-      void json.end({ servers: [report], error: null, exitStatus: exitStatusOf(report) })
+      void json.end({ servers: [report], excluded: [], error: null, exitStatus: exitStatusOf(report) })
     },
   }
 }

@@ -200,6 +200,7 @@ export type Document = {
   readonly version: number
   readonly exitStatus: number
   readonly error: DocumentError<Stage | 'input'> | null
+  readonly excluded: readonly { readonly domain: string; readonly host: string; readonly reason: string }[]
   readonly servers: readonly {
     readonly server: string
     readonly host: string

@@ -31,6 +31,7 @@ suite('--json', { concurrency: true }, () => {
       version: 1,
       exitStatus: 75,
       error: null,
+      excluded: [],
       servers: [
         {
           server: word,
@@ -156,13 +157,19 @@ suite('printDocument', () => {
 })
 
 test('documentHead states the version of the document, the exit status, and that this host has not failed', () =>
-  assert.deepEqual(documentHead({ exitStatus: 77, error: null }), { version: 1, exitStatus: 77, error: null }))
+  assert.deepEqual(documentHead({ exitStatus: 77, error: null, excluded: [] }), {
+    version: 1,
+    exitStatus: 77,
+    error: null,
+    excluded: [],
+  }))
 test('documentHead has the failure of this host with its hint', () => {
   const error = new SessionError('connect', 'no mail server', { exitStatus: 75, hint: 'start it' })
-  assert.deepEqual(documentHead({ exitStatus: 75, error }), {
+  assert.deepEqual(documentHead({ exitStatus: 75, error, excluded: [] }), {
     version: 1,
     exitStatus: 75,
     error: { stage: 'connect', message: 'no mail server', code: null, exitStatus: 75, hint: 'start it' },
+    excluded: [],
   })
 })
 test('serverDocument has TLS without the certificate, and null for unknown extensions', () => {

@@ -286,7 +286,7 @@ suite('TextReporter', () => {
     reporter.report(reportOf(resultOf('a.example', 'failed'), resultOf('b.example', 'skipped')))
     assert.deepEqual(lines, ['not requested: b.example'])
   })
-  const runOf = (...servers: ServerReport[]): Run => ({ servers, error: null, exitStatus: 0 })
+  const runOf = (...servers: ServerReport[]): Run => ({ servers, excluded: [], error: null, exitStatus: 0 })
   for (const [kind, hints] of [
     ['time-over', []],
     ['interrupted', []],
