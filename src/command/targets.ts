@@ -73,7 +73,9 @@ function checkNoServer(words: readonly string[], domains: readonly string[], pro
   for (const word of words) {
     const isLikely = looksLikeServer(word) && isQualifiedDomain(word) && !isWithin(word) && !word.endsWith('.')
     if (!isLikely && !profiles.has(word) && !isAddress(word)) continue
-    const hint = isLikely ? `to request ${word} as a name, write a final dot: ${word}.` : undefined
+    const hint = isLikely
+      ? `if ${word} is a name to request, write it with a final dot: --mx DOMAIN ${word}.`
+      : undefined
     throw new UsageError(`--mx finds the servers in DNS; remove the server ${hidePassword(word)}`, { hint })
   }
 }

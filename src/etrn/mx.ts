@@ -35,8 +35,8 @@ const EXCLUSIONS_SHOWN = 8
 /** Returns the lines about a domain's excluded exchangers: one for each, but a few alone if there are many. */
 export function exclusionLines(domain: string, excluded: readonly Exclusion[]): string[] {
   const more = excluded.length - EXCLUSIONS_SHOWN
-  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map(formatExclusion)
-  return (more > 0 ? [...shown, `${more} more`] : shown).map((text) => `etrn: ${domain}: excluded: ${text}`)
+  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map((exclusion) => `MX ${formatExclusion(exclusion)} excluded`)
+  return (more > 0 ? [...shown, `${more} more MXs excluded`] : shown).map((text) => `etrn: ${domain}: ${text}`)
 }
 
 /** Returns the first exclusions, and how many more there are. */
@@ -58,7 +58,7 @@ export function noExchangerError(excluded: readonly Exclusion[]): StepError {
 function nullMxError(): StepError {
   return new StepError('null MX: the domain accepts no mail (RFC 7505)', {
     exitStatus: EXIT.NOHOST,
-    hint: 'check the spelling of the domain, or name the server: etrn SERVER NAME',
+    hint: 'check the spelling of the domain',
   })
 }
 

@@ -3,6 +3,7 @@ import { REPEAT_HINT, SessionError, type Stage } from '../smtp/errors.js'
 import { MASKED_GREETING, MIDDLEBOX_HINT } from '../smtp/middlebox.js'
 import { ENHANCED_CODE, type Reply } from '../smtp/reply.js'
 import type { Outcome } from './outcome.js'
+import { HINTS, LOGIN_OPTIONS, RETRY_STEP } from './reply-hints.js'
 import * as words from './reply-patterns.js'
 
 /** One row of the table of meanings. It fits if all its conditions hold; the first row that fits counts. */
@@ -26,30 +27,6 @@ type ReplyMeaning = {
   /** An RFC, a server that was measured, or its source or manual */
   readonly source: string
 }
-
-const LOGIN_OPTIONS = '--user NAME --password-file FILE'
-const LOGIN_STEP = `to give you a login (${LOGIN_OPTIONS})`
-const RETRY_STEP = '--retry-for 10m tries again'
-const HINTS = {
-  limit: "the server's limit on requests is reached even in a new session; ask your provider to raise the limit",
-  helo: "the server rejects this host's EHLO name, not the requested name; use a name that DNS knows: --helo gw.site.example",
-  blocklist: `your address is on a blocklist, as dynamic addresses often are; ask your provider to allow it or ${LOGIN_STEP}`,
-  reverseName: `the server requires a reverse DNS name (PTR) for your address; ask your Internet provider to set one, or your mail provider ${LOGIN_STEP}`,
-  certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
-  address: `the server does not accept requests from your address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
-  postfixAddress: `the server does not accept requests from your address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,
-  login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
-  tls: 'the server requires TLS before ETRN: --tls encrypt',
-  temporary: `the server cannot start the delivery now: ${RETRY_STEP}`,
-  exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your address",
-  refusal: `ask your provider to allow requests for this name from your address, or ${LOGIN_STEP}`,
-  name: 'ask your provider to allow requests for this name from your address',
-  badName: 'check the name, then ask your provider which name the server expects',
-  plainName: "the server may not support names that start with '@' or '#'; request each domain by its plain name",
-  noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',
-  noMail:
-    'the server accepts no mail, or none from your address (dynamic addresses are often blocked); check the host name, then ask your provider to allow your address',
-} as const
 
 /**
  * Returns the rows of a text for which the class of the code decides, not the code: `501 Helo command rejected` is no word on syntax.
@@ -83,7 +60,12 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   // About this host. Postfix evaluates these restrictions at ETRN, before those for ETRN.
   ...rowsByClass(words.HELO_NAME, HINTS.helo, 'Postfix: smtpd_helo_restrictions', RETRY_STEP),
   ...rowsByClass(words.BLOCKLIST, HINTS.blocklist, 'Postfix: default_rbl_reply', RETRY_STEP),
-  ...rowsByClass(words.REVERSE_NAME, HINTS.reverseName, 'Postfix: reject_unknown_client_hostname', RETRY_STEP),
+  ...rowsByClass(
+    words.REVERSE_NAME,
+    HINTS.reverseName,
+    'Postfix: reject_unknown_client_hostname',
+    '--retry-for 10m helps if only a DNS look-up failed',
+  ),
   ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
   ...rowsByClass(words.ADDRESS, HINTS.postfixAddress, 'Postfix: smtpd_client_restrictions', RETRY_STEP),
   { codes: [458], text: words.ACCESS_DENIED, outcome: 'refused', hint: HINTS.address, source: 'RFC 1985, 5.3' },
@@ -99,7 +81,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   {
     codes: [458],
     text: /^Unable to queue messages$/,
-    hint: `if the server is Postfix: its flush service fails, or postscreen answers (ask your provider to add your address to postscreen_access_list); ${RETRY_STEP}`,
+    hint: `${RETRY_STEP}; if that fails too, show the reply to your provider (if the server is Postfix: is the flush service on, and is your IP address in postscreen_access_list?)`,
     source: 'Postfix 3.7',
   },
   {
@@ -207,7 +189,7 @@ const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>
     { codes: ['5xx'], hint: HINTS.noMail, source: 'RFC 5321, 3.1; RFC 7504; Postfix: smtpd_delay_reject = no' },
     {
       kind: 'connection-lost',
-      hint: `${RETRY_STEP}; if the server keeps closing, ask your provider whether your address is blocked`,
+      hint: `${RETRY_STEP}; if the server keeps closing, ask your provider whether your IP address is blocked`,
       source: 'TCP wrappers',
     },
   ],
@@ -225,7 +207,11 @@ const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>
     { codes: [454], hint: `the server has no TLS at the moment: ${RETRY_STEP}`, source: 'RFC 3207, 4' },
     { codes: ['5xx'], hint: 'ask your provider which port offers TLS and ETRN', source: 'RFC 3207, 4' },
   ],
-  etrn: [{ kind: 'connection-lost', hint: REPEAT_HINT, source: 'RFC 1985, 5' }],
+  etrn: [
+    // The names with this reply have the general hint; it covers the rest.
+    { codes: [421], source: 'RFC 5321, 3.8' },
+    { kind: 'connection-lost', hint: REPEAT_HINT, source: 'RFC 1985, 5' },
+  ],
   auth: [
     { codes: [454], hint: `the server cannot check the password now: ${RETRY_STEP}`, source: 'RFC 4954, 6' },
     { codes: [530, 538], hint: 'the server requires TLS before you log in: --tls verify', source: 'RFC 4954, 6' },

@@ -177,7 +177,7 @@ function hasCode(errors: readonly unknown[], ...codes: readonly string[]): boole
 /** Returns the next step if the server or this host has refused a connection; else undefined. */
 function connectHint(errors: readonly unknown[], port: number): string | undefined {
   if (hasCode(errors, 'ECONNREFUSED'))
-    return `no mail server listens on port ${port}, or a firewall rejects you: check --port; --retry-for 10m waits for a server that is restarting`
+    return `no mail server listens on port ${port}, or a firewall rejects you: check host and port; --retry-for 10m waits for a server that is restarting`
   if (errors.some(isLocalProblem))
     return 'check the interface and its address (ip addr); --retry-for 10m waits for the interface'
   if (hasCode(errors, 'EACCES', 'EPERM')) return 'check the firewall and the routes of this host'

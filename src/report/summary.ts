@@ -16,25 +16,33 @@ const WORDS: Readonly<Record<Outcome, string>> = {
   deferred: 'deferred',
   skipped: 'not requested',
 }
+const WITHOUT_REPLY = 'without reply'
+const COUNTED = new Set([...Object.values(WORDS).slice(0, -1), WITHOUT_REPLY, WORDS.skipped])
 
 /**
  * Returns a line that counts the outcomes of a run: `40 names: 37 accepted, 2 refused, 1 deferred`. Returns undefined if the results
  * need none: few names at one server, requested once.
  */
 export function summaryOf(servers: readonly ServerReport[]): string | undefined {
-  const outcomes = servers.flatMap(({ names }) => names.map(({ outcome }) => WORDS[outcome]))
+  const outcomes = servers.flatMap(wordsOf)
   const isRetried = servers.some(({ attempts }) => attempts > 1) && servers.every(({ error }) => error === null)
   const isLong = outcomes.length > NAMES_WITHOUT_SUMMARY || servers.length > 1
   if (outcomes.length === 0 || !(isLong || isRetried)) return undefined
-  const counts = [...new Set(Object.values(WORDS))].flatMap((word) => {
+  const counts = [...COUNTED].flatMap((word) => {
     const count = outcomes.filter((other) => other === word).length
     return count === 0 ? [] : `${count} ${word}`
   })
-  const total =
-    servers.length > 1
-      ? `${formatCount(outcomes.length, 'request')} to ${servers.length} servers`
-      : formatCount(outcomes.length, 'name')
-  return `${total}: ${counts.join(', ')}${isRetried ? describeRetries(servers) : ''}`
+  const atServers = servers.length > 1 ? ` at ${servers.length} servers` : ''
+  return `${formatCount(outcomes.length, 'name')}${atServers}: ${counts.join(', ')}${isRetried ? describeRetries(servers) : ''}`
+}
+
+/** Returns a word for each name of a server. One without a reply has the outcome of its session, which says nothing of the name. */
+function wordsOf({ names, unconfirmed = [] }: ServerReport): string[] {
+  const sent = new Set(unconfirmed)
+  return names.map(({ name, outcome, code }) => {
+    if (code !== null || outcome === 'rejected') return WORDS[outcome]
+    return sent.has(name) ? WITHOUT_REPLY : WORDS.skipped
+  })
 }
 
 function describeRetries(servers: readonly ServerReport[]): string {

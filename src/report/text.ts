@@ -134,7 +134,7 @@ export class TextReporter implements Reporter {
 const NAME_OCTETS = 510
 
 const QUEUE_UNKNOWN_WARNING =
-  'the server accepts each request with 250 only, so etrn cannot tell whether mail is still waiting'
+  'the request was accepted, but the reply 250 does not tell whether mail is still waiting: run without --wait'
 
 /** Returns the server as the user named it, with its host if the name is a profile's or has other letters. */
 function describeServer({ word, host }: ServerAddress): string {
@@ -168,7 +168,7 @@ function stopHint(names: readonly Result[]): string | undefined {
   const reason =
     refused === undefined
       ? 'stopped because the server accepted none of the names in the first session'
-      : `stopped after ${refused.name} was ${refused.outcome === 'rejected' ? 'rejected' : 'refused'} (RFC 1985, 5.2)`
+      : `stopped after ${refused.name} was ${refused.outcome === 'rejected' ? 'rejected' : 'refused'}`
   return `${reason}; --keep-going requests the remaining names`
 }
 

@@ -77,14 +77,14 @@ function describeNames([first, ...others]: readonly string[]): string {
 }
 
 function chainError(code: string, certificate: X509Certificate): StepError {
-  const clockHint = `check this host's clock (${formatDay(new Date().toISOString())})`
+  const clockHint = `if this host's clock is right (${formatDay(new Date().toISOString())})`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
-      return protocolError(expiryMessage(certificate), `${clockHint}; ask your provider to renew the certificate`)
+      return protocolError(expiryMessage(certificate), `${clockHint}, ask your provider to renew the certificate`)
     case 'CERT_NOT_YET_VALID':
       return protocolError(
         notYetValidMessage(certificate),
-        `${clockHint}; ask your provider for a certificate that is valid now`,
+        `${clockHint}, ask your provider for a certificate that is valid now`,
       )
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
       return protocolError('self-signed certificate', pinHint(certificate))
@@ -102,7 +102,7 @@ function chainError(code: string, certificate: X509Certificate): StepError {
 }
 
 function pinHint({ fingerprint256 }: X509Certificate): string {
-  return `compare this SHA-256 fingerprint with your provider's, then pin it: --tls-fingerprint ${fingerprint256}`
+  return `if your provider confirms this SHA-256 fingerprint, trust the certificate by it: --tls-fingerprint ${fingerprint256}`
 }
 
 function issuerOf({ issuer }: { readonly issuer: string | undefined }): string {

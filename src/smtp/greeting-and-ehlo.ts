@@ -90,7 +90,9 @@ function startDialogue(server: Server, socket: Socket, address: string, options:
 function silenceHint({ host, port, isImplicitTls }: Server): string | undefined {
   if (isImplicitTls || port === 25) return undefined
   const name = familyOf(host) === 6 ? `[${host}]` : host
-  return `if the port expects TLS at once, use smtps://${name}${port === 465 ? '' : `:${port}`}`
+  return port === 465
+    ? `port 465 is for TLS at once: use smtps://${name}`
+    : `if the port expects TLS at once, use smtps://${name}:${port}`
 }
 
 /** Returns an error that mentions the addresses that are not tried after it: a permanent failure is taken for that of the host. */

@@ -132,7 +132,7 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
   const hint = isHidden
     ? MIDDLEBOX_HINT
     : /Exim/.test(greeting.text)
-      ? 'Exim: ETRN is off unless acl_smtp_etrn is set; ask your provider to allow ETRN from your address'
+      ? 'ask your provider to allow ETRN from your IP address (Exim: acl_smtp_etrn)'
       : mayNeedLogin
         ? `ETRN may be offered only after a login: ${LOGIN_OPTIONS}; otherwise ${ASSUME_HINT}`
         : ASSUME_HINT

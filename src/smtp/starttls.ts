@@ -64,7 +64,7 @@ export async function startTls(
 }
 
 const MISSING_HINT =
-  'ask your provider which port offers TLS and ETRN; a firewall may also be removing STARTTLS from the reply to EHLO'
+  'ask your provider which port offers TLS and ETRN; if this port should, a firewall on the network path may hide STARTTLS'
 
 /** Returns the option that requires TLS. A user who has given credentials alone may not know it. */
 function requirementOf({ tls: { level }, credentials }: Server): string {

@@ -221,7 +221,9 @@ suite('targets: a server beside --mx', { concurrency: true }, () => {
     ['isp', false],
   ] as const)
     test(`refuses ${word}`, async (t) => {
-      const hint = mayBeName ? `hint: to request ${word} as a name, write a final dot: ${word}.\n` : ''
+      const hint = mayBeName
+        ? `hint: if ${word} is a name to request, write it with a final dot: --mx DOMAIN ${word}.\n`
+        : ''
       await assertRefused(
         ['--config', makeFile(t, 'config.toml', TOML), word, '--mx', 'd01.example'],
         `etrn: --mx finds the servers in DNS; remove the server ${word}\n${hint}`,

@@ -32,8 +32,8 @@ const EXIM = 'mx.example ESMTP Exim 4.96'
 const POSTFIX = 'mx.example ESMTP Postfix'
 const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN] = [
   /acl_smtp_etrn/,
-  /requests for this name from your address$/,
-  /from your address/,
+  /requests for this name from your IP address$/,
+  /from your IP address/,
   /--user NAME --password-file FILE$/,
   /--tls encrypt/,
   /--helo gw\.site\.example$/,
@@ -179,21 +179,21 @@ suite('a reply about this host', () => {
     ['450 4.7.1 <gw>: Helo command rejected: Host not found', /--helo gw\.site\.example; --retry-for 10m tries again$/],
     [
       '450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]',
-      /reverse DNS.*; --retry-for 10m tries again$/,
+      /reverse DNS.*; --retry-for 10m helps if only a DNS look-up failed$/,
     ],
     [
       '450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
-      /from your address.*; --retry-for 10m tries again$/,
+      /from your IP address.*; --retry-for 10m tries again$/,
     ],
     [
       '458 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
-      /from your address.*; --retry-for 10m tries again$/,
+      /from your IP address.*; --retry-for 10m tries again$/,
     ],
     [
       '450 4.1.8 <a@b.example>: Sender address rejected: Domain not found',
-      /from your address.*; --retry-for 10m tries again$/,
+      /from your IP address.*; --retry-for 10m tries again$/,
     ],
-    ['450 4.7.1 Access denied', /from your address.*; --retry-for 10m tries again$/],
+    ['450 4.7.1 Access denied', /from your IP address.*; --retry-for 10m tries again$/],
     [
       '454 4.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org',
       /blocklist.*; --retry-for 10m tries again$/,

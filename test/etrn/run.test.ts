@@ -88,20 +88,20 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout, /^mx2\.site\.example: site\.example: accepted [^\n]*\n$/)
       assert.equal(
         stderr,
-        "etrn: site.example: excluded: mx1.site.example (preference 5 is not larger than this host's 10)\netrn: site.example: excluded: gw.site.example (this host)\n",
+        "etrn: site.example: MX mx1.site.example (preference 5 is not larger than this host's 10) excluded\netrn: site.example: MX gw.site.example (this host) excluded\n",
       )
     })
     test('skips the exchanger that --self names in capital letters and with a final dot', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', 'MX1.site.example.'])
-      assert.deepEqual([status, stderr], [0, 'etrn: site.example: excluded: mx1.site.example (this host)\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: MX mx1.site.example (this host) excluded\n'])
     })
     test('skips the exchanger that has the address in --self', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', ONE])
-      assert.deepEqual([status, stderr], [0, 'etrn: site.example: excluded: mx1.site.example (this host)\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: MX mx1.site.example (this host) excluded\n'])
     })
     test('requests from every exchanger, with a warning, if none is this host', async (t) => {
       await listenAt(t, ONE, ACCEPTED)
@@ -118,7 +118,7 @@ if (isInNamespace(import.meta.url)) {
       await listenAt(t, ONE, ['S: 220 GW.site.example ESMTP Postfix', ...BYE])
       await listenAt(t, TWO, ACCEPTED)
       const { stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example']))
-      assert.deepEqual([status, stderr], [0, 'etrn: site.example: excluded: mx1.site.example (this host)\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: MX mx1.site.example (this host) excluded\n'])
     })
     for (const [title, conversations] of [
       ['the other requested', [ACCEPTED]],

@@ -33,7 +33,7 @@ const FORMS: readonly NameForm[] = [
 ]
 
 const DENIED_TEXT = 'Etrn command rejected: Access denied'
-const NO_FLUSH_HINT = /its flush service fails, or postscreen answers .* postscreen_access_list/
+const NO_FLUSH_HINT = /show the reply to your provider .*postscreen_access_list/
 
 const POSTSCREEN_SERVICES = `smtp inet n - n - 1 postscreen
 smtpd pass - - n - - smtpd
@@ -115,7 +115,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
           argument,
           line: `${argument}: refused (554 5.7.1 <site.example>: ${DENIED_TEXT})`,
           status: 77,
-          hint: /does not accept requests from your address; .* smtpd_etrn_restrictions .* give you a login/,
+          hint: /does not accept requests from your IP address; .* smtpd_etrn_restrictions .* give you a login/,
         })
       })
     }

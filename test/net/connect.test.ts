@@ -126,7 +126,7 @@ if (isInNamespace(import.meta.url)) {
         })
       })
     const REFUSED_HINT =
-      'no mail server listens on port 2500, or a firewall rejects you: check --port; --retry-for 10m waits for a server that is restarting'
+      'no mail server listens on port 2500, or a firewall rejects you: check host and port; --retry-for 10m waits for a server that is restarting'
     const DROPPED_HINT = 'a firewall may drop the connection; check host and port'
     testHint('to check the port if one address refuses', ['127.0.1.1', '192.0.2.9'], 1000, REFUSED_HINT)
     testHint('to raise a short timeout', ['192.0.2.9'], 300, `try --timeout 60s; ${DROPPED_HINT}`)

@@ -9,7 +9,10 @@ import { NO_FACTS } from '../../src/smtp/trace.js'
 const SERVER: ServerAddress = { word: 'mx.example', host: 'mx.example', port: 25, isImplicitTls: false }
 const reportOf = (outcomes: Partial<Record<Outcome, number>>, attempts = 1): ServerReport => {
   const all = Object.entries(outcomes).flatMap(([outcome, count]) => Array<Outcome>(count).fill(outcome as Outcome))
-  const names = all.map((outcome, index) => unansweredResult(`n${index}.example`, outcome))
+  const names = all.map((outcome, index) => ({
+    ...unansweredResult(`n${index}.example`, outcome),
+    code: outcome === 'skipped' || outcome === 'rejected' ? null : 250,
+  }))
   return { ...NO_FACTS, server: SERVER, error: null, isQueueUnknown: false, attempts, elapsedMs: 130_000, names }
 }
 
@@ -29,8 +32,8 @@ suite('summaryOf', () => {
     reportOf({ started: 1, refused: 1, rejected: 1, unsupported: 1, failed: 1, deferred: 1, skipped: 2 }),
   )
   sums(
-    'counts the requests to several servers',
-    '3 requests to 2 servers: 2 accepted, 1 deferred',
+    'counts the names at several servers',
+    '3 names at 2 servers: 2 accepted, 1 deferred',
     reportOf({ started: 2 }),
     reportOf({ deferred: 1 }),
   )
@@ -41,7 +44,7 @@ suite('summaryOf', () => {
   )
   sums(
     'has the most attempts of several servers',
-    '2 requests to 2 servers: 2 accepted; up to 3 attempts in 2m 10s',
+    '2 names at 2 servers: 2 accepted; up to 3 attempts in 2m 10s',
     reportOf({ started: 1 }, 3),
     reportOf({ started: 1 }),
   )
@@ -49,5 +52,15 @@ suite('summaryOf', () => {
     ...reportOf({ deferred: 1 }, 3),
     error: new SessionError('etrn', 'gave up', { exitStatus: 75 }),
   })
+  sums(
+    'tells a name that was sent from one that was not, whatever ended the session',
+    '3 names at 2 servers: 1 accepted, 1 without reply, 1 not requested',
+    reportOf({ started: 1 }),
+    {
+      ...reportOf({}),
+      names: ['a.example', 'b.example'].map((name) => unansweredResult(name, 'unsupported')),
+      unconfirmed: ['a.example'],
+    },
+  )
   sums('is none without names', undefined, reportOf({}))
 })

@@ -12,7 +12,7 @@ import { AGREED, CA, certificateStep, fingerprintOf, secureSession, testAccepted
 
 const NAME = ['--tls-name', 'mx.example']
 const pinHint = (name: string): string =>
-  `compare this SHA-256 fingerprint with your provider's, then pin it: --tls-fingerprint ${fingerprintOf(name)}`
+  `if your provider confirms this SHA-256 fingerprint, trust the certificate by it: --tls-fingerprint ${fingerprintOf(name)}`
 const rejected = (name: string): Conversation => [...AGREED, { ...certificateStep(name), fails: true }]
 
 suite('a certificate is accepted', { concurrency: true }, () => {
@@ -126,7 +126,7 @@ suite('the hint after a rejected certificate', { concurrency: true }, () => {
     'expired',
     CA,
     new RegExp(
-      `^hint: check this host's clock \\(\\d{4}-\\d\\d-\\d\\d\\); ask your provider to renew the certificate$`,
+      `^hint: if this host's clock is right \\(\\d{4}-\\d\\d-\\d\\d\\), ask your provider to renew the certificate$`,
     ),
   )
   testHint(
@@ -167,13 +167,17 @@ suite('verificationError', () => {
     [
       'CERT_HAS_EXPIRED',
       /^issuer's certificate expired$/,
-      /^check this host's clock \(\d{4}-\d\d-\d\d\); ask your provider to renew the certificate$/,
+      /^if this host's clock is right \(\d{4}-\d\d-\d\d\), ask your provider to renew the certificate$/,
     ],
-    ['CERT_NOT_YET_VALID', /^issuer's certificate is not yet valid$/, /^check this host's clock \(/],
+    ['CERT_NOT_YET_VALID', /^issuer's certificate is not yet valid$/, /^if this host's clock is right \(/],
     ['SELF_SIGNED_CERT_IN_CHAIN', /^certificate issued by an unknown CA \(CN=Test authority\)$/, / --tls-ca FILE; /],
     ['UNABLE_TO_GET_ISSUER_CERT', /issued by an unknown CA/, / --tls-ca FILE; /],
     ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', /issued by an unknown CA/, / --tls-ca FILE; /],
-    ['CERT_REVOKED', /^certificate verification failed \(CERT_REVOKED\)$/, /pin it: --tls-fingerprint [0-9A-F:]{95}$/],
+    [
+      'CERT_REVOKED',
+      /^certificate verification failed \(CERT_REVOKED\)$/,
+      /trust the certificate by it: --tls-fingerprint [0-9A-F:]{95}$/,
+    ],
   ] as const) {
     test(`explains ${code}`, () => {
       const error = verificationError(socketWith(code), certificate, 'mx.example', POLICY)
@@ -201,7 +205,7 @@ suite('verificationError', () => {
         POLICY,
       )
       assert.equal(error?.message, message)
-      assert.match(error.hint ?? '', new RegExp(`^check this host's clock \\(${today}\\); ask your provider`))
+      assert.match(error.hint ?? '', new RegExp(`^if this host's clock is right \\(${today}\\), ask your provider`))
     })
   test('is undefined for a name and an address of the certificate', () => {
     for (const name of ['mx.example', 'MX.example', 'localhost', '127.0.0.1'])

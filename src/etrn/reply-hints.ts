@@ -1,0 +1,24 @@
+export const LOGIN_OPTIONS = '--user NAME --password-file FILE'
+const LOGIN_STEP = `to give you a login (${LOGIN_OPTIONS})`
+export const RETRY_STEP = '--retry-for 10m tries again'
+/** The next steps that several replies share */
+export const HINTS = {
+  limit: "the server's limit on requests is reached even in a new session; ask your provider to raise the limit",
+  helo: "the server rejects this host's EHLO name, not the requested name; use a name that DNS knows: --helo gw.site.example",
+  blocklist: `your IP address is on a blocklist, as dynamic addresses often are; ask your provider to allow it or ${LOGIN_STEP}`,
+  reverseName: `the server requires a reverse DNS name (PTR) for your IP address; ask your Internet provider to set one, or your mail provider ${LOGIN_STEP}`,
+  certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
+  address: `the server does not accept requests from your IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
+  postfixAddress: `the server does not accept requests from your IP address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,
+  login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
+  tls: 'the server requires TLS before ETRN: --tls encrypt',
+  temporary: `the server cannot start the delivery now: ${RETRY_STEP}`,
+  exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your IP address",
+  refusal: `ask your provider to allow requests for this name from your IP address, or ${LOGIN_STEP}`,
+  name: 'ask your provider to allow requests for this name from your IP address',
+  badName: 'check the name, then ask your provider which name the server expects',
+  plainName: "the server may not support names that start with '@' or '#'; request each domain by its plain name",
+  noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',
+  noMail:
+    'the server accepts no mail, or none from your IP address (dynamic addresses are often blocked); check the host name, then ask your provider to allow your IP address',
+} as const
