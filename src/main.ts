@@ -241,7 +241,7 @@ class Command {
   #limit(maxTimeMs: number | undefined): void {
     if (maxTimeMs === undefined) return
     const failure = { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' } as const
-    const error = new StepError('the time of --max-time is over', failure)
+    const error = new StepError('the --max-time limit is reached', failure)
     setTimeout(() => this.#abort.abort(error), maxTimeMs).unref()
   }
 

@@ -128,7 +128,7 @@ suite('the process: an output that nobody takes', { concurrency: true }, () => {
         text(child.stderr),
       ])
       assert.equal(status, 75)
-      assert.match(stderr, /^etrn: cannot write the output: the reader did not take it in time$/m)
+      assert.match(stderr, /^etrn: cannot write the output: the reader did not read it in time$/m)
     },
   )
 })

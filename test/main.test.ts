@@ -177,14 +177,14 @@ suite('main: --max-time', { concurrency: true }, () => {
     const server = await loose(t, [silence])
     const run = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, '--max-time', '1s', 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the time of --max-time is over'])
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the --max-time limit is reached'])
   })
   test('of the configuration ends a session', async (t) => {
     const server = await loose(t, [silence])
     const config = makeFile(t, 'etrn.toml', 'max-time = "1s"\n')
     const run = await etrnJson(['--config', config, `127.0.0.1:${server.port}`, ...HELO, 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the time of --max-time is over'])
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the --max-time limit is reached'])
   })
 })
 
@@ -311,7 +311,7 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.equal(hook.status, 0)
     assert.match(
       hook.stderr,
-      /^etrn: warning: root runs this hook: .* is not safe to use: the file belongs to another user than root/,
+      /^etrn: warning: root runs this hook: .* is not safe to use: the file belongs to a user other than root/,
     )
     assert.equal((await printHook('cron', file, user)).stderr, '')
     assert.match((await printHook('systemd', file, user)).stderr, / is not safe to use: the directory \S+ belongs to/)

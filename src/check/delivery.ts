@@ -101,7 +101,7 @@ async function judgeRoute(
   const own = await findOwn(addresses, seenAs)
   if (own !== undefined) {
     if (!isPrivate(own) || servers.every(isPrivate)) return [true, `${text}: ${own} is this host`]
-    const hint = 'only servers in the same network can deliver to a private address'
+    const hint = 'only servers on the same network can deliver to a private address'
     return [null, `${text}: ${own} is this host, but a private address`, hint]
   }
   if (addresses.length > 0 && addresses.every((address) => servers.includes(canonicalAddress(address))))

@@ -10,7 +10,7 @@ const STICKY_MODE = 0o1000
 const LINKS_FOLLOWED = 40
 
 /**
- * Returns the reason if another user than root and this one can change or replace a file; otherwise undefined. Checks the file, its links,
+ * Returns the reason if a user other than root and this one can change or replace a file; otherwise undefined. Checks the file, its links,
  * and every folder of its path. In a sticky folder such as `/tmp` others can't replace it; if `isStrict`, such a folder of the file is
  * unsafe all the same. Throws system errors.
  */
@@ -42,7 +42,7 @@ export function unsafePathReason(file: string, uid: number | undefined, { isStri
   return undefined
 }
 
-/** Returns the reason if another user than root and this one can change a file or folder; otherwise undefined. */
+/** Returns the reason if a user other than root and this one can change a file or folder; otherwise undefined. */
 export function unsafeReason(
   stats: Stats,
   uid: number | undefined,
@@ -93,7 +93,7 @@ export function warnIfExposed(
 
 function foreignOwnerReason({ uid: owner }: Stats, uid: number | undefined, subject: string): string | undefined {
   if (hasNoUsers(uid) || owner === 0 || owner === uid) return undefined
-  return `${subject} belongs to ${uid === 0 ? 'another user than root' : 'neither root nor you'} (chown)`
+  return `${subject} belongs to ${uid === 0 ? 'a user other than root' : 'neither root nor you'} (chown)`
 }
 
 function hasNoUsers(uid: number | undefined): boolean {

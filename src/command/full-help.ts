@@ -6,7 +6,7 @@ import { type Entry, EXAMPLES, formatEntries, helpWidth, placeholderOf, USAGE } 
 import { OPTION_ROWS, type OptionRow } from './options.js'
 
 const PURPOSE = `Request the mail queued on SERVER for NAME (ETRN, RFC 1985). The server replies at once, and delivers later over new
-connections. Without NAME, etrn requests the DOMAIN of --mx, else this host's own name.`
+connections. Without NAME, etrn requests mail for the DOMAIN of --mx, or else for this host's own name.`
 
 /** Returns the help with all options. The columns are undefined or 0 if they are unknown. */
 export async function fullHelpText(columns: number | undefined): Promise<string> {
@@ -49,7 +49,7 @@ function defaultOf(row: OptionRow): string {
 function valueEntries(): Entry[] {
   const choicesOf = (option: string): string => joinChoices(OPTION_ROWS.get(option)?.choices ?? [])
   return [
-    ['SERVER', 'HOST, HOST:PORT, smtp://HOST, smtps://HOST (TLS from the start), or a profile of the configuration'],
+    ['SERVER', 'HOST, HOST:PORT, smtp://HOST, smtps://HOST (TLS from the start), or a profile in the configuration'],
     ['HOST', 'mail.isp.example, 192.0.2.1 or [2001:db8::1]'],
     ['NAME', "site.example, @site.example (with its subdomains) or '#queue'"],
     ['DUR', '90, 90s, 2m or 1h30m'],
@@ -66,15 +66,15 @@ function valueEntries(): Entry[] {
 const EXIT_STATUSES: readonly Entry[] = [
   ['   0', 'every name was accepted'],
   ['   2', "accepted, but the server can't tell whether mail is waiting (--wait)"],
-  ['  64', 'an option, server or name is wrong; nothing was sent'],
+  ['  64', 'an option, server or name is invalid; nothing was sent'],
   ['  65', 'a name was rejected'],
   ['  66', "a file can't be read, or a command fails"],
-  ['  68', 'no such host, or no mail exchanger to request from'],
+  ['  68', 'no such host, or no mail exchanger to request mail from'],
   ['  69', 'ETRN not supported, or the server is permanently unavailable (5xx)'],
   ['  70', 'a bug in etrn'],
   ['  74', "the output can't be written"],
   ['  75', 'a temporary failure; try again'],
   ['  76', 'an SMTP or TLS failure'],
   ['  77', 'not allowed, or the login failed'],
-  ['  78', 'the configuration is wrong or unsafe'],
+  ['  78', 'the configuration is invalid or unsafe'],
 ]

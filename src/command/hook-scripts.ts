@@ -51,7 +51,7 @@ export function scriptText(kind: keyof typeof SCRIPTS, parts: HookParts): string
 # To try the script once, run: ${attempt(file, word)}
 # The output is in the system log: journalctl -t etrn
 ${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${guard}
-# ${local === undefined ? 'To run on one interface only, remove the # of the next line.' : 'Run on this interface only.'}
+# ${local === undefined ? 'To run on one interface only, remove the # from the next line.' : 'Run on this interface only.'}
 ${local === undefined ? '# ' : ''}${only}
 
 PATH=/usr/sbin:/usr/bin:/sbin:/bin

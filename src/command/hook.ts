@@ -72,7 +72,7 @@ function checkTexts(parts: HookParts): void {
 function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookParts {
   const { options, words, typed } = line
   if (/^\/(?:dev|proc)\//.test(options.config ?? ''))
-    throw new UsageError(`--config ${options.config ?? ''} does not exist when the hook runs; use a regular file`)
+    throw new UsageError(`--config ${options.config ?? ''} will not exist when the hook runs; use a regular file`)
   const optionWords = [...OPTION_ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOfOption(name, typed[name])))
   // After these two words an option could take the next one for its value.
   const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')

@@ -44,7 +44,7 @@ const OPTION_TABLE = {
       COMMAND_LINE_ONLY,
     ),
     self: list('HOST', 'Treat the mail exchanger HOST as this host (with --mx)', 'mx1.site.example', parseHost),
-    all: flag('Request mail from every profile of the configuration', { ...COMMAND_LINE_ONLY, excludes: 'mx' }),
+    all: flag('Request mail from every profile in the configuration', { ...COMMAND_LINE_ONLY, excludes: 'mx' }),
     config: file('FILE', 'Read the configuration only from FILE', 'etrn.toml', {
       ...COMMAND_LINE_ONLY,
       defaultText: '/etc/etrn/config.toml, then ~/.config/etrn/config.toml',
@@ -81,7 +81,7 @@ const OPTION_TABLE = {
   }),
   ...group('TLS', {
     tls: choice('LEVEL', 'Set the TLS policy: none, may, encrypt or verify', 'verify', TLS_LEVELS, {
-      defaultText: 'may; verify with credentials',
+      defaultText: 'may, or verify if credentials are given',
     }),
     'tls-ca': file('FILE', 'Trust only the CA certificates in FILE', 'ca.pem', {
       defaultText: "the system's CAs",

@@ -22,7 +22,7 @@ export async function readPassword(target: Target, sources: InputSources): Promi
     const text = await readFirstLine('password-file', file, sources.signal)
     warnIfExposed(file, 'password', sources)
     const source = `--password-file ${file}`
-    return checkPassword(firstLine(text), 'password-file', source, `${source}: no password in the first line`)
+    return checkPassword(firstLine(text), 'password-file', source, `${source}: no password on the first line`)
   }
   if (command !== undefined) {
     const output = await runPasswordCommand(command, sources)
@@ -31,7 +31,7 @@ export async function readPassword(target: Target, sources: InputSources): Promi
       firstLine(output),
       'password-command',
       source,
-      `${source} printed no password in the first line`,
+      `${source} printed no password on the first line`,
     )
   }
   if (typed !== undefined) return checkPassword(firstLine(typed), '', 'ETRN_PASSWORD', 'ETRN_PASSWORD is empty')

@@ -70,7 +70,7 @@ export async function checkPem({ ca, cert, key }: Pem, errorOf: PemError): Promi
 
 function describePemError(message: string, content: string): string {
   if (/passphrase|interrupted or cancelled/i.test(message))
-    return 'the private key has a passphrase; remove it, for example with openssl pkey'
+    return 'the private key has a passphrase; remove the passphrase, for example with openssl pkey'
   if (/DECODER|no start line/i.test(message)) return `no ${content} in PEM format found`
   return `the ${content} can't be used: ${message}`
 }

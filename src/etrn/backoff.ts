@@ -66,7 +66,7 @@ export class RetryWindow {
     this.#isLastDue = untilLastMs < Math.max(pauseMs, 2 * leastMs)
     const ms = this.#isLastDue ? untilLastMs : Math.min(pauseMs, untilLastMs - leastMs)
     const next = this.#isLastDue
-      ? `last retry at ${formatClock(ms)}`
+      ? `final retry at ${formatClock(ms)}`
       : `retry at ${formatClock(ms)}, until ${formatClock(this.#lengthMs - this.elapsedMs)}`
     return { type: 'pause', text: `${reason}; ${next}`, pauseMs: ms }
   }

@@ -51,7 +51,7 @@ function formatExclusion({ host, reason }: Exclusion): string {
 export function noExchangerError(excluded: readonly Exclusion[]): StepError {
   return new StepError(`every MX is excluded: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
-    hint: 'this host is recognised by its addresses, its name, --helo and --self; see what DNS has: etrn --check --mx DOMAIN',
+    hint: 'this host is recognised by its addresses, its name, --helo and --self; see what DNS says: etrn --check --mx DOMAIN',
   })
 }
 

@@ -109,4 +109,4 @@ async function askKernel(address: string, act: (socket: Socket) => string): Prom
 }
 
 const RESOURCES_HINT =
-  'this host lacks file descriptors or memory, or a sandbox forbids sockets: ulimit -n shows the limit on descriptors'
+  'this host has run out of file descriptors or memory, or a sandbox forbids sockets: ulimit -n shows the limit on descriptors'

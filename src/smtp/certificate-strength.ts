@@ -66,7 +66,7 @@ function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
 function weaknessOfOne(certificate: X509Certificate): string | undefined {
   const key = publicKeyOf(certificate)
   const hash = weakHashOf(certificate, key)
-  if (hash !== undefined) return `is signed with ${hash}, which can be forged`
+  if (hash !== undefined) return `is signed with ${hash}, whose signatures can be forged`
   const { modulusLength } = key?.asymmetricKeyDetails ?? {}
   return modulusLength !== undefined && modulusLength < RSA_BITS ? `has a key of only ${modulusLength} bits` : undefined
 }

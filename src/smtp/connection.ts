@@ -206,7 +206,7 @@ export class Connection {
     const octets = this.#parser.bufferedText
     const isSilent = this.#parser.buffered === 0
     const received = isSilent ? '0 octets received' : `only "${shortenMessage(octets, UNFINISHED_CHARACTERS)}"`
-    const message = `no ${isSilent ? '' : 'whole '}${this.#awaitedNoun} ${within} (${received})`
+    const message = `no ${isSilent ? '' : 'complete '}${this.#awaitedNoun} ${within} (${received})`
     return { message, hint: this.#timeoutHint(isSilent, timeoutMs) }
   }
 

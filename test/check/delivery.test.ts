@@ -171,7 +171,7 @@ if (isInNamespace(import.meta.url)) {
       {
         ok: null,
         text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this host, but a private address',
-        hint: 'only servers in the same network can deliver to a private address',
+        hint: 'only servers on the same network can deliver to a private address',
       },
     )
     testRoute('holds if the MX is a private address of this host and so is the server', zoneAt('127.0.0.1'), LOCAL, {

@@ -58,7 +58,7 @@ suite('config-files: unsafe files', { concurrency: true }, () => {
     chownSync(path, 1234, 1234)
     assert.equal(await readAs(path, 1234), 'text')
     await assert.rejects(readAs(path, 1235), /the file belongs to neither root nor you \(chown\)$/)
-    await assert.rejects(readAs(path, 0), /the file belongs to another user than root \(chown\)$/)
+    await assert.rejects(readAs(path, 0), /the file belongs to a user other than root \(chown\)$/)
   })
   test('refuses a file that its group may write, though only its reader and root are in it', async (t) => {
     const path = makeFile(t, 'config.toml', 'text')
@@ -112,7 +112,7 @@ suite('config-files: files that cannot be read', { concurrency: true }, () => {
       during: () => void (writer = openSync(fifo, constants.O_RDWR)),
     })
     closeSync(writer)
-    assert.deepEqual([silent.status, silent.stderr], [75, 'etrn: the time of --max-time is over\n'])
+    assert.deepEqual([silent.status, silent.stderr], [75, 'etrn: the --max-time limit is reached\n'])
     const unwritten = await etrn(['--config', fifo, '--max-time', '1s', ...TARGET])
     assert.deepEqual([unwritten.status, unwritten.stderr], [75, silent.stderr])
   })

@@ -25,7 +25,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
       if (reason === undefined) assert.equal(found, undefined)
       else assert.match(found ?? '', reason)
     })
-  const FOREIGN = /^the directory \S+ belongs to (?:neither root nor you|another user than root) \(chown\)$/
+  const FOREIGN = /^the directory \S+ belongs to (?:neither root nor you|a user other than root) \(chown\)$/
 
   finds('accepts a file below /tmp that only its owner may write', (root) => join(root, 'a/b/file'), undefined)
   finds(

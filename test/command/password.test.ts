@@ -81,7 +81,7 @@ suite('password: its source', { concurrency: true }, () => {
       ['--password-command', 'exec sleep 20'],
     ]) {
       const run = await etrn(['127.0.0.1:9', '--user', 'site', ...source, '--max-time', '1s', 'site.example'])
-      assert.deepEqual([run.status, run.stderr], [75, 'etrn: the time of --max-time is over\n'])
+      assert.deepEqual([run.status, run.stderr], [75, 'etrn: the --max-time limit is reached\n'])
     }
   })
   const refuses = (
@@ -107,7 +107,7 @@ suite('password: its source', { concurrency: true }, () => {
     'reports 66 if the first line of the file is empty',
     ['--user', 'site', '--password-file', writePassword('empty', '\nsecond\n')],
     66,
-    /^etrn: --password-file \S+: no password in the first line\n$/,
+    /^etrn: --password-file \S+: no password on the first line\n$/,
   )
   refuses(
     'reports 66 if the command fails',
@@ -125,7 +125,7 @@ suite('password: its source', { concurrency: true }, () => {
     'reports 66 if the command prints nothing',
     ['--user', 'site', '--password-command', 'true'],
     66,
-    /^etrn: --password-command printed no password in the first line\n$/,
+    /^etrn: --password-command printed no password on the first line\n$/,
   )
   refuses(
     'reports 66 if the password has more than 8192 characters',
@@ -257,7 +257,7 @@ suite('password: its source', { concurrency: true }, () => {
       '127.0.0.1:1',
       'a.example',
     ])
-    assert.deepEqual([long.status, long.stderr], [75, 'etrn: the time of --max-time is over\n'])
+    assert.deepEqual([long.status, long.stderr], [75, 'etrn: the --max-time limit is reached\n'])
     const much = 'echo x; head -c 100000 /dev/zero | tr "\\0" a; exec sleep 60 2>&1'
     assert.equal((await etrn(['--user', 'u', '--password-command', much, '127.0.0.1:1', 'a.example'])).status, 75)
   })

@@ -110,7 +110,7 @@ suite('tls-options: refused command lines', { concurrency: true }, () => {
   refuses(['--tls-name', 'a b'], 64, /--tls-name "a b"/)
   test('reports 66 for --tls-cert with a key that has a passphrase', async (t) => {
     const file = makeFile(t, 'locked.pem', fixture('client.pem') + lockedKey())
-    const message = `etrn: --tls-cert ${file}: the private key has a passphrase; remove it, for example with openssl pkey\n`
+    const message = `etrn: --tls-cert ${file}: the private key has a passphrase; remove the passphrase, for example with openssl pkey\n`
     await assertRefused(['127.0.0.1:9', 'site.example', '--tls-cert', file], message, 66)
   })
 })
@@ -195,7 +195,7 @@ suite('checkPem', () => {
   )
   test('refuses a key with a passphrase', async () => {
     await assert.rejects(check({ cert, key: lockedKey() }), {
-      message: 'the key: the private key has a passphrase; remove it, for example with openssl pkey',
+      message: 'the key: the private key has a passphrase; remove the passphrase, for example with openssl pkey',
     })
   })
 })

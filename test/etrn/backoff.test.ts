@@ -153,7 +153,7 @@ suite('RetryWindow: its texts', () => {
     })
     assert.equal(
       window.createPause('421 later', { pauseMs: 300_000, leastMs: 10_000 })?.text,
-      '421 later; last retry at 00:00:59',
+      '421 later; final retry at 00:00:59',
     )
   })
   for (const [attempts, elapsedMs, text] of [

@@ -152,7 +152,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(run.status, 75)
       assert.match(
         run.stderr,
-        /^etrn: local mail server: [^;]*; the time of --max-time is over; gave up after \d attempts? in \ds; /m,
+        /^etrn: local mail server: [^;]*; the --max-time limit is reached; gave up after \d attempts? in \ds; /m,
       )
     })
     test('looks at the local mail server a last time just before the time ends', async (t) => {
@@ -160,7 +160,7 @@ if (isInNamespace(import.meta.url)) {
       // It listens as soon as the first look has failed.
       const act = (child: Running): void => void listenAt(t, '127.0.0.1', ['S: 220 gw', ...BYE]).then(() => leap(child))
       const args = ['-v', '--wait-local', '1s', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'site.example']
-      const options = { env: LEAPING, once: { said: 'last retry at', act } }
+      const options = { env: LEAPING, once: { said: 'final retry at', act } }
       assert.equal((await etrn(args, options)).status, 0)
     })
     test('reports the reply at [::1] rather than that nothing listens at 127.0.0.1', async (t) => {

@@ -117,7 +117,7 @@ async function requestWithoutPauses(
     startedAt: performance.now() - elapsedMs,
     trace: (_: Server, event: TraceEvent | Pause) => {
       if (event.type !== 'pause') return
-      reasons.push(event.text.replace(/; (?:last )?retry at .*/, ''))
+      reasons.push(event.text.replace(/; (?:final )?retry at .*/, ''))
       setImmediate(() => mock.timers.tick(event.pauseMs))
     },
     onResult: (_, { name }) => reported.push(name),
@@ -840,7 +840,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(run.status, 75)
     assert.match(
       run.stderr,
-      /^etrn: 127\.0\.0\.1:\d+: the server closed the connection before its greeting; gave up after 3 attempts in 3s; [^\n]*\nhint: if the server keeps closing, [^\n]*\n$/,
+      /^etrn: 127\.0\.0\.1:\d+: the server closed the connection before its greeting; gave up after 3 attempts in 3s; [^\n]*\nhint: if the server keeps closing the connection, [^\n]*\n$/,
     )
   })
   test('prints only the last result of a wait', async (t) => {
@@ -929,7 +929,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(run.stdout, 'a.example: accepted, 3 messages waiting (253 3 pending messages)\n')
     assert.match(
       run.stderr,
-      /^etrn: 127\.0\.0\.1:\d+: the time of --max-time is over; a\.example: 3 messages waiting; gave up after 1 attempt in 1s\n$/,
+      /^etrn: 127\.0\.0\.1:\d+: the --max-time limit is reached; a\.example: 3 messages waiting; gave up after 1 attempt in 1s\n$/,
     )
   })
   test('prints that --max-time ended a pause, below the failure before it', async (t) => {
@@ -940,7 +940,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(run.status, 75)
     assert.match(
       run.stderr,
-      /^etrn: 127\.0\.0\.1:\d+: the server is not ready \(421 later\); the time of --max-time is over; gave up after 1 attempt in 2s; [^\n]*\n$/,
+      /^etrn: 127\.0\.0\.1:\d+: the server is not ready \(421 later\); the --max-time limit is reached; gave up after 1 attempt in 2s; [^\n]*\n$/,
     )
   })
   test('requests from other servers during a pause, with --jobs 1', async (t) => {

@@ -30,11 +30,11 @@ function listOf(...files: readonly string[]): string {
 const EC_PUBLIC_KEY = '2a8648ce3d0201'
 
 const WEAKNESSES: readonly (readonly [name: string, weakness: string | undefined])[] = [
-  ['weak-md5', 'certificate is signed with MD5, which can be forged'],
-  ['weak-sha1', 'certificate is signed with SHA-1, which can be forged'],
-  ['weak-pss', 'certificate is signed with SHA-1, which can be forged'],
-  ['weak-pss-mask', 'certificate is signed with SHA-1, which can be forged'],
-  ['weak-ecdsa', 'certificate is signed with SHA-1, which can be forged'],
+  ['weak-md5', 'certificate is signed with MD5, whose signatures can be forged'],
+  ['weak-sha1', 'certificate is signed with SHA-1, whose signatures can be forged'],
+  ['weak-pss', 'certificate is signed with SHA-1, whose signatures can be forged'],
+  ['weak-pss-mask', 'certificate is signed with SHA-1, whose signatures can be forged'],
+  ['weak-ecdsa', 'certificate is signed with SHA-1, whose signatures can be forged'],
   ['weak-key', 'certificate has a key of only 768 bits'],
   ['weak-not', undefined],
   ['weak-not-pss', undefined],
@@ -71,14 +71,14 @@ suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurren
     rejected('weak-chain'),
     OLD_CA,
     'tls',
-    /^issuer's certificate is signed with SHA-1, which can be forged$/,
+    /^issuer's certificate is signed with SHA-1, whose signatures can be forged$/,
   )
   testFailed(
     'if the weak authority is not the next in the list',
     rejected('weak-chain', { cert: listOf('weak-chain', 'mx', 'weak-chain:1') }),
     OLD_CA,
     'tls',
-    /^issuer's certificate is signed with SHA-1, which can be forged$/,
+    /^issuer's certificate is signed with SHA-1, whose signatures can be forged$/,
   )
   testFailed(
     'if the server sends so many certificates that a weak one may be among them',
@@ -93,7 +93,7 @@ suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurren
     rejected('weak-sha1'),
     OLD_CA.slice(0, 2),
     'tls',
-    /^certificate is signed with SHA-1, which can be forged$/,
+    /^certificate is signed with SHA-1, whose signatures can be forged$/,
   )
 })
 

@@ -277,7 +277,7 @@ suite('Connection', { concurrency: true }, () => {
     [
       'half a reply',
       '250-early\r\n25',
-      'unexpected data before NOOP: no whole reply within 1s (only "250-early / 25...")',
+      'unexpected data before NOOP: no complete reply within 1s (only "250-early / 25...")',
     ],
     ['no reply at all', 'early\r\n', 'unexpected data before NOOP: not an SMTP reply ("early")'],
   ] as const) {
@@ -376,7 +376,7 @@ suite('Connection: timeouts', () => {
       '220-mx',
       undefined,
       { silenceHint: TLS_HINT },
-      'no whole greeting within 1s (only "220-mx...")',
+      'no complete greeting within 1s (only "220-mx...")',
       SHORT_HINT,
     ],
     [
@@ -384,7 +384,7 @@ suite('Connection: timeouts', () => {
       '220 mx\r\n250-',
       'NOOP',
       {},
-      'unexpected data before NOOP: no whole reply within 1s (only "250-...")',
+      'unexpected data before NOOP: no complete reply within 1s (only "250-...")',
       undefined,
     ],
     ['a reply to a command', '220 mx\r\n', 'EHLO x', {}, 'no reply to EHLO within 1s (0 octets received)', SHORT_HINT],
