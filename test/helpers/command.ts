@@ -105,6 +105,8 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
   options.during?.(running)
   if (options.once !== undefined) actOnce(stderr, options.once, running)
   const output = Promise.all([text(stdout), text(stderr)])
+  // A silent standard input would keep a process alive; a stream without a descriptor does not.
+  const keptAlive = setInterval(() => undefined, 60_000)
   const { exitStatus, signal } = await main({
     argv: args,
     environment: options.env ?? {},
@@ -120,7 +122,7 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
     },
     raise: (name) => assert.fail(`${name} would have ended the process`),
     kill: (pids) => pids.forEach(endProcess),
-  })
+  }).finally(() => clearInterval(keptAlive))
   stdout.end()
   stderr.end()
   const [out, err] = await output
