@@ -32,6 +32,7 @@ export async function nameServer(
 ): Promise<{ readonly asked: string[] }> {
   const socket = createSocket('udp4')
   const asked: string[] = []
+  let isOpen = true
   socket.on('message', (query, peer) => {
     const { name, type, question } = parse(query)
     asked.push(`${type} ${name}`)
@@ -44,13 +45,19 @@ export async function nameServer(
     const owner = cname === undefined ? POINTER : encodeName(cname)
     const records = [...alias, ...recordsOf(owner, answer)]
     const message = Buffer.concat([header(query, answer, records.length), question, ...records])
-    const send = (): void => socket.send(message, peer.port, peer.address)
+    const send = (): void => {
+      // The client may have ended the test without this answer.
+      if (isOpen) socket.send(message, peer.port, peer.address)
+    }
     if (answer.after === undefined) setTimeout(send, answer.afterMs ?? 0).unref()
     else void answer.after.then(send)
   })
   socket.bind(53, host)
   await once(socket, 'listening')
-  t.after(() => socket.close())
+  t.after(() => {
+    isOpen = false
+    socket.close()
+  })
   return { asked }
 }
 
