@@ -91,7 +91,9 @@ export function swapHint(
   failures: readonly Pick<SessionError, 'stage' | 'exitStatus'>[],
 ): string | undefined {
   const areDomains = [server, name].every((word) => isQualifiedDomain(word))
-  const isUnknown = failures.some(({ exitStatus }) => exitStatus === EXIT.NOHOST)
+  // A server has a name within a domain: with a shorter NAME behind it, SERVER is rather misspelt.
+  const isDeeper = server.split('.').length > name.split('.').length
+  const isUnknown = !isDeeper && failures.some(({ exitStatus }) => exitStatus === EXIT.NOHOST)
   const isUnreachable = failures.some(({ stage }) => stage === 'connect')
   const isLikely = isUnreachable && looksLikeServer(name) && !looksLikeServer(server)
   if (!areDomains || !(isUnknown || isLikely)) return undefined

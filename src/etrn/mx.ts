@@ -49,9 +49,10 @@ function formatExclusion({ host, reason }: Exclusion): string {
 }
 
 export function noExchangerError(excluded: readonly Exclusion[]): StepError {
+  const domain = excluded[0]?.domain ?? 'DOMAIN'
   return new StepError(`every MX is excluded: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
-    hint: 'this host is recognised by its addresses, its name, --helo and --self; see what DNS says: etrn --check --mx DOMAIN',
+    hint: `if another server holds the mail, name that server: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
   })
 }
 

@@ -3,7 +3,8 @@ const LOGIN_STEP = `to give you a login (${LOGIN_OPTIONS})`
 export const RETRY_STEP = '--retry-for 10m tries again'
 /** The next steps that several replies share */
 export const HINTS = {
-  limit: "the server's limit on requests is reached even in a new session; ask your provider to raise the limit",
+  limit:
+    "a new connection did not help: the server's limit on requests may be too low; ask your provider to raise the limit",
   helo: "the server rejects this host's EHLO name, not the requested name; use a name that DNS knows: --helo gw.site.example",
   blocklist: `your IP address is on a blocklist, as dynamic addresses often are; ask your provider to allow it or ${LOGIN_STEP}`,
   reverseName: `the server requires a reverse DNS name (PTR) for your IP address; ask your Internet provider to set one, or your mail provider ${LOGIN_STEP}`,

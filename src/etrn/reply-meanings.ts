@@ -134,7 +134,14 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   },
   { codes: [458], status: /^\d\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
   { codes: [458, 459, 501, 504, 553, 555], name: /^[@#]/, hint: HINTS.plainName, source: 'RFC 1985, 5.2' },
-  { codes: [458], text: words.POLICY, outcome: 'refused', hint: HINTS.name, source: 'Exchange: "does not store mail"' },
+  {
+    codes: [458],
+    text: /\bstore mail\b/i,
+    outcome: 'refused',
+    hint: `check whether another server holds the mail; else ${HINTS.name}`,
+    source: 'Exchange: "Node x does not store mail here"',
+  },
+  { codes: [458], text: words.POLICY, outcome: 'refused', hint: HINTS.name, source: 'Oracle: "only literal domains"' },
   { codes: [501], status: /^5\.(?:1\.|5\.[24])/, hint: HINTS.badName, source: 'RFC 3463, 3.2 and 3.6' },
   { codes: [501], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
   {

@@ -76,7 +76,7 @@ function rejectionProblem(stage: Stage, reply: Reply, isEarly: boolean): string 
 }
 
 /** The next step if the reply to ETRN is missing */
-export const REPEAT_HINT = 'a repeated request does no harm: --retry-for 10m repeats it'
+export const REPEAT_HINT = 'a repeated request does no harm: --retry-for 10m repeats the request'
 
 /** Returns the next step after a timeout of a server that is slow or silent. */
 export function timeoutHint(timeoutMs: number): string {

@@ -115,7 +115,8 @@ async function repeatEhlo(dialogue: GreetedDialogue, extensions: Extensions): Pr
 }
 
 const LOGIN_OPTIONS = '--user NAME --password-file FILE'
-const ASSUME_HINT = 'ETRN may be off or only hidden: --assume-etrn sends it anyway'
+const ASSUME_HINT =
+  '--assume-etrn sends ETRN anyway, which does no harm; if that fails, ask your provider to enable ETRN'
 
 /** Throws if ETRN, which the server doesn't list, must not be sent. */
 function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void {
@@ -134,7 +135,7 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
     : /Exim/.test(greeting.text)
       ? 'ask your provider to allow ETRN from your IP address (Exim: acl_smtp_etrn)'
       : mayNeedLogin
-        ? `ETRN may be offered only after a login: ${LOGIN_OPTIONS}; otherwise ${ASSUME_HINT}`
+        ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; without credentials, ${ASSUME_HINT}`
         : ASSUME_HINT
   const message = `ETRN not offered (EHLO lists ${keywords})`
   throw new SessionError('etrn', message, { exitStatus: EXIT.UNAVAILABLE, hint })

@@ -410,7 +410,7 @@ suite('Connection: timeouts', () => {
       'ETRN x',
       ample,
       'no reply to ETRN within 60s (0 octets received)',
-      'a repeated request does no harm: --retry-for 10m repeats it',
+      'a repeated request does no harm: --retry-for 10m repeats the request',
     ],
   ] as const)
     test(`says what it has received, and hints at more time, if ${title} is overdue`, async (t) => {
