@@ -65,16 +65,22 @@ function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
 
 function weaknessOfOne(certificate: X509Certificate): string | undefined {
   const key = publicKeyOf(certificate)
-  const hash = weakHashOf(certificate, key)
-  if (hash !== undefined) return `is signed with ${hash}, whose signatures can be forged`
+  const problem = signatureProblem(certificate, key)
+  if (problem !== undefined) return problem
   const { modulusLength } = key?.asymmetricKeyDetails ?? {}
   return modulusLength !== undefined && modulusLength < RSA_BITS ? `has a key of only ${modulusLength} bits` : undefined
 }
 
-function weakHashOf(certificate: X509Certificate, key: KeyObject | undefined): string | undefined {
+function signatureProblem(certificate: X509Certificate, key: KeyObject | undefined): string | undefined {
   // A root is trusted by itself: its own signature proves nothing.
   if (key !== undefined && certificate.verify(key)) return undefined
   const algorithm = readSignatureAlgorithm(certificate.raw)
+  if (algorithm === undefined) return 'is not encoded in DER'
+  const hash = weakHashOf(algorithm)
+  return hash === undefined ? undefined : `is signed with ${hash}, whose signatures can be forged`
+}
+
+function weakHashOf(algorithm: string): string | undefined {
   if (algorithm.startsWith(RSASSA_PSS, OID_START)) return STRONG_PSS.test(algorithm) ? undefined : 'SHA-1'
   return WEAK_SIGNATURES.find(([oid]) => algorithm.startsWith(oid, OID_START))?.[1]
 }
@@ -83,18 +89,27 @@ function weakHashOf(certificate: X509Certificate, key: KeyObject | undefined): s
 const OID_START = 4
 
 /**
- * Returns the algorithm of a certificate's signature in hex. Node's X509Certificate has it from version 24 on only, so that it is read from
- * DER, which OpenSSL has already parsed: Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, ... } (RFC 5280, 4.1).
+ * Returns the algorithm of a certificate's signature in hex; undefined if the certificate isn't DER, although OpenSSL may accept it.
+ * Node's X509Certificate has the algorithm from version 24 on only: Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, ... }
+ * (RFC 5280, 4.1).
  */
-function readSignatureAlgorithm(der: Buffer): string {
-  const tbsCertificate = readElement(der, readElement(der, 0).start)
-  const { start, end } = readElement(der, tbsCertificate.end)
-  return der.toString('hex', start, end)
+function readSignatureAlgorithm(der: Buffer): string | undefined {
+  const certificate = readElement(der, 0)
+  const tbsCertificate = certificate && readElement(der, certificate.start)
+  const algorithm = tbsCertificate && readElement(der, tbsCertificate.end)
+  return algorithm && der.toString('hex', algorithm.start, algorithm.end)
 }
 
-/** Returns where the content of a DER element starts and ends. */
-function readElement(der: Buffer, offset: number): { readonly start: number; readonly end: number } {
-  const first = der.readUInt8(offset + 1)
-  const start = offset + 2 + (first < 0x80 ? 0 : first & 0x7f)
-  return { start, end: start + (first < 0x80 ? first : der.readUIntBE(offset + 2, first & 0x7f)) }
+/** The octets of the longest length that a certificate needs: TLS sends at most 2^24 - 1 octets. */
+const LENGTH_OCTETS = 3
+
+/** Returns where the content of a DER element starts and ends; undefined if its length is not DER, or the end is missing. */
+function readElement(der: Buffer, offset: number): { readonly start: number; readonly end: number } | undefined {
+  const first = der[offset + 1] ?? 0x80
+  const octets = first < 0x80 ? 0 : first & 0x7f
+  const start = offset + 2 + octets
+  // BER also has lengths with zeros in front, and 0x80 for an end that is marked.
+  if (first === 0x80 || octets > LENGTH_OCTETS || start > der.length) return undefined
+  const end = start + (octets === 0 ? first : der.readUIntBE(offset + 2, octets))
+  return end > der.length ? undefined : { start, end }
 }

@@ -26,6 +26,15 @@ function listOf(...files: readonly string[]): string {
     .join('')
 }
 
+/** The octets of a tag and a length between 256 and 65,535 */
+const HEADER_OCTETS = 4
+
+function lengthOf(content: Buffer, octets: number): Buffer {
+  const length = Buffer.alloc(octets)
+  length.writeUIntBE(content.length, octets - 2, 2)
+  return length
+}
+
 /** The OID of an EC key, in hex */
 const EC_PUBLIC_KEY = '2a8648ce3d0201'
 
@@ -47,6 +56,18 @@ suite('weaknessOf', () => {
   for (const [name, weakness] of WEAKNESSES)
     test(`is ${weakness ?? 'undefined'} for ${name}.pem`, () =>
       assert.equal(weaknessOf(new X509Certificate(fixture(`${name}.pem`))), weakness))
+  for (const [title, encode] of [
+    ['an indefinite length', (content: Buffer) => [Buffer.from([0x30, 0x80]), content, Buffer.alloc(2)]],
+    ['a length of eight octets', (content: Buffer) => [Buffer.from([0x30, 0x88]), lengthOf(content, 8), content]],
+  ] as const)
+    test(`is a fault of the certificate if its content has ${title}, which OpenSSL accepts`, () => {
+      const der = new X509Certificate(fixture('weak-sha1.pem')).raw
+      const end = HEADER_OCTETS + HEADER_OCTETS + der.readUInt16BE(HEADER_OCTETS + 2)
+      const content = der.subarray(2 * HEADER_OCTETS, end)
+      const body = Buffer.concat([...encode(content), der.subarray(end)])
+      const certificate = new X509Certificate(Buffer.concat([Buffer.from([0x30, 0x82]), lengthOf(body, 2), body]))
+      assert.equal(weaknessOf(certificate), 'certificate is not encoded in DER')
+    })
   test('is undefined if the key of another certificate in the list has an algorithm that OpenSSL lacks', () => {
     const certificate = new X509Certificate(fixture('weak-not.pem'))
     const der = Buffer.from(certificate.raw)
