@@ -17,7 +17,8 @@ const WORDS: Readonly<Record<Outcome, string>> = {
   skipped: 'not requested',
 }
 const WITHOUT_REPLY = 'without reply'
-const COUNTED = new Set([...Object.values(WORDS).slice(0, -1), WITHOUT_REPLY, WORDS.skipped])
+/** In the order of the summary: names that were not sent come last. */
+const COUNTED = [...new Set(Object.values(WORDS))].toSpliced(-1, 0, WITHOUT_REPLY)
 
 /**
  * Returns a line that counts the outcomes of a run: `40 names: 37 accepted, 2 refused, 1 deferred`. Returns undefined if the results
@@ -28,7 +29,7 @@ export function summaryOf(servers: readonly ServerReport[]): string | undefined 
   const isRetried = servers.some(({ attempts }) => attempts > 1) && servers.every(({ error }) => error === null)
   const isLong = outcomes.length > NAMES_WITHOUT_SUMMARY || servers.length > 1
   if (outcomes.length === 0 || !(isLong || isRetried)) return undefined
-  const counts = [...COUNTED].flatMap((word) => {
+  const counts = COUNTED.flatMap((word) => {
     const count = outcomes.filter((other) => other === word).length
     return count === 0 ? [] : `${count} ${word}`
   })

@@ -134,7 +134,7 @@ export class TextReporter implements Reporter {
 const NAME_OCTETS = 510
 
 const QUEUE_UNKNOWN_WARNING =
-  'the request was accepted, but the reply 250 does not tell whether mail is still waiting: run without --wait'
+  'the request was accepted, but the reply does not tell whether mail is still waiting: run without --wait'
 
 /** Returns the server as the user named it, with its host if the name is a profile's or has other letters. */
 function describeServer({ word, host }: ServerAddress): string {

@@ -895,7 +895,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
       status: 2,
       signal: null,
       stdout: 'a.example: accepted (250 OK)\n',
-      stderr: `etrn: warning: 127.0.0.1:${server.port}: the request was accepted, but the reply 250 does not tell whether mail is still waiting: run without --wait
+      stderr: `etrn: warning: 127.0.0.1:${server.port}: the request was accepted, but the reply does not tell whether mail is still waiting: run without --wait
 1 name: 1 accepted; 2 attempts in 1s
 `,
     })
