@@ -13,7 +13,14 @@ import {
   tlsErrorOf,
   unencryptedDataError,
 } from './errors.js'
-import { formatReply, MalformedReplyError, type Reply, ReplyParser } from './reply.js'
+import {
+  CHALLENGE_LINE_OCTETS,
+  formatReply,
+  MalformedReplyError,
+  type Reply,
+  REPLY_LINE_OCTETS,
+  ReplyParser,
+} from './reply.js'
 import type { DialogueEvent } from './trace.js'
 
 type ConnectionOptions = Limits & {
@@ -62,12 +69,12 @@ export class Connection {
       this.#socket.destroy(reason)
     })
     try {
-      let reply = this.#parser.next()
+      let reply = this.#nextReply()
       while (reply === undefined) {
         const { value } = await this.#octets.next()
         if (value === undefined) throw this.#connectionLost()
         this.#parser.push(value)
-        reply = this.#parser.next()
+        reply = this.#nextReply()
       }
       this.#options.trace({ type: 'received', reply })
       return reply
@@ -220,6 +227,11 @@ export class Connection {
 
   #describeMalformed({ message }: MalformedReplyError): string {
     return this.#awaited === 'early reply' ? message : `invalid ${this.#awaitedNoun}: ${message}`
+  }
+
+  #nextReply(): Reply | undefined {
+    const isLogin = typeof this.#awaited === 'object' && this.#awaited.command === 'AUTH'
+    return this.#parser.next(isLogin ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS)
   }
 
   get #awaitedNoun(): string {

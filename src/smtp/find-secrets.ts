@@ -13,7 +13,24 @@ const SQUEEZED_CHARACTERS = 8
 /** The end of a text that was cut */
 const ELLIPSIS = '...'
 
-/** Finds secrets in lines of text, in whichever form a server repeats them. */
+/**
+ * Returns for each line the ranges that hold a secret of one of the finders, in whichever form a server repeats it. A secret may go on
+ * from one line to the next.
+ */
+export function findSecrets(lines: readonly string[], finders: readonly SecretFinder[]): Range[][] {
+  const found = lines.map((): Range[] => [])
+  const filled = finders.filter(({ size }) => size > 0)
+  if (filled.length === 0) return found
+  for (const mode of READING_MODES) {
+    if (mode === 'unescaped' && !lines.some((line) => ESCAPE.test(line))) continue
+    const reading = readLines(lines, mode)
+    for (const range of filled.flatMap((finder) => [...mergeRanges(finder.findIn(reading))]))
+      for (const { line, start, end } of placesOf(reading, range)) found[line]?.push({ start, end })
+  }
+  return found
+}
+
+/** Finds secrets in octets that were read from lines. */
 export class SecretFinder {
   /** By their first octets */
   readonly #forms = new Map<string, Form[]>()
@@ -36,19 +53,6 @@ export class SecretFinder {
     }
   }
 
-  /** Returns for each line the ranges that hold a secret, also one that goes on from one line to the next. */
-  find(lines: readonly string[]): Range[][] {
-    const found = lines.map((): Range[] => [])
-    if (this.#forms.size === 0) return found
-    for (const mode of READING_MODES) {
-      if (mode === 'unescaped' && !lines.some((line) => ESCAPE.test(line))) continue
-      const reading = readLines(lines, mode)
-      for (const range of mergeRanges(this.#findIn(reading, mode === 'squeezed')))
-        for (const { line, start, end } of placesOf(reading, range)) found[line]?.push({ start, end })
-    }
-    return found
-  }
-
   #addForm(octets: string, isBase64 = false): void {
     const key = octets.slice(0, SECRET_CHARACTERS)
     const forms = this.#forms.get(key) ?? []
@@ -58,8 +62,10 @@ export class SecretFinder {
     this.#firstOctets.add(octets.charAt(0))
   }
 
-  *#findIn(reading: Reading, isSqueezed: boolean): Generator<Range> {
+  /** Yields the ranges of octets that hold a secret, nearly in the order of their starts. */
+  *findIn(reading: Reading): Generator<Range> {
     const { octets } = reading
+    const isSqueezed = reading.mode === 'squeezed'
     let cut = octets.indexOf(ELLIPSIS)
     for (let start = 0; start < octets.length; start++) {
       if (!this.#firstOctets.has(octets.charAt(start))) continue
@@ -104,7 +110,7 @@ type Piece = Range & {
 }
 
 /** Lines as octets, with ASCII in small letters, and the pieces that they come from, in their order */
-type Reading = { readonly octets: string; readonly pieces: readonly Piece[] }
+type Reading = { readonly mode: ReadingMode; readonly octets: string; readonly pieces: readonly Piece[] }
 
 /**
  * `literal`: each character as it stands. `unescaped`: escapes stand for the octets that they mean. `squeezed`: the same without
@@ -152,7 +158,7 @@ function readLines(lines: readonly string[], mode: ReadingMode): Reading {
     }
     add(text.slice(done).toLowerCase(), line, done, text.length)
   }
-  return { octets: octets.join(''), pieces }
+  return { mode, octets: octets.join(''), pieces }
 }
 
 /** Returns the octets of a character, or those that an escape stands for. */

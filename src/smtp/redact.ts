@@ -3,7 +3,7 @@ import { shortenMessage } from '../printable.js'
 import type { CertificateInfo } from './certificate.js'
 import { SessionError } from './errors.js'
 import { type Extensions, formatExtensions, parseExtensions } from './extensions.js'
-import { type Range, SecretFinder } from './find-secrets.js'
+import { findSecrets, type Range, SecretFinder } from './find-secrets.js'
 import { formatReply, type Reply, replyOf, shortenReply } from './reply.js'
 import type { Credentials } from './session-settings.js'
 import type { TraceEvent } from './trace.js'
@@ -32,6 +32,8 @@ export class Redactor {
   /** Secrets that sessions have made from the password, in two generations: the older one is forgotten when the newer one is full. */
   #older = new SecretFinder()
   #newer = new SecretFinder()
+  /** Replies that are redacted already: the transcript and the result need the same one. */
+  #redacted = new WeakMap<Reply, Reply>()
 
   constructor(password = '') {
     this.#password.add(password)
@@ -39,6 +41,7 @@ export class Redactor {
 
   /** Adds a text that is made from the password. It is masked from now on, until some hundred others have followed. */
   addSecret(secret: string): void {
+    this.#redacted = new WeakMap()
     if (this.#newer.size >= GENERATION_SECRETS) {
       this.#older = this.#newer
       this.#newer = new SecretFinder()
@@ -85,8 +88,12 @@ export class Redactor {
 
   /** Returns a reply with secrets masked in its lines, and in what is taken from them. */
   redactReply(reply: Reply): Reply {
+    const known = this.#redacted.get(reply)
+    if (known !== undefined) return known
     const lines = this.#redactLines(reply.lines)
-    return lines.every((line, index) => line === reply.lines[index]) ? reply : replyOf(reply.code, lines)
+    const redacted = lines.every((line, index) => line === reply.lines[index]) ? reply : replyOf(reply.code, lines)
+    this.#redacted.set(reply, redacted)
+    return redacted
   }
 
   /** Returns extensions with secrets masked: line by line, since a secret can go on from a keyword to its parameters. */
@@ -105,8 +112,7 @@ export class Redactor {
 
   /** Returns where secrets stand in each line. */
   #find(lines: readonly string[]): Range[][] {
-    const found = [this.#password, this.#older, this.#newer].map((finder) => finder.find(lines))
-    return lines.map((_, index) => found.flatMap((ranges) => ranges[index] ?? []))
+    return findSecrets(lines, [this.#password, this.#older, this.#newer])
   }
 
   #redactEvent(event: TraceEvent): TraceEvent {

@@ -14,9 +14,11 @@ export type Reply = {
 
 /** The longest line, its end included. RFC 5321 (4.5.3.1.5) has 512, but real servers send more. */
 export const REPLY_LINE_OCTETS = 2048
-/** The longest line of a 334, which holds a SASL challenge (RFC 4954, section 4). */
+/** The longest line of a reply to AUTH, which may hold a SASL challenge (RFC 4954, section 4). */
 export const CHALLENGE_LINE_OCTETS = 12_288
 export const REPLY_LINES = 128
+/** The longest reply: what a hostile server sends must stay cheap to keep and to redact. */
+export const REPLY_OCTETS = 65_536
 /** The text that is kept for each name, however much a server sends. */
 const REPLY_TEXT_CHARACTERS = 2048
 
@@ -51,8 +53,8 @@ export class ReplyParser {
   }
 
   /** Returns the next whole reply, or undefined if more octets are needed. Throws MalformedReplyError. */
-  next(): Reply | undefined {
-    for (let line = this.#takeLine(); line !== undefined; line = this.#takeLine()) {
+  next(lineOctets = REPLY_LINE_OCTETS): Reply | undefined {
+    for (let line = this.#takeLine(lineOctets); line !== undefined; line = this.#takeLine(lineOctets)) {
       const [start, digits, mark] = LINE_START.exec(line.toString('latin1', 0, LINE_START_OCTETS)) ?? []
       if (start === undefined || (mark === '' && line.length > start.length))
         throw new MalformedReplyError(`not an SMTP reply (${quoteLine(line)})`)
@@ -60,6 +62,7 @@ export class ReplyParser {
       if (this.#lines.length > 0 && code !== this.#code)
         throw new MalformedReplyError(`lines with different codes (${this.#code} and ${code})`)
       if (this.#lines.length === REPLY_LINES) throw new MalformedReplyError(`more than ${REPLY_LINES} lines`)
+      if (this.#lineOctets > REPLY_OCTETS) throw new MalformedReplyError(`more than ${REPLY_OCTETS} octets`)
       this.#code = code
       this.#lines.push(printable(line.subarray(start.length)))
       if (mark !== '-') return this.#takeReply()
@@ -93,10 +96,9 @@ export class ReplyParser {
   }
 
   /** Takes one line off the octets, without its end: CRLF, or the bare LF that some servers send. */
-  #takeLine(): Buffer | undefined {
+  #takeLine(limit: number): Buffer | undefined {
     const end = this.#octets.indexOf('\n')
     const octets = end === -1 ? this.#octets.length : end + 1
-    const limit = this.#octets.toString('latin1', 0, 3) === '334' ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS
     if (octets > limit)
       throw new MalformedReplyError(`a line of more than ${limit} octets (${quoteLine(this.#octets)})`)
     if (end === -1) return undefined

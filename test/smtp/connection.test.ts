@@ -256,6 +256,16 @@ suite('Connection', { concurrency: true }, () => {
     await smtp.quit()
     assert.deepEqual(sent, ['NOOP ****', 'QUIT'])
   })
+  test('takes a line of more than 2048 octets in a login only', async (t) => {
+    const challenge = `334 ${'A'.repeat(12_000)}`
+    const login: Conversation = ['C: AUTH LOGIN', `S: ${challenge}`, 'C: c2l0ZQ==', `S: ${challenge}`]
+    const { smtp } = await connectTo(t, ['S: 220 mx', ...login, 'C: NOOP', `S: ${challenge}`, 'C: QUIT', close])
+    await smtp.readReply()
+    assert.equal((await smtp.command('AUTH LOGIN')).code, 334)
+    assert.equal((await smtp.command('c2l0ZQ==', '****')).code, 334)
+    await assert.rejects(smtp.command('NOOP'), /^StepError: invalid reply to NOOP: a line of more than 2048 octets/)
+    await smtp.quit()
+  })
   test('sends no line with a line end or NUL, nor one of more than 12288 octets', async (t) => {
     const longest = 'x'.repeat(12_286)
     const { smtp } = await connectTo(t, ['S: 220 mx', `C: ${longest}`, 'S: 500 no', ...BYE])

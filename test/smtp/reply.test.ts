@@ -10,6 +10,7 @@ import {
   type Reply,
   REPLY_LINE_OCTETS,
   REPLY_LINES,
+  REPLY_OCTETS,
   ReplyParser,
 } from '../../src/smtp/reply.js'
 import { BYE, HELLO, type Step } from '../helpers/scripted-server.js'
@@ -44,7 +45,7 @@ const rejects = (octets: Uint8Array | string, message: RegExp): void =>
     (error) => error instanceof MalformedReplyError && message.test(error.message),
   )
 
-const LONG_SESSIONS = 9
+const LONG_SESSIONS = 20
 
 function longLine(code: string): Buffer {
   return Buffer.from(`${code}${'\0'.repeat(2048 - 6)}\r\n`)
@@ -153,7 +154,8 @@ suite('a malformed reply is rejected', () => {
 suite('the longest', () => {
   const line = (code: string, octets: number): string => `${code} ${'x'.repeat(octets - 6)}\r\n`
   test('line, challenge and reply have these limits', () => {
-    assert.deepEqual([REPLY_LINE_OCTETS, CHALLENGE_LINE_OCTETS, REPLY_LINES], [2048, 12_288, 128])
+    const limits = [REPLY_LINE_OCTETS, CHALLENGE_LINE_OCTETS, REPLY_LINES, REPLY_OCTETS]
+    assert.deepEqual(limits, [2048, 12_288, 128, 65_536])
   })
   test('line has 2048 octets', () => {
     assert.equal(parseOne(line('250', REPLY_LINE_OCTETS)).text.length, REPLY_LINE_OCTETS - 6)
@@ -164,8 +166,15 @@ suite('the longest', () => {
     rejects('x'.repeat(REPLY_LINE_OCTETS + 1), /more than 2048 octets/)
   })
   test('challenge has 12288 octets', () => {
-    assert.equal(parseOne(line('334', CHALLENGE_LINE_OCTETS)).code, 334)
-    rejects(line('334', CHALLENGE_LINE_OCTETS + 1), /more than 12288 octets/)
+    const parser = new ReplyParser()
+    parser.push(Buffer.from(line('334', CHALLENGE_LINE_OCTETS) + line('334', CHALLENGE_LINE_OCTETS + 1)))
+    assert.equal(parser.next(CHALLENGE_LINE_OCTETS)?.code, 334)
+    assert.throws(() => parser.next(CHALLENGE_LINE_OCTETS), /more than 12288 octets/)
+  })
+  test('reply has 65536 octets', () => {
+    const full = `250-${'x'.repeat(REPLY_LINE_OCTETS - 6)}\r\n`.repeat(REPLY_OCTETS / REPLY_LINE_OCTETS - 1)
+    assert.equal(parseOne(full + line('250', REPLY_LINE_OCTETS)).code, 250)
+    rejects(`${full}250-\r\n${line('250', REPLY_LINE_OCTETS)}`, /more than 65536 octets/)
   })
   test('reply has 128 lines', () => {
     assert.equal(parseOne(`${'250-x\r\n'.repeat(REPLY_LINES - 1)}250 x\r\n`).lines.length, REPLY_LINES)
@@ -184,7 +193,7 @@ suite('the text of a reply', () => {
     assert.equal(reply.lines[1], 'y'.repeat(46))
   })
   test('of many long replies takes no memory but its own', async (t) => {
-    const long = Buffer.concat([...Array.from({ length: 127 }, () => longLine('250-')), longLine('250 ')])
+    const long = Buffer.concat([...Array.from({ length: 31 }, () => longLine('250-')), longLine('250 ')])
     const names = Array.from({ length: LONG_SESSIONS * 7 }, (_, i) => `n${i}.example`)
     const conversations = Array.from({ length: LONG_SESSIONS }, (_, s) => {
       return [...HELLO, ...names.slice(s * 7, s * 7 + 7).flatMap((name): Step[] => [`C: ETRN ${name}`, long]), ...BYE]
@@ -192,7 +201,7 @@ suite('the text of a reply', () => {
     // The lines of all replies would not fit into the heap, which has 32 MiB.
     const { status, peak } = await measurePeak(t, conversations, names)
     assert.equal(status, 0)
-    t.diagnostic(`${names.length} replies of 128 lines of NUL: peak RSS ${peak} KiB`)
+    t.diagnostic(`${names.length} replies of 65,536 octets of NUL: peak RSS ${peak} KiB`)
   })
   test('is printable', () => {
     const octets = Buffer.concat([
