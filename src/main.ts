@@ -213,6 +213,8 @@ class Command {
   ): Promise<number> {
     const exitStatus = this.signal === undefined ? done.exitStatus : 128 + constants.signals[this.signal]
     await reporter.end({ ...done, exitStatus })
+    for (const { error } of done.servers)
+      if (error?.exitStatus === EXIT.SOFTWARE) this.#terminal.warnLines(stackOf(error.cause))
     const hint = swapHint(
       this.#words,
       done.servers.flatMap(({ error }) => error ?? []),

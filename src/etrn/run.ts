@@ -2,7 +2,7 @@ import pLimit, { type LimitFunction } from 'p-limit'
 import { StepError } from '../errors.js'
 import { type BadLine, type NameEntry, validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { SessionError, sessionErrorOf } from '../smtp/errors.js'
+import { bugError, SessionError, sessionErrorOf } from '../smtp/errors.js'
 import type { Server } from '../smtp/session-settings.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { backoffAfter, type Pause, retryStep, RetryWindow } from './backoff.js'
@@ -96,34 +96,37 @@ class Runner {
 
   async send(request: Request | FailedRequest): Promise<ServerReport[]> {
     if ('error' in request) return [this.#reportFailure(request, request.error)]
-    return request.isMx ? this.#sendToExchangers(request) : [await this.#sendTo(request)]
+    if (!request.isMx) return [await this.#sendTo(request)]
+    return this.#sendToExchangers(request).catch((error: unknown) => {
+      const failure = error instanceof StepError ? sessionErrorOf('dns', error) : bugError(error)
+      return [this.#reportFailure(request, failure)]
+    })
   }
 
   async #sendTo(request: Request): Promise<ServerReport> {
     const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#limiterFor(request.server) }
-    const report = await requestInRounds(request, context)
-    if (!isSelfReport(report)) this.#options.onReport(report)
-    return report
+    try {
+      const report = await requestInRounds(request, context)
+      if (!isSelfReport(report)) this.#options.onReport(report)
+      return report
+    } catch (error) {
+      return this.#reportFailure(request, bugError(error))
+    }
   }
 
   async #sendToExchangers(request: Request): Promise<ServerReport[]> {
     const { server, settings } = request
     const { warn } = this.#options
-    try {
-      const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
-      for (const line of exclusionLines(server.word, excluded)) warn(line)
-      const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one)))
-      const self = selfExclusions(server.host, reports)
-      this.excluded.push(...self)
-      for (const line of exclusionLines(server.word, self)) warn(line)
-      if (!includesSelf && self.length === 0 && reports.length > 0)
-        warn(`etrn: warning: ${notListedWarning(server.word, settings.self)}`)
-      if (reports.length === self.length) throw noExchangerError([...excluded, ...self])
-      return reports.filter((report) => !isSelfReport(report))
-    } catch (error) {
-      if (error instanceof StepError) return [this.#reportFailure(request, sessionErrorOf('dns', error))]
-      throw error
-    }
+    const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
+    for (const line of exclusionLines(server.word, excluded)) warn(line)
+    const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one)))
+    const self = selfExclusions(server.host, reports)
+    this.excluded.push(...self)
+    for (const line of exclusionLines(server.word, self)) warn(line)
+    if (!includesSelf && self.length === 0 && reports.length > 0)
+      warn(`etrn: warning: ${notListedWarning(server.word, settings.self)}`)
+    if (reports.length === self.length) throw noExchangerError([...excluded, ...self])
+    return reports.filter((report) => !isSelfReport(report))
   }
 
   /** Looks up the mail exchangers. Within --retry-for every DNS failure is retried, and that none is left to request. */

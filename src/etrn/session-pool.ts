@@ -1,6 +1,6 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
-import { SessionError } from '../smtp/errors.js'
+import { bugError, SessionError } from '../smtp/errors.js'
 import { isPermanent } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { mergeFacts, NO_FACTS, type TraceEvent } from '../smtp/trace.js'
@@ -59,7 +59,7 @@ class SessionPool {
   #failedAfter = Infinity
   /** Shows that results may belong to other names, although all names have one */
   #violation: SessionError | undefined
-  /** Errors that callbacks have thrown, and bugs of our own */
+  /** Errors that callbacks have thrown */
   readonly #thrown: unknown[] = []
   #finish = (): void => undefined
 
@@ -129,7 +129,7 @@ class SessionPool {
     try {
       await this.#requestFrom(session)
     } catch (error) {
-      this.#abort(error)
+      this.#endWith(session, session.describeError(bugError(error)))
     }
     if (this.#queue.isOver) for (const other of this.#sessions) other.cancel()
     await this.#quit(session)

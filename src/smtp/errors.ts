@@ -1,4 +1,4 @@
-import { codeOf, EXIT, type FailureFacts, StepError } from '../errors.js'
+import { codeOf, EXIT, type FailureFacts, messageOf, StepError } from '../errors.js'
 import { isShortTimeout } from '../net/deadline.js'
 import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
 
@@ -50,6 +50,13 @@ export class SessionError extends StepError {
 export function sessionErrorOf(stage: Stage, error: StepError): SessionError {
   const message = error instanceof RejectedError ? describeRejection(stage, error) : error.message
   return new SessionError(stage, message, error)
+}
+
+/** Returns a bug of our own (70) as the failure of one session: those of other servers must go on. */
+export function bugError(cause: unknown): SessionError {
+  const message = `unexpected error (${cause instanceof Error ? cause.name : typeof cause}: ${messageOf(cause)})`
+  const hint = 'this is a bug in etrn: please report these lines'
+  return new SessionError('etrn', message, { exitStatus: EXIT.SOFTWARE, hint, cause })
 }
 
 type Rejection = Pick<RejectedError, 'reply'> & Partial<Pick<RejectedError, 'kind' | 'detail'>>

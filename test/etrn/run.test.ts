@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { resultOfBadLine } from '../../src/etrn/run.js'
+import { createRequests } from '../../src/command/requests.js'
+import type { ServerReport } from '../../src/etrn/outcome.js'
+import { resultOfBadLine, run } from '../../src/etrn/run.js'
 import {
   type Document,
   etrn,
@@ -19,6 +21,7 @@ import { crowd, list } from '../helpers/concurrent-server.js'
 import { etrnSteps, sessionWith } from '../helpers/exchange.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
+import { NO_CONFIG, NO_SIGNAL, NO_SOURCES } from '../helpers/options.js'
 import { BYE, type Conversation, scripted, type Scripted, scriptedAt } from '../helpers/scripted-server.js'
 import { measurePeakOfServers } from '../smtp/peak-memory.js'
 import { AT_SITE, makeSite, resolver, SITE, WORLD } from '../helpers/site.js'
@@ -487,6 +490,46 @@ if (isInNamespace(import.meta.url)) {
         ],
       )
       await lacking.verify()
+    })
+  })
+
+  suite('run: a bug that appears in the session with one server', () => {
+    test('is the failure of that server (70), and the other server is requested', async (t) => {
+      const good = await scripted(t, sessionWith(...etrnSteps('site.example')))
+      const other = await scripted(t, ['S: 220 mx.example ESMTP', ...BYE])
+      const words = [`127.0.0.1:${other.port},127.0.0.1:${good.port}`, 'site.example']
+      const requests = await createRequests(
+        { options: { helo: 'gw.site.example' }, words, typed: {} },
+        NO_CONFIG,
+        NO_SOURCES,
+      )
+      const bug = new TypeError('unforeseen')
+      for (const { server } of requests.slice(0, 1))
+        Object.defineProperty(server, 'tls', {
+          get: () => {
+            throw bug
+          },
+        })
+      const reported: ServerReport[] = []
+      const { servers, exitStatus } = await run(requests, {
+        jobs: 2,
+        waitLocalMs: 0,
+        signal: NO_SIGNAL,
+        trace: () => undefined,
+        onResult: () => undefined,
+        onReport: (report) => reported.push(report),
+        warn: (message) => assert.fail(message),
+      })
+      await Promise.all([good.verify(), other.verify()])
+      assert.equal(exitStatus, 70)
+      assert.deepEqual(
+        servers.map(({ error, names }) => [error?.exitStatus, error?.cause, names.map(({ outcome }) => outcome)]),
+        [
+          [70, bug, ['failed']],
+          [undefined, undefined, ['started']],
+        ],
+      )
+      assert.equal(reported.length, 2)
     })
   })
 
