@@ -17,6 +17,8 @@ export const HINTS = {
   exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your IP address",
   refusal: `ask your provider to allow requests for this name from your IP address, or ${LOGIN_STEP}`,
   name: 'ask your provider to allow requests for this name from your IP address',
+  otherCommand:
+    'this is a reply to another command, so the request may have failed: run again with -v and show the output to your provider',
   badName: 'check the name, then ask your provider which name the server expects',
   plainName: "the server may not support names that start with '@' or '#'; request each domain by its plain name",
   noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',

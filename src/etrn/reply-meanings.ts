@@ -159,6 +159,9 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   },
 ]
 
+/** Replies that mean success, but of another command: status, HELP, the greeting, QUIT and AUTH */
+const OTHER_COMMANDS = [211, 214, 220, 221, 235]
+
 /** Replies to ETRN by their codes alone */
 const ETRN_CODES: readonly ReplyMeaning[] = [
   { codes: [251], outcome: 'empty', source: 'RFC 1985, 5.1' },
@@ -176,6 +179,7 @@ const ETRN_CODES: readonly ReplyMeaning[] = [
     source: 'RFC 3207, 4; RFC 4954, 6',
   },
   { codes: [550, 554], outcome: 'refused', hint: HINTS.refusal, source: 'RFC 5321, 4.2.2' },
+  { codes: OTHER_COMMANDS, outcome: 'failed', hint: HINTS.otherCommand, source: 'RFC 5321, 4.2.3; RFC 4954, 6' },
   { codes: ['2xx'], outcome: 'started', source: 'RFC 1985, 5.1' },
   { codes: ['4xx'], outcome: 'deferred', source: 'RFC 5321, 4.2.1' },
   { codes: ['5xx'], outcome: 'refused', source: 'RFC 5321, 4.2.1' },

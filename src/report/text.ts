@@ -29,7 +29,7 @@ const OUTCOME_TEXTS: Readonly<Record<Outcome, string>> = {
   refused: 'refused',
   unsupported: 'ETRN not supported',
   rejected: 'rejected',
-  failed: 'not an SMTP reply',
+  failed: 'unexpected reply',
   skipped: 'not requested',
 }
 

@@ -25,6 +25,8 @@ import { scripted, type Step } from '../helpers/scripted-server.js'
 function expectedOf(code: number): readonly [Outcome, number] {
   if (code === 251) return ['empty', 0]
   if (code === 252 || code === 253) return ['pending', 0]
+  // Replies of other commands
+  if ([211, 214, 220, 221, 235].includes(code)) return ['failed', 76]
   if (code === 459) return ['refused', 77]
   if ([500, 502, 504].includes(code)) return ['unsupported', 69]
   if ([501, 553, 555].includes(code)) return ['rejected', 65]

@@ -243,6 +243,13 @@ suite('hints for replies about the name or the command', () => {
     ['250 Queuing started', /subdomain/, '#site.example', POSTFIX],
     ['250 Queuing started', null, 'site.example', POSTFIX],
     ['250 OK', null, '@site.example'],
+    ['200 fine', null],
+  ])
+  replies('failed', [
+    ['220 mx.example ESMTP', /reply to another command/],
+    ['221 Bye', /reply to another command/],
+    ['235 2.7.0 Authentication successful', /reply to another command/],
+    ['354 go ahead', null],
   ])
 })
 
