@@ -48,7 +48,7 @@ function mayOmitQuit(run: FuzzRun, connection: ObservedConnection): boolean {
 export function checkClientSockets(run: FuzzRun, sockets: readonly Socket[]): void {
   for (const socket of sockets) {
     if (!socket.destroyed) fail(run, 'a socket of the client stays open')
-    const maxOctets = (run.commands + 4) * LIMITS.lines * LIMITS.line
+    const maxOctets = (run.commands + 4) * LIMITS.reply
     if (socket.bytesRead > maxOctets) fail(run, `the client read ${socket.bytesRead} octets in one connection`)
   }
 }

@@ -214,6 +214,7 @@ function writeOctets({ run, connection }: ServedConnection, octets: string): boo
   if (octets === '') return true
   if (connection.stream.octets < 2 * BLOCK_OCTETS) record(run, `${connection.number} S`, octets)
   connection.sentMs = performance.now()
+  connection.stream.isLogin = connection.commands > 0 && connection.authIndex === connection.commands
   appendOctets(connection.stream, octets)
   return connection.socket.write(Buffer.from(octets, 'latin1'))
 }

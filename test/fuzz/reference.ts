@@ -4,8 +4,8 @@ import { printable } from '../../src/printable.js'
 // A second reading of replies, from RFC 5321 and the limits in the manual. It shares only the escaping of characters with src, so that
 // a fault of the parser in src shows as a difference. Octets are Latin-1 strings.
 
-/** The limits of the client: octets of a line, octets of a line with a SASL challenge, lines of a reply */
-export const LIMITS = { line: 2048, challenge: 12_288, lines: 128 }
+/** The limits of the client: octets of a line, octets of a line in a login, lines and octets of a reply */
+export const LIMITS = { line: 2048, challenge: 12_288, lines: 128, reply: 65_536 }
 const TEXT_CHARACTERS = 2048
 /** No client sends as many commands in one connection, so later replies don't matter. */
 const MAX_REPLIES = 64
@@ -26,13 +26,16 @@ export type ReplyStream = {
   forbiddenFrom: number
   /** The line that has no LF yet */
   buffer: string
-  /** The lines of the reply that isn't complete */
+  /** The lines of the reply that isn't complete, and their octets */
   lines: string[]
+  lineOctets: number
+  /** The client awaits a reply to a line of its login. */
+  isLogin: boolean
   code: string
 }
 
 export function createStream(): ReplyStream {
-  return { replies: [], isMalformed: false, octets: 0, forbiddenFrom: Infinity, buffer: '', lines: [], code: '' }
+  return { replies: [], isMalformed: false, octets: 0, forbiddenFrom: Infinity, buffer: '', lines: [], lineOctets: 0, isLogin: false, code: '' }
 }
 
 /** Adds the octets of one write. */
@@ -62,7 +65,7 @@ export function countReplies(stream: ReplyStream): number {
 function readLine(stream: ReplyStream): boolean {
   const end = stream.buffer.indexOf('\n')
   const length = end === -1 ? stream.buffer.length : end + 1
-  if (length > (stream.buffer.startsWith('334') ? LIMITS.challenge : LIMITS.line)) return markMalformed(stream)
+  if (length > (stream.isLogin ? LIMITS.challenge : LIMITS.line)) return markMalformed(stream)
   if (end === -1) return false
   const line = stream.buffer.slice(0, end).replace(/\r$/, '')
   stream.buffer = stream.buffer.slice(end + 1)
@@ -71,9 +74,13 @@ function readLine(stream: ReplyStream): boolean {
   const isFirst = stream.lines.length === 0
   if (!/^[1-5]\d\d$/.test(code) || !['', ' ', '-'].includes(mark)) return markMalformed(stream)
   if ((!isFirst && code !== stream.code) || stream.lines.length === LIMITS.lines) return markMalformed(stream)
+  stream.lineOctets += length
+  if (stream.lineOctets > LIMITS.reply) return markMalformed(stream)
   stream.code = code
   stream.lines.push(line.slice(4))
-  if (mark !== '-') stream.replies.push({ code: Number(code), lines: stream.lines.splice(0) })
+  if (mark === '-') return true
+  stream.replies.push({ code: Number(code), lines: stream.lines.splice(0) })
+  stream.lineOctets = 0
   return true
 }
 
@@ -116,6 +123,7 @@ export function expectedOutcomeOf(code: number, text: string, enhancedCode: stri
   const words = enhancedCode === null && status !== '' ? text.slice(status.length).trimStart() : text
   if (code === 251) return 'empty'
   if (code === 252 || code === 253) return 'pending'
+  if ([211, 214, 220, 221, 235].includes(code)) return 'failed'
   if (code >= 200 && code < 300) return 'started'
   if (code === 458 && /^already processing\b/i.test(words)) return 'started'
   if (code === 421) return 'deferred'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import { authenticate, type SendAuthLine } from '../../src/smtp/auth.js'
-import { ReplyParser } from '../../src/smtp/reply.js'
+import { CHALLENGE_LINE_OCTETS, ReplyParser } from '../../src/smtp/reply.js'
 import type { AuthContext } from '../../src/smtp/sasl.js'
 import type { Credentials } from '../../src/smtp/session-settings.js'
 
@@ -35,7 +35,7 @@ export async function playExchange(
     secrets.push(...secretsOfLine)
     const parser = new ReplyParser()
     parser.push(Buffer.from(`${typeof reply === 'string' ? reply : reply(line)}\r\n`))
-    return Promise.resolve(parser.next() ?? assert.fail('the reply is incomplete'))
+    return Promise.resolve(parser.next(CHALLENGE_LINE_OCTETS) ?? assert.fail('the reply is incomplete'))
   }
   try {
     await authenticate(sendLine, credentials, { ...CONTEXT, offered: [credentials.mechanism ?? ''], ...context })
