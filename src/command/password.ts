@@ -114,7 +114,7 @@ function brokenPasswordRule(password: string): string | undefined {
   if (password.length > PASSWORD_CHARACTERS) return `has more than ${PASSWORD_CHARACTERS} characters`
   if (password.includes('\0')) return 'contains a NUL character'
   // Octets that are not UTF-8 have become this character, and the password has become another one.
-  return password.includes('\ufffd') ? 'is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8' : undefined
+  return /\ufffd/.test(password) ? 'is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8' : undefined
 }
 
 /** Asks on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however this ends. */

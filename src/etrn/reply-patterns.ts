@@ -45,7 +45,7 @@ export const TEMPORARY = anyOf(
 )
 
 // "Could not" is a failure, not a policy.
-const NOT = String.raw`(?<!\bcould )(?<!\bcould)(?:\bnot|\bnever|n['’]t)(?: \w+){0,2} `
+const NOT = String.raw`(?<!\bcould )(?<!\bcould)(?:\bnot|\bnever|n['\u2019]t)(?: \w+){0,2} `
 const SERVED = '(?:allow|permit|authori[sz]|accept|serv|support|configur|stor|hold|keep|host|handl|relay)'
 /** The server won't do that for this name, or for anybody. */
 export const POLICY = anyOf(
@@ -62,6 +62,6 @@ const SYNTAX = anyOf(
   /syntax|parameter|argument|valid\b|malformed|illegal|format|\bbad\b|\bmust (?:begin|start)|\bcharacter/,
   /qualified|usage|unrecogni[sz]ed|missing|required/,
 )
-const REFUSAL_WORDS = anyOf(POLICY, /\b(?:no|not|never|cannot|only|sorry)\b|n['’]t\b/)
+const REFUSAL_WORDS = anyOf(POLICY, /\b(?:no|not|never|cannot|only|sorry)\b|n['\u2019]t\b/)
 /** A refusal without a word on syntax. A single word tells nothing. */
 export const REFUSAL = new RegExp(`^(?=.*\\S \\S)(?!.*(?:${SYNTAX.source})).*(?:${REFUSAL_WORDS.source})`, 'is')

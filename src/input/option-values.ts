@@ -48,7 +48,7 @@ export function parseText(word: unknown): string {
   if (typeof word !== 'string') throw new Error('must be a string')
   if (word === '') throw new Error('is empty')
   // Octets that are not UTF-8 have become this character.
-  if (word.includes('\ufffd')) throw new Error('is not UTF-8')
+  if (/\ufffd/.test(word)) throw new Error('is not UTF-8')
   return word
 }
 

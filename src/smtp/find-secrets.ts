@@ -165,7 +165,7 @@ function readLines(lines: readonly string[], mode: ReadingMode): Reading {
 function readSpecial(word: string, { hex, code }: Readonly<Record<string, string | undefined>>): string {
   const octet = hex === undefined ? undefined : String.fromCharCode(parseInt(hex, 16))
   const character = octet ?? (code === undefined ? word : String.fromCodePoint(parseInt(code, 16)))
-  if (character < '\x80') return character.toLowerCase()
+  if (character.charCodeAt(0) < 0x80) return character.toLowerCase()
   return octet ?? Buffer.from(character).toString('latin1')
 }
 

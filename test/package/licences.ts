@@ -1,37 +1,22 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { ROOT } from '../helpers/files.js'
+import { bundleFiles, packageOf } from './bundles.js'
 
 // LICENSE has our own licence and those of the bundled packages. `npx tsx test/package/licences.ts` rewrites the second part.
 
 const readFile = (name: string): string => readFileSync(new URL(name, ROOT), 'utf8')
 
-type BundleFile = {
-  readonly imports: readonly { readonly path: string; readonly kind: string }[]
-  readonly inputs: Record<string, unknown>
-  readonly entryPoint?: string
-}
-
-/** Returns the files of the library and of the command in dist, from esbuild's metafiles. */
-export function bundled(): Record<string, BundleFile> {
-  const outputs = ['dist/meta.json', 'dist/meta-cli.json'].map(
-    // esbuild documents this format.
-    (name) => (JSON.parse(readFile(name)) as { readonly outputs: Record<string, BundleFile> }).outputs,
-  )
-  return Object.assign({}, ...outputs) as Record<string, BundleFile>
-}
-
 /** Returns the names of the packages in the bundles, sorted. */
-export function bundledPackages(): string[] {
-  const inputs = Object.values(bundled()).flatMap((output) => Object.keys(output.inputs))
-  const names = inputs.flatMap((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? [])
-  return [...new Set(names)].sort()
+async function bundledPackages(): Promise<string[]> {
+  const modules = (await bundleFiles()).flatMap(({ modules }) => modules)
+  return [...new Set(modules.flatMap((module) => packageOf(module) ?? []))].sort()
 }
 
 /** Returns the expected text of LICENSE: each licence once, after the names of its packages. */
-export function licence(): string {
+export async function licence(): Promise<string> {
   const packagesOf = new Map<string, string[]>()
-  for (const name of bundledPackages()) {
+  for (const name of await bundledPackages()) {
     const folder = `node_modules/${name}/`
     const fileName = readdirSync(new URL(folder, ROOT)).find((entry) => /^licen[cs]e/i.test(entry))
     if (fileName === undefined) throw new Error(`${name} has no licence file`)
@@ -52,4 +37,4 @@ Public License 2.0 (https://mozilla.org/MPL/2.0/), with its source at
 https://publicsuffix.org/list/public_suffix_list.dat.
 `
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(new URL('LICENSE', ROOT), licence())
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(new URL('LICENSE', ROOT), await licence())

@@ -6,7 +6,8 @@ import { OPTION_ROWS } from '../../src/command/options.js'
 import { EXIT } from '../../src/errors.js'
 import { packageFile, ROOT } from '../helpers/files.js'
 import { manualSection } from '../helpers/manual.js'
-import { bundled, licence } from './licences.js'
+import { type BundleFile, bundleFiles, packageOf } from './bundles.js'
+import { licence } from './licences.js'
 
 suite('the manual', () => {
   const manual = packageFile('man/etrn.1').replaceAll('\\-', '-')
@@ -51,41 +52,59 @@ function headsOfOptions(): string[] {
 }
 
 suite('the bundle', () => {
-  const outputs = bundled()
-  /** Returns the packages that are loaded together with an entry point. */
-  const loadedBy = (entryPoint: string): Set<string> => {
-    const packages = new Set<string>()
+  const built = bundleFiles()
+  /** Returns the files that are loaded together with an entry point. */
+  const filesLoadedBy = async (fileName: string): Promise<BundleFile[]> => {
+    const files = await built
+    const loaded = new Set<BundleFile>()
     const visit = (name: string): void => {
-      const output = outputs[name]
-      if (output === undefined) return
-      for (const input of Object.keys(output.inputs))
-        packages.add(/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1] ?? input)
-      for (const { path, kind } of output.imports) if (kind === 'import-statement') visit(path)
+      const file = files.find((one) => one.fileName === name)
+      if (file === undefined || loaded.has(file)) return
+      loaded.add(file)
+      for (const path of file.imports) visit(path)
     }
-    visit(Object.keys(outputs).find((name) => outputs[name]?.entryPoint === entryPoint) ?? assert.fail())
-    return packages
+    visit(fileName)
+    return [...loaded]
   }
-  test('the command loads yargs, ora, tldts and saslprep only when they are needed', () => {
-    const loaded = loadedBy('src/cli.ts')
-    assert.ok(loaded.has('yargs-parser'))
-    for (const late of ['yargs', 'ora', 'tldts', '@mongodb-js/saslprep']) assert.ok(!loaded.has(late), late)
-  })
-  test('the library loads no yargs, chalk or ora', () => {
-    for (const other of ['yargs', 'yargs-parser', 'chalk', 'ora', 'src/cli.ts'])
-      assert.ok(!loadedBy('src/index.ts').has(other), other)
-  })
-  test('imports nothing but node and its own files', () => {
-    const outside = Object.values(outputs).flatMap(({ imports }) =>
-      imports.map(({ path }) => path).filter((path) => !path.startsWith('dist/')),
+  const isLoadedBy = async (fileName: string, name: string): Promise<boolean> =>
+    (await filesLoadedBy(fileName)).some(({ modules }) =>
+      modules.some((module) => module === name || packageOf(module) === name),
     )
-    const late = outside.filter((path) => path.startsWith('./'))
-    assert.ok(late.length > 0 && late.every((path) => `dist${path.slice(1)}` in outputs), late.join())
+  test('the command loads these modules and packages only when they are needed', async () => {
+    assert.ok(await isLoadedBy('cli.cjs', 'yargs-parser'))
+    for (const late of ['yargs', 'ora', 'tldts', '@mongodb-js/saslprep', 'toml-eslint-parser', 'src/smtp/tls.ts'])
+      assert.ok(!(await isLoadedBy('cli.cjs', late)), late)
+  })
+  test('the library loads no yargs, chalk or ora', async () => {
+    assert.ok(await isLoadedBy('index.js', 'src/index.ts'))
+    for (const other of ['yargs', 'yargs-parser', 'chalk', 'ora', 'src/cli.ts'])
+      assert.ok(!(await isLoadedBy('index.js', other)), other)
+  })
+  test('the command is ASCII: in memory another character doubles the size of its file', async () => {
+    const files = await filesLoadedBy('cli.cjs')
     assert.deepEqual(
-      outside.filter((path) => !late.includes(path) && !/^(?:node:)?[a-z_]+(?:\/[a-z]+)?$/.test(path)),
+      files.map(({ fileName }) => fileName).filter((name) => /[^\0-\x7f]/.test(packageFile(`dist/${name}`))),
       [],
     )
   })
-  test('LICENSE contains the licence of each bundled package', () => assert.equal(packageFile('LICENSE'), licence()))
+  test('holds each module once, in the command and in the library', async () => {
+    for (const extension of ['.cjs', '.js']) {
+      const modules = (await built).flatMap((file) => (file.fileName.endsWith(extension) ? file.modules : []))
+      assert.equal(new Set(modules).size, modules.length)
+    }
+  })
+  test('imports nothing but node and its own files', async () => {
+    const files = await built
+    const names = new Set(files.map(({ fileName }) => fileName))
+    const imports = files.flatMap((file) => [...file.imports, ...file.dynamicImports])
+    const outside = imports.filter((path) => !names.has(path))
+    assert.deepEqual(
+      outside.filter((path) => !/^(?:node:)?[a-z_]+(?:\/[a-z]+)?$/.test(path)),
+      [],
+    )
+  })
+  test('LICENSE contains the licence of each bundled package', async () =>
+    assert.equal(packageFile('LICENSE'), await licence()))
 })
 
 test('eslint.config.js lists each folder of src', () => {

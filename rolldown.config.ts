@@ -1,0 +1,29 @@
+import { type RolldownOptions, type OutputOptions } from 'rolldown'
+
+const common = {
+  platform: 'node',
+  transform: { target: 'node20' },
+  // yargs, from which the full help is made, extends configurations that etrn doesn't have.
+  checks: { emptyImportMeta: false },
+} as const satisfies RolldownOptions
+
+const output = { dir: 'dist', sourcemap: true, minify: false } as const satisfies OutputOptions
+
+/** What `import 'etrn'` gets */
+const library = {
+  ...common,
+  input: { index: 'src/index.ts' },
+  output: { ...output, format: 'esm', chunkFileNames: '[name].js' },
+} as const satisfies RolldownOptions
+
+/**
+ * What bin/etrn runs: CommonJS, because Node takes longer to start its loader for ES modules. A module that is loaded late has a file of
+ * its own, so that a plain run reads only what it needs.
+ */
+const command = {
+  ...common,
+  input: { cli: 'src/cli.ts' },
+  output: { ...output, format: 'cjs', entryFileNames: '[name].cjs', chunkFileNames: '[name].cjs' },
+} as const satisfies RolldownOptions
+
+export default [library, command]
