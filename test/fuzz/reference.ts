@@ -35,7 +35,17 @@ export type ReplyStream = {
 }
 
 export function createStream(): ReplyStream {
-  return { replies: [], isMalformed: false, octets: 0, forbiddenFrom: Infinity, buffer: '', lines: [], lineOctets: 0, isLogin: false, code: '' }
+  return {
+    replies: [],
+    isMalformed: false,
+    octets: 0,
+    forbiddenFrom: Infinity,
+    buffer: '',
+    lines: [],
+    lineOctets: 0,
+    isLogin: false,
+    code: '',
+  }
 }
 
 /** Adds the octets of one write. */
