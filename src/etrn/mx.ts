@@ -2,7 +2,7 @@ import { EXIT, StepError } from '../errors.js'
 import type { Limits } from '../net/deadline.js'
 import { lookUpMx, type MxRecord } from '../net/dns.js'
 import { DOMAIN_CHARACTERS, isHostName } from '../net/domain.js'
-import { isOwnExchanger } from '../net/exchanger.js'
+import { judgeExchanger, type JudgedExchanger } from '../net/exchanger.js'
 import { listSome, printable, shortenMessage } from '../printable.js'
 import type { ServerReport } from './outcome.js'
 import type { Request, RequestSettings } from './request.js'
@@ -73,7 +73,7 @@ export function notListedWarning(domain: string, self: readonly string[]): strin
 const MAX_EXCHANGERS = 100
 /** Home routers forward only so many queries at once. */
 const CONCURRENT_LOOKUPS = 25
-/** The longest look-up of an exchanger before the first request. Its session looks it up again, and judges it again. */
+/** The longest look-up of an exchanger before the first request. After a failed one, its session looks it up and judges it. */
 const LOOKUP_TIMEOUT_MS = 10_000
 
 /** With more exchangers than these, each has less time, so that dead ones don't hold up the others for long. */
@@ -98,13 +98,14 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
     .toSorted((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
   const exchangers = sorted.slice(0, MAX_EXCHANGERS)
-  const own = await findOwn(exchangers, settings, signal)
-  const [first] = exchangers.filter((exchanger) => own.has(exchanger))
+  const judged = await judgeExchangers(exchangers, settings, signal)
+  const first = exchangers.find((exchanger) => judged.get(exchanger)?.isOwn)
   for (const exchanger of exchangers) {
     const host = printableHost(exchanger.host)
-    const reason = own.has(exchanger) ? 'this host' : exclusionReason(exchanger, first?.preference)
+    const { isOwn, addresses } = judged.get(exchanger) ?? { isOwn: false, addresses: [] }
+    const reason = isOwn ? 'this host' : exclusionReason(exchanger, first?.preference)
     if (reason === undefined)
-      requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true } })
+      requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true, addresses } })
     else excluded.push({ domain, host, reason })
   }
   for (const { host } of sorted.slice(MAX_EXCHANGERS))
@@ -129,29 +130,29 @@ function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): st
   return `preference ${preference} is not larger than this host's ${ownPreference}`
 }
 
-/** Returns the exchangers that are this host. One that can't be looked up now counts as another host: its session will show why. */
-async function findOwn(
+/** Judges the exchangers. One that can't be looked up now counts as another host: its session will show why. */
+async function judgeExchangers(
   exchangers: readonly MxRecord[],
   { self, timeoutMs }: RequestSettings,
   signal: AbortSignal,
-): Promise<ReadonlySet<MxRecord>> {
-  const own = new Set<MxRecord>()
+): Promise<ReadonlyMap<MxRecord, JudgedExchanger>> {
+  const judged = new Map<MxRecord, JudgedExchanger>()
   const limits = { timeoutMs: Math.min(timeoutMs, LOOKUP_TIMEOUT_MS), signal }
   const remaining = exchangers.values()
   const work = async (): Promise<void> => {
     // All workers take from the same iterator.
-    for (const exchanger of remaining) if (await isThisHost(exchanger.host, self, limits)) own.add(exchanger)
+    for (const exchanger of remaining) judged.set(exchanger, await judgeHost(exchanger.host, self, limits))
   }
   await Promise.all(Array.from({ length: CONCURRENT_LOOKUPS }, work))
-  return own
+  return judged
 }
 
-async function isThisHost(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
-  if (!isHostName(host)) return self.includes(host)
+async function judgeHost(host: string, self: readonly string[], limits: Limits): Promise<JudgedExchanger> {
+  if (!isHostName(host)) return { isOwn: self.includes(host), addresses: [] }
   try {
-    return await isOwnExchanger(host, self, limits)
+    return await judgeExchanger(host, self, limits)
   } catch (error) {
     if (!(error instanceof StepError) || limits.signal.aborted || error.kind === 'no-resources') throw error
-    return false
+    return { isOwn: false, addresses: [] }
   }
 }

@@ -36,8 +36,12 @@ export async function requestInRounds(request: Request, context: RetryContext): 
   const onPause = (next: Pause): void => context.trace(server, next)
   let round: ServerReport
   let pause: Pause | undefined
+  // Until a later round DNS may have changed.
+  const { addresses: _, ...unresolvedServer } = server
+  let nextServer: Server = server
   do {
-    round = await requestNames(server, state.remaining, settings, { ...context, onResult }, serverState)
+    round = await requestNames(nextServer, state.remaining, settings, { ...context, onResult }, serverState)
+    nextServer = unresolvedServer
     pause = state.addRound(round)
   } while (pause !== undefined && (await takePause(pause, onPause, context.signal)))
   const done = state.reportAfter(round)

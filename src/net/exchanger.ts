@@ -33,15 +33,19 @@ export async function lookUpExchanger(
 /** The time that a judgement waits for the second family of addresses */
 const SECOND_FAMILY_MS = 1000
 
-/** Returns true if a mail exchanger is this host, by its name or by any address of either family. Throws as lookUpExchanger does. */
-export async function isOwnExchanger(host: string, self: readonly string[], limits: Limits): Promise<boolean> {
-  if (self.includes(host)) return true
+/** A mail exchanger: is it this host, and which addresses has it, best first? */
+export type JudgedExchanger = { readonly isOwn: boolean; readonly addresses: readonly string[] }
+
+/** Judges a mail exchanger by its name and by all its addresses of both families. Throws as lookUpExchanger does. */
+export async function judgeExchanger(host: string, self: readonly string[], limits: Limits): Promise<JudgedExchanger> {
+  if (self.includes(host)) return { isOwn: true, addresses: [] }
   const isOwn = ownAddressTest(self)
   const { first, late, cancel } = await lookUpAddresses(host, undefined, limits, { isAbsolute: true })
   try {
     const wait = sleep(SECOND_FAMILY_MS, [], { ref: false })
-    for (const address of [...first, ...(await Promise.race([late, wait]))]) if (await isOwn(address)) return true
-    return false
+    const addresses = [...first, ...(await Promise.race([late, wait]))]
+    for (const address of addresses) if (await isOwn(address)) return { isOwn: true, addresses }
+    return { isOwn: false, addresses }
   } finally {
     cancel()
   }

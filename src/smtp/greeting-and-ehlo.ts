@@ -38,7 +38,8 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
       })
       tried.add(address)
       try {
-        return await greetServer(startDialogue(server, socket, address, options))
+        const reached = { ...server, addresses: [address, ...untried(found.first)] }
+        return await greetServer(startDialogue(reached, socket, address, options))
       } catch (error) {
         const isTemporary = error instanceof SessionError && error.exitStatus === EXIT.TEMPFAIL
         if (options.signal.aborted) throw error
@@ -52,8 +53,10 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
   }
 }
 
-async function lookUpServer({ host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
+async function lookUpServer({ host, isExchanger, addresses = [] }: Server, options: SessionOptions): Promise<Addresses> {
   const { family, self } = options
+  const known = addresses.filter((address) => family === undefined || familyOf(address) === family)
+  if (known.length > 0) return { first: known, late: Promise.resolve([]), cancel: () => undefined }
   try {
     return await (isExchanger ? lookUpExchanger(host, family, self, options) : lookUpAddresses(host, family, options))
   } catch (error) {

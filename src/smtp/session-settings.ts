@@ -46,6 +46,8 @@ export type Credentials = {
 export type Server = ServerAddress & {
   /** True for a mail exchanger that DNS names: its name is absolute, and it must not be this host. */
   readonly isExchanger?: true
+  /** Addresses that this run has looked up, best first. If there is none of the right family, the host is looked up. */
+  readonly addresses?: readonly string[]
   readonly tls: TlsPolicy
   readonly credentials: Credentials | undefined
 }

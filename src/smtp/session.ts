@@ -1,7 +1,6 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import type { SendAuthLine } from './auth.js'
-import type { Connection } from './connection.js'
 import { checkConnection } from './credentials-policy.js'
 import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
@@ -15,7 +14,7 @@ import { mayRetryWithoutTls, readFirstReply, startTls, WITHOUT_TLS } from './sta
 
 /** A session in which ETRN can be sent. */
 export type Session = {
-  /** The server as it was reached: without TLS if an optional handshake has failed */
+  /** The server as it was reached: at which addresses, and without TLS if an optional handshake has failed */
   readonly server: Server
   /**
    * Sends ETRN for the name that `next` returns at the last moment, and reads the whole reply (RFC 1985, section 5). Returns
@@ -65,7 +64,7 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
       if (!extensions.has('ETRN')) extensions = await repeatEhlo(dialogue, extensions)
     }
     if (!extensions.has('ETRN')) checkUnlisted(dialogue, extensions)
-    return createSession(server, smtp, options)
+    return createSession(dialogue, options)
   } catch (error) {
     await smtp.quit()
     throw error
@@ -73,7 +72,7 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
 }
 
 // A function of its own: a session must not keep the long replies that came before it.
-function createSession(server: Server, smtp: Connection, options: SessionOptions): Session {
+function createSession({ server, smtp }: GreetedDialogue, options: SessionOptions): Session {
   return {
     server,
     etrn: (next) => runStep('etrn', options, () => smtp.commandIfAny('ETRN', next)),

@@ -120,7 +120,8 @@ if (isInNamespace(import.meta.url)) {
       await nameServer(t, zoneOf([10, 'mx1.site.example']))
       const request = requestOf([], 60_000)
       const { requests } = await chooseExchangers(request, new AbortController().signal)
-      const server = { ...request.server, word: 'mx1.site.example', host: 'mx1.site.example', isExchanger: true }
+      const own = { word: 'mx1.site.example', host: 'mx1.site.example', isExchanger: true, addresses: ['192.0.2.1'] }
+      const server = { ...request.server, ...own }
       assert.deepEqual(requests, [{ ...request, isMx: false, server }])
     })
     test('excludes an exchanger with the preference of this host', async (t) => {

@@ -156,7 +156,8 @@ if (isInNamespace(import.meta.url)) {
       ['an address of this host', SITE],
       ['no host', '0.0.0.0'],
     ] as const)
-      test(`skips an exchanger whose address has become that of ${title} when the session looks it up`, async (t) => {
+      test(`skips an exchanger whose address has become that of ${title} in a later round`, async (t) => {
+        // Nobody listens at the first address.
         const next = inTurn({ addresses: [ONE] }, { addresses: [address] })
         const zone = {
           ...zoneOf([20, 'mx1.site.example']),
@@ -164,10 +165,21 @@ if (isInNamespace(import.meta.url)) {
             return next()
           },
         }
-        const { stderr, status } = await runMx(t, zone)
+        const { stderr, status } = await runMx(t, zone, ['--retry-for', '20s'])
         assert.match(stderr, /every MX is excluded: mx1\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
+    test('connects to the address of an exchanger that was judged, whatever DNS returns next', async (t) => {
+      const next = inTurn({ addresses: [ONE] }, { addresses: ['127.0.0.1'] })
+      const zone = {
+        ...zoneOf([20, 'mx1.site.example']),
+        get 'A mx1.site.example'(): Answer {
+          return next()
+        },
+      }
+      await listenAt(t, ONE, sessionWith(...etrnSteps('site.example')))
+      assert.equal((await runMx(t, zone)).status, 0)
+    })
     for (const address of ['::ffff:0.0.0.0', '::ffff:127.0.0.1', `::ffff:${SITE}`, '::', '::1', `64:ff9b::${SITE}`])
       test(`skips an exchanger with the IPv6 address ${address}`, async (t) => {
         const zone = { ...zoneOf([20, 'mx9.site.example']), 'AAAA mx9.site.example': { addresses: [address] } }
@@ -504,12 +516,13 @@ if (isInNamespace(import.meta.url)) {
         NO_SOURCES,
       )
       const bug = new TypeError('unforeseen')
-      for (const { server } of requests.slice(0, 1))
-        Object.defineProperty(server, 'tls', {
-          get: () => {
-            throw bug
-          },
-        })
+      const [first] = requests
+      assert.ok(first !== undefined && 'isMx' in first)
+      Object.defineProperty(first.server.tls, 'level', {
+        get: () => {
+          throw bug
+        },
+      })
       const reported: ServerReport[] = []
       const { servers, exitStatus } = await run(requests, {
         jobs: 2,
