@@ -8,6 +8,7 @@ import { stripVTControlCharacters } from 'node:util'
 import { bugReport, type Host, main, SIGNALS } from '../src/main.js'
 import { assertRefused, etrn, etrnJson } from './helpers/command.js'
 import { makeFile, makeFolder } from './helpers/files.js'
+import { SCRIPT_KINDS } from './helpers/hook.js'
 import { BYE, etrnSteps, HELLO, loose, scripted, sessionWith, silence } from './helpers/scripted-server.js'
 import { TerminalStream } from './helpers/shell.js'
 
@@ -269,8 +270,7 @@ suite('main: hooks', { concurrency: true }, () => {
     const safe = [process.execPath, etrnFile]
     chmodSync(etrnFile, 0o775)
     const message = `etrn: warning: root runs this hook: ${etrnFile} is not safe to run: group members can write to the file (chmod g-w ${etrnFile})\n`
-    for (const kind of ['pppd', 'ifupdown', 'networkmanager', 'systemd'])
-      assert.equal(await warnings(kind, safe), message)
+    for (const kind of [...SCRIPT_KINDS, 'systemd']) assert.equal(await warnings(kind, safe), message)
     assert.equal(await warnings('cron', safe, 0), message)
     assert.equal(await warnings('cron', safe), '')
     chmodSync(etrnFile, 0o755)

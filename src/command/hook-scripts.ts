@@ -1,14 +1,25 @@
 import { UsageError } from '../errors.js'
-import type { HookParts } from './hook.js'
+import type { HookKind, HookParts } from './hook.js'
 
-/**
- * The mechanisms that run scripts. The guard ends a script that has nothing to do; the shell variable names the interface. `attempt` is the
- * command that runs the script once by hand.
- */
-const SCRIPTS = {
+type Script = {
+  readonly file: string
+  readonly attempt: (file: string, local: string) => string
+  readonly notes: readonly string[]
+  /** Ends a script that has nothing to do */
+  readonly guard: string
+  /** The shell variable that names the interface */
+  readonly interfaceVariable: string
+  /** The caller may name no interface. */
+  readonly isInterfaceOptional?: true
+  /** The caller reads the file into its own shell, and the file may have other lines. */
+  readonly isSourced?: true
+}
+
+/** The mechanisms that run scripts; `attempt` is the command that runs the script once by hand. */
+const SCRIPTS: Readonly<Record<Exclude<HookKind, 'cron' | 'systemd'>, Script>> = {
   pppd: {
     file: '/etc/ppp/ip-up.d/etrn',
-    attempt: (file: string, local: string) => `${file} ${local}`,
+    attempt: (file, local) => `${file} ${local}`,
     notes: [
       'Debian: run-parts skips files with a dot in their names. Arch and Gentoo: only /etc/ppp/ip-up.d/*.sh run,',
       'so save the script as etrn.sh.',
@@ -19,7 +30,7 @@ const SCRIPTS = {
   },
   ifupdown: {
     file: '/etc/network/if-up.d/etrn',
-    attempt: (file: string, local: string) => `IFACE=${local} ${file}`,
+    attempt: (file, local) => `IFACE=${local} ${file}`,
     notes: [
       'ifup passes the interface as IFACE, and waits for the script. It runs the script once per address family, and',
       'also for lo and --all, which the next line skips.',
@@ -29,7 +40,7 @@ const SCRIPTS = {
   },
   networkmanager: {
     file: '/etc/NetworkManager/dispatcher.d/50-etrn',
-    attempt: (file: string, local: string) => `${file} ${local} up`,
+    attempt: (file, local) => `${file} ${local} up`,
     notes: [
       'The file must belong to root, and no other user may write to it.',
       'NetworkManager passes the interface as $1 and the action as $2, and waits for the script.',
@@ -37,20 +48,70 @@ const SCRIPTS = {
     guard: '\n[ "${2-}" = up ] || exit 0\n[ "${1-}" != lo ] || exit 0\n',
     interfaceVariable: '1',
   },
-} as const
+  networkd: {
+    file: '/etc/networkd-dispatcher/routable.d/50-etrn',
+    attempt: (file, local) => `IFACE=${local} ${file}`,
+    notes: [
+      'networkd-dispatcher skips a script unless the script and its directory belong to root:root and have mode 755.',
+      'The service does not start without a script. After the first one, run: systemctl restart networkd-dispatcher',
+      'networkd-dispatcher passes the interface as IFACE, and waits for the script.',
+    ],
+    guard: '\n[ "${IFACE-}" != lo ] || exit 0\n',
+    interfaceVariable: 'IFACE',
+  },
+  dhcpcd: {
+    file: '/etc/dhcpcd.exit-hook',
+    attempt: (file, local) => `interface=${local} reason=BOUND sh ${file}`,
+    notes: [
+      'dhcpcd passes interface and reason, reads the file into its own shell, and waits. The parentheses start a',
+      'subshell, so that nothing here changes or ends that shell.',
+      'The list of reasons skips renewals. If all addresses come from router advertisements, add ROUTERADVERT.',
+    ],
+    guard: `
+case \${reason-} in
+  BOUND | BOUND6 | REBOOT | REBOOT6 | INFORM | INFORM6 | STATIC | TIMEOUT) ;;
+  *) exit 0 ;;
+esac
+[ "\${interface-}" != lo ] || exit 0
+`,
+    interfaceVariable: 'interface',
+    isSourced: true,
+  },
+  script: {
+    file: '/usr/local/sbin/etrn-up',
+    attempt: (file, local) => `${file} ${local}`,
+    notes: [
+      'wg-quick: in section [Interface], add: PostUp = /usr/local/sbin/etrn-up %i',
+      'OpenVPN: add two lines: script-security 2, and: up /usr/local/sbin/etrn-up',
+      'OpenVPN with user or chroot: also add persist-tun, so that a reconnection does not run the script without root.',
+      'cloud-init, at each boot: ln -s /usr/local/sbin/etrn-up /var/lib/cloud/scripts/per-boot/etrn',
+      'The caller may pass the interface as $1. The exit status is 0, because a failure would end the VPN.',
+    ],
+    guard: '\n[ "${1-}" != lo ] || exit 0\n',
+    interfaceVariable: '1',
+    isInterfaceOptional: true,
+  },
+}
 
 export function scriptText(kind: keyof typeof SCRIPTS, parts: HookParts): string {
-  const { name, program, command, interface: local } = parts
-  const { file, attempt, notes, guard, interfaceVariable } = SCRIPTS[kind]
-  const words = [...program, ...command.map(({ text }) => text)].map(quoteForShell)
-  const word = quoteForShell(local ?? 'ppp0')
-  const only = `[ "\${${interfaceVariable}-}" = ${word} ] || exit 0`
+  const { file, attempt, notes, isSourced } = SCRIPTS[kind]
+  const word = quoteForShell(parts.interface ?? 'ppp0')
+  const [save, mode] = isSourced ? ['append this script to', '644'] : ['save this script as', '755']
+  const body = scriptBody(SCRIPTS[kind], parts, word)
   return `#!/bin/sh
 # Requests the mail queued for this site when a network link comes up; see etrn(1).
-# Save this script as ${file}, and run: chmod 755 ${file}
+# As root, ${save} ${file}, and run: chmod ${mode} ${file}
 # To try the script once, run: ${attempt(file, word)}
 # The output is in the system log: journalctl -t etrn
-${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${guard}
+${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${isSourced ? `(${body})\n` : body}`
+}
+
+function scriptBody(script: Script, { name, program, command, interface: local }: HookParts, word: string): string {
+  const { guard, interfaceVariable: variable, isInterfaceOptional } = script
+  const only = `${isInterfaceOptional ? `[ -z "\${${variable}-}" ] || ` : ''}[ "\${${variable}-}" = ${word} ] || exit 0`
+  const words = [...program, ...command.map(({ text }) => text)].map(quoteForLauncher)
+  const isExpanded = words.some((text) => text.includes(DOLLAR))
+  return `${guard}
 # ${local === undefined ? 'To run on one interface only, remove the # from the next line.' : 'Run on this interface only.'}
 ${local === undefined ? '# ' : ''}${only}
 
@@ -59,14 +120,26 @@ export PATH
 # Keep other users from opening the lock file, and so from blocking this script.
 umask 077
 
+# The caller may limit or end the programs that it starts. systemd, if present, runs the command on its own.
+set -- setsid
+${isExpanded ? `dollar='$'\n` : ''}if [ -d /run/systemd/system ]; then
+  set -- systemd-run --quiet --collect --no-block --property=UMask=0077 \\
+    --property=SyslogIdentifier=etrn --property=SyslogFacility=mail
+${isExpanded ? `  # systemd expands a single dollar sign.\n  dollar='$$'\n` : ''}fi
+
 # Run in the background, because the caller waits for this script. flock allows one run at a time.
 {
-  flock -n ${quoteForShell(`/run/etrn-${name}.lock`)} \\
+  "$@" flock -n ${quoteForShell(`/run/etrn-${name}.lock`)} \\
     ${words.join(' ')} 2>&1 |
     logger -t etrn -p mail.info
 } </dev/null >/dev/null 2>&1 &
 `
 }
+
+const DOLLAR = `'"$dollar"'`
+
+/** Quotes a word for sh. Each dollar sign is a variable, because systemd-run needs two of them. */
+const quoteForLauncher = (word: string): string => quoteForShell(word).replaceAll('$', () => DOLLAR)
 
 /** The longest line of a crontab: more is cut, or refused. */
 const CRON_LINE_OCTETS = 990
@@ -84,7 +157,7 @@ export function cronText(parts: HookParts): string {
     : 'cron mails any output, so only failures are printed. A second --quiet also hides temporary failures.'
   return `# Requests the mail queued for this site every ten minutes; see etrn(1).
 # Add these lines to your crontab with: crontab -e
-# To try the command once, start sh, and run the part from "umask" on.
+# To try the command once, run: crontab -l | grep '^[^#].*/\\.etrn-${name}' | cut -d ' ' -f 6- | sh
 # ${mailed}
 ${nameNotes(parts)
   .map((note) => `# ${note}\n`)

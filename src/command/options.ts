@@ -22,7 +22,7 @@ export const TLS_LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfie
 export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
 const SHELLS = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof SHELLS)[number]
-const HOOK_KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
+const HOOK_KINDS = ['pppd', 'ifupdown', 'networkmanager', 'networkd', 'dhcpcd', 'script', 'cron', 'systemd'] as const
 
 const RUN_WIDE = { scope: 'run' } as const
 const COMMAND_LINE_ONLY = { scope: 'command line' } as const

@@ -2,9 +2,28 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { hookText } from '../../src/command/hook.js'
+import { type HookKind, hookText } from '../../src/command/hook.js'
 import { etrn } from '../helpers/command.js'
-import { commandIn, CRON_NAMES, inputOf, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
+import {
+  commandIn,
+  CRON_NAMES,
+  inputOf,
+  ISP,
+  printHook,
+  printHookWithConfig,
+  SCRIPT_KINDS,
+  splitByShell,
+} from '../helpers/hook.js'
+
+/** Returns a function that tells whether a hook goes on, without what would run etrn. */
+async function guardOf(
+  kind: HookKind,
+  ...options: string[]
+): Promise<(args: readonly string[], env?: Readonly<Record<string, string>>) => boolean> {
+  const text = await printHook(kind, ...options)
+  const input = `${text.slice(0, text.indexOf('PATH='))}echo went on\n${text.endsWith(')\n') ? ')' : ''}`
+  return (args, env = {}) => execFileSync('sh', ['-s', ...args], { input, env, encoding: 'utf8' }) === 'went on\n'
+}
 
 suite('hook-scripts: scripts', { concurrency: true }, () => {
   test('runs on the interface of --interface only; otherwise the line is a comment', async () => {
@@ -43,15 +62,36 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
     )
   })
   test('the NetworkManager hook ends for lo, and for other actions than up', async () => {
-    const text = await printHook('networkmanager')
-    // The guard alone: the rest would run etrn.
-    const guard = `${text.slice(0, text.indexOf('PATH='))}echo went on\n`
-    const run = (...args: string[]): string =>
-      execFileSync('sh', ['-s', ...args], { input: guard, encoding: 'utf8' }).trim()
+    const run = await guardOf('networkmanager')
     assert.deepEqual(
-      [run('eth0', 'up'), run('lo', 'up'), run('eth0', 'down'), run('none', 'hostname'), run()],
-      ['went on', '', '', '', ''],
+      [['eth0', 'up'], ['lo', 'up'], ['eth0', 'down'], ['none', 'hostname'], []].map((args) => run(args)),
+      [true, ...Array.from({ length: 4 }, () => false)],
     )
+  })
+  test('the networkd hook ends for lo', async () => {
+    const run = await guardOf('networkd')
+    assert.deepEqual([run([], { IFACE: 'eth0' }), run([], { IFACE: 'lo' })], [true, false])
+  })
+  test('the dhcpcd hook goes on for a new lease or address only, and ends for lo', async () => {
+    const run = await guardOf('dhcpcd')
+    const goesOn = (reason: string): boolean => run([], { interface: 'eth0', reason })
+    for (const reason of ['BOUND', 'BOUND6', 'REBOOT', 'REBOOT6', 'INFORM', 'INFORM6', 'STATIC', 'TIMEOUT'])
+      assert.ok(goesOn(reason), reason)
+    for (const reason of ['PREINIT', 'CARRIER', 'RENEW', 'RENEW6', 'REBIND', 'EXPIRE', 'NOCARRIER', 'STOPPED', ''])
+      assert.ok(!goesOn(reason), reason)
+    assert.deepEqual([run([], { interface: 'lo', reason: 'BOUND' }), run([])], [false, false])
+  })
+  test('the script hook ends for lo and for an interface other than that of --interface; a caller may name none', async () => {
+    const run = await guardOf('script', '--interface', 'wg0')
+    assert.deepEqual([run(['wg0']), run([]), run(['wg1']), run(['lo'])], [true, true, false, false])
+    const runOnAny = await guardOf('script')
+    assert.deepEqual([runOnAny(['wg1']), runOnAny([]), runOnAny(['lo'])], [true, true, false])
+  })
+  test('systemd-run gets two dollar signs for each, because systemd expands one; setsid gets the text unchanged', async () => {
+    const text = await printHook('pppd', '--queue', '$$a${b}')
+    assert.match(text, /^dollar='\$'\nif \[ -d \/run\/systemd\/system \]; then\n(?: {2}.*\n)* {2}dollar='\$\$'\nfi$/m)
+    assert.match(text, / --queue ''"\$dollar"''"\$dollar"'a'"\$dollar"'\{b\}' /)
+    assert.doesNotMatch(await printHook('pppd'), /dollar/)
   })
   test('the pppd hook says which name distributions need that run *.sh only', async () =>
     assert.match(
@@ -63,7 +103,7 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
     const input = inputOf({ options: {}, words: ['mx', ''], typed: {} })
     assert.match(hookText('pppd', input), / mx '' 2>&1/)
   })
-  for (const kind of ['pppd', 'ifupdown', 'networkmanager'] as const)
+  for (const kind of SCRIPT_KINDS)
     test(`${kind}: sh -n accepts the script`, async () => {
       execFileSync('sh', ['-n'], { input: await printHook(kind, '--queue', "it's") })
     })
@@ -74,19 +114,37 @@ suite('hook-scripts: comments', { concurrency: true }, () => {
     ['pppd', '/etc/ppp/ip-up.d/etrn', '/etc/ppp/ip-up.d/etrn ppp0'],
     ['ifupdown', '/etc/network/if-up.d/etrn', 'IFACE=ppp0 /etc/network/if-up.d/etrn'],
     ['networkmanager', '/etc/NetworkManager/dispatcher.d/50-etrn', '/etc/NetworkManager/dispatcher.d/50-etrn ppp0 up'],
+    [
+      'networkd',
+      '/etc/networkd-dispatcher/routable.d/50-etrn',
+      'IFACE=ppp0 /etc/networkd-dispatcher/routable.d/50-etrn',
+    ],
+    ['script', '/usr/local/sbin/etrn-up', '/usr/local/sbin/etrn-up ppp0'],
   ] as const)
     test(`the ${kind} hook says where the file goes and how to run it once`, async () => {
       const text = await printHook(kind)
-      assert.ok(text.includes(`\n# Save this script as ${file}, and run: chmod 755 ${file}\n`))
+      assert.ok(text.includes(`\n# As root, save this script as ${file}, and run: chmod 755 ${file}\n`))
       assert.ok(text.includes(`\n# To try the script once, run: ${attempt}\n`))
     })
+  test('the dhcpcd hook says to append the text to a file, and how to run the file once', async () =>
+    assert.match(
+      await printHook('dhcpcd'),
+      /^# As root, append .* to \/etc\/dhcpcd\.exit-hook, and run: chmod 644 .*\n# To try .*: interface=ppp0 reason=BOUND sh \/etc\/dhcpcd\.exit-hook$/m,
+    ))
   test('the attempt names the interface of --interface', async () =>
     assert.match(await printHook('ifupdown', '--interface', 'wwan0'), /^# To try the script once, run: IFACE=wwan0 /m))
-  test('the crontab says where the lines go and how to run the command once', async () =>
-    assert.match(
-      await printHook('cron'),
-      /^# Add .* crontab -e\n# To try the command once, start sh, and run the part /m,
-    ))
+  test('the crontab says where the lines go', async () =>
+    assert.match(await printHook('cron'), /^# Add these lines to your crontab with: crontab -e$/m))
+  test('the command that tries the crontab once finds its line', async () => {
+    const text = await printHook('cron', '--queue', 'a%b')
+    const attempt = /^# To try the command once, run: (crontab -l \| .*) \| sh$/m.exec(text)?.[1] ?? assert.fail(text)
+    const other = '1 2 * * * echo other\n'
+    const found = execFileSync('sh', ['-c', `crontab() { printf %s "$text"; }\n${attempt}`], {
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'], text: other + text + other },
+    })
+    assert.equal(found, /^3-59\/10 \* \* \* \* (.*\n)/m.exec(text)?.[1] ?? '')
+  })
 })
 
 suite('hook-scripts: the crontab', { concurrency: true }, () => {

@@ -31,6 +31,11 @@ suite('hook-units', { concurrency: true }, () => {
       await printHook('systemd'),
       /^# Save this script as .*\n# .* \/etc\/systemd\/system, .*\n# To try the service once, run: systemctl daemon-reload && systemctl start etrn-\S+\.service$/m,
     ))
+  test('the service has a line for OnFailure=, as a comment', async () =>
+    assert.match(
+      await printHook('systemd'),
+      /^\[Unit\]\n(?:[^\n]+\n)*# OnFailure=report-failure@%n\.service\n\n\[Service\]$/m,
+    ))
   test('sh -n accepts the script', async () => {
     execFileSync('sh', ['-n'], { input: await printHook('systemd', '--queue', "it's") })
   })

@@ -5,11 +5,11 @@ import { type HookInput, type HookKind, hookText, resolveHookTargets } from '../
 import { EXIT, UsageError } from '../../src/errors.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { BIN, makeFile } from '../helpers/files.js'
-import { commandIn, inputOf, ISP, printHook, printHookWithConfig, splitByShell } from '../helpers/hook.js'
+import { commandIn, inputOf, ISP, printHook, printHookWithConfig, SCRIPT_KINDS, splitByShell } from '../helpers/hook.js'
 import { NO_CONFIG } from '../helpers/options.js'
 
 suite('hook: its command', { concurrency: true }, () => {
-  for (const kind of ['pppd', 'ifupdown', 'networkmanager', 'cron'] as const)
+  for (const kind of [...SCRIPT_KINDS, 'cron'] as const)
     test(`${kind}: runs the same command line with absolute paths`, async () => {
       const text = await printHook(kind, '-k', '-vv', '--queue', "it's 100%".replaceAll(' ', '-'), '--tls-ca=ca.pem')
       assert.deepEqual(splitByShell(commandIn(kind, text)), [
@@ -61,7 +61,7 @@ suite('hook: with a configuration', { concurrency: true }, () => {
 })
 
 suite('hook: texts that a hook cannot hold', { concurrency: true }, () => {
-  const KINDS = ['pppd', 'ifupdown', 'networkmanager', 'cron', 'systemd'] as const
+  const KINDS = [...SCRIPT_KINDS, 'cron', 'systemd'] as const
   const texts = { 'a line end': '\n', 'a carriage return': '\r', ESC: '\x1b', 'a bidi mark': '\u202e', NEL: '\u0085' }
   for (const [title, character] of Object.entries(texts)) {
     const refuses = (place: string, input: (kind: HookKind) => Partial<HookInput>): void =>
@@ -123,7 +123,7 @@ suite('hook: refused command lines', { concurrency: true }, () => {
     })
   refuses(
     ['--hook', 'procmail', 'mx', 'a.example'],
-    /--hook "procmail" must be pppd, ifupdown, networkmanager, cron or systemd; for example --hook pppd$/m,
+    /--hook "procmail" must be pppd, ifupdown, networkmanager, networkd, dhcpcd, script, cron or systemd; for example --hook pppd$/m,
   )
   refuses(['--hook', 'cron'], /^etrn: no server given; write etrn SERVER NAME \(see etrn --help\)$/m)
   refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--check and --hook can't be used together; use only one$/m)

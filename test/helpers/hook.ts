@@ -9,13 +9,16 @@ import { etrn } from './command.js'
 import { makeFile } from './files.js'
 import { NO_CONFIG } from './options.js'
 
+/** The kinds of hooks that are scripts */
+export const SCRIPT_KINDS = ['pppd', 'ifupdown', 'networkmanager', 'networkd', 'dhcpcd', 'script'] as const
+
 /** Returns the hook that requests site.example from mail.isp.example. */
 export const printHook = async (kind: HookKind, ...args: string[]): Promise<string> =>
   (await etrn(['--hook', kind, ...args, 'mail.isp.example', 'site.example'])).stdout
 
 /** Returns the words that a shell makes of a command. */
 export function splitByShell(command: string): string[] {
-  const printed = execFileSync('sh', ['-c', `printf '%s\\0' ${command}`], {
+  const printed = execFileSync('sh', ['-c', `dollar='$'; printf '%s\\0' ${command}`], {
     encoding: 'utf8',
     env: { HOME: '/home/u' },
   })

@@ -19,6 +19,9 @@ export function enterCommand(packages: string): string[] {
   return [pathOf('enter.sh'), execFileSync(pathOf('packages.sh'), [packages], { encoding: 'utf8' }).trim()]
 }
 
+/** Returns the command that also starts a systemd in those namespaces. */
+export const bootCommand = (packages: string): string[] => [...enterCommand(packages), pathOf('boot.sh')]
+
 /** Writes a fixture's key and certificate into one file that an MTA can read; returns its path. */
 export function writeChain(name: string): string {
   const file = `/etc/${name}-chain.pem`
