@@ -53,7 +53,10 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
   }
 }
 
-async function lookUpServer({ host, isExchanger, addresses = [] }: Server, options: SessionOptions): Promise<Addresses> {
+async function lookUpServer(
+  { host, isExchanger, addresses = [] }: Server,
+  options: SessionOptions,
+): Promise<Addresses> {
   const { family, self } = options
   const known = addresses.filter((address) => family === undefined || familyOf(address) === family)
   if (known.length > 0) return { first: known, late: Promise.resolve([]), cancel: () => undefined }
