@@ -2,8 +2,9 @@ import { setMaxListeners } from 'node:events'
 import { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
-import { type Family, familyOf, unmapAddress } from './address.js'
+import { type Family, familyOf, isLoopback, unmapAddress } from './address.js'
 import { isShortTimeout, type Limits, startDeadline, type Timeout } from './deadline.js'
+import { isLocalhost } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
 import { errorsOf, race } from './race.js'
 import { SystemResolver } from './system-resolver.js'
@@ -36,8 +37,9 @@ const systemResolver = new SystemResolver()
 
 /**
  * Returns the addresses of a host: an address as it is, those in /etc/hosts, else A and AAAA records, else those that getaddrinfo finds,
- * which also knows the search list, mDNS and nsswitch.conf. An absolute name is never completed by the search list. Throws StepError,
- * whose message doesn't name the host: 68 if DNS and getaddrinfo are certain that the host has no address, else 75.
+ * which also knows the search list, mDNS and nsswitch.conf. An absolute name is never completed by the search list; localhost is never
+ * looked up. Throws StepError, whose message doesn't name the host: 68 if DNS and getaddrinfo are certain that the host has no address,
+ * else 75.
  */
 export async function lookUpAddresses(
   host: string,
@@ -45,7 +47,7 @@ export async function lookUpAddresses(
   limits: Limits,
   { isAbsolute = false } = {},
 ): Promise<Addresses> {
-  const listed = familyOf(host) === 0 ? hostsEntries(host.toLowerCase()).map(({ address }) => address) : [host]
+  const listed = familyOf(host) === 0 ? listedAddresses(host, family) : [host]
   if (familyOf(host) !== 0 || interleaveFamilies(listed, family).length > 0)
     return { ...knownAddresses(listed, family), cancel: () => undefined }
   // For these names the system's resolver begins with the search list or with mDNS.
@@ -69,6 +71,14 @@ export async function lookUpAddresses(
     })
     return { ...found, cancel: () => end.abort() }
   })
+}
+
+/** Returns the addresses that /etc/hosts has for a host. Localhost always has some, and they never leave this host. */
+function listedAddresses(host: string, family: Family): readonly string[] {
+  const listed = hostsEntries(host.toLowerCase()).map(({ address }) => address)
+  if (!isLocalhost(host)) return listed
+  const own = listed.filter(isLoopback)
+  return interleaveFamilies(own, family).length > 0 ? own : ['::1', '127.0.0.1']
 }
 
 /**
