@@ -85,7 +85,7 @@ function createSession(server: Server, smtp: Connection, options: SessionOptions
 async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extensions: Extensions): Promise<void> {
   const { smtp, server, address, secured, options } = dialogue
   return runStep('auth', options, async () => {
-    checkConnection(server.host, address, secured?.tls)
+    checkConnection(server, address, secured?.tls)
     const { authenticate } = await import('./auth.js')
     const redactor = redactorFor(credentials)
     const send: SendAuthLine = (line, shown, secrets) => {
