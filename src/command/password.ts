@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, constants, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync, readFileSync, type Stats, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -19,8 +19,8 @@ export async function readPassword(target: Target, sources: InputSources): Promi
   const { 'password-file': file, 'password-command': command } = target.options
   const { ETRN_PASSWORD: typed } = sources.environment
   if (file !== undefined) {
-    const text = await readFirstLine('password-file', file, sources.signal)
-    warnIfExposed(file, 'password', sources)
+    const check = (stats: Stats): void => void warnIfExposed(file, stats, 'password', sources)
+    const text = await readFirstLine('password-file', file, sources.signal, check)
     const source = `--password-file ${file}`
     return checkPassword(firstLine(text), 'password-file', source, `${source}: no password on the first line`)
   }

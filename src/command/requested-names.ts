@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import { hostname } from 'node:os'
 import { UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
@@ -22,11 +23,12 @@ export function createNameReader(sources: InputSources): NameReader {
   let isWarned = false
   const readList = async (path: string, allowWide: boolean): Promise<readonly NameEntry[]> => {
     const file = STDIN_PATHS.includes(path) ? '-' : path
+    const check = (stats: Stats): void => void warnIfExposed(file, stats, 'list of names', sources)
     const reading =
-      texts.get(file) ?? (file === '-' ? readInput('names-from', input, signal) : readText('names-from', file, signal))
+      texts.get(file) ??
+      (file === '-' ? readInput('names-from', input, signal) : readText('names-from', file, signal, check))
     texts.set(file, reading)
     const text = await reading
-    if (file !== '-') warnIfExposed(file, 'list of names', sources)
     const source = file === '-' ? 'standard input' : file
     const key = `${String(allowWide)} ${file}`
     const list = lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide }, signal))

@@ -76,7 +76,7 @@ suite('password: its source', { concurrency: true }, () => {
   })
   test('--max-time ends the wait for a pipe that nobody writes to, and for a command', async () => {
     const pipe = join(folder, 'pipe')
-    spawnSync('mkfifo', [pipe])
+    spawnSync('mkfifo', ['-m', '600', pipe])
     for (const source of [
       ['--password-file', pipe],
       ['--password-command', 'exec sleep 20'],
