@@ -117,6 +117,23 @@ function brokenPasswordRule(password: string): string | undefined {
   return password.includes('\ufffd') ? 'is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8' : undefined
 }
 
+/** Signals that would end the process at once, and can be caught. SIGINT, SIGTERM and SIGHUP end the run in good order. */
+const FATAL_SIGNALS: readonly NodeJS.Signals[] = [
+  'SIGQUIT',
+  'SIGUSR2',
+  'SIGALRM',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGXCPU',
+  'SIGXFSZ',
+  'SIGABRT',
+  'SIGTRAP',
+  'SIGSYS',
+  'SIGIO',
+  'SIGPWR',
+  'SIGSTKFLT',
+]
+
 /** Asks on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however this ends. */
 async function promptPassword(target: Target, { signal, onSignal, raise }: InputSources): Promise<string> {
   signal.throwIfAborted()
@@ -142,7 +159,7 @@ async function promptPassword(target: Target, { signal, onSignal, raise }: Input
   }
   lines.once('SIGINT', () => end('SIGINT'))
   lines.on('SIGTSTP', stop)
-  const listeners = [onSignal(end, ['SIGQUIT']), onSignal(stop, ['SIGTSTP']), onSignal(resume, ['SIGCONT'])]
+  const listeners = [onSignal(end, FATAL_SIGNALS), onSignal(stop, ['SIGTSTP']), onSignal(resume, ['SIGCONT'])]
   write(prompt)
   const password = await new Promise<string>((resolve) => {
     lines.once('line', resolve)
