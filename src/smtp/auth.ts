@@ -26,11 +26,7 @@ export async function authenticate(
   const refusals: Refusal[] = []
   for (const mechanism of chooseMechanisms(credentials, context)) {
     const steps = SASL_MECHANISMS[mechanism](credentials, context)
-    const reply = await runExchange(send, `AUTH ${mechanism}`, steps).catch((error: unknown) => {
-      const isLost = error instanceof StepError && error.kind === 'connection-lost'
-      // A new connection would end in the same way: the server refuses a mechanism, and closes the connection.
-      throw isLost && refusals.length > 0 ? refusedError(refusals, credentials, context, error) : error
-    })
+    const reply = await runExchange(send, `AUTH ${mechanism}`, steps)
     if (reply.code === 235) {
       // By now a server that must prove its identity has done so.
       const { done } = await steps.next(Buffer.alloc(0))
@@ -196,7 +192,6 @@ function refusedError(
   refusals: readonly Refusal[],
   credentials: Credentials,
   context: AuthContext,
-  cause?: unknown,
 ): StepError {
   const list = refusals.map(({ mechanism, reply }) => `${formatReply(reply)}; ${mechanism}`)
   const used = refusals.map(({ mechanism }) => mechanism)
@@ -205,6 +200,6 @@ function refusedError(
     other === undefined
       ? 'ask your provider which mechanism this user must use'
       : `the server also offers ${other}: try --auth ${other}`
-  const facts = { exitStatus: EXIT.NOPERM, hint, cause, reply: refusals.at(-1)?.reply ?? null }
+  const facts = { exitStatus: EXIT.NOPERM, hint, reply: refusals.at(-1)?.reply ?? null }
   return new SessionError('auth', `login rejected (${list.join(') and (')})`, facts)
 }
