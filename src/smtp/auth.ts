@@ -3,7 +3,7 @@ import { COMMAND_LINE_OCTETS } from '../input/node-name.js'
 import { exitStatusOfReply, protocolError, RejectedError, SessionError } from './errors.js'
 import { type MechanismName, MECHANISMS, ONLY_IF_NAMED } from './mechanisms.js'
 import { MASK } from './redact.js'
-import { formatReply, type Reply } from './reply.js'
+import { formatReply, isPermanent, type Reply } from './reply.js'
 import { type AuthContext, authUnavailable, type MechanismSteps, SASL_MECHANISMS, type SaslResponse } from './sasl.js'
 import type { Credentials } from './session-settings.js'
 
@@ -156,7 +156,8 @@ function decodeChallenge({ lines }: Reply): Buffer {
 /** Returns the failure of a login that the server rejects, with a hint for those replies that have one meaning. */
 function loginError(reply: Reply, used: MechanismName, credentials: Credentials, context: AuthContext): StepError {
   const hint = loginHint(reply, used, otherMechanism([used], credentials, context))
-  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), hint }, used)
+  const kind = isPermanent(reply) ? 'login-rejected' : undefined
+  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), kind, hint }, used)
 }
 
 function loginHint({ code }: Reply, used: MechanismName, other: MechanismName | undefined): string | undefined {
@@ -188,11 +189,7 @@ function otherMechanism(
 }
 
 /** Returns the failure of a login for which the server refused each mechanism. */
-function refusedError(
-  refusals: readonly Refusal[],
-  credentials: Credentials,
-  context: AuthContext,
-): StepError {
+function refusedError(refusals: readonly Refusal[], credentials: Credentials, context: AuthContext): StepError {
   const list = refusals.map(({ mechanism, reply }) => `${formatReply(reply)}; ${mechanism}`)
   const used = refusals.map(({ mechanism }) => mechanism)
   const other = otherMechanism(used, credentials, context)
