@@ -13,7 +13,7 @@ export type NameEntry = NodeName | BadLine
 /** Signals and timers have their turn after so many lines: a file may have millions. */
 const LINES_PER_TURN = 1000
 /** The most names and bad lines of a file: each of them is kept and reported. */
-const ENTRIES_PER_FILE = 100_000
+const ENTRIES_PER_FILE = 200_000
 
 /** How a file is read. If others may have made it a link to a secret, no bad line is shown. */
 export type NamesFileOptions = NameOptions & { readonly isHidden?: boolean }
