@@ -6,6 +6,7 @@ import { type Family, familyOf, isLoopback, unmapAddress } from './address.js'
 import { isShortTimeout, type Limits, startDeadline, type Timeout } from './deadline.js'
 import { isLocalhost } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
+import { NameServer } from './name-server.js'
 import { errorsOf, race } from './race.js'
 import { SystemResolver } from './system-resolver.js'
 
@@ -129,7 +130,7 @@ async function withinLimits<T>(limits: Limits, work: (end: AbortController) => P
 }
 
 /** A query to one name server. Throws StepError: 68 if there is no such record. */
-type Query<T> = (resolver: Resolver, signal: AbortSignal) => Promise<T>
+type Query<T> = (server: NameServer, signal: AbortSignal) => Promise<T>
 
 /**
  * Asks the name servers of this host: the next one as soon as one fails, or beside it when it is silent. The first one with a record
@@ -142,10 +143,9 @@ async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSi
   const running = new Set<Promise<unknown>>()
   const failures: unknown[] = []
   const ask = async (server: string): Promise<T | StepError> => {
-    const resolver = new Resolver()
-    if (servers.length > 1) resolver.setServers([server])
-    signal.addEventListener('abort', () => resolver.cancel())
-    const ending = query(resolver, signal)
+    const nameServer = new NameServer(server, servers.length === 1)
+    signal.addEventListener('abort', () => nameServer.cancel())
+    const ending = query(nameServer, signal)
     running.add(ending)
     try {
       return await ending
@@ -183,15 +183,15 @@ function concededError(failures: readonly StepError[]): StepError {
   return new StepError(message, { exitStatus, hint, cause: noRecord.cause })
 }
 
-function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']>>> {
-  return async (resolver) =>
-    resolver.resolveMx(domain).catch((error: unknown) => {
+function queryMx(domain: string): Query<Awaited<ReturnType<NameServer['resolveMx']>>> {
+  return async (server) =>
+    server.resolveMx(domain).catch((error: unknown) => {
       throw resolutionError('domain', domain, [error])
     })
 }
 
 function queryHost(host: string, family: Family): Query<FoundAddresses> {
-  return async (resolver, signal) => {
+  return async (server, signal) => {
     const found: string[] = []
     const failures: unknown[] = []
     const keep = async (records: Promise<string[]>): Promise<boolean> => {
@@ -202,8 +202,8 @@ function queryHost(host: string, family: Family): Query<FoundAddresses> {
         return false
       }
     }
-    const ipv6 = family === 4 ? Promise.resolve(false) : keep(resolver.resolve6(host))
-    const ipv4 = family === 6 ? Promise.resolve(false) : keep(resolver.resolve4(host))
+    const ipv6 = family === 4 ? Promise.resolve(false) : keep(server.resolve6(host))
+    const ipv4 = family === 6 ? Promise.resolve(false) : keep(server.resolve4(host))
     const both = Promise.all([ipv6, ipv4])
     await Promise.race([
       both,
@@ -258,6 +258,7 @@ const DNS_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'no DNS server can be reached',
   ESERVFAIL: 'the DNS server reports a failure',
   EREFUSED: 'the DNS server refuses to answer',
+  EBADRESP: 'the DNS server gives no definite answer',
   ETIMEOUT: 'no DNS server answers',
   EAI_AGAIN: 'the resolver reports a temporary failure',
 }
