@@ -27,6 +27,7 @@ export type FailureKind =
   | 'interrupted' // A signal ended the run.
   | 'timeout' // A step took longer than --timeout.
   | 'malformed-reply' // The server sent something that is not an SMTP reply.
+  | 'login-rejected' // The server rejected the credentials.
 
 export type FailureFacts = Pick<StepError, 'exitStatus'> & Partial<Pick<StepError, 'kind' | 'hint' | 'cause'>>
 

@@ -288,10 +288,12 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.equal(await warnings('pppd', [process.execPath, installed]), '')
     const command = makeFile(t, 'password', '')
     chmodSync(command, 0o777)
-    const login = ['--user', 'site', '--password-command', `${command} isp`]
-    assert.ok(
-      (await warnings('pppd', [process.execPath, installed], 1000, login)).includes(`${command} is not safe to use`),
-    )
+    for (const words of [`${command} isp`, `sh ${command} 2>/dev/null`, `gpg -d <'${command}'`]) {
+      const login = ['--user', 'site', '--password-command', words]
+      const warning = await warnings('pppd', [process.execPath, installed], 1000, login)
+      assert.match(warning, /^etrn: warning: root runs this hook: (\S+) is not safe to use: [^\n]* \(chmod o-w \1\)\n$/)
+      assert.ok(warning.includes(command))
+    }
     chmodSync(dirname(etrnFile), 0o777)
     assert.match(
       await warnings('pppd', safe),

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, openSync } from 'node:fs'
 import { codeOf, EXIT, UsageError } from '../errors.js'
-import { unsafePathReason, unsafeReason } from './file-safety.js'
+import { unsafeFileReason } from './file-safety.js'
 import { describeFileError, openFile, type Reader, readStream } from './read-file.js'
 
 export type ConfigSearch = {
@@ -32,9 +32,6 @@ export function findConfigFiles({ environment, uid, warn }: ConfigSearch): strin
   })
 }
 
-/** The shell and the kernel provide these files, and their folders are not those of the file that is read. */
-const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$|null$)|proc\/(?:self|\d+)\/fd\/\d+$)/
-
 /**
  * Returns the text of a file that only its reader and root can change. Throws UsageError: 78 if it is unsafe or not UTF-8, 66 if it
  * can't be read.
@@ -42,11 +39,9 @@ const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$|null$)|proc\/(?:self|
 export async function readSafely(file: string, { uid, signal }: Reader): Promise<string> {
   try {
     const stream = await openFile(file, (stats) => {
-      // Nobody changes a device such as /dev/null.
-      const reason = stats.isCharacterDevice() ? undefined : unsafeReason(stats, uid, file)
-      const pathReason = DESCRIPTOR_FILE.test(file) ? undefined : unsafePathReason(file, uid, { isStrict: true })
-      if ((reason ?? pathReason) !== undefined)
-        throw new UsageError(`${file} is not safe to use: ${reason ?? pathReason ?? ''}`, { exitStatus: EXIT.CONFIG })
+      const reason = unsafeFileReason(file, stats, uid, { isStrict: true })
+      if (reason !== undefined)
+        throw new UsageError(`${file} is not safe to use: ${reason}`, { exitStatus: EXIT.CONFIG })
     })
     const octets = await readStream(stream, signal)
     if (isUtf8(octets)) return octets.toString()

@@ -1,6 +1,7 @@
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { platform } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { describeFileError } from './read-file.js'
 
 const OTHERS_WRITE_MODE = 0o002
 /** In a file with an ACL this is the mask: what a user or a group of the ACL may do at most (acl(5)). */
@@ -8,6 +9,23 @@ const GROUP_WRITES_MODE = 0o020
 /** In such a folder only root, its owner and a file's own owner can replace the file. */
 const STICKY_MODE = 0o1000
 const LINKS_FOLLOWED = 40
+
+/** The shell and the kernel provide these files, and their folders are not those of the file that is read. */
+const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|\d+)\/fd\/\d+$)/
+
+/**
+ * Returns the reason if a user other than root and this one can change or replace an open file; otherwise undefined. The path alone
+ * may lead to another file since, or nowhere. Throws system errors.
+ */
+export function unsafeFileReason(
+  file: string,
+  stats: Stats,
+  uid: number | undefined,
+  options?: { readonly isStrict: boolean },
+): string | undefined {
+  const reason = unsafeReason(stats, uid, file)
+  return reason ?? (DESCRIPTOR_FILE.test(file) ? undefined : unsafePathReason(file, uid, options))
+}
 
 /**
  * Returns the reason if a user other than root and this one can change or replace a file; otherwise undefined. Checks the file, its links,
@@ -43,12 +61,9 @@ export function unsafePathReason(file: string, uid: number | undefined, { isStri
 }
 
 /** Returns the reason if a user other than root and this one can change a file or folder; otherwise undefined. */
-export function unsafeReason(
-  stats: Stats,
-  uid: number | undefined,
-  path: string,
-  subject = 'the file',
-): string | undefined {
+function unsafeReason(stats: Stats, uid: number | undefined, path: string, subject = 'the file'): string | undefined {
+  // Nobody changes a device such as /dev/null.
+  if (stats.isCharacterDevice()) return undefined
   const owner = foreignOwnerReason(stats, uid, subject)
   if (owner !== undefined || hasNoUsers(uid)) return owner
   if ((stats.mode & OTHERS_WRITE_MODE) !== 0) return `other users can write to ${subject} (chmod o-w ${path})`
@@ -71,23 +86,32 @@ function unsafeFolderReason(folder: string, uid: number | undefined, isStrict: b
 const READ_MODES = { password: 0o044, 'private key': 0o004, 'CA certificate': 0, 'list of names': 0 } as const
 const EVERYBODY_READS_MODE = 0o004
 
-/** Warns if others can read a file with a secret, or replace a file that security depends on. */
+/**
+ * Warns if others can read an open file with a secret, or replace a file that security depends on, or if that can't be told. Returns
+ * false if others may have chosen what is in the file.
+ */
 export function warnIfExposed(
   file: string,
+  stats: Stats,
   content: keyof typeof READ_MODES,
   { uid, warn }: { readonly uid: number | undefined; readonly warn: (message: string) => void },
-): void {
+): boolean {
+  // A pipe or terminal that the caller has opened has no path.
+  if (hasNoUsers(uid) || (DESCRIPTOR_FILE.test(file) && !stats.isFile())) return true
+  // A file of root's may be readable for this user by its group alone.
+  const mode = stats.uid === uid ? READ_MODES[content] : READ_MODES[content] & EVERYBODY_READS_MODE
+  if ((stats.isFile() || stats.isFIFO()) && (stats.mode & mode) !== 0)
+    warn(`etrn: warning: other users can read the ${content} in ${file} (chmod 600 ${file})`)
+  const reason = findUnsafeReason(file, stats, uid)
+  if (reason !== undefined) warn(`etrn: warning: the ${content} in ${file} is not safe: ${reason}`)
+  return reason === undefined
+}
+
+function findUnsafeReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
   try {
-    const stats = statSync(file)
-    if (!(stats.isFile() || stats.isFIFO()) || hasNoUsers(uid)) return
-    // A file of root's may be readable for this user by its group alone.
-    const mode = stats.uid === uid ? READ_MODES[content] : READ_MODES[content] & EVERYBODY_READS_MODE
-    if ((stats.mode & mode) !== 0)
-      warn(`etrn: warning: other users can read the ${content} in ${file} (chmod 600 ${file})`)
-    const reason = unsafePathReason(file, uid)
-    if (reason !== undefined) warn(`etrn: warning: the ${content} in ${file} is not safe: ${reason}`)
-  } catch {
-    // The file has been read, and is gone.
+    return unsafeFileReason(file, stats, uid)
+  } catch (error) {
+    return `the path cannot be checked (${describeFileError(error)})`
   }
 }
 

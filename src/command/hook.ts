@@ -101,9 +101,15 @@ export function optionPathsOf(targets: readonly Target[]): string[] {
   return [...new Set(targets.flatMap(({ options }) => pathsOfOptions(options)))]
 }
 
-/** Returns the programs that the targets' password commands name by an absolute path. */
+/** Returns everything in the targets' password commands that may be an absolute path: programs, and the files that they read. */
 export function commandPathsOf(targets: readonly Target[]): string[] {
-  return targets.flatMap(({ options }) => /^\/\S+/.exec(options['password-command'] ?? '') ?? [])
+  const commands = targets.flatMap(({ options }) => options['password-command'] ?? [])
+  const words = commands.flatMap((command) => [
+    // A shell splits a command at these characters. A path in quotes may have them.
+    ...command.split(/[\s'"`=<>|;&(){}:,]+/),
+    ...[...command.matchAll(/'([^']*)'|"([^"]*)"/g)].map(([, single, double]) => single ?? double ?? ''),
+  ])
+  return [...new Set(words)].filter((word) => /^\/[^/]/.test(word))
 }
 
 function pathsOfOptions(options: Options): string[] {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, constants, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync, readFileSync, type Stats, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -19,8 +19,8 @@ export async function readPassword(target: Target, sources: InputSources): Promi
   const { 'password-file': file, 'password-command': command } = target.options
   const { ETRN_PASSWORD: typed } = sources.environment
   if (file !== undefined) {
-    const text = await readFirstLine('password-file', file, sources.signal)
-    warnIfExposed(file, 'password', sources)
+    const check = (stats: Stats): void => void warnIfExposed(file, stats, 'password', sources)
+    const text = await readFirstLine('password-file', file, sources.signal, check)
     const source = `--password-file ${file}`
     return checkPassword(firstLine(text), 'password-file', source, `${source}: no password on the first line`)
   }
@@ -117,6 +117,23 @@ function brokenPasswordRule(password: string): string | undefined {
   return /\ufffd/.test(password) ? 'is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8' : undefined
 }
 
+/** Signals that would end the process at once, and can be caught. SIGINT, SIGTERM and SIGHUP end the run in good order. */
+const FATAL_SIGNALS: readonly NodeJS.Signals[] = [
+  'SIGQUIT',
+  'SIGUSR2',
+  'SIGALRM',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGXCPU',
+  'SIGXFSZ',
+  'SIGABRT',
+  'SIGTRAP',
+  'SIGSYS',
+  'SIGIO',
+  'SIGPWR',
+  'SIGSTKFLT',
+]
+
 /** Asks on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however this ends. */
 async function promptPassword(target: Target, { signal, onSignal, raise }: InputSources): Promise<string> {
   signal.throwIfAborted()
@@ -142,7 +159,7 @@ async function promptPassword(target: Target, { signal, onSignal, raise }: Input
   }
   lines.once('SIGINT', () => end('SIGINT'))
   lines.on('SIGTSTP', stop)
-  const listeners = [onSignal(end, ['SIGQUIT']), onSignal(stop, ['SIGTSTP']), onSignal(resume, ['SIGCONT'])]
+  const listeners = [onSignal(end, FATAL_SIGNALS), onSignal(stop, ['SIGTSTP']), onSignal(resume, ['SIGCONT'])]
   write(prompt)
   const password = await new Promise<string>((resolve) => {
     lines.once('line', resolve)

@@ -26,14 +26,22 @@ export type InputSources = Reader & {
   readonly kill: (pids: readonly number[]) => void
 }
 
+/** Judges a file that is open, before anything is read. May throw to refuse the file. */
+type FileCheck = (stats: Stats) => void | Promise<void>
+
 /** Returns the text of a file that an option names. Throws OptionError (66), or the signal's reason if it ended the wait. */
-export async function readText(option: string, file: string, signal: AbortSignal): Promise<string> {
-  return readSource(option, file, signal, async () => openFile(file))
+export async function readText(option: string, file: string, signal: AbortSignal, check?: FileCheck): Promise<string> {
+  return readSource(option, file, signal, async () => openFile(file, check))
 }
 
 /** Returns the first line of a file, and perhaps more. A pipe may stay open behind it. Throws as readText does. */
-export async function readFirstLine(option: string, file: string, signal: AbortSignal): Promise<string> {
-  return readSource(option, file, signal, async () => openFile(file), '\n')
+export async function readFirstLine(
+  option: string,
+  file: string,
+  signal: AbortSignal,
+  check?: FileCheck,
+): Promise<string> {
+  return readSource(option, file, signal, async () => openFile(file, check), '\n')
 }
 
 /** Returns the text of standard input. Throws as readText does. */
@@ -59,8 +67,8 @@ async function readSource(
   }
 }
 
-/** Opens a file of any kind and returns its octets, which read nothing yet. The check may refuse the file that is open. */
-export async function openFile(file: string, check?: (stats: Stats) => void | Promise<void>): Promise<Readable> {
+/** Opens a file of any kind and returns its octets, which read nothing yet. */
+export async function openFile(file: string, check?: FileCheck): Promise<Readable> {
   // Without NONBLOCK nothing could end the wait for a pipe without a writer, not even the end of the process.
   const fd = await promisify(open)(file, constants.O_RDONLY | constants.O_NONBLOCK)
   const stats = await promisify(fstat)(fd)

@@ -16,20 +16,19 @@ export type NameReader = (options: Options, domain: string | undefined) => Promi
  * (RFC 1985, section 6). It reads each file once, because standard input can be read only once.
  */
 export function createNameReader(sources: InputSources): NameReader {
-  const { input, warn, signal } = sources
-  const texts = new Map<string, Promise<string>>()
+  const { warn, signal } = sources
+  const texts = new Map<string, Promise<NamesText>>()
   const lists = new Map<string, Promise<readonly NameEntry[]>>()
   let isWarned = false
   const readList = async (path: string, allowWide: boolean): Promise<readonly NameEntry[]> => {
     const file = STDIN_PATHS.includes(path) ? '-' : path
-    const reading =
-      texts.get(file) ?? (file === '-' ? readInput('names-from', input, signal) : readText('names-from', file, signal))
+    const reading = texts.get(file) ?? readNames(file, sources)
     texts.set(file, reading)
-    const text = await reading
-    if (file !== '-') warnIfExposed(file, 'list of names', sources)
+    const { text, isHidden } = await reading
     const source = file === '-' ? 'standard input' : file
     const key = `${String(allowWide)} ${file}`
-    const list = lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide }, signal))
+    const list =
+      lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide, isHidden }, signal))
     lists.set(key, list)
     return list
   }
@@ -50,6 +49,18 @@ export function createNameReader(sources: InputSources): NameReader {
     isWarned = true
     return [await parseNodeName(own, { allowWide })]
   }
+}
+
+type NamesText = { readonly text: string; readonly isHidden: boolean }
+
+async function readNames(file: string, sources: InputSources): Promise<NamesText> {
+  const { input, signal } = sources
+  if (file === '-') return { text: await readInput('names-from', input, signal), isHidden: false }
+  let isHidden = false
+  const text = await readText('names-from', file, signal, (stats) => {
+    isHidden = !warnIfExposed(file, stats, 'list of names', sources)
+  })
+  return { text, isHidden }
 }
 
 const STDIN_PATHS = ['/dev/stdin', '/dev/fd/0', '/proc/self/fd/0']

@@ -23,11 +23,21 @@ export async function readTlsPolicy(
 ): Promise<TlsPolicy> {
   const level = await checkTlsOptions(target)
   const { options } = target
-  const read = async (option: keyof Pem): Promise<string | undefined> => {
-    const file = options[`tls-${option}`]
-    return file === undefined ? undefined : readText(`tls-${option}`, file, sources.signal)
+  const warnings: string[] = []
+  const warn = (message: string): unknown => warnings.push(message)
+  const read = async (part: keyof Pem, content?: 'CA certificate' | 'private key'): Promise<string | undefined> => {
+    const file = options[`tls-${part}`]
+    if (file === undefined) return undefined
+    return readText(`tls-${part}`, file, sources.signal, (stats) => {
+      if (content !== undefined) warnIfExposed(file, stats, content, { uid: sources.uid, warn })
+    })
   }
-  const pem = { ca: await read('ca'), cert: await read('cert'), key: await read('key') }
+  const pem = {
+    // An authority decides who receives the password.
+    ca: await read('ca', 'CA certificate'),
+    cert: await read('cert', options['tls-key'] === undefined ? 'private key' : undefined),
+    key: await read('key', 'private key'),
+  }
   await checkPem(pem, (part, problem, cause) => {
     const option = `tls-${part}` as const
     return new OptionError(option, `--${option} ${options[option] ?? ''}: ${problem}`, {
@@ -35,10 +45,8 @@ export async function readTlsPolicy(
       cause,
     })
   })
-  const keyFile = options['tls-key'] ?? options['tls-cert']
-  if (keyFile !== undefined) warnIfExposed(keyFile, 'private key', sources)
-  // An authority decides who receives the password.
-  if (options['tls-ca'] !== undefined) warnIfExposed(options['tls-ca'], 'CA certificate', sources)
+  // A certificate that has no key must not be called a private key.
+  for (const warning of warnings) sources.warn(warning)
   const { 'tls-fingerprint': fingerprint, 'tls-name': name, 'tls-min': minVersion } = options
   return { ...pem, fingerprint, name, minVersion, level }
 }

@@ -7,7 +7,7 @@ export class ServerState implements SessionLimit {
   hasAccepted = false
   /** True once an additional session has failed: from then on there is one session at a time. */
   isOneAtATime = false
-  readonly protection: Protection = { hasTls: false, mechanism: undefined }
+  readonly protection: Protection = { hasTls: false, mechanism: undefined, rejection: undefined }
   namesPerSession = NAMES_PER_SESSION
   startedAt: number | undefined
 

@@ -12,31 +12,56 @@ export type NameEntry = NodeName | BadLine
 
 /** Signals and timers have their turn after so many lines: a file may have millions. */
 const LINES_PER_TURN = 1000
+/** The most names and bad lines of a file: each of them is kept and reported. */
+const ENTRIES_PER_FILE = 200_000
+
+/** How a file is read. If others may have made it a link to a secret, no bad line is shown. */
+export type NamesFileOptions = NameOptions & { readonly isHidden?: boolean }
 
 /**
  * Returns the names in a file, one a line, without CR, BOM and outer blanks. Blank lines and comments are skipped: a line that is `#`
- * alone, or begins with `#` and a blank. Throws UsageError (66) if the file has no name, and the signal's reason.
+ * alone, or begins with `#` and a blank. Throws UsageError (66) if the file has no name or too many, and the signal's reason.
  */
 export async function parseNamesFile(
   text: string,
   source: string,
-  options: NameOptions,
+  options: NamesFileOptions,
   signal?: AbortSignal,
 ): Promise<NameEntry[]> {
   const entries: NameEntry[] = []
-  const lines = text.replace(/^\ufeff/, '').split('\n')
-  for (const [index, line] of lines.entries()) {
-    if (index % LINES_PER_TURN === 0) await nextTurn()
+  let number = 0
+  for (const line of splitLines(text.replace(/^\ufeff/, ''))) {
+    if (number % LINES_PER_TURN === 0) await nextTurn()
     signal?.throwIfAborted()
+    number++
     const word = line.replace(/^[ \t\r]+|(?<![ \t\r])[ \t\r]+$/g, '')
     if (/^(?:#(?:[ \t]|$)|$)/.test(word)) continue
+    if (entries.length === ENTRIES_PER_FILE)
+      throw new UsageError(`${source} contains more than ${ENTRIES_PER_FILE} names; split the file`, {
+        exitStatus: EXIT.NOINPUT,
+      })
     const checked = await checkName(word, options)
     if (typeof checked === 'string') entries.push(checked)
-    else entries.push({ line: index + 1, word: printable(word), reason: likelySlip(word) ?? checked.message })
+    else entries.push({ line: number, ...describeBadLine(word, checked.message, options) })
   }
   if (entries.length === 0)
     throw new UsageError(`${source} contains no name; write one name per line`, { exitStatus: EXIT.NOINPUT })
   return entries
+}
+
+/** Yields the lines of a text. An array of all lines would need many times as much memory as the text. */
+function* splitLines(text: string): Generator<string> {
+  let start = 0
+  for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', start)) {
+    yield text.slice(start, end)
+    start = end + 1
+  }
+  yield text.slice(start)
+}
+
+function describeBadLine(word: string, message: string, { isHidden }: NamesFileOptions): Omit<BadLine, 'line'> {
+  if (isHidden) return { word: '****', reason: 'is not a valid name; hidden, because other users can change the file' }
+  return { word: printable(word), reason: likelySlip(word) ?? message }
 }
 
 /** Returns what is probably wrong with a line that is no name, and what to write; undefined if that is unknown. */

@@ -2,9 +2,11 @@ import { setMaxListeners } from 'node:events'
 import { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
-import { type Family, familyOf, unmapAddress } from './address.js'
+import { type Family, familyOf, isLoopback, unmapAddress } from './address.js'
 import { isShortTimeout, type Limits, startDeadline, type Timeout } from './deadline.js'
+import { isLocalhost } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
+import { NameServer } from './name-server.js'
 import { errorsOf, race } from './race.js'
 import { SystemResolver } from './system-resolver.js'
 
@@ -36,8 +38,9 @@ const systemResolver = new SystemResolver()
 
 /**
  * Returns the addresses of a host: an address as it is, those in /etc/hosts, else A and AAAA records, else those that getaddrinfo finds,
- * which also knows the search list, mDNS and nsswitch.conf. An absolute name is never completed by the search list. Throws StepError,
- * whose message doesn't name the host: 68 if DNS and getaddrinfo are certain that the host has no address, else 75.
+ * which also knows the search list, mDNS and nsswitch.conf. An absolute name is never completed by the search list; localhost is never
+ * looked up. Throws StepError, whose message doesn't name the host: 68 if DNS and getaddrinfo are certain that the host has no address,
+ * else 75.
  */
 export async function lookUpAddresses(
   host: string,
@@ -45,7 +48,7 @@ export async function lookUpAddresses(
   limits: Limits,
   { isAbsolute = false } = {},
 ): Promise<Addresses> {
-  const listed = familyOf(host) === 0 ? hostsEntries(host.toLowerCase()).map(({ address }) => address) : [host]
+  const listed = familyOf(host) === 0 ? listedAddresses(host, family) : [host]
   if (familyOf(host) !== 0 || interleaveFamilies(listed, family).length > 0)
     return { ...knownAddresses(listed, family), cancel: () => undefined }
   // For these names the system's resolver begins with the search list or with mDNS.
@@ -69,6 +72,14 @@ export async function lookUpAddresses(
     })
     return { ...found, cancel: () => end.abort() }
   })
+}
+
+/** Returns the addresses that /etc/hosts has for a host. Localhost always has some, and they never leave this host. */
+function listedAddresses(host: string, family: Family): readonly string[] {
+  const listed = hostsEntries(host.toLowerCase()).map(({ address }) => address)
+  if (!isLocalhost(host)) return listed
+  const own = listed.filter(isLoopback)
+  return interleaveFamilies(own, family).length > 0 ? own : ['::1', '127.0.0.1']
 }
 
 /**
@@ -119,7 +130,7 @@ async function withinLimits<T>(limits: Limits, work: (end: AbortController) => P
 }
 
 /** A query to one name server. Throws StepError: 68 if there is no such record. */
-type Query<T> = (resolver: Resolver, signal: AbortSignal) => Promise<T>
+type Query<T> = (server: NameServer, signal: AbortSignal) => Promise<T>
 
 /**
  * Asks the name servers of this host: the next one as soon as one fails, or beside it when it is silent. The first one with a record
@@ -132,10 +143,9 @@ async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSi
   const running = new Set<Promise<unknown>>()
   const failures: unknown[] = []
   const ask = async (server: string): Promise<T | StepError> => {
-    const resolver = new Resolver()
-    if (servers.length > 1) resolver.setServers([server])
-    signal.addEventListener('abort', () => resolver.cancel())
-    const ending = query(resolver, signal)
+    const nameServer = new NameServer(server, servers.length === 1)
+    signal.addEventListener('abort', () => nameServer.cancel())
+    const ending = query(nameServer, signal)
     running.add(ending)
     try {
       return await ending
@@ -173,15 +183,15 @@ function concededError(failures: readonly StepError[]): StepError {
   return new StepError(message, { exitStatus, hint, cause: noRecord.cause })
 }
 
-function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']>>> {
-  return async (resolver) =>
-    resolver.resolveMx(domain).catch((error: unknown) => {
+function queryMx(domain: string): Query<Awaited<ReturnType<NameServer['resolveMx']>>> {
+  return async (server) =>
+    server.resolveMx(domain).catch((error: unknown) => {
       throw resolutionError('domain', domain, [error])
     })
 }
 
 function queryHost(host: string, family: Family): Query<FoundAddresses> {
-  return async (resolver, signal) => {
+  return async (server, signal) => {
     const found: string[] = []
     const failures: unknown[] = []
     const keep = async (records: Promise<string[]>): Promise<boolean> => {
@@ -192,8 +202,8 @@ function queryHost(host: string, family: Family): Query<FoundAddresses> {
         return false
       }
     }
-    const ipv6 = family === 4 ? Promise.resolve(false) : keep(resolver.resolve6(host))
-    const ipv4 = family === 6 ? Promise.resolve(false) : keep(resolver.resolve4(host))
+    const ipv6 = family === 4 ? Promise.resolve(false) : keep(server.resolve6(host))
+    const ipv4 = family === 6 ? Promise.resolve(false) : keep(server.resolve4(host))
     const both = Promise.all([ipv6, ipv4])
     await Promise.race([
       both,
@@ -248,6 +258,7 @@ const DNS_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'no DNS server can be reached',
   ESERVFAIL: 'the DNS server reports a failure',
   EREFUSED: 'the DNS server refuses to answer',
+  EBADRESP: 'the DNS server gives no definite answer',
   ETIMEOUT: 'no DNS server answers',
   EAI_AGAIN: 'the resolver reports a temporary failure',
 }

@@ -74,3 +74,8 @@ export function isQualifiedDomain(name: string): boolean {
 export function endsInNumber(domain: string): boolean {
   return /(?:^|\.)[0-9]+$/.test(domain)
 }
+
+/** Returns true for `localhost` and the names below it, which mean this host whatever DNS says (RFC 6761, 6.3). */
+export function isLocalhost(name: string): boolean {
+  return /(?:^|\.)localhost\.?$/i.test(name)
+}

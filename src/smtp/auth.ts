@@ -3,7 +3,7 @@ import { COMMAND_LINE_OCTETS } from '../input/node-name.js'
 import { exitStatusOfReply, protocolError, RejectedError, SessionError } from './errors.js'
 import { type MechanismName, MECHANISMS, ONLY_IF_NAMED } from './mechanisms.js'
 import { MASK } from './redact.js'
-import { formatReply, type Reply } from './reply.js'
+import { formatReply, isPermanent, type Reply } from './reply.js'
 import { type AuthContext, authUnavailable, type MechanismSteps, SASL_MECHANISMS, type SaslResponse } from './sasl.js'
 import type { Credentials } from './session-settings.js'
 
@@ -26,11 +26,7 @@ export async function authenticate(
   const refusals: Refusal[] = []
   for (const mechanism of chooseMechanisms(credentials, context)) {
     const steps = SASL_MECHANISMS[mechanism](credentials, context)
-    const reply = await runExchange(send, `AUTH ${mechanism}`, steps).catch((error: unknown) => {
-      const isLost = error instanceof StepError && error.kind === 'connection-lost'
-      // A new connection would end in the same way: the server refuses a mechanism, and closes the connection.
-      throw isLost && refusals.length > 0 ? refusedError(refusals, credentials, context, error) : error
-    })
+    const reply = await runExchange(send, `AUTH ${mechanism}`, steps)
     if (reply.code === 235) {
       // By now a server that must prove its identity has done so.
       const { done } = await steps.next(Buffer.alloc(0))
@@ -160,7 +156,8 @@ function decodeChallenge({ lines }: Reply): Buffer {
 /** Returns the failure of a login that the server rejects, with a hint for those replies that have one meaning. */
 function loginError(reply: Reply, used: MechanismName, credentials: Credentials, context: AuthContext): StepError {
   const hint = loginHint(reply, used, otherMechanism([used], credentials, context))
-  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), hint }, used)
+  const kind = isPermanent(reply) ? 'login-rejected' : undefined
+  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), kind, hint }, used)
 }
 
 function loginHint({ code }: Reply, used: MechanismName, other: MechanismName | undefined): string | undefined {
@@ -192,12 +189,7 @@ function otherMechanism(
 }
 
 /** Returns the failure of a login for which the server refused each mechanism. */
-function refusedError(
-  refusals: readonly Refusal[],
-  credentials: Credentials,
-  context: AuthContext,
-  cause?: unknown,
-): StepError {
+function refusedError(refusals: readonly Refusal[], credentials: Credentials, context: AuthContext): StepError {
   const list = refusals.map(({ mechanism, reply }) => `${formatReply(reply)}; ${mechanism}`)
   const used = refusals.map(({ mechanism }) => mechanism)
   const other = otherMechanism(used, credentials, context)
@@ -205,6 +197,6 @@ function refusedError(
     other === undefined
       ? 'ask your provider which mechanism this user must use'
       : `the server also offers ${other}: try --auth ${other}`
-  const facts = { exitStatus: EXIT.NOPERM, hint, cause, reply: refusals.at(-1)?.reply ?? null }
+  const facts = { exitStatus: EXIT.NOPERM, hint, reply: refusals.at(-1)?.reply ?? null }
   return new SessionError('auth', `login rejected (${list.join(') and (')})`, facts)
 }

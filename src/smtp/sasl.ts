@@ -137,10 +137,11 @@ export async function* scram(
 function checkServerFinal(final: string, expected: Buffer): void {
   const [, verifier = '', error] = SERVER_FINAL.exec(final) ?? []
   if (error !== undefined)
-    throw authUnavailable(
-      `login rejected (SCRAM error: ${printable(error)})`,
-      'check user name and password, then ask your provider whether this user may log in',
-    )
+    throw new StepError(`login rejected (SCRAM error: ${printable(error)})`, {
+      exitStatus: EXIT.NOPERM,
+      kind: 'login-rejected',
+      hint: 'check user name and password, then ask your provider whether this user may log in',
+    })
   const signature = Buffer.from(verifier, 'base64')
   if (signature.length !== expected.length || !timingSafeEqual(signature, expected))
     throw protocolError(
@@ -166,7 +167,7 @@ async function prepareText(text: string): Promise<string> {
   }
 }
 
-/** Returns the failure of a login that can't be tried, or that the server refuses. */
+/** Returns the failure of a login that can't be tried. */
 export function authUnavailable(message: string, hint?: string): StepError {
   return new StepError(message, { exitStatus: EXIT.NOPERM, hint })
 }

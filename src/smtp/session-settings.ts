@@ -1,4 +1,5 @@
 import type { SecureVersion } from 'node:tls'
+import type { StepError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import type { Family } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
@@ -66,10 +67,12 @@ export type SessionSettings = {
   readonly assumeEtrn: boolean
 }
 
-/** The protection that a run's earlier sessions with a server had. A later session must not lose it silently. */
+/** Facts about a run's earlier sessions with a server. A later session must not lose their protection silently. */
 export type Protection = {
   hasTls: boolean
   mechanism: MechanismName | undefined
+  /** The rejection of the credentials, which are then not sent again: repeated failures can lock the account. */
+  rejection: StepError | undefined
 }
 
 export type SessionOptions = SessionSettings &

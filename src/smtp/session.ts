@@ -1,4 +1,4 @@
-import { EXIT } from '../errors.js'
+import { EXIT, StepError } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import type { SendAuthLine } from './auth.js'
 import { checkConnection } from './credentials-policy.js'
@@ -84,7 +84,9 @@ function createSession({ server, smtp }: GreetedDialogue, options: SessionOption
 async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extensions: Extensions): Promise<void> {
   const { smtp, server, address, secured, options } = dialogue
   return runStep('auth', options, async () => {
-    checkConnection(server.host, address, secured?.tls)
+    checkConnection(server, address, secured?.tls)
+    const { protection } = options
+    if (protection?.rejection !== undefined) throw protection.rejection
     const { authenticate } = await import('./auth.js')
     const redactor = redactorFor(credentials)
     const send: SendAuthLine = (line, shown, secrets) => {
@@ -94,9 +96,12 @@ async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extens
     const { host, port, tls } = server
     const hasCertificate = secured !== undefined && tls.cert !== undefined
     const offered = offeredMechanisms(extensions)
-    const { protection } = options
     const context = { host, port, exporter: secured?.exporter, hasCertificate, offered, earlier: protection?.mechanism }
-    const mechanism = await authenticate(send, credentials, context)
+    const mechanism = await authenticate(send, credentials, context).catch((error: unknown) => {
+      const isRejected = error instanceof StepError && error.kind === 'login-rejected'
+      if (isRejected && protection !== undefined) protection.rejection = error
+      throw error
+    })
     if (protection !== undefined) protection.mechanism = mechanism
   })
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, lchownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, lchownSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { unsafePathReason, warnIfExposed } from '../../src/command/file-safety.js'
@@ -121,9 +121,12 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
 })
 
 suite('file-safety: warnIfExposed', { concurrency: true }, () => {
-  const warningsOf = (file: string, secret: 'password' | 'private key' | 'CA certificate', uid = UID): string => {
+  type Content = Parameters<typeof warnIfExposed>[2]
+  const warningsOf = (file: string, secret: Content, uid = UID, stats = statSync(file)): string => {
     const warnings: string[] = []
-    warnIfExposed(file, secret, { uid, warn: (message) => warnings.push(message.replaceAll(file, 'FILE')) })
+    const warn = (message: string): unknown => warnings.push(message.replaceAll(file, 'FILE'))
+    const isSafe = warnIfExposed(file, stats, secret, { uid, warn })
+    assert.equal(isSafe, !warnings.some((warning) => warning.includes(' is not safe: ')))
     return warnings.join('\n')
   }
   const makeSecret = (t: TestContext, mode: number): string => {
@@ -154,7 +157,24 @@ suite('file-safety: warnIfExposed', { concurrency: true }, () => {
     assert.equal(warningsOf(makeSecret(t, 0o640), 'password', FOREIGNER), '')
     assert.match(warningsOf(makeSecret(t, 0o644), 'password', FOREIGNER), /other users can read/)
   })
-  test('says nothing about a file that is gone, a device or a pipe', () => {
-    for (const file of ['/nowhere', '/dev/null']) assert.equal(warningsOf(file, 'password'), '')
+  test('says nothing about a device', () => {
+    for (const file of ['/dev/null', '/dev/tty']) assert.equal(warningsOf(file, 'password'), '')
+  })
+  test('warns that the safety of a file that is gone is unknown', (t) => {
+    const file = makeSecret(t, 0o600)
+    const stats = statSync(file)
+    rmSync(file)
+    const expected = 'etrn: warning: the password in FILE is not safe: the path cannot be checked (no such file)'
+    assert.equal(warningsOf(file, 'password', UID, stats), expected)
+  })
+  test('judges the file that is open, not the one that has taken its place', (t) => {
+    const file = makeSecret(t, 0o666)
+    const stats = statSync(file)
+    rmSync(file)
+    writeFileSync(file, '', { mode: 0o600 })
+    assert.match(
+      warningsOf(file, 'password', UID, stats),
+      /other users can read .*\n.* other users can write to the file/,
+    )
   })
 })

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { type CommandLine, parseArguments } from '../../src/command/arguments.js'
-import { type HookInput, type HookKind, hookText, resolveHookTargets } from '../../src/command/hook.js'
+import { commandPathsOf, type HookInput, type HookKind, hookText, resolveHookTargets } from '../../src/command/hook.js'
 import { EXIT, UsageError } from '../../src/errors.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { BIN, makeFile } from '../helpers/files.js'
 import { commandIn, inputOf, ISP, printHook, printHookWithConfig, SCRIPT_KINDS, splitByShell } from '../helpers/hook.js'
-import { NO_CONFIG } from '../helpers/options.js'
+import { NO_CONFIG, targetOf } from '../helpers/options.js'
 
 suite('hook: its command', { concurrency: true }, () => {
   for (const kind of [...SCRIPT_KINDS, 'cron'] as const)
@@ -30,6 +30,25 @@ suite('hook: its command', { concurrency: true }, () => {
     const { stdout } = await etrn(['--hook', 'pppd', '-k', '--', 'true', 'a.example'])
     assert.match(stdout, / --keep-going -- true a\.example /)
   })
+})
+
+suite('commandPathsOf', () => {
+  for (const [command, expected] of [
+    ['/opt/pass isp', ['/opt/pass']],
+    ['sh /opt/pass isp', ['/opt/pass']],
+    ['exec /opt/pass', ['/opt/pass']],
+    [
+      'KEY=/opt/key gpg -d --homedir=/opt/gpg </opt/isp.gpg|/usr/bin/head -1',
+      ['/opt/key', '/opt/gpg', '/opt/isp.gpg', '/usr/bin/head'],
+    ],
+    ['sh -c \'. /opt/env; (cat /opt/a; cat `/opt/b`) && x || "/opt/c"\'', ['/opt/env', '/opt/a', '/opt/b', '/opt/c']],
+    ['PATH=/opt/bin:/opt/sbin pass', ['/opt/bin', '/opt/sbin']],
+    ['"/opt/my pass" isp', ['/opt/my', '/opt/my pass']],
+    ["'/opt/a,b'", ['/opt/a', '/opt/a,b']],
+    ['pass show isp/mail ./x ~/y https://isp.example/z', []],
+  ] as const)
+    test(`finds every absolute path in ${command}`, () =>
+      assert.deepEqual(commandPathsOf([targetOf('mx', { user: 'u', 'password-command': command })]), expected))
 })
 
 suite('hook: with a configuration', { concurrency: true }, () => {

@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { closeSync, constants, createWriteStream, mkdirSync, openSync, symlinkSync, truncateSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  createWriteStream,
+  mkdirSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -16,7 +26,7 @@ import {
   readText,
 } from '../../src/command/read-file.js'
 import { assertRefused, etrn, spawnEtrn } from '../helpers/command.js'
-import { BIN, makeFile, makeFolder } from '../helpers/files.js'
+import { BIN, fixture, fixturePath, makeFile, makeFolder } from '../helpers/files.js'
 import { noOtherUser } from '../helpers/namespace.js'
 import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
@@ -42,7 +52,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
     ],
     [
       (t) => {
-        const file = makeFile(t, 'large', '')
+        const file = makeFile(t, 'large', '', 0o600)
         // No text is as long, and no disk has to hold it.
         truncateSync(file, 3 * 2 ** 30)
         return file
@@ -109,6 +119,15 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
   })
 })
 
+/** Opens a pipe to write to it; undefined if nobody reads it. */
+function openWriter(fifo: string): number | undefined {
+  try {
+    return openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK)
+  } catch {
+    return undefined
+  }
+}
+
 suite('read-file', { concurrency: true }, () => {
   test('--max-time ends the wait for a pipe that nobody writes to', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
@@ -148,6 +167,34 @@ suite('read-file', { concurrency: true }, () => {
     await writer.write('ab\nc')
     assert.match(await text, /^ab\n/)
   })
+  for (const [title, options, text] of [
+    ['--password-file', ['--user', 'site'], 'secret\n'],
+    ['--names-from', [], 'x.example\n'],
+    ['--tls-ca', [], fixture('ca.pem')],
+    ['--tls-cert', [], `${fixture('client.pem')}${fixture('client.key')}`],
+    ['--tls-key', ['--tls-cert', fixturePath('client.pem')], fixture('client.key')],
+  ] as const)
+    test(`${title} warns of a pipe that others can write to, even if it is gone before it is read`, async (t) => {
+      const fifo = join(makeFolder(t), 'fifo')
+      execFileSync('mkfifo', ['-m', '666', fifo])
+      const run = etrn(['127.0.0.1:9', 'site.example', ...options, title, fifo])
+      let writer = openWriter(fifo)
+      while (writer === undefined) {
+        await setImmediate()
+        writer = openWriter(fifo)
+      }
+      rmSync(fifo)
+      writeSync(writer, text)
+      closeSync(writer)
+      assert.match((await run).stderr, /^etrn: warning: the .* is not safe: other users can write to the file/m)
+    })
+  test('no warning is printed for a pipe that a shell has opened', async () => {
+    const run = await runShell(
+      `exec bash -c '${BIN} 127.0.0.1:9 --user u --password-file <(echo secret) --names-from <(echo a.example)'`,
+    )
+    assert.equal(run.status, 75)
+    assert.doesNotMatch(run.stderr, /warning/)
+  })
   test('readText throws the reason of a signal that is aborted', async (t) => {
     const reason = new Error('over')
     await assert.rejects(readText('option', makeFile(t, 'file', 'text'), AbortSignal.abort(reason)), reason)
@@ -160,16 +207,10 @@ suite('read-file', { concurrency: true }, () => {
       throw refusal
     })
     await assert.rejects(refused, refusal)
-    // A pipe that nobody reads can't be opened.
-    const hasReader = (): boolean => {
-      try {
-        closeSync(openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK))
-        return true
-      } catch {
-        return false
-      }
+    for (let writer = openWriter(fifo); writer !== undefined; writer = openWriter(fifo)) {
+      closeSync(writer)
+      await setImmediate()
     }
-    while (hasReader()) await setImmediate()
   })
   test('readStream throws the reason of the signal, and otherwise the error of the stream', async () => {
     const reason = new Error('over')

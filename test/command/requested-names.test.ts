@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
-import { chmodSync } from 'node:fs'
+import { chmodSync, lchownSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { suite, test } from 'node:test'
 import type { PartialOptions } from '../../src/command/options.js'
 import { createNameReader, noNameError, typedNames } from '../../src/command/requested-names.js'
 import { ownHostName } from '../../src/net/this-host.js'
 import { assertRefused, etrn, etrnJson } from '../helpers/command.js'
-import { makeFile } from '../helpers/files.js'
+import { makeFile, makeFolder } from '../helpers/files.js'
 import { NO_SOURCES, settle } from '../helpers/options.js'
 import { etrnSteps, scripted, sessionWith } from '../helpers/scripted-server.js'
 
@@ -148,6 +149,19 @@ suite('createNameReader', () => {
     assert.match(
       exposed.warnings.join(),
       /^etrn: warning: the list of names in \S+ is not safe: other users can write to the file \(chmod o-w /,
+    )
+  })
+  const needsRoot = { skip: process.getuid?.() === 0 ? false : 'needs root' }
+  test("shows nothing of a bad line behind another user's link", needsRoot, async (t) => {
+    const secret = makeFile(t, 'secret', 'root:secret:\n', 0o600)
+    const link = join(makeFolder(t), 'link')
+    symlinkSync(secret, link)
+    const before = await createReader().read({ 'names-from': [link] })
+    lchownSync(link, 1234, 1234)
+    const after = await createReader().read({ 'names-from': [link] })
+    assert.deepEqual(
+      [before, after].map((entries) => JSON.stringify(entries).includes('secret')),
+      [true, false],
     )
   })
   test('takes the domain of --mx if there is no name, without a warning', async () => {

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { isIPv6, SocketAddress } from 'node:net'
+import { createServer, isIPv6, SocketAddress } from 'node:net'
 import type { TestContext } from 'node:test'
 
 /** The answer of a name server for one name and type. */
@@ -12,6 +12,8 @@ export type Answer = {
   readonly rcode?: keyof typeof RCODES
   /** The server has no idea: no record, and no recursion (RFC 8499). */
   readonly lame?: true
+  /** The answer is cut short, over TCP too. */
+  readonly truncated?: true
   readonly silent?: true
   readonly afterMs?: number
   /** The server answers when this promise is fulfilled. */
@@ -19,7 +21,20 @@ export type Answer = {
 }
 
 const TYPES: Readonly<Record<number, string>> = { 1: 'A', 15: 'MX', 28: 'AAAA' }
-const RCODES = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const
+const RCODES = {
+  NOERROR: 0,
+  FORMERR: 1,
+  SERVFAIL: 2,
+  NXDOMAIN: 3,
+  NOTIMP: 4,
+  REFUSED: 5,
+  YXDOMAIN: 6,
+  YXRRSET: 7,
+  NXRRSET: 8,
+  NOTAUTH: 9,
+  NOTZONE: 10,
+  DSOTYPENI: 11,
+} as const
 
 /**
  * Starts a name server on port 53 until the test ends. The keys of its zone are `A mail.example` and the like, and `*` for every other
@@ -33,18 +48,21 @@ export async function nameServer(
   const socket = createSocket('udp4')
   const asked: string[] = []
   let isOpen = true
-  socket.on('message', (query, peer) => {
+  const answerTo = (query: Buffer): { readonly message: Buffer; readonly answer: Answer } => {
     const { name, type, question } = parse(query)
     asked.push(`${type} ${name}`)
     const cname = zone[`CNAME ${name}`]?.cname
     const real = cname ?? name
     const known = Object.keys(zone).some((key) => key.endsWith(` ${real}`))
     const answer = zone[`${type} ${real}`] ?? (known ? {} : (zone['*'] ?? { rcode: 'NXDOMAIN' as const }))
-    if (answer.silent) return
     const alias = cname === undefined ? [] : [record(POINTER, 5, encodeName(cname))]
     const owner = cname === undefined ? POINTER : encodeName(cname)
     const records = [...alias, ...recordsOf(owner, answer)]
-    const message = Buffer.concat([header(query, answer, records.length), question, ...records])
+    return { answer, message: Buffer.concat([header(query, answer, records.length), question, ...records]) }
+  }
+  socket.on('message', (query, peer) => {
+    const { answer, message } = answerTo(query)
+    if (answer.silent) return
     const send = (): void => {
       // The client may have ended the test without this answer.
       if (isOpen) socket.send(message, peer.port, peer.address)
@@ -52,11 +70,21 @@ export async function nameServer(
     if (answer.after === undefined) setTimeout(send, answer.afterMs ?? 0).unref()
     else void answer.after.then(send)
   })
+  // A query over TCP follows an answer that is cut short. It arrives in one piece, behind its length.
+  const tcp = createServer((client) => {
+    client.on('error', () => undefined)
+    client.on('data', (octets) => {
+      const { message } = answerTo(octets.subarray(2))
+      client.write(Buffer.concat([encodeUint16(message.length), message]))
+    })
+  })
   socket.bind(53, host)
-  await once(socket, 'listening')
+  tcp.listen(53, host)
+  await Promise.all([once(socket, 'listening'), once(tcp, 'listening')])
   t.after(() => {
     isOpen = false
     socket.close()
+    tcp.close()
   })
   return { asked }
 }
@@ -75,10 +103,10 @@ function parse(query: Buffer): { name: string; type: string; question: Buffer } 
   }
 }
 
-function header(query: Buffer, { rcode, lame }: Answer, count: number): Buffer {
+function header(query: Buffer, { rcode, lame, truncated }: Answer, count: number): Buffer {
   const message = Buffer.alloc(12)
   query.copy(message, 0, 0, 2)
-  message.writeUInt16BE((lame ? 0x8100 : 0x8180) | RCODES[rcode ?? 'NOERROR'], 2)
+  message.writeUInt16BE((lame ? 0x8100 : 0x8180) | (truncated ? 0x200 : 0) | RCODES[rcode ?? 'NOERROR'], 2)
   message.writeUInt16BE(1, 4)
   message.writeUInt16BE(count, 6)
   return message

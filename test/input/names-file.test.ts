@@ -23,11 +23,29 @@ suite('parseNamesFile', () => {
     const [bad] = await parseNamesFile('a\x1bb\n', 'x', STRICT)
     assert.deepEqual(bad, { line: 1, word: 'a\\x1bb', reason: 'contains a control or invisible character (U+001B)' })
   })
+  test('shows nothing of a bad line in a file that others can change', async () => {
+    const options = { allowWide: false, isHidden: true }
+    const entries = await parseNamesFile('a.example\nroot:$y$j9T$secret:20000::::::\nsecret\n', 'x', options)
+    assert.doesNotMatch(JSON.stringify(entries), /secret|root/)
+    const reason = 'is not a valid name; hidden, because other users can change the file'
+    assert.deepEqual(entries.slice(1), [
+      { line: 2, word: '****', reason },
+      { line: 3, word: '****', reason },
+    ])
+  })
+  test('accepts 200,000 lines beside comments, and rejects one more with exit status 66', async () => {
+    const text = '# comment\n' + 'a.example\n-\n'.repeat(100_000)
+    assert.equal((await parseNamesFile(text, 'list', STRICT)).length, 200_000)
+    await assert.rejects(parseNamesFile(`${text}b.example`, 'list', STRICT), {
+      exitStatus: 66,
+      message: 'list contains more than 200000 names; split the file',
+    })
+  })
   test('ends at a signal, and lets it arrive within a long file', async () => {
     const controller = new AbortController()
     setImmediate(() => controller.abort(new Error('interrupted')))
     await assert.rejects(
-      parseNamesFile('a.example\n'.repeat(1_000_000), 'x', STRICT, controller.signal),
+      parseNamesFile('# comment\n'.repeat(1_000_000), 'x', STRICT, controller.signal),
       /^Error: interrupted$/,
     )
   })

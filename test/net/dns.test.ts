@@ -36,6 +36,33 @@ if (isInNamespace(import.meta.url)) {
         assert.match(report?.error?.message ?? '', message)
       })
     fails('is 68 if the host does not exist', {}, 68, /^no such host$/)
+    for (const [title, answer] of [
+      ...(['YXDOMAIN', 'YXRRSET', 'NXRRSET', 'NOTAUTH', 'NOTZONE', 'DSOTYPENI'] as const).map(
+        (rcode) => [`replies ${rcode}`, { rcode }] as const,
+      ),
+      ['is lame', { lame: true }],
+      ['cuts its answer short', { truncated: true }],
+    ] as const) {
+      fails(`is 75 if the name server ${title}`, { '*': answer }, 75, /./, '--timeout', '2s')
+      test(`is 75 for --mx if the name server ${title}`, async (t) => {
+        await serveNames(t, { '*': answer })
+        const run = await etrn(['--mx', 'site.example'])
+        assert.equal(run.status, 75)
+        assert.match(run.stderr, /: the DNS server gives no definite answer \(EBADRESP\); site\.example not requested/)
+      })
+    }
+    test('is 75 if the name server is silent when it is asked about an answer without records again', async (t) => {
+      let count = 0
+      await serveNames(t, {
+        get 'MX site.example'(): Answer {
+          return ++count === 1 ? {} : { silent: true }
+        },
+      })
+      await assert.rejects(
+        lookUpMx('site.example', { ...LIMITS, timeoutMs: 1000 }),
+        failsWith(75, /no answer/, 'timeout'),
+      )
+    })
     fails('is 68 if the host has no address', { 'MX mail.example': {} }, 68, /^no address found$/)
     fails(
       'is 68 if the host has no IPv6 address and -6 is given',

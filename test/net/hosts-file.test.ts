@@ -41,6 +41,32 @@ if (isInNamespace(import.meta.url)) {
     })
   })
 
+  suite('localhost', () => {
+    const OTHER = { addresses: ['198.51.100.9'] }
+    for (const [title, hosts, family, expected] of [
+      ['is ::1 and 127.0.0.1 without a line in /etc/hosts', '', undefined, ['::1', '127.0.0.1']],
+      ['is 127.0.0.1 with -4', '', 4, ['127.0.0.1']],
+      ['is ::1 with -6 if /etc/hosts has an IPv4 address only', '127.0.0.1 NAME\n', 6, ['::1']],
+      ['has the loopback addresses of /etc/hosts', '127.0.0.7 NAME\n', undefined, ['127.0.0.7']],
+      ['ignores an address of another host', '198.51.100.9 NAME\n', undefined, ['::1', '127.0.0.1']],
+      ['ignores an address of another host beside its own', '198.51.100.9 NAME\n::1 NAME\n', undefined, ['::1']],
+    ] as const)
+      for (const name of ['localhost', 'localhost.', 'LocalHost', 'mail.localhost'])
+        test(`${title}, written ${name}, without a DNS query`, async (t) => {
+          const { asked } = await serveNames(t, { 'A localhost': OTHER, 'A mail.localhost': OTHER })
+          writeHosts(t, hosts.replaceAll('NAME', name.toLowerCase()))
+          const limits = { timeoutMs: 60_000, signal: new AbortController().signal }
+          assert.deepEqual((await lookUpAddresses(name, family, limits)).first, expected)
+          assert.deepEqual(asked, [])
+        })
+    test('is no part of a longer label or of another domain', async (t) => {
+      await serveNames(t, { 'A mylocalhost.example': OTHER, 'A localhost.example': OTHER })
+      const limits = { timeoutMs: 60_000, signal: new AbortController().signal }
+      for (const name of ['mylocalhost.example', 'localhost.example'])
+        assert.deepEqual((await lookUpAddresses(name, 4, limits)).first, OTHER.addresses)
+    })
+  })
+
   suite('hostsEntries', () => {
     test('returns every line that has the name, in the order of the file', (t) => {
       writeHosts(
