@@ -61,7 +61,7 @@ export type AskOptions = {
   readonly allowWide?: boolean
   /** The command's defaults and rules count for what is not given: a CA, a name or a fingerprint alone means `verify`. */
   readonly tls?: Partial<Omit<TlsPolicy, 'isInspected'>>
-  /** Sent over verified or pinned TLS only, except to a privileged port of this host. With credentials `verify` is the default. */
+  /** Sent over verified or pinned TLS, or to this host. With credentials `verify` is the default. */
   readonly credentials?: Partial<Credentials> & Pick<Credentials, 'user'>
   /** Ends the session. Names without a reply are `deferred`. */
   readonly signal?: AbortSignal

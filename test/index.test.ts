@@ -216,7 +216,6 @@ suite('ask', () => {
       ] as Conversation)
       const report = await ask(`127.0.0.1:${server.port}`, ['site.example'], {
         ...OPTIONS,
-        tls: { level: 'none' },
         credentials: { user: 'site', password: 'sesame' },
       })
       assert.doesNotMatch(inspect(report, { depth: 9 }), /sesame/)

@@ -1,6 +1,5 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { canonicalAddress, embeddedAddress, familyOf, isLoopback, isUnspecified, unmapAddress } from './address.js'
@@ -50,16 +49,6 @@ export async function isThisHost(address: string): Promise<boolean> {
   if (isSameHost(await localEndTo(unmapped), canonical)) return true
   const embedded = embeddedAddress(canonical)
   return embedded !== undefined && isThisHost(embedded)
-}
-
-/** Returns true if only root can listen on a port of this host (ip(7)). */
-export function isPrivilegedPort(port: number): boolean {
-  try {
-    return port < Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'))
-  } catch {
-    // Other systems, and old kernels, have a fixed limit.
-    return port < 1024
-  }
 }
 
 /** Returns true if a connection with these ends stays within this host. */

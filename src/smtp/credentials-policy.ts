@@ -1,8 +1,8 @@
+import { userInfo } from 'node:os'
 import { EXIT, StepError, UsageError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { isLoopback } from '../net/address.js'
-import { isLocalhost } from '../net/domain.js'
-import { isPrivilegedPort } from '../net/this-host.js'
+import { type SocketEnds, userOfPeer } from '../net/peer-user.js'
 import type { Server, TlsLevel, TlsPolicy } from './session-settings.js'
 
 // The rules for credentials: which servers may receive them, and which TLS level follows from that.
@@ -12,11 +12,11 @@ type TlsRequest = { readonly [K in 'level' | 'fingerprint' | 'ca' | 'name']?: Tl
 
 /**
  * Returns the TLS level for a server. The user's own choice counts; otherwise the certificate is verified for smtps://, if there is
- * something to verify it against, and if there are credentials, except to a privileged port of this host. Throws UsageError if the
- * level would leave an identity unchecked that the user has given.
+ * something to verify it against, and if there are credentials, except to this host. Throws UsageError if the level would leave an
+ * identity unchecked that the user has given.
  */
 export function tlsLevelFor(
-  { host, port, isImplicitTls }: Omit<ServerAddress, 'word'>,
+  { host, isImplicitTls }: Pick<ServerAddress, 'host' | 'isImplicitTls'>,
   { level, fingerprint, ca, name }: TlsRequest,
   hasCredentials: boolean,
 ): TlsLevel {
@@ -28,13 +28,12 @@ export function tlsLevelFor(
     throw new UsageError(`--tls ${level} contradicts --tls-${unchecked}: use --tls verify, or omit --tls`)
   if (level !== undefined) return level
   const hasIdentity = fingerprint !== undefined || unchecked !== undefined
-  const isExempt = isLoopbackHost(host) && isPrivilegedPort(port)
-  return hasIdentity || (hasCredentials && !isExempt) ? 'verify' : 'may'
+  return hasIdentity || (hasCredentials && !isLoopbackHost(host)) ? 'verify' : 'may'
 }
 
 /** Returns true for the addresses of loopback and for localhost. Other names are not: what DNS says of them can be spoofed. */
 function isLoopbackHost(host: string): boolean {
-  return isLocalhost(host) || isLoopback(host)
+  return host === 'localhost' || isLoopback(host)
 }
 
 /** Throws UsageError if credentials would go to several servers, or to a server that only DNS identifies: DNS can be spoofed. */
@@ -47,34 +46,33 @@ export function checkRecipients(servers: number, isFromDns: boolean, { name, fin
   }
 }
 
+/** User IDs below this one belong to the system, not to people (login.defs(5)). */
+const PEOPLES_USER_IDS = 1000
+const VERIFY_HINT = 'verify the certificate with --tls verify, or pin it: --tls-fingerprint SHA256'
+
 /**
- * Throws StepError (77) unless the connection has verified or pinned TLS, or ends at a privileged port of this host: any user can listen
- * on another port, and would receive the password. The level `none` is the user's word that nobody does.
+ * Throws StepError (77) unless the connection has verified or pinned TLS, or ends at this host by the user's own choice. On a port that
+ * the mail server doesn't use, or while it is down, another user of this host can wait for the password: only the system, this user and
+ * one whom `--tls none` accepts receive it.
  */
 export function checkConnection(
-  { host, port, tls: { level } }: Pick<Server, 'host' | 'port' | 'tls'>,
-  address: string,
+  { host, tls: { level } }: Pick<Server, 'host' | 'tls'>,
+  ends: SocketEnds,
   tls: { readonly verified: boolean } | undefined,
 ): void {
-  const isLocal = isLoopbackHost(host) && isLoopback(address)
-  if (tls?.verified === true || (isLocal && (level === 'none' || isPrivilegedPort(port)))) return
+  if (tls?.verified === true) return
   const how = tls === undefined ? 'without TLS' : 'over unverified TLS'
-  const hint = 'verify the certificate with --tls verify, or pin it: --tls-fingerprint SHA256'
-  throw new StepError(`not logged in: credentials are not sent ${how}`, {
+  if (!isLoopbackHost(host) || !isLoopback(ends.remoteAddress))
+    throw new StepError(`not logged in: credentials are not sent ${how}`, {
+      exitStatus: EXIT.NOPERM,
+      hint: VERIFY_HINT,
+    })
+  const user = userOfPeer(ends)
+  if (level === 'none' || user === undefined || user < PEOPLES_USER_IDS || user === userInfo().uid) return
+  throw new StepError(`not logged in: the server belongs to user ${user} of this host`, {
     exitStatus: EXIT.NOPERM,
-    hint: isLocal ? `${hint}; ${trustHint(port)}` : hint,
+    hint: `${VERIFY_HINT}; only if you trust user ${user} with the password: --tls none`,
   })
-}
-
-/** Returns the next step if a server on this host offers no TLS for a login, as a tunnel does; undefined for other servers. */
-export function loginWithoutTlsHint({ host, port, tls, credentials }: Server): string | undefined {
-  const isDefaultLevel = [tls.ca, tls.name, tls.fingerprint].every((identity) => identity === undefined)
-  const mayTrust = isDefaultLevel && isLoopbackHost(host) && !isPrivilegedPort(port)
-  return credentials !== undefined && mayTrust ? trustHint(port) : undefined
-}
-
-function trustHint(port: number): string {
-  return `any user of this host can listen on port ${port}: only if you trust all of them, use --tls none`
 }
 
 /** Returns true if a session may continue without TLS after a failed handshake. */

@@ -1,4 +1,5 @@
 import { StepError } from '../errors.js'
+import type { SocketEnds } from '../net/peer-user.js'
 import type { Connection } from './connection.js'
 import { describeRejection, exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
@@ -9,6 +10,7 @@ import type { SecureConnection } from './tls.js'
 export type Dialogue = {
   readonly smtp: Connection
   readonly address: string
+  readonly ends: SocketEnds
   readonly helo: string
   readonly server: Server
   readonly options: SessionOptions

@@ -81,7 +81,7 @@ function limitAddresses({ first, late }: Addresses): Pick<Addresses, 'first' | '
 
 /** Throws if a mail exchanger turns out to be this host: its address may be one of this host since it was looked up. */
 function startDialogue(server: Server, socket: Socket, address: string, options: SessionOptions): Dialogue {
-  const { localAddress = '', remoteAddress = address } = socket
+  const { localAddress = '', localPort, remoteAddress = address, remotePort } = socket
   if (server.isExchanger && isSameHost(localAddress, remoteAddress)) {
     socket.destroy()
     throw sessionErrorOf('connect', selfError(address))
@@ -89,7 +89,7 @@ function startDialogue(server: Server, socket: Socket, address: string, options:
   options.trace({ type: 'connected', address, localAddress })
   const helo = options.helo ?? addressLiteral(localAddress)
   const smtp = new Connection(socket, { ...options, silenceHint: silenceHint(server) })
-  return { smtp, address, helo, server, options }
+  return { smtp, address, ends: { localAddress, localPort, remoteAddress, remotePort }, helo, server, options }
 }
 
 /** Returns the hint for a server that may wait for TLS; undefined if it has TLS, or at port 25, where no server expects TLS at once. */

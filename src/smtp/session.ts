@@ -82,9 +82,9 @@ function createSession({ server, smtp }: GreetedDialogue, options: SessionOption
 
 /** Logs in, if the credentials policy allows it on this connection (RFC 4954). */
 async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extensions: Extensions): Promise<void> {
-  const { smtp, server, address, secured, options } = dialogue
+  const { smtp, server, ends, secured, options } = dialogue
   return runStep('auth', options, async () => {
-    checkConnection(server, address, secured?.tls)
+    checkConnection(server, ends, secured?.tls)
     const { protection } = options
     if (protection?.rejection !== undefined) throw protection.rejection
     const { authenticate } = await import('./auth.js')

@@ -1,5 +1,5 @@
 import { EXIT } from '../errors.js'
-import { loginWithoutTlsHint, mayContinueUnencrypted } from './credentials-policy.js'
+import { mayContinueUnencrypted } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { connectionLostError, describeRejection, SessionError, sessionErrorOf, tlsErrorOf } from './errors.js'
 import type { Extensions } from './extensions.js'
@@ -45,8 +45,7 @@ export async function startTls(
       if (options.protection?.hasTls === true) options.trace({ type: 'warning', stage: 'starttls', text })
       return undefined
     }
-    const hint =
-      loginWithoutTlsHint(server) ?? (isBehindMiddlebox(dialogue, extensions) ? MIDDLEBOX_HINT : MISSING_HINT)
+    const hint = isBehindMiddlebox(dialogue, extensions) ? MIDDLEBOX_HINT : MISSING_HINT
     const message = `STARTTLS not offered, but ${requirementOf(server)} requires it`
     throw new SessionError('starttls', message, { exitStatus: EXIT.PROTOCOL, hint })
   }

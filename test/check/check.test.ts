@@ -185,7 +185,7 @@ if (isInNamespace(import.meta.url)) {
         assert.match(tls?.certificate?.problem ?? '', /expired/)
       },
     )
-    const LOGIN = ['--tls', 'none', '--user', 'site', '--password-file', fixturePath('README.md'), '--auth', 'PLAIN']
+    const LOGIN = ['--user', 'site', '--password-file', fixturePath('README.md'), '--auth', 'PLAIN']
     const AUTH: Step[] = ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250-mx', 'S: 250-AUTH PLAIN', 'S: 250 ETRN']
     const password = readFileSync(fixturePath('README.md'), 'utf8').split('\n')[0] ?? ''
     const plain = `C: AUTH PLAIN ${Buffer.from(`\0site\0${password}`).toString('base64')}` as const

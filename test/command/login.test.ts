@@ -14,7 +14,6 @@ import {
   PASSWORD,
   PASSWORD_ENVIRONMENT,
   testLogin,
-  WITHOUT_TLS,
 } from '../helpers/login.js'
 import { NO_SOURCES, targetOf } from '../helpers/options.js'
 import { BYE, scripted, type Step } from '../helpers/scripted-server.js'
@@ -64,7 +63,7 @@ suite('login: the session', { concurrency: true }, () => {
         'S: 535 5.7.8 Error: authentication failed',
       ),
     ],
-    args: [...WITHOUT_TLS, '--auth', 'plain'],
+    args: ['--auth', 'plain'],
     status: 77,
     stderr:
       /^etrn: 127\.0\.0\.1:\d+: .*535 5\.7\.8 Error: authentication failed.*site\.example not requested\nhint: .*password.*--auth CRAM-MD5.*\n$/,
@@ -109,7 +108,7 @@ suite('login: the session', { concurrency: true }, () => {
         ...BYE,
       ],
     ],
-    args: [...WITHOUT_TLS, '--wait', '20s', '--interval', '1s'],
+    args: ['--wait', '20s', '--interval', '1s'],
     status: 0,
   })
   testLogin('masks a password that the server repeats in a line that is no reply', {
@@ -146,7 +145,6 @@ suite('login: the session', { concurrency: true }, () => {
         (socket) => socket.removeAllListeners('data').resume().end(),
       ],
     ],
-    args: ['--tls', 'may'],
     status: 75,
     stderr: /closed the connection/,
   })
@@ -168,7 +166,7 @@ test('login: a signal during AUTH sends QUIT and no ETRN', async (t) => {
     'C: QUIT',
   ])
   const run = await etrn(
-    [`127.0.0.1:${server.port}`, ...WITHOUT_TLS, '--helo', 'gw.site.example', '--user', 'site', '-v', 'site.example'],
+    [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--user', 'site', '-v', 'site.example'],
     {
       env: PASSWORD_ENVIRONMENT,
       during: (child) => (interrupt = () => void child.kill('SIGINT')),
@@ -187,8 +185,9 @@ suite('login: where a login may go', { concurrency: true }, () => {
   )
   test('takes the user from the URL', async (t) => {
     const server = await scripted(t, ACCEPTING)
-    const args = [`smtp://site@127.0.0.1:${server.port}`, ...WITHOUT_TLS, '--helo', 'gw.site.example', 'site.example']
-    const run = await etrn(args, { env: PASSWORD_ENVIRONMENT })
+    const run = await etrn([`smtp://site@127.0.0.1:${server.port}`, '--helo', 'gw.site.example', 'site.example'], {
+      env: PASSWORD_ENVIRONMENT,
+    })
     await server.verify()
     assert.equal(run.status, 0)
   })

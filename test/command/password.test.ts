@@ -17,7 +17,6 @@ import {
   PASSWORD,
   PASSWORD_ENVIRONMENT,
   testLogin,
-  WITHOUT_TLS,
 } from '../helpers/login.js'
 import { scripted } from '../helpers/scripted-server.js'
 import { noTerminal, TerminalRun } from '../helpers/shell.js'
@@ -39,27 +38,27 @@ suite('password: its source', { concurrency: true }, () => {
   }
   testLogin('reads the first line of --password-file', {
     conversations: [ACCEPTING],
-    args: [...WITHOUT_TLS, '--password-file', writePassword('good', `${PASSWORD}\r\nmore\n`)],
+    args: ['--password-file', writePassword('good', `${PASSWORD}\r\nmore\n`)],
     status: 0,
     env: {},
     stderr: /^$/,
   })
   testLogin('warns if other users can read --password-file', {
     conversations: [ACCEPTING],
-    args: [...WITHOUT_TLS, '--password-file', writePassword('open', PASSWORD, 0o644)],
+    args: ['--password-file', writePassword('open', PASSWORD, 0o644)],
     status: 0,
     env: {},
     stderr: /^etrn: warning: other users can read the password in (\S+) \(chmod 600 \1\)$/m,
   })
   testLogin('reads the first line that --password-command prints', {
     conversations: [ACCEPTING],
-    args: [...WITHOUT_TLS, '--password-command', `printf '%s\\nmore' '${PASSWORD}'`],
+    args: ['--password-command', `printf '%s\\nmore' '${PASSWORD}'`],
     status: 0,
     env: {},
   })
   testLogin('prefers --password-file to ETRN_PASSWORD', {
     conversations: [ACCEPTING],
-    args: [...WITHOUT_TLS, '--password-file', writePassword('first', PASSWORD)],
+    args: ['--password-file', writePassword('first', PASSWORD)],
     status: 0,
     env: { ETRN_PASSWORD: 'other' },
   })
@@ -71,8 +70,8 @@ suite('password: its source', { concurrency: true }, () => {
       greetedSession(...ehloSteps('AUTH PLAIN', 'ETRN'), `C: ${plain}`, 'S: 235 ok', ...ETRN_ACCEPTED),
     )
     const command = "printf 's\\303'; sleep 0.2; printf '\\251same\\n'"
-    const args = [`127.0.0.1:${server.port}`, ...WITHOUT_TLS, '--helo', 'gw.site.example', '--user', 'site']
-    assert.equal((await etrn([...args, '--password-command', command, 'site.example'])).status, 0)
+    const args = [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--user', 'site', 'site.example']
+    assert.equal((await etrn([...args, '--password-command', command])).status, 0)
   })
   test('--max-time ends the wait for a pipe that nobody writes to, and for a command', async () => {
     const pipe = join(folder, 'pipe')
@@ -154,7 +153,7 @@ suite('password: its source', { concurrency: true }, () => {
     })
   testLogin('warns if the group can read --password-file', {
     conversations: [ACCEPTING],
-    args: [...WITHOUT_TLS, '--password-file', writePassword('group', PASSWORD, 0o640)],
+    args: ['--password-file', writePassword('group', PASSWORD, 0o640)],
     status: 0,
     env: {},
     stderr: /^etrn: warning: other users can read the password in (\S+) \(chmod 600 \1\)$/m,
@@ -196,7 +195,7 @@ suite('password: its source', { concurrency: true }, () => {
   ] as const)
     testLogin(`does not wait for a background process of --password-command ${title}`, {
       conversations: [ACCEPTING],
-      args: [...WITHOUT_TLS, '--password-command', command],
+      args: ['--password-command', command],
       status: 0,
       env: {},
     })
@@ -235,13 +234,13 @@ suite('password: its source', { concurrency: true }, () => {
     )
   testLogin('removes a byte order mark in front of the password', {
     conversations: [ACCEPTING],
-    args: [...WITHOUT_TLS, '--password-file', writePassword('bom', `\ufeff${PASSWORD}\n`)],
+    args: ['--password-file', writePassword('bom', `\ufeff${PASSWORD}\n`)],
     status: 0,
     env: {},
   })
   testLogin('warns if other users can replace --password-file', {
     conversations: [ACCEPTING],
-    args: [...WITHOUT_TLS, '--password-file', writePassword('writable', PASSWORD, 0o602)],
+    args: ['--password-file', writePassword('writable', PASSWORD, 0o602)],
     status: 0,
     env: {},
     stderr: /^etrn: warning: the password in \S+ is not safe: other users can write to the file \(chmod o-w /m,
@@ -266,7 +265,7 @@ suite('password: its source', { concurrency: true }, () => {
     const server = await scripted(t, ACCEPTING)
     const prompt = `Password for 127.0.0.1:${server.port}: `
     const run = new TerminalRun(
-      `${BIN} 127.0.0.1:${server.port} --tls none --helo gw.site.example --user site site.example </dev/null`,
+      `${BIN} 127.0.0.1:${server.port} --helo gw.site.example --user site site.example </dev/null`,
     )
     await run.waitFor(prompt)
     run.type(`${PASSWORD}\r`)

@@ -171,7 +171,7 @@ suite('session pool: several names, one after another', LIMITS, () => {
       other: (line) => (line.startsWith('AUTH') ? '235 OK' : undefined),
       etrn: () => '250 hello secret-word',
     })
-    const { document } = await etrnJson(['--tls', 'none', '--user', 'site', `127.0.0.1:${port}`, 'a.example'], {
+    const { document } = await etrnJson(['--user', 'site', `127.0.0.1:${port}`, 'a.example'], {
       env: { ETRN_PASSWORD: 'secret-word' },
     })
     assert.equal(document.servers[0]?.names[0]?.text, 'hello ****')
@@ -497,12 +497,9 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
           return '250 OK'
         },
       })
-      const { status, document } = await etrnJson(
-        ['--tls', 'none', '--user', 'site', `127.0.0.1:${port}`, ...list(20)],
-        {
-          env: { ETRN_PASSWORD: 'secret' },
-        },
-      )
+      const { status, document } = await etrnJson(['--user', 'site', `127.0.0.1:${port}`, ...list(20)], {
+        env: { ETRN_PASSWORD: 'secret' },
+      })
       assert.deepEqual([status, document.servers[0]?.error], [0, null])
     })
   }
@@ -584,7 +581,7 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
       listed: ['AUTH PLAIN'],
       other: (line, session) => (line.startsWith('AUTH') ? (session === 1 ? '235 OK' : '535 no') : undefined),
     })
-    const args = ['--jobs', '1', '--tls', 'none', '--user', 'site', `127.0.0.1:${port}`, ...list(8)]
+    const args = ['--jobs', '1', '--user', 'site', `127.0.0.1:${port}`, ...list(8)]
     const { status, document } = await etrnJson(args, { env: { ETRN_PASSWORD: 'secret' } })
     assert.deepEqual([status, document.servers[0]?.error?.stage, server.asked.length], [77, 'auth', 2])
   })

@@ -58,7 +58,7 @@ const withPassword = async (t: TestContext, mode?: number): Promise<string[]> =>
 const loggingIn =
   (steps: readonly Step[], mode: number, ...args: readonly string[]): Run =>
   async (t) =>
-    at(steps, '--tls', 'none', ...(await withPassword(t, mode)), ...args)(t)
+    at(steps, ...(await withPassword(t, mode)), ...args)(t)
 
 const config =
   (text: string, mode: number, ...args: readonly string[]): Run =>

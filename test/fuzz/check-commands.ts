@@ -77,9 +77,7 @@ function checkCommand(run: FuzzRun, connection: ObservedConnection, command: str
     if (connection.tls !== 'no' || testCase.tlsLevel === 'none') fail(run, 'STARTTLS is not allowed here')
     connection.starttlsIndex = index
   } else if (/^AUTH [A-Z0-9-]+(?: [A-Za-z0-9+/=]+)?$/.test(command)) {
-    // Without verified TLS the password goes to loopback only if the level is the user's word.
-    const mayLogIn = isVerified || testCase.tlsLevel === 'none'
-    if (testCase.mechanism === null || isExposed || !mayLogIn) fail(run, `AUTH is not allowed here: ${command}`)
+    if (testCase.mechanism === null || isExposed) fail(run, `AUTH is not allowed here: ${command}`)
     connection.authCount++
     connection.authIndex = index
   } else if (/^ETRN \S+$/.test(command)) {

@@ -6,8 +6,6 @@ import { BYE, type Conversation, scripted, type Step } from './scripted-server.j
 export const PASSWORD = 'sesame, open "yourself"'
 /** The environment that holds the password */
 export const PASSWORD_ENVIRONMENT = { ETRN_PASSWORD: PASSWORD }
-/** The options that allow a login on loopback: the servers of the tests have ports on which any user can listen. */
-export const WITHOUT_TLS = ['--tls', 'none'] as const
 export const encodeBase64 = (text: string): string => Buffer.from(text).toString('base64')
 /** The AUTH command for the user "site" and the password */
 export const AUTH_PLAIN = `AUTH PLAIN ${encodeBase64(`\0site\0${PASSWORD}`)}`
@@ -38,8 +36,8 @@ export type LoginCase = {
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** Defines a test that logs in as "site", by default without TLS, with -v, with --json -v and with neither, and that finds the password in no output. */
-export const testLogin = (title: string, { conversations, args = WITHOUT_TLS, status, stderr, env }: LoginCase): void =>
+/** Defines a test that logs in as "site" with -v, with --json -v and with neither, and that finds the password in no output. */
+export const testLogin = (title: string, { conversations, args = [], status, stderr, env }: LoginCase): void =>
   void test(title, async (t) => {
     for (const form of [['-v'], ['--json', '-v'], []]) {
       const server = await scripted(t, ...conversations)

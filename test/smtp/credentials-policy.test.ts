@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
-import { suite, test } from 'node:test'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { suite, test, type TestContext } from 'node:test'
 import { StepError, UsageError } from '../../src/errors.js'
 import {
   checkConnection,
@@ -9,21 +10,19 @@ import {
   tlsLevelFor,
 } from '../../src/smtp/credentials-policy.js'
 import type { TlsLevel } from '../../src/smtp/session-settings.js'
-import { etrn } from '../helpers/command.js'
+import { etrn, type Finished } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
-import { BYE, type Conversation, scriptedAt } from '../helpers/scripted-server.js'
+import { BYE, type Conversation } from '../helpers/scripted-server.js'
 import { addBlackHole, OWN_ADDRESS, PORT, REQUEST, serveAt, writeHosts } from '../net/network.js'
 import { serverAt } from './plain-session.js'
 import { certificateStep } from './tls-server.js'
 
 const LOGIN = { env: { ETRN_PASSWORD: 'secret' } }
 
-// In a network of its own any host has the default limit of privileged ports.
 if (isInNamespace(import.meta.url)) {
   addBlackHole()
   testRemoteLogin()
-  testRules()
-}
+} else testRules()
 
 function testRemoteLogin(): void {
   const WITHOUT_TLS: Conversation = [
@@ -77,47 +76,10 @@ function testRemoteLogin(): void {
     test('is not sent to localhost if /etc/hosts leads that to another host', async (t) => {
       writeHosts(t, `${OWN_ADDRESS} localhost\n`)
       await serveAt(t, OWN_ADDRESS)
-      const args = [`localhost:${PORT}`, '--user', 'site', '--tls', 'none', 'site.example', '-4']
+      const args = [`localhost:${PORT}`, '--helo', 'gw.site.example', '--user', 'site', 'site.example', '-4']
       const run = await etrn(args, LOGIN)
       assert.equal(run.status, 75)
       assert.match(run.stderr, /: connection refused \(127\.0\.0\.1 port 2500\)/)
-    })
-    for (const [level, status, message] of [
-      [[], 76, /STARTTLS not offered, but --tls verify \(the default with credentials\) requires it/],
-      [['--tls', 'may'], 77, /: not logged in: credentials are not sent without TLS/],
-    ] as const)
-      test(`is not sent to a listener at another address of localhost (${level.join(' ')})`, async (t) => {
-        writeHosts(t, '')
-        const [server, listener] = [await serveAt(t, '127.0.0.1'), await serveAt(t, '::1', WITHOUT_TLS)]
-        const args = [`localhost:${PORT}`, '--helo', 'gw.site.example', '--user', 'site', ...level, 'site.example']
-        const run = await etrn(args, LOGIN)
-        await Promise.all([server.verify(), listener.verify()])
-        assert.equal(run.status, status)
-        assert.match(run.stderr, message)
-        assert.match(run.stderr, /^hint: .*any user of this host can listen on port 2500: .*--tls none$/m)
-      })
-    for (const [port, status] of [
-      [25, 0],
-      [1023, 0],
-      [1024, 76],
-    ] as const)
-      test(`${status === 0 ? 'is' : 'is not'} sent without TLS to port ${port} of this host`, async (t) => {
-        const login = ['C: AUTH PLAIN AHNpdGUAc2VjcmV0', 'S: 235 ok', 'C: ETRN site.example', 'S: 250 OK'] as const
-        const session = status === 0 ? [...WITHOUT_TLS.slice(0, -2), ...login, ...BYE] : WITHOUT_TLS
-        const server = await scriptedAt(t, { host: '127.0.0.1', port }, session)
-        const args = [`127.0.0.1:${port}`, '--helo', 'gw.site.example', '--user', 'site', 'site.example']
-        const run = await etrn(args, LOGIN)
-        await server.verify()
-        assert.equal(run.status, status)
-      })
-    test('is not sent without TLS to port 25 if any user can listen there', async (t) => {
-      const file = '/proc/sys/net/ipv4/ip_unprivileged_port_start'
-      writeFileSync(file, '25')
-      t.after(() => writeFileSync(file, '1024'))
-      const server = await scriptedAt(t, { host: '127.0.0.1', port: 25 }, WITHOUT_TLS)
-      const run = await etrn(['127.0.0.1', '--helo', 'gw.site.example', '--user', 'site', 'site.example'], LOGIN)
-      await server.verify()
-      assert.equal(run.status, 76)
     })
     testRefusal(
       'is not sent over TLS that is not verified',
@@ -142,7 +104,7 @@ function testRules(): void {
   suite('tlsLevelFor', () => {
     type TlsRequest = Parameters<typeof tlsLevelFor>[1]
     const levelFor = (host: string, request: TlsRequest, hasCredentials = false, isImplicitTls = false): string =>
-      tlsLevelFor({ host, port: 25, isImplicitTls }, request, hasCredentials)
+      tlsLevelFor({ host, isImplicitTls }, request, hasCredentials)
     test('is may by default', () => assert.equal(levelFor('mx.example', {}), 'may'))
     test('is verify if there is something to verify against', () => {
       for (const request of [{ fingerprint: 'AB' }, { ca: 'x' }, { name: 'mx.example' }])
@@ -153,11 +115,6 @@ function testRules(): void {
         ['mx.example', '192.0.2.1', 'localhost', '127.0.0.1', '::1'].map((host) => levelFor(host, {}, true)),
         ['verify', 'verify', 'may', 'may', 'may'],
       )
-    })
-    test('is verify for credentials to a port of this host on which any user can listen', () => {
-      for (const host of ['localhost', '127.0.0.1', '::1', '127.1.2.3', 'mx.localhost'])
-        assert.equal(tlsLevelFor({ host, port: 1024, isImplicitTls: false }, {}, true), 'verify')
-      assert.equal(tlsLevelFor({ host: 'localhost', port: 1024, isImplicitTls: false }, {}, false), 'may')
     })
     test('is the level that the user chose, except for smtps://', () => {
       for (const level of ['none', 'may', 'encrypt', 'verify'] as const) {
@@ -205,51 +162,79 @@ function testRules(): void {
   })
 
   suite('checkConnection', () => {
-    const NO_TLS = undefined
-    const VERIFIED = { verified: true }
-    const UNVERIFIED = { verified: false }
-    for (const [host, address, port, level, tls, isAllowed] of [
-      ['192.0.2.1', '192.0.2.1', 25, 'may', VERIFIED, true],
-      ['192.0.2.1', '192.0.2.1', 25, 'may', UNVERIFIED, false],
-      ['192.0.2.1', '192.0.2.1', 25, 'may', NO_TLS, false],
-      ['192.0.2.1', '192.0.2.1', 25, 'none', NO_TLS, false],
-      ['127.0.0.1', '127.0.0.1', 25, 'may', UNVERIFIED, true],
-      ['127.0.0.1', '127.0.0.1', 25, 'may', NO_TLS, true],
-      ['127.0.0.1', '127.0.0.1', 1023, 'may', NO_TLS, true],
-      ['127.0.0.1', '127.0.0.1', 1024, 'may', NO_TLS, false],
-      ['127.0.0.1', '127.0.0.1', 2500, 'may', UNVERIFIED, false],
-      ['127.0.0.1', '127.0.0.1', 2500, 'encrypt', UNVERIFIED, false],
-      ['127.0.0.1', '127.0.0.1', 2500, 'verify', VERIFIED, true],
-      ['127.0.0.1', '127.0.0.1', 2500, 'none', NO_TLS, true],
-      ['127.1.2.3', '127.1.2.3', 25, 'may', NO_TLS, true],
-      ['::1', '::1', 25, 'may', NO_TLS, true],
-      ['::1', '::1', 2500, 'may', NO_TLS, false],
-      ['localhost', '127.0.0.1', 25, 'may', NO_TLS, true],
-      ['localhost', '::1', 25, 'may', NO_TLS, true],
-      ['localhost', '::1', 2500, 'may', NO_TLS, false],
-      ['localhost', '::1', 2500, 'none', NO_TLS, true],
-      ['localhost', '192.0.2.1', 25, 'none', NO_TLS, false],
-      ['localhost', '192.0.2.1', 25, 'may', VERIFIED, true],
-      ['mx.example', '127.0.0.1', 25, 'none', NO_TLS, false],
-      ['mx.example', '::1', 25, 'may', UNVERIFIED, false],
-      ['mx.example', '127.0.0.1', 2500, 'verify', VERIFIED, true],
-      ['mx.localhost', '127.0.0.1', 25, 'may', NO_TLS, true],
-      ['mx.localhost', '127.0.0.1', 2500, 'may', NO_TLS, false],
-      ['0.0.0.0', '0.0.0.0', 25, 'none', NO_TLS, false],
+    for (const [host, address, tls, isAllowed] of [
+      ['192.0.2.1', '192.0.2.1', { verified: true }, true],
+      ['192.0.2.1', '192.0.2.1', { verified: false }, false],
+      ['192.0.2.1', '192.0.2.1', undefined, false],
+      ['127.0.0.1', '127.0.0.1', { verified: false }, true],
+      ['127.0.0.1', '127.0.0.1', undefined, true],
+      ['127.1.2.3', '127.1.2.3', undefined, true],
+      ['::1', '::1', undefined, true],
+      ['localhost', '127.0.0.1', undefined, true],
+      ['localhost', '::1', undefined, true],
+      ['localhost', '192.0.2.1', undefined, false],
+      ['localhost', '192.0.2.1', { verified: true }, true],
+      ['mx.example', '127.0.0.1', undefined, false],
+      ['mx.example', '::1', { verified: false }, false],
+      ['mx.example', '127.0.0.1', { verified: true }, true],
+      ['mx.localhost', '127.0.0.1', undefined, false],
+      ['0.0.0.0', '0.0.0.0', undefined, false],
     ] as const) {
       const how = tls === undefined ? 'without TLS' : tls.verified ? 'over verified TLS' : 'over unverified TLS'
-      const where = `${host} at ${address} port ${port} ${how} (--tls ${level})`
-      test(`${isAllowed ? 'allows' : 'throws for'} credentials to ${where}`, () => {
-        const server = { host, port, tls: { ...serverAt(port).tls, level } }
-        if (isAllowed) assert.doesNotThrow(() => checkConnection(server, address, tls))
+      test(`${isAllowed ? 'allows' : 'throws for'} credentials to ${host} at ${address} ${how}`, () => {
+        const server = { ...serverAt(25), host }
+        const ends = { localAddress: address, localPort: 1, remoteAddress: address, remotePort: 1 }
+        if (isAllowed) assert.doesNotThrow(() => checkConnection(server, ends, tls))
         else
           assert.throws(
-            () => checkConnection(server, address, tls),
+            () => checkConnection(server, ends, tls),
             (error) => error instanceof StepError && error.exitStatus === 77,
           )
       })
     }
   })
+
+  suite(
+    'a login to another user of this host',
+    { skip: process.getuid?.() !== 0 && 'only root can start his server' },
+    () => {
+      const SERVER = `require('node:net').createServer((socket) => {
+      socket.on('error', () => undefined)
+      socket.write('220 mx\\r\\n')
+      socket.on('data', (line) => {
+        console.log(String(line).trim())
+        socket.write(/^EHLO/.test(line) ? '250-mx\\r\\n250-AUTH PLAIN\\r\\n250 ETRN\\r\\n' : /^AUTH/.test(line) ? '235 OK\\r\\n' : '250 OK\\r\\n')
+      })
+    }).listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
+      const logInAt = async (t: TestContext, uid: number, options: string[]): Promise<Finished & { sent: string }> => {
+        const child = spawn(process.execPath, ['-e', SERVER], { uid, gid: uid, stdio: ['ignore', 'pipe', 'inherit'] })
+        t.after(() => child.kill())
+        const lines: string[] = []
+        child.stdout.setEncoding('utf8').on('data', (text: string) => lines.push(text))
+        await once(child.stdout, 'data')
+        const run = await etrn([...options, '--user', 'site', `localhost:${Number(lines[0])}`, 'site.example'], LOGIN)
+        return { ...run, sent: lines.join('') }
+      }
+      test('is refused, and the password is not sent', async (t) => {
+        const { status, stderr, sent } = await logInAt(t, 54_321, [])
+        assert.equal(status, 77)
+        assert.match(
+          stderr,
+          /: not logged in: the server belongs to user 54321 of this host; site\.example not requested/,
+        )
+        assert.match(stderr, /only if you trust user 54321 with the password: --tls none/)
+        assert.doesNotMatch(sent, /AUTH/)
+      })
+      test('is possible with --tls none', async (t) => {
+        const { status, sent } = await logInAt(t, 54_321, ['--tls', 'none'])
+        assert.equal(status, 0)
+        assert.match(sent, /AUTH PLAIN/)
+      })
+      test('is possible if the system owns the server', async (t) => {
+        assert.equal((await logInAt(t, 99, [])).status, 0)
+      })
+    },
+  )
 
   test('mayContinueUnencrypted is true only for the level may, STARTTLS and no credentials', () => {
     const mayContinue = (level: TlsLevel, isImplicitTls = false, hasCredentials = false): boolean =>

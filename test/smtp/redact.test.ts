@@ -331,7 +331,7 @@ suite('the output of a run', { concurrency: true }, () => {
     const outputs: string[] = []
     for (const form of [['-v'], ['--json', '-v'], []]) {
       const server = await scripted(t, ...conversations)
-      const options = ['--tls', 'none', '--helo', 'gw.site.example', '--user', 'site', ...args, ...form]
+      const options = ['--helo', 'gw.site.example', '--user', 'site', ...args, ...form]
       const run = await etrn([`127.0.0.1:${server.port}`, ...options, ...names], { env: { ETRN_PASSWORD: password } })
       await server.verify()
       outputs.push(run.stdout + run.stderr)
@@ -467,7 +467,6 @@ suite('the output of a run', { concurrency: true }, () => {
       const events: TraceEvent[] = []
       const report = await ask(`127.0.0.1:${server.port}`, ['site.example'], {
         helo: 'gw.site.example',
-        tls: { level: 'none' },
         credentials: { user: 'site', password: SECRET },
         trace: (event) => events.push(event),
       })

@@ -242,17 +242,7 @@ suite('session: a second EHLO', { concurrency: true }, () => {
   /** Runs the command against a server that answers the EHLO after AUTH so. */
   const runAfterLogin = async (t: TestContext, options: readonly string[], ...steps: readonly Step[]) => {
     const server = await scripted(t, ['S: 220 mx.example', ...LOGIN, ...steps, ...BYE])
-    const args = [
-      '--tls',
-      'none',
-      '--user',
-      'site',
-      '--helo',
-      'gw.site.example',
-      ...options,
-      `127.0.0.1:${server.port}`,
-      'site.example',
-    ]
+    const args = ['--user', 'site', '--helo', 'gw.site.example', ...options, `127.0.0.1:${server.port}`, 'site.example']
     return etrn(args, { env: PASSWORD_ENVIRONMENT })
   }
   for (const reply of ['503 5.5.1 EHLO already sent', '500 what?', '550 5.7.1 no', '554 no'] as const) {
@@ -279,16 +269,7 @@ suite('session: a second EHLO', { concurrency: true }, () => {
   test('is not sent after AUTH if the first list has ETRN', async (t) => {
     const hello = [...ehloSteps('AUTH PLAIN', 'ETRN'), `C: ${AUTH_PLAIN}`, 'S: 235 welcome'] as const
     const server = await scripted(t, ['S: 220 mx', ...hello, ...etrnSteps('site.example', '250 OK'), ...BYE])
-    const args = [
-      '--tls',
-      'none',
-      '--user',
-      'site',
-      '--helo',
-      'gw.site.example',
-      `127.0.0.1:${server.port}`,
-      'site.example',
-    ]
+    const args = ['--user', 'site', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'site.example']
     assert.equal((await etrn(args, { env: PASSWORD_ENVIRONMENT })).status, 0)
   })
   test('ends the session with 69 if TLS came before and its reply is 503, because the first list does not hold', async (t) => {

@@ -209,9 +209,8 @@ function testHandshakes(): void {
     const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
     const requests = (some: readonly string[]): Step[] =>
       some.flatMap((name): Step[] => [`C: ETRN ${name}`, 'S: 250 OK'])
-    const OPTIONS = ['--jobs', '1', '--tls', 'none', '--helo', 'gw.site.example', '--user', 'site']
     const run = async (port: number) =>
-      etrnJson([`127.0.0.1:${port}`, ...OPTIONS, ...names], {
+      etrnJson([`127.0.0.1:${port}`, '--jobs', '1', '--helo', 'gw.site.example', '--user', 'site', ...names], {
         env: { ETRN_PASSWORD: 'secret' },
       })
     test('sends no password to a server that now offers only a weaker mechanism', async (t) => {

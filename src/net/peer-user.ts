@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs'
+import { endianness } from 'node:os'
+import { canonicalAddress } from './address.js'
+
+/** The two ends of a connection */
+export type SocketEnds = {
+  readonly [K in 'localAddress' | 'remoteAddress']: string
+} & { readonly [K in 'localPort' | 'remotePort']: number | undefined }
+
+/** The kernel's tables of connections (proc(5)); IPv4 connections of a socket for both families are in the second one. */
+const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
+
+/**
+ * Returns the user whose process has the other end of a connection within this host; undefined if the kernel doesn't tell: the other
+ * end is elsewhere, or the system isn't Linux.
+ */
+export function userOfPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): number | undefined {
+  const [own, peer] = [canonicalAddress(localAddress), canonicalAddress(remoteAddress)]
+  for (const line of TABLES.flatMap(readLines)) {
+    // The other end's local address is our remote one.
+    const [, local, remote, , , , , user] = line.trim().split(/\s+/)
+    const isPeer = isEnd(local, peer, remotePort) && isEnd(remote, own, localPort)
+    if (isPeer) return Number(user)
+  }
+  return undefined
+}
+
+function readLines(table: string): string[] {
+  try {
+    return readFileSync(table, 'latin1').split('\n')
+  } catch {
+    return []
+  }
+}
+
+/** Returns true if a table's `0100007F:0019` is this address and port. */
+function isEnd(end = '', address: string, port = 0): boolean {
+  const [words = '', portDigits = ''] = end.split(':')
+  return parseInt(portDigits, 16) === port && canonicalAddress(addressOf(words)) === address
+}
+
+/** Returns the address that the kernel prints as words of 32 bits, each in the machine's order of octets. */
+function addressOf(words: string): string {
+  const octets = Buffer.from(words, 'hex')
+  if (endianness() === 'LE' && octets.length % 4 === 0) octets.swap32()
+  if (octets.length === 4) return octets.join('.')
+  return octets.toString('hex').replace(/.{4}(?=.)/g, '$&:')
+}
