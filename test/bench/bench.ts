@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { BIN, ROOT } from '../helpers/files.js'
-import { type Client, CLIENTS, HELO, WITHOUT_ETRN } from './clients.js'
+import { type Client, CLIENTS, ETRN, HELO, SMALLEST, WITHOUT_ETRN } from './clients.js'
 import {
   BenchServer,
   type Command,
   type Cost,
+  EMPTY_FILE,
   measureCost,
   measureTime,
   type Spread,
@@ -12,10 +13,20 @@ import {
   versionOf,
 } from './measure.js'
 import type { Plan, Tally } from './server.js'
-import { type Figures, formatPage, type SentOctets, type Sizes, type TripCounts, type UnitCost } from './table.js'
+import {
+  type Figures,
+  formatPage,
+  type ProcessTime,
+  type SentOctets,
+  type Sizes,
+  type TripCounts,
+  type UnitCost,
+} from './table.js'
 
 // Compares the cost of etrn and of other clients: in round trips, which are counted, and in ratios within this run. Prints Markdown and
-// asserts nothing. `npm run bench -- --quick` takes less time.
+// asserts nothing. `npm run bench -- --quick` takes less time; `npm run bench -- --write` writes RESULTS, too.
+
+const RESULTS = 'test/bench/RESULTS.md'
 
 const SIZES: Sizes = process.argv.includes('--quick')
   ? {
@@ -37,8 +48,6 @@ const SIZES: Sizes = process.argv.includes('--quick')
       processes: 200,
     }
 
-const NODE: Command = { argv: ['node', '-e', '0'] }
-const VERSION: Command = { argv: [BIN, '--version'] }
 const namesOf = (count: number): string[] => Array.from({ length: count }, (_, index) => `n${index}.test`)
 const ONE_NAME = 'n0.test'
 
@@ -51,16 +60,46 @@ function checkReplies(client: Client, task: string, { replies }: Tally, expected
 
 const printProgress = (text: string): void => void process.stderr.write(`${text}\n`)
 
-/** Measures the times of whole processes, relative to `node -e 0` in the same round. Every other round goes backwards. */
-async function measureStartups(commands: readonly Command[]): Promise<{ ratios: Spread[]; nodeMs: Spread }> {
-  const all = [NODE, ...commands].map((command) => ({ command, times: new Array<number>() }))
-  for (const { command } of all) await measureTime(command)
-  for (let round = 0; round < SIZES.rounds; round++) {
-    for (const { command, times } of round % 2 === 0 ? all : all.toReversed()) times.push(await measureTime(command))
+/** A command whose whole process is timed */
+type TimedCommand = Pick<ProcessTime, 'title' | 'client' | 'goal'> & { readonly command: Command }
+
+/** Returns the commands whose whole processes are timed: node on an empty file, then the base of the ratios, then the others. */
+function timedCommands(port: number, clients: readonly Client[]): TimedCommand[] {
+  const runs = clients.flatMap((client): TimedCommand[] => {
+    if (client.requestOne === undefined) return []
+    const goal = client === ETRN ? '1.35 × smallest client' : ''
+    return [{ title: `${client.title}, one name`, client, goal, command: client.requestOne(port, ONE_NAME) }]
+  })
+  const own = (option: string, goal: string): TimedCommand => {
+    return { title: `\`etrn ${option}\``, goal: `${goal} × empty file`, command: { argv: [BIN, option] } }
   }
-  const node = all[0]?.times ?? []
-  const ratios = all.slice(1).map(({ times }) => spreadOf(times.map((time, round) => time / (node[round] ?? NaN))))
-  return { ratios, nodeMs: spreadOf(node) }
+  return [
+    { title: '`node` on an empty file', goal: '', command: { argv: ['node', EMPTY_FILE] } },
+    ...runs.filter(({ client }) => client === SMALLEST),
+    own('--version', '1.3'),
+    own('--help', '1.5'),
+    ...runs.filter(({ client }) => client !== SMALLEST),
+  ]
+}
+
+/** Measures the times of whole processes, relative to the first two in the same round. Every other round goes backwards. */
+async function measureProcesses(commands: readonly TimedCommand[]): Promise<Pick<Figures, 'processes' | 'baseMs'>> {
+  const all = commands.map((timed) => ({ timed, times: new Array<number>() }))
+  for (const { timed } of all) await measureTime(timed.command)
+  for (let round = 0; round < SIZES.rounds; round++) {
+    for (const { timed, times } of round % 2 === 0 ? all : all.toReversed()) {
+      times.push(await measureTime(timed.command))
+    }
+  }
+  const [empty = [], smallest = []] = all.map(({ times }) => times)
+  const ratios = (times: readonly number[], base: readonly number[]): Spread =>
+    spreadOf(times.map((time, round) => time / (base[round] ?? NaN)))
+  const processes = all.map(({ timed, times }) => ({
+    ...timed,
+    toSmallest: ratios(times, smallest),
+    toEmpty: ratios(times, empty),
+  }))
+  return { processes, baseMs: spreadOf(smallest) }
 }
 
 /** Counts the round trips to the last reply, the segments and the connections. */
@@ -69,7 +108,8 @@ async function countTrips(
   client: Client,
   count: number,
   plan: Partial<Plan> = {},
-): Promise<TripCounts> {
+): Promise<TripCounts | undefined> {
+  if (client.requestSeveral === undefined) return undefined
   const tallies: Tally[] = []
   // The count can vary only for several sessions at once.
   for (let round = 0; round < (client.isParallel ? SIZES.costRounds : 1); round++) {
@@ -121,11 +161,11 @@ const sessionJobsOf = (client: Client): Job[] => {
   return [{ client, count, ports: count, command: (ports) => manyServers.command(ports, ONE_NAME) }]
 }
 
-/** Returns the jobs that request many names from one server. etrn has several sizes, the largest first. */
+/** Returns the jobs that request many names from one server. etrn has several sizes; each client's largest is the first. */
 const bulkJobsOf = (client: Client): Job[] => {
   const { requestMany } = client
   if (requestMany === undefined) return []
-  const counts = SIZES.bulk.slice(client.program === BIN ? 0 : -1).toReversed()
+  const counts = SIZES.bulk.slice(client === ETRN ? 0 : -1).toReversed()
   return counts.map((count) => ({
     client,
     count,
@@ -140,22 +180,18 @@ async function recordSentOctets(server: BenchServer, client: Client): Promise<Se
   const [port = 0] = await server.start()
   await measureTime(client.requestOne(port, ONE_NAME))
   const { octets, text } = await server.readTally()
-  const [, helo = ''] = /^EHLO (.*)\r\n/.exec(text) ?? []
+  const [, helo = ''] = /^EHLO (.*?)\r?\n/i.exec(text) ?? []
   // table.ts doesn't print this host's name.
-  return { octets, lines: text.trim().split('\r\n'), hostName: helo === HELO ? undefined : helo }
+  return { octets, lines: text.trim().split(/\r?\n/), hostName: helo === HELO ? undefined : helo }
 }
 
 async function measureClients(
   server: BenchServer,
   clients: readonly Client[],
-): Promise<Pick<Figures, 'rows' | 'version' | 'nodeMs'>> {
+): Promise<Pick<Figures, 'rows' | 'processes' | 'baseMs'>> {
   printProgress('whole processes')
   const [port = 0] = await server.start()
-  const started = clients.flatMap((client) =>
-    client.requestOne === undefined ? [] : [{ client, command: client.requestOne(port, ONE_NAME) }],
-  )
-  const { ratios, nodeMs } = await measureStartups([VERSION, ...started.map(({ command }) => command)])
-  const startup = new Map(started.map(({ client }, index) => [client, ratios[index + 1]]))
+  const times = await measureProcesses(timedCommands(port, clients))
   printProgress('CPU time')
   const sessions = clients.flatMap(sessionJobsOf)
   const sessionCosts = await measureUnitCosts(server, sessions)
@@ -164,30 +200,25 @@ async function measureClients(
   const rows: Figures['rows'][number][] = []
   for (const client of clients) {
     printProgress(`round trips: ${client.title}`)
-    const tripCounts: TripCounts[] = []
+    const tripCounts: (TripCounts | undefined)[] = []
     for (const count of SIZES.names) tripCounts.push(await countTrips(server, client, count))
     rows.push({
       client,
-      startup: startup.get(client),
-      trips: tripCounts,
+      trips: tripCounts.filter((trips) => trips !== undefined),
       slow: await countTrips(server, client, Math.max(...SIZES.names), { slowsDown: true }),
       session: sessionCosts[sessions.findIndex((job) => job.client === client)],
       bulk: bulkCosts.filter((_, index) => bulks[index]?.client === client).toReversed(),
       sent: await recordSentOctets(server, client),
     })
   }
-  return { rows, version: ratios[0] ?? spreadOf([]), nodeMs }
+  return { ...times, rows }
 }
 
 /** Returns the version of each program; undefined: not installed. */
 async function readVersions(): Promise<Map<string, string | undefined>> {
-  // npm requires a version in it.
-  const { version } = JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as {
-    version: string
-  }
-  const versions = new Map<string, string | undefined>([[BIN, version]])
-  for (const { program, version: option } of [...CLIENTS, ...WITHOUT_ETRN]) {
-    if (!versions.has(program)) versions.set(program, await versionOf(program, option))
+  const versions = new Map<string, string | undefined>()
+  for (const { program, version } of [...CLIENTS, ...WITHOUT_ETRN]) {
+    if (!versions.has(program)) versions.set(program, await versionOf(version))
   }
   return versions
 }
@@ -197,7 +228,10 @@ try {
   const versions = await readVersions()
   const installed = CLIENTS.filter(({ program }) => versions.get(program) !== undefined)
   const figures = await measureClients(server, installed)
-  process.stdout.write(formatPage({ ...figures, sizes: SIZES, versions, errors }))
+  const page = formatPage({ ...figures, sizes: SIZES, versions, errors })
+  process.stdout.write(page)
+  if (errors.length > 0) process.exitCode = 1
+  else if (process.argv.includes('--write')) writeFileSync(new URL(RESULTS, ROOT), page)
 } finally {
   server.close()
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -39,24 +39,33 @@ export type Command = { readonly argv: readonly string[]; readonly input?: strin
 const scratch = mkdtempSync(join(tmpdir(), 'etrn-bench-'))
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1))
+/** An empty file for node */
+export const EMPTY_FILE = join(scratch, 'empty.cjs')
+writeFileSync(EMPTY_FILE, '')
 /** Keeps the user's configuration files, and fetchmail's lock, out of the measurement. */
 const env = { PATH: process.env['PATH'], HOME: scratch, FETCHMAILHOME: scratch }
 /** A client that hangs is ended; the tally shows it. */
 const CLIENT_TIMEOUT_MS = 60_000
 
 /** Runs the command without output; returns the milliseconds from its start to its end. */
-export async function measureTime({ argv: [program = '', ...args] }: Command): Promise<number> {
+export async function measureTime({ argv: [program = '', ...args], input }: Command): Promise<number> {
   const began = performance.now()
-  await once(spawn(program, args, { env, stdio: 'ignore', timeout: CLIENT_TIMEOUT_MS }), 'exit')
+  const child = spawn(program, args, {
+    env,
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'ignore', 'ignore'],
+    timeout: CLIENT_TIMEOUT_MS,
+  })
+  child.stdin?.on('error', () => undefined).end(input)
+  await once(child, 'exit')
   return performance.now() - began
 }
 
-/** Returns the version that a program prints; undefined if it isn't installed. */
-export async function versionOf(program: string, option: string): Promise<string | undefined> {
-  const child = spawn(program, [option], { env, stdio: ['ignore', 'pipe', 'ignore'] })
+/** Returns the version that a command prints; undefined if the program isn't installed. */
+export async function versionOf({ argv: [program = '', ...args] }: Command): Promise<string | undefined> {
+  const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'ignore'] })
   const missing = once(child, 'error').then(() => '')
   const output = await Promise.race([text(child.stdout), missing])
-  return /\d[\w.]*/.exec(output)?.[0]
+  return /\d[\w.-]*/.exec(output)?.[0]
 }
 
 export type Cost = {

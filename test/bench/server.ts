@@ -130,7 +130,7 @@ class PlanServer {
     socket.on('data', (octets) => {
       this.#countOctets(octets.toString())
       this.#clock.noteActivity(socket)
-      const lines = `${partialLine}${octets.toString()}`.split('\r\n')
+      const lines = `${partialLine}${octets.toString()}`.split(/\r?\n/)
       partialLine = lines.pop() ?? ''
       for (const line of lines) {
         if (/^ETRN /i.test(line)) this.#replyToEtrn(socket, ++etrns)

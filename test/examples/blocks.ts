@@ -7,7 +7,6 @@ export const DOCUMENTS = [
   'CONTRIBUTING.md',
   'man/providers.md',
   'man/comparison.md',
-  'man/bench.md',
   'man/library.md',
 ] as const
 export type DocumentName = (typeof DOCUMENTS)[number]

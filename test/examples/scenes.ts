@@ -266,7 +266,6 @@ export const EXAMPLES: Readonly<Record<DocumentName, Readonly<Record<string, Sce
     'site.example: @site.example': 'a line of a table; test/interop/exim-names.test.ts has it',
   },
   'man/comparison.md': {},
-  'man/bench.md': {},
   'man/library.md': {
     "import { ask } from 'etrn'": IN_LIBRARY_TEST,
     "import { readFile } from 'node:fs/promises'": IN_LIBRARY_TEST,

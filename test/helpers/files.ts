@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 /** The folder of the package. */
-export const ROOT = new URL('../../', import.meta.url)
+export const ROOT = new URL('./', import.meta.resolve('etrn/package.json'))
 /** The command as it is installed. */
 export const BIN = fileURLToPath(new URL('bin/etrn', ROOT))
 

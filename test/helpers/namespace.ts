@@ -37,7 +37,7 @@ export function isInside(file: string, [enter = '', ...words]: readonly string[]
   const reason = `no namespaces here: ${trial.error?.message ?? trial.stderr.trim()}`
   const skip = trial.status !== 0 && process.env['CI'] === undefined ? reason : false
   test(`${basename(fileURLToPath(file))} passes in namespaces of its own`, { skip }, async () => {
-    const command = [process.execPath, '--import', 'tsx', '--test-reporter=spec', fileURLToPath(file)]
+    const command = [process.execPath, ...process.execArgv, '--test-reporter=spec', fileURLToPath(file)]
     const env = { ...process.env, ETRN_TEST_INSIDE: '1', NODE_TEST_CONTEXT: undefined }
     const child = spawn(enter, [...words, ...command], { env, stdio: ['ignore', 'pipe', 'inherit'] })
     const closed = once(child, 'close') as Promise<[number | null]>

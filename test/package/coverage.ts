@@ -3,11 +3,11 @@ import { CoverageReport } from 'monocart-coverage-reports'
 import { ROOT } from '../helpers/files.js'
 
 // Prints the coverage of src by the tests, as `npm run coverage` does after it ran the tests with NODE_V8_COVERAGE. The source maps
-// of tsx and of the bundle assign the code of the tests' processes and of the spawned commands to src.
+// of the translated tests, of tsx and of the bundle assign the code of the tests' processes and of the spawned commands to src.
 
 const root = fileURLToPath(ROOT)
 /** Returns true for a file of our source, and for a bundle, whose packages sourceFilter leaves out. */
-const isOurs = (url: string): boolean => /^(?:src\/[^?]*|dist\/[^?]+\.c?js)$/.test(url)
+const isOurs = (url: string): boolean => /^(?:(?:build\/)?src\/[^?]*|dist\/[^?]+\.c?js)$/.test(url)
 
 const report = new CoverageReport({
   name: 'etrn',

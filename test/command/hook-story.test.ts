@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { suite, test, type TestContext } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { type Finished, finished, spawnEtrn } from './helpers/command.js'
-import { nameServer } from './helpers/name-server.js'
-import { isInNamespace } from './helpers/namespace.js'
-import { BYE, type Conversation, HELLO, type Scripted, scriptedAt } from './helpers/scripted-server.js'
-import { AT_SITE, link, makeSite, resolver, SITE, WORLD } from './helpers/site.js'
+import { type Finished, finished, spawnEtrn } from '../helpers/command.js'
+import { nameServer } from '../helpers/name-server.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { BYE, type Conversation, HELLO, type Scripted, scriptedAt } from '../helpers/scripted-server.js'
+import { AT_SITE, link, makeSite, resolver, SITE, WORLD } from '../helpers/site.js'
 
 // The hooks that --hook prints, run as pppd and cron run them, in a network of the test's own.
 
