@@ -126,6 +126,10 @@ const OPTION_TABLE = {
       ...RUN_WIDE,
       default: 'auto',
     }),
+    'report-after': value('DUR', 'Report temporary failures only after DUR (for cron)', '4h', parseDuration, {
+      ...RUN_WIDE,
+      excludes: 'json',
+    }),
   }),
   ...group('Other actions', {
     check: flag('Check every step without sending ETRN', COMMAND_LINE_ONLY),
