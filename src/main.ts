@@ -155,6 +155,9 @@ class Command {
     const reporter = (this.#reporter = this.#createReporter(options, hasSeveral, line))
     const { stdin: input } = this.#host
     const warn = (message: string): void => reporter.warn(message)
+    const failedTo = options.check ? undefined : options['failed-to']
+    const problem = failedTo && (await import('./command/failed-names.js')).failedToProblem(failedTo)
+    if (problem) throw new UsageError(problem, { exitStatus: EXIT.IOERR })
     const requests = await createRequests(line, config, { ...this.#host, ...this.#reader, input, warn })
     const entries = new Set(requests.flatMap((request) => request.entries))
     for (const entry of entries) {
@@ -181,7 +184,11 @@ class Command {
       onReport: (...given) => reporter.report(...given),
       warn: (message) => reporter.warn(message),
     })
-    return this.#end(reporter, done)
+    const { 'failed-to': file } = options
+    const problem = file && (await import('./command/failed-names.js')).writeFailedNames(file, done, requests)
+    if (!problem) return this.#end(reporter, done)
+    this.#terminal.warn(`etrn: ${problem}`)
+    return this.#end(reporter, { ...done, exitStatus: mergeExitStatuses([done.exitStatus, EXIT.IOERR]) })
   }
 
   async #check(requests: readonly (Request | FailedRequest)[], options: Options, reporter: Reporter): Promise<number> {

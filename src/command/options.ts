@@ -7,6 +7,7 @@ import {
   parseFingerprint,
   parseHelo,
   parseHost,
+  parseOutputFile,
   parsePort,
   parseQueue,
   parseSendable,
@@ -129,6 +130,10 @@ const OPTION_TABLE = {
     'report-after': value('DUR', 'Report temporary failures only after DUR (for cron)', '4h', parseDuration, {
       ...RUN_WIDE,
       excludes: 'json',
+    }),
+    'failed-to': value('FILE', 'Write the names that can still succeed to FILE', 'later.txt', parseOutputFile, {
+      ...COMMAND_LINE_ONLY,
+      isPath: true,
     }),
   }),
   ...group('Other actions', {

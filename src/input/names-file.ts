@@ -10,17 +10,22 @@ export type BadLine = { readonly line: number; readonly word: string; readonly r
 /** A name of the run, in its order, or the line that stands in its place. */
 export type NameEntry = NodeName | BadLine
 
+type FileOptions = NameOptions & {
+  /** The file may be one without a name. */
+  readonly mayBeEmpty?: boolean
+}
+
 /** Signals and timers have their turn after so many lines: a file may have millions. */
 const LINES_PER_TURN = 1000
 
 /**
  * Returns the names in a file, one a line, without CR, BOM and outer blanks. Blank lines and comments are skipped: a line that is `#`
- * alone, or begins with `#` and a blank. Throws UsageError (66) if the file has no name, and the signal's reason.
+ * alone, or begins with `#` and a blank. Throws UsageError (66) if the file must have a name and has none, and the signal's reason.
  */
 export async function parseNamesFile(
   text: string,
   source: string,
-  options: NameOptions,
+  { mayBeEmpty = false, ...options }: FileOptions,
   signal?: AbortSignal,
 ): Promise<NameEntry[]> {
   const entries: NameEntry[] = []
@@ -34,7 +39,7 @@ export async function parseNamesFile(
     if (typeof checked === 'string') entries.push(checked)
     else entries.push({ line: index + 1, word: printable(word), reason: likelySlip(word) ?? checked.message })
   }
-  if (entries.length === 0)
+  if (entries.length === 0 && !mayBeEmpty)
     throw new UsageError(`${source} contains no name; write one name per line`, { exitStatus: EXIT.NOINPUT })
   return entries
 }
