@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { EXIT } from './errors.js'
-import { bugReport, type Host, main } from './main.js'
+import { bugReport, EXIT } from './errors.js'
+import { type Host, main } from './main.js'
 
 function pathOf(name: string): string {
   return fileURLToPath(new URL(`../${name}`, import.meta.url))
@@ -52,6 +52,7 @@ const host: Host = {
   program: [process.execPath, pathOf('bin/etrn')],
   // npm requires a version in it.
   version: () => (JSON.parse(readFileSync(pathOf('package.json'), 'utf8')) as { readonly version: string }).version,
+  now: Date.now,
   onSignal,
   raise,
   kill,

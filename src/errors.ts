@@ -1,4 +1,4 @@
-import { printable } from './printable.js'
+import { printable, printableLines } from './printable.js'
 
 /** Exit statuses of the command: those of sysexits.h, and 2. */
 export const EXIT = {
@@ -79,4 +79,16 @@ export function codeOf(error: unknown): string {
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+export const BUG = 'this is a bug in etrn; please report these lines'
+
+/** Returns the lines about an error that no code expected. */
+export function bugReport(error: unknown): string {
+  return printableLines(`etrn: ${BUG}\n${stackOf(error)}`)
+}
+
+/** Returns an error with its stack, and anything else as text. */
+export function stackOf(error: unknown): string {
+  return (error instanceof Error ? error.stack : undefined) ?? String(error)
 }

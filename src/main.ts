@@ -10,16 +10,15 @@ import type { Options } from './command/options.js'
 import type { InputSources, Reader } from './command/read-file.js'
 import { createRequests } from './command/requests.js'
 import { swapHint } from './command/targets.js'
-import { EXIT, StepError, UsageError } from './errors.js'
+import { BUG, EXIT, stackOf, StepError, UsageError } from './errors.js'
 import { mergeExitStatuses } from './etrn/outcome.js'
 import type { FailedRequest, Request } from './etrn/request.js'
 import { resultOfBadLine, type Run, run } from './etrn/run.js'
 import { validNames } from './input/names-file.js'
-import { printableLines } from './printable.js'
-import { jsonReporter } from './report/json.js'
+import { chooseReporter } from './report/choose-reporter.js'
+import type { FailureRecorder } from './report/delayed.js'
 import type { Progress, Reporter } from './report/reporter.js'
 import { Terminal, type TerminalOptions } from './report/terminal.js'
-import { TextReporter } from './report/text.js'
 
 /** Signals that end a run in good order. */
 export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const satisfies readonly NodeJS.Signals[]
@@ -33,6 +32,8 @@ export type Host = TerminalOptions &
     /** The absolute paths of node and etrn, for hooks. */
     readonly program: readonly string[]
     readonly version: () => string
+    /** Returns the time in milliseconds since 1970. */
+    readonly now: () => number
   }
 
 /**
@@ -42,16 +43,6 @@ export type Host = TerminalOptions &
 export async function main(host: Host): Promise<{ exitStatus: number; signal: NodeJS.Signals | undefined }> {
   const command = new Command(host)
   return { exitStatus: await command.run(), signal: command.signal }
-}
-
-const BUG = 'this is a bug in etrn; please report these lines'
-
-export function bugReport(error: unknown): string {
-  return printableLines(`etrn: ${BUG}\n${stackOf(error)}`)
-}
-
-function stackOf(error: unknown): string {
-  return (error instanceof Error ? error.stack : undefined) ?? String(error)
 }
 
 class Command {
@@ -153,16 +144,20 @@ class Command {
 
   async #request(line: CommandLine): Promise<number> {
     const config = await readConfig(this.#configFiles(line), this.#reader)
-    const { options } = settleOptions([line, ...config.tops])
-    // Under -qq a temporary failure is silent, and so is what explains it.
-    if (!options.all && options.mx.length === 0 && options.quiet < 2) this.#words = line.words
+    const options = settleOutput(settleOptions([line, ...config.tops]).options)
+    // If a temporary failure may be silent, so is what explains it.
+    const isSilent = options.quiet > 1 || options['report-after'] !== undefined
+    if (!options.all && options.mx.length === 0 && !isSilent) this.#words = line.words
     this.#limit(options['max-time'])
     const hasSeveral = options.all || options.mx.length > 0 || line.words[0]?.includes(',') === true
     const { quiet, verbose, json } = options
     if (quiet === 0 && verbose === 0 && !json) void this.#terminal.startSpinner()
-    const reporter = (this.#reporter = this.#createReporter(options, hasSeveral))
+    const reporter = (this.#reporter = this.#createReporter(options, hasSeveral, line))
     const { stdin: input } = this.#host
     const warn = (message: string): void => reporter.warn(message)
+    const failedTo = options.check ? undefined : options['failed-to']
+    const problem = failedTo && (await import('./command/failed-names.js')).failedToProblem(failedTo)
+    if (problem) throw new UsageError(problem, { exitStatus: EXIT.IOERR })
     const requests = await createRequests(line, config, { ...this.#host, ...this.#reader, input, warn })
     const entries = new Set(requests.flatMap((request) => request.entries))
     for (const entry of entries) {
@@ -186,10 +181,14 @@ class Command {
         this.#terminal.countName()
         reporter.result(...given)
       },
-      onReport: (report) => reporter.report(report),
+      onReport: (...given) => reporter.report(...given),
       warn: (message) => reporter.warn(message),
     })
-    return this.#end(reporter, done)
+    const { 'failed-to': file } = options
+    const problem = file && (await import('./command/failed-names.js')).writeFailedNames(file, done, requests)
+    if (!problem) return this.#end(reporter, done)
+    this.#terminal.warn(`etrn: ${problem}`)
+    return this.#end(reporter, { ...done, exitStatus: mergeExitStatuses([done.exitStatus, EXIT.IOERR]) })
   }
 
   async #check(requests: readonly (Request | FailedRequest)[], options: Options, reporter: Reporter): Promise<number> {
@@ -228,15 +227,27 @@ class Command {
     reporter.trace(...progress)
   }
 
-  #createReporter({ quiet, json, verbose, color }: OutputOptions, hasSeveral: boolean): Reporter {
-    const { out, err } = this.#terminal.outputs(color, this.#abort.signal)
-    const text = new TextReporter({ out, err, quiet, verbose: verbose > 0, several: hasSeveral })
-    return json ? jsonReporter(out, text) : text
+  #createReporter(options: OutputOptions, several: boolean, line?: CommandLine): Reporter {
+    const outputs = this.#terminal.outputs(options.color, this.#abort.signal)
+    const { 'report-after': reportAfterMs } = options
+    const isDelayed = line !== undefined && reportAfterMs !== undefined
+    const record = isDelayed ? this.#createRecorder(line, reportAfterMs) : undefined
+    return chooseReporter({ ...options, ...outputs, several, record })
+  }
+
+  #createRecorder(line: CommandLine, reportAfterMs: number): FailureRecorder {
+    return async (targets) => {
+      // An interrupted run proves nothing.
+      if (this.signal !== undefined) return { targets: new Set(), lines: [] }
+      const { recordFailures } = await import('./command/failure-state.js')
+      return recordFailures(targets, { ...this.#host, line, reportAfterMs })
+    }
   }
 
   #configFiles({ options }: CommandLine, uid = this.#host.uid): string[] {
     if (options.config !== undefined) return [options.config]
-    const warn = options.quiet ? (): void => undefined : this.#terminal.warn
+    const isSilent = options.quiet || options['report-after'] !== undefined
+    const warn = isSilent ? (): void => undefined : this.#terminal.warn
     return findConfigFiles({ environment: this.#host.environment, uid, warn })
   }
 
@@ -276,6 +287,12 @@ class Command {
   }
 }
 
-type OutputOptions = Pick<Options, 'quiet' | 'verbose' | 'json' | 'color'>
+type OutputOptions = Pick<Options, 'quiet' | 'verbose' | 'json' | 'color' | 'report-after'>
 
-const DEFAULT_OUTPUT: OutputOptions = { quiet: 0, verbose: 0, json: false, color: 'auto' }
+const DEFAULT_OUTPUT: OutputOptions = { quiet: 0, verbose: 0, json: false, color: 'auto', 'report-after': undefined }
+
+/** Returns the options with what follows from --report-after, which makes no difference to --check and --json. */
+function settleOutput(options: Options): Options {
+  if (options['report-after'] === undefined) return options
+  return options.check || options.json ? { ...options, 'report-after': undefined } : { ...options, quiet: 1 }
+}

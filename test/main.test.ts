@@ -5,7 +5,8 @@ import { PassThrough, Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
-import { bugReport, type Host, main, SIGNALS } from '../src/main.js'
+import { bugReport } from '../src/errors.js'
+import { type Host, main, SIGNALS } from '../src/main.js'
 import { assertRefused, etrn, etrnJson } from './helpers/command.js'
 import { makeFile, makeFolder } from './helpers/files.js'
 import { SCRIPT_KINDS } from './helpers/hook.js'
@@ -25,6 +26,7 @@ function createHost(argv: readonly string[], host: Partial<Host> = {}): Host {
     stderr: new PassThrough().resume(),
     program: ['/node', '/etrn'],
     version: () => '1.2.3',
+    now: Date.now,
     onSignal: () => () => undefined,
     kill: () => undefined,
     raise: (signal) => assert.fail(signal),

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { StepError, UsageError } from '../src/errors.js'
-import { bugReport } from '../src/main.js'
+import { bugReport } from '../src/errors.js'
 import {
   listSome,
   printable,

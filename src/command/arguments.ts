@@ -1,6 +1,7 @@
 import parser from 'yargs-parser'
 import { UsageError } from '../errors.js'
-import { formatOption, OPTION_ROWS, type OptionRow, optionsOfWords, type PartialOptions } from './options.js'
+import { hidePassword } from '../input/hide-password.js'
+import { findConflict, formatOption, OPTION_ROWS, type OptionRow, type PartialOptions } from './options.js'
 
 export type CommandLine = {
   readonly options: PartialOptions
@@ -43,6 +44,33 @@ const PARSER_OPTIONS = {
   ),
   alias: Object.fromEntries([...OPTION_ROWS].map(([name, { alias }]) => [name, alias ?? []])),
   configuration: PARSER_CONFIGURATION,
+}
+
+/** Returns the options in what yargs has parsed. Throws UsageError, which names the option and a value that could be typed. */
+function optionsOfWords(parsed: Readonly<Record<string, unknown>>): PartialOptions {
+  const rows = [...OPTION_ROWS].filter(([name]) => parsed[name] !== undefined && parsed[name] !== 0)
+  const options = Object.fromEntries(rows.map(([name, row]) => [name, parseOption(name, row, parsed[name])]))
+  const conflict = findConflict(options)
+  if (conflict === undefined) return options
+  const [first, second] = conflict.map((name) => formatOption(OPTION_ROWS.get(name)?.alias ?? name))
+  throw new UsageError(`${first ?? ''} and ${second ?? ''} can't be used together; use only one`)
+}
+
+function parseOption(name: string, row: OptionRow, given: unknown): unknown {
+  // If an option is repeated, the last one wins: the alias of a shell can be overridden.
+  const last: unknown = Array.isArray(given) && row.kind !== 'list' ? given.at(-1) : given
+  try {
+    return row.parse(last)
+  } catch (error) {
+    if (!(error instanceof Error) || row.example === undefined) throw error
+    const shown: unknown = Array.isArray(last) ? last.at(-1) : last
+    const word = hidePassword(String(shown))
+    const option = formatOption(name)
+    const values = row.kind === 'list' ? word.split(/[,;]/).filter((one) => one !== '') : []
+    const repeated = values.map((one) => `${option} ${one}`).join(' ')
+    const advice = values.length > 1 ? `repeat the option: ${repeated}` : `for example ${option} ${row.example}`
+    throw new UsageError(`${option} "${word}" ${error.message}; ${advice}`)
+  }
 }
 
 /** Throws UsageError for unknown options and missing values, which yargs reports in its own words. */

@@ -61,7 +61,12 @@ export function unsafePathReason(file: string, uid: number | undefined, { isStri
 }
 
 /** Returns the reason if a user other than root and this one can change a file or folder; otherwise undefined. */
-function unsafeReason(stats: Stats, uid: number | undefined, path: string, subject = 'the file'): string | undefined {
+export function unsafeReason(
+  stats: Stats,
+  uid: number | undefined,
+  path: string,
+  subject = 'the file',
+): string | undefined {
   // Nobody changes a device such as /dev/null.
   if (stats.isCharacterDevice()) return undefined
   const owner = foreignOwnerReason(stats, uid, subject)

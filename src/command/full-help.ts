@@ -72,7 +72,7 @@ const EXIT_STATUSES: readonly Entry[] = [
   ['  68', 'no such host, or no mail exchanger to request mail from'],
   ['  69', 'ETRN not supported, or the server is permanently unavailable (5xx)'],
   ['  70', 'a bug in etrn'],
-  ['  74', "the output can't be written"],
+  ['  74', "the output or the file of --failed-to can't be written"],
   ['  75', 'a temporary failure; try again'],
   ['  76', 'an SMTP or TLS failure'],
   ['  77', 'not allowed, or the login failed'],

@@ -145,20 +145,17 @@ const quoteForLauncher = (word: string): string => quoteForShell(word).replaceAl
 const CRON_LINE_OCTETS = 990
 
 export function cronText(parts: HookParts): string {
-  const { name, program, command, isNoisy, isQuiet } = parts
-  const words = [...program, ...(isQuiet ? [] : ['--quiet']), ...command.map(({ text }) => text)]
+  const { name, program, command, cron } = parts
+  const words = [...program, ...cron.words, ...command.map(({ text }) => text)]
   const line = ['umask 077; flock', '-n', `"$HOME/.etrn-${name}.lock"`, ...words.map(quoteForCron)].join(' ')
   if (Buffer.byteLength(line) > CRON_LINE_OCTETS) {
     const problem = `the crontab line would have more than ${CRON_LINE_OCTETS} octets`
     throw new UsageError(`${problem}; write the names to a file and use --names-from FILE`)
   }
-  const mailed = isNoisy
-    ? 'cron mails any output: with --json or --verbose, the output of every run.'
-    : 'cron mails any output, so only failures are printed. A second --quiet also hides temporary failures.'
   return `# Requests the mail queued for this site every ten minutes; see etrn(1).
 # Add these lines to your crontab with: crontab -e
 # To try the command once, run: crontab -l | grep '^[^#].*/\\.etrn-${name}' | cut -d ' ' -f 6- | sh
-# ${mailed}
+# cron mails any output: ${cron.note}
 ${nameNotes(parts)
   .map((note) => `# ${note}\n`)
   .join('')}# flock allows one run at a time. Other users can't open the lock file.

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { OptionError, UsageError } from '../errors.js'
 import { ownHostName } from '../net/this-host.js'
@@ -10,6 +9,7 @@ import { systemdText } from './hook-systemd.js'
 import { checkLoginOptions, checkLoginTargets, needsPassword } from './login.js'
 import { locateError } from './option-sources.js'
 import { OPTION_ROWS, type Options } from './options.js'
+import { requestFileName } from './request-file.js'
 import { noNameError, typedNames } from './requested-names.js'
 import { checkServerWords, resolveTargets, type Target, userOption } from './targets.js'
 import { checkTlsOptions } from './tls-options.js'
@@ -36,16 +36,13 @@ export type HookParts = Pick<HookInput, 'program'> & {
   readonly impliedName: string | undefined
   /** The interface that all requests use; undefined if there is none, or if they differ */
   readonly interface: string | undefined
-  /** Something is printed at each run. */
-  readonly isNoisy: boolean
-  readonly isQuiet: boolean
+  /** The options that keep cron's mail short, and a comment on what cron mails then */
+  readonly cron: { readonly words: readonly string[]; readonly note: string }
   /** The configuration that is read, unless there are several */
   readonly config: string | undefined
   /** The files that options name, absolute and as the configuration writes them */
   readonly files: readonly { readonly path: string; readonly word: string }[]
 }
-
-const FILE_NAME_CHARACTERS = 60
 
 /**
  * Returns a hook that runs the rest of the command line when the host comes online: a script or units, complete and commented. Throws
@@ -78,10 +75,8 @@ function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookP
   const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')
   const rest = [...(isUnclear ? ['--'] : []), ...words].map((text) => ({ text }))
   const command = [...limitWords(targets), ...optionWords, ...rest]
-  const server = options.mx?.join('-') ?? (options.all ? 'all' : (words[0] ?? ''))
   // The same requests have the same lock, whatever mechanism runs them.
-  const digest = hash('sha256', JSON.stringify([optionWords, rest])).slice(0, 8)
-  const name = `${server.replace(/[^\w.-]+/g, '-').slice(0, FILE_NAME_CHARACTERS)}-${digest}`
+  const name = requestFileName(line, [optionWords, rest])
   const [local, ...others] = new Set(targets.map((target) => target.options.interface))
   return {
     name,
@@ -89,8 +84,7 @@ function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookP
     command,
     impliedName: targets.map(impliedName).find((implied) => implied !== undefined),
     interface: others.length === 0 && !/[.:]/.test(local ?? '') ? local : undefined,
-    isNoisy: targets.some((target) => target.options.json || target.options.verbose > 0),
-    isQuiet: targets.some((target) => target.options.quiet > 0),
+    cron: cronOutputOf(targets),
     config: files.length === 1 ? resolve(files[0] ?? '') : undefined,
     files: optionPathsOf(targets).map((path) => ({ path, word: paths.get(path) ?? path })),
   }
@@ -142,6 +136,21 @@ function limitWords(targets: readonly Target[]): CommandWord[] {
   return missing.flatMap(([name, ms]) => [{ text: `--${name}` }, { text: `${Math.ceil(ms / MINUTE_MS)}m` }])
 }
 
+/** Returns the options that the command line lacks, because cron mails any output; and what cron mails then. */
+function cronOutputOf(targets: readonly Target[]): HookParts['cron'] {
+  const has = (isSet: (options: Options) => boolean): boolean => targets.some(({ options }) => isSet(options))
+  const isDelayed = has((options) => options['report-after'] !== undefined)
+  const hidesTemporary = !isDelayed && has(({ quiet }) => quiet > 1)
+  const delay = isDelayed || hidesTemporary ? [] : ['--report-after', '4h']
+  if (has(({ json }) => json))
+    return { words: has(({ quiet }) => quiet > 0) ? [] : ['--quiet'], note: 'with --json, the document of every run.' }
+  if (has(({ verbose }) => verbose > 0)) return { words: delay, note: 'with --verbose, the dialogue of every run.' }
+  const note = hidesTemporary
+    ? 'with a second --quiet, permanent failures only.'
+    : 'permanent failures at once, temporary failures after the time of --report-after.'
+  return { words: delay, note }
+}
+
 /** Returns a time that is long enough for everything that a run waits for. */
 function longestRunMs({ 'retry-for': retryForMs, wait: waitMs, 'wait-local': waitLocalMs }: Options): number {
   return (retryForMs ?? HOOK_RETRY_MS) + (waitMs ?? 0) + (waitLocalMs ?? 0) + 4 * MINUTE_MS
@@ -177,6 +186,7 @@ export async function resolveHookTargets(
       const implied = impliedName(target)
       if (implied !== undefined) impliedNames.add(implied)
       else if (!hasNames(target.options)) throw noNameError()
+      if (line.options.hook === 'systemd') checkWritesNothing(target)
       checkLoginOptions(target)
       await checkTlsOptions(target)
       if (!needsPassword(target)) continue
@@ -188,6 +198,14 @@ export async function resolveHookTargets(
   }
   for (const name of impliedNames) warn(`etrn: no name given; the hook will request ${name}`)
   return targets
+}
+
+/** Throws OptionError for an option that would write a file: the user of the service is made anew for each run. */
+function checkWritesNothing({ options }: Target): void {
+  const option = (['report-after', 'failed-to'] as const).find((name) => options[name] !== undefined)
+  if (option === undefined) return
+  const hint = 'the journal keeps the results of every run'
+  throw new OptionError(option, `the systemd service writes no files; remove --${option}`, { hint })
 }
 
 async function checkNames({ options }: Target): Promise<void> {

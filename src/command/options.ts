@@ -1,5 +1,3 @@
-import { UsageError } from '../errors.js'
-import { hidePassword } from '../input/hide-password.js'
 import {
   oneOf,
   parseCommandArgument,
@@ -9,6 +7,7 @@ import {
   parseFingerprint,
   parseHelo,
   parseHost,
+  parseOutputFile,
   parsePort,
   parseQueue,
   parseSendable,
@@ -128,6 +127,14 @@ const OPTION_TABLE = {
       ...RUN_WIDE,
       default: 'auto',
     }),
+    'report-after': value('DUR', 'Report temporary failures only after DUR (for cron)', '4h', parseDuration, {
+      ...RUN_WIDE,
+      excludes: 'json',
+    }),
+    'failed-to': value('FILE', 'Write the names that can still succeed to FILE', 'later.txt', parseOutputFile, {
+      ...COMMAND_LINE_ONLY,
+      isPath: true,
+    }),
   }),
   ...group('Other actions', {
     check: flag('Check every step without sending ETRN', COMMAND_LINE_ONLY),
@@ -189,39 +196,12 @@ export type Options = { readonly [K in keyof typeof OPTION_TABLE]: Value<(typeof
 
 export type PartialOptions = Partial<Options>
 
-/** Returns the options in what yargs has parsed. Throws UsageError, which names the option and a value that could be typed. */
-export function optionsOfWords(parsed: Readonly<Record<string, unknown>>): PartialOptions {
-  const rows = [...OPTION_ROWS].filter(([name]) => parsed[name] !== undefined && parsed[name] !== 0)
-  const options = Object.fromEntries(rows.map(([name, row]) => [name, parseOption(name, row, parsed[name])]))
-  const conflict = findConflict(options)
-  if (conflict === undefined) return options
-  const [first, second] = conflict.map((name) => formatOption(OPTION_ROWS.get(name)?.alias ?? name))
-  throw new UsageError(`${first ?? ''} and ${second ?? ''} can't be used together; use only one`)
-}
-
 /** Returns two options of one source that exclude each other; undefined if there are none. */
 export function findConflict(options: PartialOptions): [string, string] | undefined {
   const isSet = (name: string): boolean => Object.entries(options).some(([key, set]) => key === name && set !== false)
   for (const [name, { excludes }] of OPTION_ROWS)
     if (excludes !== undefined && isSet(name) && isSet(excludes)) return [excludes, name]
   return undefined
-}
-
-function parseOption(name: string, row: OptionRow, given: unknown): unknown {
-  // If an option is repeated, the last one wins: the alias of a shell can be overridden.
-  const last: unknown = Array.isArray(given) && row.kind !== 'list' ? given.at(-1) : given
-  try {
-    return row.parse(last)
-  } catch (error) {
-    if (!(error instanceof Error) || row.example === undefined) throw error
-    const shown: unknown = Array.isArray(last) ? last.at(-1) : last
-    const word = hidePassword(String(shown))
-    const option = formatOption(name)
-    const values = row.kind === 'list' ? word.split(/[,;]/).filter((one) => one !== '') : []
-    const repeated = values.map((one) => `${option} ${one}`).join(' ')
-    const advice = values.length > 1 ? `repeat the option: ${repeated}` : `for example ${option} ${row.example}`
-    throw new UsageError(`${option} "${word}" ${error.message}; ${advice}`)
-  }
 }
 
 export function formatOption(name: string): string {

@@ -111,6 +111,9 @@ const FILE_ERRORS: Readonly<Record<string, string>> = {
   ELOOP: 'the symbolic links form a loop',
   ENAMETOOLONG: 'the file name is too long',
   ENXIO: 'is a socket, or a device that does not exist',
+  ENOSPC: 'no space left on the device',
+  EDQUOT: 'the disk quota is exceeded',
+  EROFS: 'the file system is read-only',
   EIO: 'input/output error',
   ERR_INVALID_ARG_VALUE: 'a file name must not contain NUL',
 }

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { resolve } from 'node:path'
 import { UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
 import { type NodeName, parseNodeName } from '../input/node-name.js'
@@ -20,24 +21,27 @@ export function createNameReader(sources: InputSources): NameReader {
   const texts = new Map<string, Promise<NamesText>>()
   const lists = new Map<string, Promise<readonly NameEntry[]>>()
   let isWarned = false
-  const readList = async (path: string, allowWide: boolean): Promise<readonly NameEntry[]> => {
+  const readList = async (path: string, options: Options): Promise<readonly NameEntry[]> => {
     const file = STDIN_PATHS.includes(path) ? '-' : path
     const reading = texts.get(file) ?? readNames(file, sources)
     texts.set(file, reading)
     const { text, isHidden } = await reading
     const source = file === '-' ? 'standard input' : file
+    const { 'allow-wide': allowWide, 'failed-to': failedTo } = options
     const key = `${String(allowWide)} ${file}`
-    const list =
-      lists.get(key) ?? forOption('names-from', () => parseNamesFile(text, source, { allowWide, isHidden }, signal))
+    // The run before has written the names that failed, and there were none.
+    const mayBeEmpty = failedTo !== undefined && resolve(file) === resolve(failedTo)
+    const parse = async () => parseNamesFile(text, source, { allowWide, isHidden, mayBeEmpty }, signal)
+    const list = lists.get(key) ?? forOption('names-from', parse)
     lists.set(key, list)
     return list
   }
   return async (options, domain) => {
     const { 'names-from': files, 'allow-wide': allowWide } = options
     const typed = await typedNames(options)
-    const listed = await Promise.all([...new Set(files)].map(async (file) => readList(file, allowWide)))
+    const listed = await Promise.all([...new Set(files)].map(async (file) => readList(file, options)))
     const entries = [...typed, ...listed.flat()]
-    if (entries.length > 0) return removeDuplicates(entries)
+    if (entries.length > 0 || files.length > 0) return removeDuplicates(entries)
     if (domain !== undefined) return [await parseNodeName(domain, { allowWide })]
     const own = ownHostName()
     if (own === undefined) {

@@ -87,6 +87,8 @@ export type ServerReport = ServerFacts & {
   readonly isRetried?: boolean
   /** Names that were sent and got no reply: the server may have accepted them. */
   readonly unconfirmed?: readonly string[]
+  /** Names that are accepted, and whose mail may still be waiting although the time for --wait is over. */
+  readonly waiting?: readonly string[]
   /** One result for each name, in the order of the request */
   readonly names: readonly Result[]
 }

@@ -137,7 +137,8 @@ class RetryState {
     const isQueueUnknown = isUnknown && this.#request.retryPolicy.waitMs > 0
     const error = this.#endError(lastRound)
     const names = states.map(({ result }) => result)
-    const flags = { isQueueUnknown, isRetried: isRetried(this.#request), unconfirmed: [...this.#unconfirmed] }
+    const waiting = this.#resultsWhere('isWaiting').map(({ name }) => name)
+    const flags = { isQueueUnknown, isRetried: isRetried(this.#request), unconfirmed: [...this.#unconfirmed], waiting }
     return { ...lastRound, ...this.#facts, attempts: this.#attempts, error, ...flags, names }
   }
 

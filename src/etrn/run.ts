@@ -1,5 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit'
-import { StepError } from '../errors.js'
+import { EXIT, StepError } from '../errors.js'
 import { type BadLine, type NameEntry, validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { bugError, SessionError, sessionErrorOf } from '../smtp/errors.js'
@@ -42,8 +42,8 @@ export type RunOptions = {
   readonly drain?: () => Promise<void>
   /** Receives each final result; `isRetried` is true if temporary failures were retried. */
   readonly onResult: (server: ServerAddress, result: Result, isRetried: boolean) => void
-  /** Receives the report of each server as soon as it is complete. */
-  readonly onReport: (report: ServerReport) => void
+  /** Receives the report of each server as soon as it is complete, and the SERVER or the domain of --mx that led to the server. */
+  readonly onReport: (report: ServerReport, target: string) => void
   readonly warn: (message: string) => void
 }
 
@@ -56,8 +56,12 @@ export type Run = {
   readonly exitStatus: number
 }
 
-/** Sends all requests. Never throws because of the network or a server. */
-export async function run(requests: readonly (Request | FailedRequest)[], options: RunOptions): Promise<Run> {
+const NOTHING_TO_DO: Run = { servers: [], excluded: [], error: null, exitStatus: EXIT.OK }
+
+/** Sends all requests; one without names needs no server. Never throws because of the network or a server. */
+export async function run(given: readonly (Request | FailedRequest)[], options: RunOptions): Promise<Run> {
+  const requests = given.filter((request) => 'error' in request || request.entries.length > 0)
+  if (requests.length === 0) return NOTHING_TO_DO
   const { waitLocalMs, signal, trace } = options
   const limits = { timeoutMs: Math.min(...requests.map(({ settings }) => settings.timeoutMs)), signal }
   const localFailure =
@@ -103,14 +107,14 @@ class Runner {
     })
   }
 
-  async #sendTo(request: Request): Promise<ServerReport> {
+  async #sendTo(request: Request, target = request.server.word): Promise<ServerReport> {
     const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#limiterFor(request.server) }
     try {
       const report = await requestInRounds(request, context)
-      if (!isSelfReport(report)) this.#options.onReport(report)
+      if (!isSelfReport(report)) this.#options.onReport(report, target)
       return report
     } catch (error) {
-      return this.#reportFailure(request, bugError(error))
+      return this.#reportFailure(request, bugError(error), target)
     }
   }
 
@@ -119,7 +123,7 @@ class Runner {
     const { warn } = this.#options
     const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
     for (const line of exclusionLines(server.word, excluded)) warn(line)
-    const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one)))
+    const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one, server.word)))
     const self = selfExclusions(server.host, reports)
     this.excluded.push(...self)
     for (const line of exclusionLines(server.word, self)) warn(line)
@@ -155,7 +159,7 @@ class Runner {
     return async (work) => limit(async () => this.#limit(work))
   }
 
-  #reportFailure(request: Request | FailedRequest, error: SessionError): ServerReport {
+  #reportFailure(request: Request | FailedRequest, error: SessionError, target = request.server.word): ServerReport {
     const { server, entries } = request
     const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeOfError(error)
     const names = validNames(entries).map((name) => unansweredResult(name, outcome))
@@ -163,7 +167,7 @@ class Runner {
     const wasRetried = 'retryPolicy' in request && isRetried(request)
     const flags = { isQueueUnknown: false, isRetried: wasRetried }
     const report = { server, ...NO_FACTS, attempts: 0, elapsedMs, error, ...flags, names }
-    this.#options.onReport(report)
+    this.#options.onReport(report, target)
     return report
   }
 }

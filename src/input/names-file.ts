@@ -15,17 +15,23 @@ const LINES_PER_TURN = 1000
 /** The most names and bad lines of a file: each of them is kept and reported. */
 const ENTRIES_PER_FILE = 200_000
 
-/** How a file is read. If others may have made it a link to a secret, no bad line is shown. */
-export type NamesFileOptions = NameOptions & { readonly isHidden?: boolean }
+/** How a file is read. */
+export type NamesFileOptions = NameOptions & {
+  /** No bad line is shown: others may have made the file a link to a secret. */
+  readonly isHidden?: boolean
+  /** The file may be one without a name. */
+  readonly mayBeEmpty?: boolean
+}
 
 /**
  * Returns the names in a file, one a line, without CR, BOM and outer blanks. Blank lines and comments are skipped: a line that is `#`
- * alone, or begins with `#` and a blank. Throws UsageError (66) if the file has no name or too many, and the signal's reason.
+ * alone, or begins with `#` and a blank. Throws UsageError (66) if the file has too many names, or none although it must have one, and
+ * the signal's reason.
  */
 export async function parseNamesFile(
   text: string,
   source: string,
-  options: NamesFileOptions,
+  { mayBeEmpty = false, ...options }: NamesFileOptions,
   signal?: AbortSignal,
 ): Promise<NameEntry[]> {
   const entries: NameEntry[] = []
@@ -44,7 +50,7 @@ export async function parseNamesFile(
     if (typeof checked === 'string') entries.push(checked)
     else entries.push({ line: number, ...describeBadLine(word, checked.message, options) })
   }
-  if (entries.length === 0)
+  if (entries.length === 0 && !mayBeEmpty)
     throw new UsageError(`${source} contains no name; write one name per line`, { exitStatus: EXIT.NOINPUT })
   return entries
 }

@@ -52,6 +52,12 @@ export function parseText(word: unknown): string {
   return word
 }
 
+/** Returns the name of a file to write. Standard output has the results. */
+export function parseOutputFile(word: unknown): string {
+  if (word === '-') throw new Error('must be a file, because standard output has the results')
+  return parseText(word)
+}
+
 /** Returns an argument of an SMTP command: ASCII, at most as long as a domain. */
 export function parseCommandArgument(word: unknown): string {
   const argument = parseSendable(word)

@@ -20,8 +20,8 @@ export interface Reporter {
   trace(...progress: Progress): void
   /** Reports the reply for one name. A bad line of a names file has no server. `isRetried`: temporary failures were retried. */
   result(server: ServerAddress | null, result: Result, isRetried?: boolean): void
-  /** Reports one server, when everything about it is known. */
-  report(report: ServerReport): void
+  /** Reports one server, when everything about it is known. The target is the SERVER or the domain of --mx that led to the server. */
+  report(report: ServerReport, target: string): void
   /** Reports a failure that belongs to no server. */
   fail(failure: Failure): void | Promise<void>
   /** Ends the report. */

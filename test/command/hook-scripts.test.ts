@@ -55,7 +55,7 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
         const text = hookText(kind, inputOf({ options: {}, words: ['mail.isp.example'], typed }))
         for (const cron of kind === 'cron' ? CRON_NAMES : CRON_NAMES.slice(0, 1)) {
           const shown = splitByShell(commandIn(kind, text, cron))
-          assert.deepEqual(shown.slice(kind === 'cron' ? 7 : 6, -1), expected)
+          assert.deepEqual(shown.slice(kind === 'cron' ? 8 : 6, -1), expected)
         }
       }),
       { numRuns: 50 },
@@ -149,12 +149,13 @@ suite('hook-scripts: comments', { concurrency: true }, () => {
 
 suite('hook-scripts: the crontab', { concurrency: true }, () => {
   test('cron: the crontab says which output cron will mail', async () => {
-    assert.match(await printHook('cron'), /^# cron mails any output, so only failures are printed\. /m)
-    for (const option of ['--json', '-v'])
-      assert.match(
-        await printHook('cron', option),
-        /^# cron mails any output: with --json or --verbose, the output of every run\.$/m,
-      )
+    const noteOf = async (...options: string[]): Promise<string | undefined> =>
+      /^# cron mails any output: (.*)\.$/m.exec(await printHook('cron', ...options))?.[1]
+    assert.equal(await noteOf(), 'permanent failures at once, temporary failures after the time of --report-after')
+    assert.equal(await noteOf('-qq'), 'with a second --quiet, permanent failures only')
+    assert.equal(await noteOf('-qq', '--report-after', '1h'), await noteOf())
+    assert.equal(await noteOf('--json'), 'with --json, the document of every run')
+    assert.equal(await noteOf('-v'), 'with --verbose, the dialogue of every run')
   })
   for (const word of ['a\\%b', 'a\\\\b', '\\\\\\', "\\'\\%", '%', "it's 100%", 'A%B', '\\%\\\\%'])
     for (const cron of CRON_NAMES)

@@ -15,7 +15,7 @@ suite('hook: its command', { concurrency: true }, () => {
       assert.deepEqual(splitByShell(commandIn(kind, text)), [
         process.execPath,
         BIN,
-        ...(kind === 'cron' ? ['--quiet'] : []),
+        ...(kind === 'cron' ? ['--report-after', '4h'] : []),
         ...['--retry-for', '5m', '--max-time', '9m', '--queue', "it's-100%", '--keep-going'],
         ...['--tls-ca', `${process.cwd()}/ca.pem`, '--verbose', '--verbose', 'mail.isp.example', 'site.example'],
       ])
@@ -24,6 +24,20 @@ suite('hook: its command', { concurrency: true }, () => {
     const text = await printHook('pppd', '--retry-for', '90s', '--wait', '1h')
     assert.match(text, / --max-time 66m .*--retry-for 90s --wait 1h /)
     assert.match(await printHook('pppd', '--max-time', '2h'), / --retry-for 5m --max-time 2h /)
+  })
+  test('cron: adds no --report-after to one that is given or configured, to -qq and to --json', async (t) => {
+    assert.match(await printHook('cron', '--report-after', '1h', '-q'), / \S+\/etrn --retry-for .* --report-after 1h /)
+    assert.match(await printHook('cron', '-q'), / --report-after 4h .* --quiet /)
+    for (const option of ['-qq', '--json']) assert.doesNotMatch(await printHook('cron', option), / --report-after /)
+    const toml = `report-after = "24h"\n${ISP}`
+    assert.doesNotMatch(await printHookWithConfig(t, toml, '--hook', 'cron', 'isp'), / --report-after /)
+  })
+  test('pppd: passes --report-after and --failed-to on, and adds neither', async () => {
+    assert.doesNotMatch(await printHook('pppd'), /--report-after|--failed-to/)
+    assert.match(
+      await printHook('pppd', '--report-after', '1h', '--failed-to', 'later'),
+      new RegExp(` --report-after 1h --failed-to ${process.cwd()}/later `),
+    )
   })
   test('joins a value that begins with a dash by =, and puts -- before words that an option could take', async () => {
     assert.match(await printHook('pppd', '--queue=-uucp'), / --queue=-uucp mail/)
@@ -174,6 +188,15 @@ suite('resolveHookTargets', { concurrency: true }, () => {
   const refuses = (title: string, args: readonly string[], message: RegExp): void =>
     void test(title, async () => assertRefused(['--hook', 'cron', ...args], message))
   refuses('reports a bad name', ['mx', 'a..b'], /name "a\.\.b"/)
+  for (const [option, value] of [
+    ['--report-after', '4h'],
+    ['--failed-to', 'later'],
+  ] as const)
+    test(`reports ${option} for systemd, whose service writes no files`, async () =>
+      assertRefused(
+        ['--hook', 'systemd', option, value, 'mx', 'a.example'],
+        `etrn: the systemd service writes no files; remove ${option}\nhint: the journal keeps the results of every run\n`,
+      ))
   refuses(
     'reports names from standard input',
     ['mx', '--names-from', '-'],

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { dirname } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import { readLocalGreeting } from '../../src/etrn/local-server.js'
 import { etrn, etrnJson, type Finished, leap, LEAPING, type Running } from '../helpers/command.js'
 import { etrnSteps, sessionWith } from '../helpers/exchange.js'
+import { makeFile } from '../helpers/files.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import {
   BYE,
@@ -146,6 +149,13 @@ if (isInNamespace(import.meta.url)) {
         assert.deepEqual([run.status, run.stdout], [75, ''])
         assert.match(run.stderr, printed)
       })
+    test('writes all names to --failed-to, and is silent under --report-after, if this host fails', async (t) => {
+      const file = makeFile(t, 'later', '')
+      const args = ['--wait-local', '1s', '--failed-to', file, '--report-after', '4h', '127.0.0.1:9', 'a.example', '#q']
+      const run = await etrn(args, { env: { HOME: dirname(file) }, user: { uid: 1000 } })
+      assert.deepEqual(run, { status: 75, signal: null, stdout: '', stderr: '' })
+      assert.equal(readFileSync(file, 'utf8'), 'a.example\n#q\n')
+    })
     test('says that --max-time ended the wait', async (t) => {
       const server = await scripted(t)
       const run = await runWaiting(server.port, '1h', '--max-time', '1s')

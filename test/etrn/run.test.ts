@@ -83,6 +83,24 @@ if (isInNamespace(import.meta.url)) {
   execFileSync('hostname', ['gw'])
 
   suite('run: which mail exchangers --mx requests from', () => {
+    test('--report-after takes a failure of DNS and one of an exchanger for the same failure of the domain', async (t) => {
+      const home = mkdtempSync(join(tmpdir(), 'etrn-'))
+      t.after(() => rmSync(home, { recursive: true }))
+      let hour = 0
+      const runNow: typeof etrn = async (args) => {
+        const call = { env: { HOME: home }, user: { uid: 1000 }, now: () => hour * 3_600_000 }
+        return etrn(['--report-after', '4h', ...args], call)
+      }
+      const zone: Record<string, Answer> = { 'MX site.example': { rcode: 'SERVFAIL' } }
+      const first = await runMx(t, zone, [], runNow)
+      assert.deepEqual(first, { status: 75, signal: null, stdout: '', stderr: '' })
+      zone['MX site.example'] = { mx: [[10, 'mx.isp.example']] }
+      zone['A mx.isp.example'] = { addresses: ['198.51.100.7'] }
+      hour = 4
+      const { stderr } = await runNow(['--mx', 'site.example', '-p', String(PORT), '--helo', 'gw.site.example'])
+      assert.match(stderr, /^etrn: mx\.isp\.example: network unreachable [^\n]*\n/)
+      assert.match(stderr, /^etrn: site\.example: temporary failure in 2 runs since 1970-01-01T00:00:00Z$/m)
+    })
     test('requests from the exchanger behind this host and prints why it skips the others', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'], [5, 'mx1.site.example'])

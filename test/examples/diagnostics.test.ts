@@ -5,7 +5,7 @@ import { chmodSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { etrn, type Finished } from '../helpers/command.js'
-import { fixture, fixturePath, makeFile } from '../helpers/files.js'
+import { fixture, fixturePath, makeFile, makeFolder } from '../helpers/files.js'
 import { encodeBase64 } from '../helpers/login.js'
 import { manualDiagnostics } from '../helpers/manual.js'
 import { nameServer } from '../helpers/name-server.js'
@@ -77,6 +77,13 @@ const lookingUp =
     return etrn([...args, ...HELO])
   }
 
+const FULL_DISK = '/run/full'
+/** Runs with --report-after at an hour of the clock. */
+const runDelayed = async (hour: number, home: string): Promise<Finished> =>
+  etrn(['--report-after', '4h', '127.0.0.1:9', 'site.example'], {
+    ...{ env: { HOME: home }, user: { uid: 1000 }, now: () => hour * 3_600_000 },
+  })
+
 const AUTH: Conversation = [...GREETING, 'S: 250-mx.example', 'S: 250-AUTH PLAIN', 'S: 250 ETRN']
 const REFUSING_TLS: Conversation = [...LISTED, 'C: STARTTLS', 'S: 454 no TLS now', ...ACCEPTED]
 const INJECTED: Conversation = [...LISTED, 'C: STARTTLS', Buffer.from('220 go ahead\r\n250 injected\r\n')]
@@ -90,6 +97,13 @@ const RUNS: Readonly<Record<string, Run>> = {
   'no profile WORD; did you mean PROFILE?': config(PROFILE, 0o600, 'ips'),
   'FILE is not safe to use': config(PROFILE, 0o666, 'isp'),
   '--password-file FILE: no such file': run(...PASSWORD, '/nowhere/password', 'mail.isp.example', 'site.example'),
+  '--failed-to FILE: no space left on the device': run('--failed-to', `${FULL_DISK}/later`, '127.0.0.1:9', 'a.example'),
+  'SERVER: temporary failure in N runs since TIME': async (t) => {
+    const home = makeFolder(t)
+    await runDelayed(0, home)
+    return runDelayed(4, home)
+  },
+  'the state of --report-after is not usable': async () => runDelayed(0, FULL_DISK),
   'no such host': lookingUp({}, 'mail.isp.example', 'site.example'),
   'no DNS server can be reached': lookingUp(undefined, 'mail.isp.example', 'site.example'),
   'no answer from DNS within DUR': lookingUp(
@@ -144,6 +158,10 @@ const RUNS: Readonly<Record<string, Run>> = {
 
 if (isInNamespace(import.meta.url)) {
   execFileSync('sh', ['-ec', `ip route add ${BLACKHOLE} dev lo; hostname gw`])
+  execFileSync('sh', [
+    '-c',
+    `mkdir ${FULL_DISK}; mount -t tmpfs -o size=4k none ${FULL_DISK}; yes 2>/run/yes >${FULL_DISK}/filler || true`,
+  ])
   const diagnostics = manualDiagnostics()
   test('the manual explains 30 messages or more, each of which a run prints', () => {
     assert.ok(diagnostics.length >= 30)

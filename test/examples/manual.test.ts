@@ -87,7 +87,6 @@ const SCENES: Readonly<Record<string, Scene & { readonly before?: string }>> = {
 /** Programs of the system that a scene needs */
 const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   'When a link comes up': ['/usr/bin/flock', '/usr/bin/logger'],
-  'Retry only what failed': ['/usr/bin/jq'],
 }
 
 function skipReason(title: string): string | false {

@@ -140,7 +140,7 @@ export const EXAMPLES: Readonly<Record<DocumentName, Readonly<Record<string, Sce
       ],
     },
     'etrn --hook cron': { prints: /^3-59\/10 \* \* \* \* /m },
-    '$ etrn -qq mail.isp.example': { replies: { 'site.example': ACCEPTED }, status: 77 },
+    '$ etrn --report-after 4h mail.isp.example': { replies: { 'site.example': ACCEPTED }, status: 77 },
     '$ cat /etc/etrn/config.toml': {
       files: { '/etc/etrn/domains': 'site.example\nother.example\n', '/etc/etrn/backup2.password': 'secret\n' },
       sessions: [
@@ -175,8 +175,7 @@ export const EXAMPLES: Readonly<Record<DocumentName, Readonly<Record<string, Sce
       replies: { 'site.example': '458 Unable to queue messages' },
       prints: /^temporary failure: try again later$/m,
     },
-    'etrn --json --names-from': {
-      needs: 'jq',
+    'etrn --names-from domains --failed-to': {
       files: { domains: 'site.example\nother.example\n' },
       sessions: [
         {

@@ -28,6 +28,8 @@ export type CallOptions = {
 export type InProcessOptions = CallOptions & {
   /** The user that the command takes itself for; the user of the test if left out. */
   readonly user?: { readonly uid: number }
+  /** The clock of --report-after: milliseconds since 1970 */
+  readonly now?: () => number
 }
 
 export type CommandOptions = CallOptions & {
@@ -116,6 +118,7 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
     stderr,
     program: [process.execPath, BIN],
     version: () => '0.0.0',
+    now: options.now ?? Date.now,
     onSignal: (listener) => {
       listeners.add(listener)
       return () => listeners.delete(listener)

@@ -179,11 +179,13 @@ if (isInside(import.meta.url, bootCommand('hooks'))) {
     await waitForLog()
   })
 
-  test('the cron hook passes crontab and runs, and cron mails its output', { timeout: 90_000 }, async (t) => {
+  test('the cron hook passes crontab and runs, and cron mails what it prints', { timeout: 90_000 }, async (t) => {
     const queue = 'a\\\\b\\%c'
-    const replies = ['S: 250 OK', `C: ETRN #${queue}`, 'S: 459 no'] as const
-    const server = await startServer(t, [...HELLO, `C: ETRN ${NAME}`, ...replies, ...BYE])
-    const text = await printHook('cron', server.port, '-qq', '--queue', queue)
+    const busy = ['C: ETRN #busy', 'S: 450 busy'] as const
+    const replies = ['S: 250 OK', `C: ETRN #${queue}`, 'S: 459 no', ...busy] as const
+    const server = await startServer(t, [...HELLO, `C: ETRN ${NAME}`, ...replies, ...BYE], [...HELLO, ...busy, ...BYE])
+    const text = await printHook('cron', server.port, '--retry-for', '1s', '--queue', queue, '--queue', 'busy')
+    assert.match(text, / --report-after 4h /)
     appendFileSync('/etc/group', 'crontab:x:8901:\n')
     mkdirSync('/var/spool/cron/crontabs', { recursive: true })
     // crontab checks the unchanged line; then a line for every minute makes the wait shorter.
@@ -202,6 +204,9 @@ if (isInside(import.meta.url, bootCommand('hooks'))) {
     const [result, hint = '', ...rest] = mail.split('\n')
     assert.deepEqual([result, rest], [`127.0.0.1:${server.port}: #${queue}: refused (459 no)`, ['']])
     assert.ok(hint.startsWith(`hint: #${queue}: `), hint)
+    // cron runs it as root.
+    const [state = ''] = readdirSync('/var/lib/etrn')
+    assert.match(readFileSync(`/var/lib/etrn/${state}`, 'utf8'), /"runs": 1,/)
   })
 
   test('systemd-analyze accepts the systemd units and rates their exposure below 5', async () => {

@@ -1,0 +1,63 @@
+import { accessSync, constants, lstatSync, type Stats } from 'node:fs'
+import { dirname } from 'node:path'
+import { codeOf } from '../errors.js'
+import type { ServerReport } from '../etrn/outcome.js'
+import type { FailedRequest, Request } from '../etrn/request.js'
+import type { Run } from '../etrn/run.js'
+import { validNames } from '../input/names-file.js'
+import { describeFileError } from './read-file.js'
+import { replaceFile } from './replace-file.js'
+
+const NEW_FILE_MODE = 0o600
+
+/** Returns the reason if the file of --failed-to can't be written, as far as this shows before the run. */
+export function failedToProblem(file: string): string | undefined {
+  return problemOf(file, () => {
+    const reason = unsuitableReason(lstatSync(file, { throwIfNoEntry: false }))
+    if (reason !== undefined) throw new Error(reason)
+    accessSync(dirname(file), constants.W_OK | constants.X_OK)
+  })
+}
+
+/**
+ * Writes the names that can still succeed, one a line, as --names-from reads them: whole or not at all. Returns the reason if the file
+ * can't be written.
+ */
+export function writeFailedNames(
+  file: string,
+  run: Run,
+  requests: readonly (Request | FailedRequest)[],
+): string | undefined {
+  const names =
+    run.error === null ? run.servers.flatMap(namesLeft) : requests.flatMap(({ entries }) => validNames(entries))
+  return problemOf(file, () => {
+    const stats = lstatSync(file, { throwIfNoEntry: false })
+    const mode = stats === undefined ? NEW_FILE_MODE : stats.mode & 0o777
+    replaceFile(file, [...new Set(names)].map((name) => `${name}\n`).join(''), mode)
+  })
+}
+
+function problemOf(file: string, work: () => void): string | undefined {
+  try {
+    work()
+    return undefined
+  } catch (error) {
+    return `--failed-to ${file}: ${codeOf(error) === 'ENOENT' ? 'the directory does not exist' : describeFileError(error)}`
+  }
+}
+
+/** Returns the names that a later run can request with success: deferred or not requested, or mail may be waiting after --wait. */
+function namesLeft({ names, waiting = [] }: ServerReport): string[] {
+  const accepted = new Set(waiting)
+  return names
+    .filter(({ name, outcome }) => outcome === 'deferred' || outcome === 'skipped' || accepted.has(name))
+    .map(({ name }) => name)
+}
+
+function unsuitableReason(stats: Stats | undefined): string | undefined {
+  if (stats === undefined || stats.isFile()) return undefined
+  if (stats.isDirectory()) return 'is a directory'
+  return stats.isSymbolicLink()
+    ? 'is a symbolic link; name the file that the link leads to'
+    : 'is not a regular file, which alone can be replaced as a whole'
+}

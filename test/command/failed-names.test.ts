@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
+import { etrn, type Finished, spawnEtrn } from '../helpers/command.js'
+import { makeFile, makeFolder } from '../helpers/files.js'
+import {
+  BYE,
+  type Conversation,
+  etrnSteps,
+  HELLO,
+  loose,
+  scripted,
+  sessionWith,
+  silence,
+  type Step,
+} from '../helpers/scripted-server.js'
+
+const HELO = ['--helo', 'gw.site.example']
+const OK = '250 OK'
+
+/** Runs a request whose file of --failed-to has an older text. Returns the run and the file's new text. */
+async function requestWith(
+  t: TestContext,
+  steps: readonly Step[],
+  ...args: readonly string[]
+): Promise<[run: Finished, text: string]> {
+  const file = makeFile(t, 'later', 'older.example\n')
+  const server = await scripted(t, sessionWith(...steps))
+  const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--jobs', '1', '--failed-to', file, ...args])
+  await server.verify()
+  assert.deepEqual(readdirSync(dirname(file)), ['later'])
+  return [run, readFileSync(file, 'utf8')]
+}
+
+suite('--failed-to: the names', { concurrency: true }, () => {
+  test('are those that were deferred or not requested, each as it was requested', async (t) => {
+    const names = ['a.example', 'b.example', '@c.example', '#d', 'e.example', '#ee']
+    const steps = [
+      ...etrnSteps('a.example', OK),
+      ...etrnSteps('b.example', '450 busy'),
+      ...etrnSteps('@c.example', '450 busy'),
+      ...etrnSteps('#d', '459 no'),
+      ...etrnSteps('e.example', '550 no'),
+    ]
+    const [run, text] = await requestWith(t, steps, ...names)
+    assert.deepEqual([run.status, text], [75, 'b.example\n@c.example\n#ee\n'])
+  })
+  test('are none if all were accepted, or will never be', async (t) => {
+    const steps = [...etrnSteps('a.example', OK), ...etrnSteps('b.example', '459 no')]
+    const [run, text] = await requestWith(t, steps, 'a.example', 'b.example')
+    assert.deepEqual([run.status, text], [77, ''])
+  })
+  test('are all if no server could be reached, each once', async (t) => {
+    const file = makeFile(t, 'later', '')
+    const run = await etrn(['127.0.0.1:9,127.0.0.1:10', '--failed-to', file, 'a.example', 'b.example'])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'a.example\nb.example\n'])
+  })
+  test('are none if the server does not support ETRN', async (t) => {
+    const file = makeFile(t, 'later', 'older.example\n')
+    const server = await scripted(t, ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250 mx', ...BYE])
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, 'a.example'])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [69, ''])
+  })
+  test('have mail waiting when the time for --wait is over', async (t) => {
+    const file = makeFile(t, 'later', '')
+    const server = await loose(
+      t,
+      sessionWith(...etrnSteps('a.example', '251 none'), ...etrnSteps('b.example', '253 OK, 2 pending messages')),
+      sessionWith(...etrnSteps('b.example', '253 OK, 1 pending messages')),
+      sessionWith(...etrnSteps('b.example', '253 OK, 1 pending messages')),
+    )
+    const wait = ['--wait', '1s', '--interval', '1s']
+    const run = await etrn([
+      `127.0.0.1:${server.port}`,
+      ...HELO,
+      ...wait,
+      '--failed-to',
+      file,
+      'a.example',
+      'b.example',
+    ])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'b.example\n'])
+  })
+  test('are written when a signal ends the run', async (t) => {
+    const file = makeFile(t, 'later', '')
+    let interrupt = (): void => undefined
+    const steps = [...HELLO, ...etrnSteps('a.example', OK), 'C: ETRN b.example', () => interrupt(), 'C: QUIT'] as const
+    const server = await scripted(t, steps)
+    const names = ['a.example', 'b.example', 'c.example']
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, ...names], {
+      during: (child) => (interrupt = () => void child.kill('SIGTERM')),
+    })
+    assert.deepEqual([run.signal, readFileSync(file, 'utf8')], ['SIGTERM', 'b.example\nc.example\n'])
+  })
+  test('are written when --max-time is over', async (t) => {
+    const file = makeFile(t, 'later', '')
+    const server = await loose(t, [...HELLO, ...etrnSteps('a.example', OK), 'C: ETRN b.example', silence])
+    const names = ['a.example', 'b.example', 'c.example']
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--max-time', '1s', '--failed-to', file, ...names])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'b.example\nc.example\n'])
+  })
+  test('stand in JSON, too', async (t) => {
+    const [run, text] = await requestWith(t, etrnSteps('a.example', '450 busy'), '--json', 'a.example')
+    assert.match(run.stdout, /"outcome": "deferred"/)
+    assert.equal(text, 'a.example\n')
+  })
+})
+
+suite('--failed-to: the file', { concurrency: true }, () => {
+  test('keeps its mode; a new one is readable for its owner alone', async (t) => {
+    const file = makeFile(t, 'later', '')
+    chmodSync(file, 0o640)
+    const fresh = join(dirname(file), 'new')
+    for (const path of [file, fresh]) await etrn(['127.0.0.1:9', '--failed-to', path, 'a.example'])
+    assert.deepEqual(
+      [file, fresh].map((path) => [statSync(path).mode & 0o777, readFileSync(path, 'utf8')]),
+      [
+        [0o640, 'a.example\n'],
+        [0o600, 'a.example\n'],
+      ],
+    )
+  })
+  test('is not touched by --check', async (t) => {
+    const file = join(makeFolder(t), 'later')
+    await etrn(['127.0.0.1:9', '--check', '--failed-to', file, 'a.example'])
+    assert.equal(existsSync(file), false)
+  })
+  test('is not touched if nothing can be sent', async (t) => {
+    const file = makeFile(t, 'later', 'older.example\n')
+    assert.equal((await etrn(['127.0.0.1:9', '--failed-to', file, 'a..b'])).status, 64)
+    assert.equal(readFileSync(file, 'utf8'), 'older.example\n')
+  })
+  const refuses = (title: string, reason: string, make: (folder: string) => string): void =>
+    void test(`${title}: refuses it before anything is sent`, async (t) => {
+      const file = make(makeFolder(t))
+      const server = await loose(t)
+      const run = await spawnEtrn([`127.0.0.1:${server.port}`, '--failed-to', file, 'a.example'])
+      assert.deepEqual([run.status, run.stdout, run.stderr], [74, '', `etrn: --failed-to ${file}: ${reason}\n`])
+      assert.deepEqual(server.received, [])
+    })
+  refuses('a missing folder', 'the directory does not exist', (folder) => `${folder}/none/later`)
+  refuses('a folder', 'is a directory', (folder) => folder)
+  refuses('a file in place of the folder', 'a part of the path is not a directory', (folder) => {
+    writeFileSync(`${folder}/file`, '')
+    return `${folder}/file/later`
+  })
+  refuses('a link', 'is a symbolic link; name the file that the link leads to', (folder) => {
+    symlinkSync('/dev/null', `${folder}/later`)
+    return `${folder}/later`
+  })
+  refuses('a FIFO', 'is not a regular file, which alone can be replaced as a whole', (folder) => {
+    execFileSync('mkfifo', [`${folder}/later`])
+    return `${folder}/later`
+  })
+  test('refuses -', async () => {
+    const run = await etrn(['127.0.0.1:9', '--failed-to', '-', 'a.example'])
+    assert.deepEqual([run.status, run.stdout], [64, ''])
+    assert.match(
+      run.stderr,
+      /^etrn: --failed-to "-" must be a file, because standard output has the results; for example /,
+    )
+  })
+  test('that cannot be written at the end is reported, even under -qq', async (t) => {
+    const file = join(makeFolder(t), 'later')
+    const server = await scripted(t, [...HELLO, 'C: ETRN a.example', () => mkdirSync(file), `S: ${OK}`, ...BYE])
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '-qq', '--failed-to', file, 'a.example'])
+    assert.deepEqual([run.status, run.stdout], [74, ''])
+    assert.match(run.stderr, /^etrn: --failed-to \S+later: .*\n$/)
+  })
+})
+
+suite('--names-from with the file of --failed-to', { concurrency: true }, () => {
+  test('requests in each run what is left of the run before, until nothing is left', async (t) => {
+    const file = makeFile(t, 'names', '# ours\nb.example\n@a.example\n#queue\n')
+    const conversations: Conversation[] = [
+      sessionWith(
+        ...etrnSteps('b.example', OK),
+        ...etrnSteps('@a.example', '450 busy'),
+        ...etrnSteps('#queue', '450 busy'),
+      ),
+      sessionWith(...etrnSteps('@a.example', '450 busy'), ...etrnSteps('#queue', OK)),
+      sessionWith(...etrnSteps('@a.example', OK)),
+    ]
+    const server = await scripted(t, ...conversations)
+    const request = async () => etrn([`127.0.0.1:${server.port}`, ...HELO, '--names-from', file, '--failed-to', file])
+    const left: string[] = []
+    const statuses: (number | null)[] = []
+    for (let round = 0; round < 3; round++) {
+      statuses.push((await request()).status)
+      left.push(readFileSync(file, 'utf8'))
+    }
+    await server.verify()
+    assert.deepEqual(
+      [statuses, left],
+      [
+        [75, 75, 0],
+        ['@a.example\n#queue\n', '@a.example\n', ''],
+      ],
+    )
+    assert.deepEqual(await request(), { status: 0, signal: null, stdout: '', stderr: '' })
+    assert.equal(readFileSync(file, 'utf8'), '')
+  })
+  test('an empty file means that nothing is requested, also with --mx, --json and --wait-local', async (t) => {
+    const file = makeFile(t, 'names', '')
+    const files = ['--names-from', file, '--failed-to', file]
+    for (const args of [['--mx', 'site.example'], ['--wait-local', '1h', '127.0.0.1:9'], ['127.0.0.1:9,127.0.0.1:10']])
+      assert.deepEqual(
+        await etrn([...files, ...args]),
+        { status: 0, signal: null, stdout: '', stderr: '' },
+        args.join(),
+      )
+    const { status, stdout } = await etrn([...files, '--json', '127.0.0.1:9'])
+    assert.deepEqual(
+      [status, JSON.parse(stdout)],
+      [0, { version: 1, exitStatus: 0, error: null, excluded: [], servers: [] }],
+    )
+  })
+  test('an empty file adds nothing to other names', async (t) => {
+    const file = makeFile(t, 'names', '\n')
+    const server = await scripted(t, sessionWith(...etrnSteps('a.example', OK)))
+    const args = [`127.0.0.1:${server.port}`, ...HELO, 'a.example', '--names-from', file, '--failed-to', file]
+    assert.equal((await etrn(args)).status, 0)
+  })
+  test('an empty file is an error if --failed-to names another file, and so is a missing one', async (t) => {
+    const file = makeFile(t, 'names', '')
+    const other = makeFile(t, 'other', 'older.example\n')
+    assert.equal((await etrn(['127.0.0.1:9', '--names-from', file, '--failed-to', other])).status, 66)
+    const missing = `${file}.none`
+    assert.equal((await etrn(['127.0.0.1:9', '--names-from', missing, '--failed-to', missing])).status, 66)
+    assert.equal(readFileSync(other, 'utf8'), 'older.example\n')
+  })
+})
