@@ -37,7 +37,7 @@ export async function measurePeakOfServers(
 type Peak = { readonly status: number | null; readonly peak: number }
 
 async function measurePeakOf(words: readonly string[]): Promise<Peak> {
-  const heap = ['--max-old-space-size=32', '--max-semi-space-size=1']
+  const heap = ['--max-old-space-size=16', '--max-semi-space-size=1']
   const preload = ['--import', `data:text/javascript,${encodeURIComponent(WRITE_PEAK)}`]
   const args = ['--helo', 'gw.site.example', '--jobs', '1', ...words]
   const child = spawn(process.execPath, [...heap, ...preload, BIN, ...args], {

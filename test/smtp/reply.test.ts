@@ -45,10 +45,10 @@ const rejects = (octets: Uint8Array | string, message: RegExp): void =>
     (error) => error instanceof MalformedReplyError && message.test(error.message),
   )
 
-const LONG_SESSIONS = 20
+const LONG_SESSIONS = 40
 
 function longLine(code: string): Buffer {
-  return Buffer.from(`${code}${'\0'.repeat(2048 - 6)}\r\n`)
+  return Buffer.from(`${code}${'x'.repeat(2048 - 6)}\r\n`)
 }
 
 suite('a reply (RFC 5321, 4.2)', () => {
@@ -198,10 +198,10 @@ suite('the text of a reply', () => {
     const conversations = Array.from({ length: LONG_SESSIONS }, (_, s) => {
       return [...HELLO, ...names.slice(s * 7, s * 7 + 7).flatMap((name): Step[] => [`C: ETRN ${name}`, long]), ...BYE]
     })
-    // The lines of all replies would not fit into the heap, which has 32 MiB.
-    const { status, peak } = await measurePeak(t, conversations, names)
+    // The lines of all replies would not fit into the heap, which has 16 MiB.
+    const { status, peak } = await measurePeak(t, conversations, ['--json', ...names])
     assert.equal(status, 0)
-    t.diagnostic(`${names.length} replies of 65,536 octets of NUL: peak RSS ${peak} KiB`)
+    t.diagnostic(`${names.length} replies of 65,536 octets: peak RSS ${peak} KiB`)
   })
   test('is printable', () => {
     const octets = Buffer.concat([
