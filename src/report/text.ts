@@ -142,7 +142,7 @@ function describeServer({ word, host }: ServerAddress): string {
 }
 
 function describeResult({ outcome, pending, code }: Result): string {
-  if (outcome === 'rejected' && code === null) return 'rejected, not sent'
+  if (outcome === 'rejected' && code === null) return 'invalid, not sent'
   if (outcome === 'started' && code === 458) return 'accepted, already in progress'
   if (pending === null || pending === 0) return OUTCOME_TEXTS[outcome]
   return `accepted, ${formatCount(pending, 'message')} waiting`

@@ -157,7 +157,7 @@ function decodeChallenge({ lines }: Reply): Buffer {
 function loginError(reply: Reply, used: MechanismName, credentials: Credentials, context: AuthContext): StepError {
   const hint = loginHint(reply, used, otherMechanism([used], credentials, context))
   const kind = isPermanent(reply) ? 'login-rejected' : undefined
-  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), kind, hint }, used)
+  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), kind, hint }, `mechanism ${used}`)
 }
 
 function loginHint({ code }: Reply, used: MechanismName, other: MechanismName | undefined): string | undefined {
@@ -190,7 +190,7 @@ function otherMechanism(
 
 /** Returns the failure of a login for which the server refused each mechanism. */
 function refusedError(refusals: readonly Refusal[], credentials: Credentials, context: AuthContext): StepError {
-  const list = refusals.map(({ mechanism, reply }) => `${formatReply(reply)}; ${mechanism}`)
+  const list = refusals.map(({ mechanism, reply }) => `${formatReply(reply)}; mechanism ${mechanism}`)
   const used = refusals.map(({ mechanism }) => mechanism)
   const other = otherMechanism(used, credentials, context)
   const hint =

@@ -37,9 +37,10 @@ export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: 
   }
 }
 
-export function expectCode(stage: Stage, code: number, reply: Reply): Reply {
+/** Returns the reply if it has this code; otherwise throws SessionError, whose message has the detail, too. */
+export function expectCode(stage: Stage, code: number, reply: Reply, detail?: string): Reply {
   if (reply.code === code) return reply
-  throw new SessionError(stage, describeRejection(stage, { reply }), {
+  throw new SessionError(stage, describeRejection(stage, { reply, detail }), {
     exitStatus: exitStatusOfReply(stage, reply),
     reply,
   })

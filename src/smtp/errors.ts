@@ -20,7 +20,7 @@ export type Stage = keyof typeof STAGE_LABELS
 /** A step that failed because of the server's reply. Its message is the reply alone; that of the session's failure names the step. */
 export class RejectedError extends StepError {
   readonly reply: Reply
-  /** A fact that belongs to the reply: the mechanism of a login */
+  /** A fact that belongs to the reply: `mechanism PLAIN`, or the EHLO name */
   readonly detail: string | undefined
   constructor(reply: Reply, facts: FailureFacts, detail?: string) {
     super(formatReply(reply), facts)
@@ -74,7 +74,7 @@ function rejectionProblem(stage: Stage, reply: Reply, isEarly: boolean): string 
   const isFinal = isTransient(reply) || isPermanent(reply)
   if (stage === 'greeting') {
     if (!isFinal) return 'unexpected greeting'
-    return isTransient(reply) ? 'the server is not ready' : 'the server refuses the connection'
+    return `the server ${isTransient(reply) ? 'deferred' : 'rejected'} the connection`
   }
   const command = STAGE_LABELS[stage]
   if (reply.code === 421) return `the server closed the connection ${isEarly ? 'before' : 'after'} ${command}`

@@ -47,7 +47,7 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
   const dialogue = await reachServer(server, options)
   const { smtp } = dialogue
   try {
-    let extensions = readExtensions(dialogue.hello, options)
+    let extensions = readExtensions(dialogue, dialogue.hello)
     let { secured } = dialogue
     if (secured === undefined && server.tls.level !== 'none') {
       secured = await startTls(dialogue, extensions)
@@ -55,7 +55,7 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
       if (secured !== undefined) {
         const hello = await readFirstReply(async () => sendEhlo(dialogue))
         rejectOwnServer('ehlo', hello, options)
-        extensions = readExtensions(hello, options)
+        extensions = readExtensions(dialogue, hello)
         if (options.protection !== undefined) options.protection.hasTls = true
       }
     }
@@ -106,8 +106,8 @@ async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extens
   })
 }
 
-function readExtensions(hello: Reply, options: SessionOptions): Extensions {
-  const extensions = parseExtensions(expectCode('ehlo', 250, hello))
+function readExtensions({ helo, options }: GreetedDialogue, hello: Reply): Extensions {
+  const extensions = parseExtensions(expectCode('ehlo', 250, hello, isPermanent(hello) ? `name ${helo}` : undefined))
   options.trace({ type: 'extensions', extensions })
   return extensions
 }
@@ -115,7 +115,7 @@ function readExtensions(hello: Reply, options: SessionOptions): Extensions {
 /** Returns the extensions that hold after AUTH. If the server refuses a second EHLO, those that it listed before hold. */
 async function repeatEhlo(dialogue: GreetedDialogue, extensions: Extensions): Promise<Extensions> {
   const hello = await sendEhlo(dialogue)
-  return isPermanent(hello) ? extensions : readExtensions(hello, dialogue.options)
+  return isPermanent(hello) ? extensions : readExtensions(dialogue, hello)
 }
 
 const LOGIN_OPTIONS = '--user NAME --password-file FILE'

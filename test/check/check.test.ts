@@ -202,7 +202,7 @@ if (isInNamespace(import.meta.url)) {
       LOGIN,
       77,
       [...UP, 'x AUTH'],
-      ({ steps }) => assert.equal(steps.at(-1)?.text, 'login rejected (535 no ****; PLAIN)'),
+      ({ steps }) => assert.equal(steps.at(-1)?.text, 'login rejected (535 no ****; mechanism PLAIN)'),
     )
     test('exits with 75 if the server refuses connections', async (t) => {
       await serveZone(t)

@@ -48,11 +48,11 @@ function documentOf(check: Partial<Check>): unknown {
 
 const END = 'ETRN was not sent: only a real run shows whether the server accepts a name.'
 const REFUSED = new SessionError('connect', 'connection refused', { exitStatus: 75 })
-const REJECTED = new SessionError('greeting', 'the server refuses the connection (554 no)', {
+const REJECTED = new SessionError('greeting', 'the server rejected the connection (554 no)', {
   exitStatus: 69,
   hint: 'ask',
 })
-const PERMANENT = ['etrn: mx.example: the server refuses the connection (554 no)', 'hint: ask']
+const PERMANENT = ['etrn: mx.example: the server rejected the connection (554 no)', 'hint: ask']
 
 if (isInNamespace(import.meta.url)) {
   /** Starts a server for one session, and returns the arguments of a check that meets it. */

@@ -88,7 +88,10 @@ if (isInNamespace(import.meta.url)) {
       const run = await runWaiting(server.port, '20s', '-v')
       await local.verify()
       assert.equal(run.status, 0)
-      assert.match(run.stderr, /^\S+Z local mail server: the server is not ready \(421 starting\); retry at /)
+      assert.match(
+        run.stderr,
+        /^\S+Z local mail server: the server deferred the connection \(421 starting\); retry at /,
+      )
     })
     test('accepts a local mail server that listens on IPv6 alone', async (t) => {
       const server = await scripted(t, ACCEPTED)
@@ -129,7 +132,8 @@ if (isInNamespace(import.meta.url)) {
         exitStatus: 75,
         error: {
           stage: 'greeting',
-          message: 'local mail server: the server is not ready (421 starting); gave up after 2 attempts in 1s',
+          message:
+            'local mail server: the server deferred the connection (421 starting); gave up after 2 attempts in 1s',
           code: 421,
           exitStatus: 75,
           hint: 'start the local mail server, which receives the released mail; --wait-local 5m waits longer',
@@ -137,7 +141,10 @@ if (isInNamespace(import.meta.url)) {
         excluded: [],
         servers: [],
       })
-      assert.match(run.stderr, /^etrn: local mail server: the server is not ready \(421 starting\); gave up /m)
+      assert.match(
+        run.stderr,
+        /^etrn: local mail server: the server deferred the connection \(421 starting\); gave up /m,
+      )
     })
     for (const [option, printed] of [
       ['-q', /^etrn: local mail server: connection refused [^\n]*\n(?:hint: [^\n]*\n)?$/],

@@ -480,7 +480,7 @@ if (isInNamespace(import.meta.url)) {
       const run = await etrn([`127.0.0.1:${server.port}`, '--names-from', '-'], { input: 'a b\n' })
       assert.deepEqual(
         [run.status, run.stdout],
-        [65, 'a b: rejected, not sent (line 1: contains a space; write one name per line)\n'],
+        [65, 'a b: invalid, not sent (line 1: contains a space; write one name per line)\n'],
       )
       await server.verify()
     })

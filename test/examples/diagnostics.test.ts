@@ -118,8 +118,8 @@ const RUNS: Readonly<Record<string, Run>> = {
   'no connection within DUR': run('--timeout', '1s', BLACKHOLE, 'site.example'),
   'network unreachable': run('198.51.100.1', 'site.example'),
   'no greeting within DUR (N octets received)': at([silence], '--timeout', '1s'),
-  'the server is not ready (REPLY)': at(['S: 421 too many connections', close]),
-  'the server refuses the connection (REPLY)': at(['S: 554 no SMTP service here']),
+  'the server deferred the connection (REPLY)': at(['S: 421 too many connections', close]),
+  'the server rejected the connection (REPLY)': at(['S: 554 no SMTP service here']),
   'invalid greeting: not an SMTP reply': at(['S: SSH-2.0-OpenSSH_9.2']),
   'the server closed the connection before its greeting': at([close]),
   'EHLO rejected (REPLY)': at([...GREETING, 'S: 501 invalid name']),
@@ -138,7 +138,7 @@ const RUNS: Readonly<Record<string, Run>> = {
       ...['--tls', 'may', ...(await withPassword(t, 0o600))],
       ...[`mail.isp.example:${(await loose(t, [...AUTH, goodbye])).port}`, 'site.example'],
     )(t),
-  'login rejected (REPLY; MECHANISM)': loggingIn(
+  'login rejected (REPLY; mechanism NAME)': loggingIn(
     [...AUTH, `C: AUTH PLAIN ${encodeBase64('\0site\0secret')}`, 'S: 535 no'],
     0o600,
   ),

@@ -89,7 +89,10 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       await spawnEtrn(['127.0.0.1', 'site.example'])
       const run = await spawnEtrn(['127.0.0.1', 'site.example'])
       assert.equal(run.status, 75)
-      assert.match(run.stderr, /^etrn: 127\.0\.0\.1: the server is not ready \(421 4\.7\.0 .*too many connections/)
+      assert.match(
+        run.stderr,
+        /^etrn: 127\.0\.0\.1: the server deferred the connection \(421 4\.7\.0 .*too many connections/,
+      )
     })
     test('exit status 68 follows an unknown host name', async (t) => {
       await nameServer(t, {})

@@ -166,7 +166,7 @@ suite('a mechanism that the server refuses', () => {
       [['AUTH CRAM-MD5', reply]],
       { mechanism: 'CRAM-MD5' },
       77,
-      new RegExp(`^login rejected \\(${reply.replaceAll(/[.?]/g, '\\$&')}; CRAM-MD5\\)$`),
+      new RegExp(`^login rejected \\(${reply.replaceAll(/[.?]/g, '\\$&')}; mechanism CRAM-MD5\\)$`),
       { offered },
     )
   }
@@ -179,7 +179,7 @@ suite('a mechanism that the server refuses', () => {
     ],
     {},
     77,
-    /^login rejected \(504 5\.5\.4 not here; CRAM-MD5\) and \(534 5\.7\.9 too weak; PLAIN\) and \(502 no; LOGIN\)$/,
+    /^login rejected \(504 5\.5\.4 not here; mechanism CRAM-MD5\) and \(534 5\.7\.9 too weak; mechanism PLAIN\) and \(502 no; mechanism LOGIN\)$/,
     { offered },
   )
   for (const [reply, status] of [
@@ -262,7 +262,7 @@ suite('a session after another one', () => {
     ],
     {},
     77,
-    /^login rejected \(504 no; CRAM-MD5\) and \(504 no; SCRAM-SHA-1\)$/,
+    /^login rejected \(504 no; mechanism CRAM-MD5\) and \(504 no; mechanism SCRAM-SHA-1\)$/,
     { offered, earlier: 'CRAM-MD5' },
   )
   testFailure('uses a stronger mechanism', [[/^AUTH SCRAM-SHA-1 /, '454 no']], {}, 75, /^454 no$/, {

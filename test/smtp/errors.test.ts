@@ -62,8 +62,8 @@ suite('sessionErrorOf', () => {
 
 suite('the message for a reply that ends a session', () => {
   for (const [stage, code, message] of [
-    ['greeting', 421, 'the server is not ready (421 text)'],
-    ['greeting', 554, 'the server refuses the connection (554 text)'],
+    ['greeting', 421, 'the server deferred the connection (421 text)'],
+    ['greeting', 554, 'the server rejected the connection (554 text)'],
     ['greeting', 354, 'unexpected greeting (354 text)'],
     ['ehlo', 451, 'EHLO deferred (451 text)'],
     ['ehlo', 501, 'EHLO rejected (501 text)'],
@@ -78,8 +78,8 @@ suite('the message for a reply that ends a session', () => {
       assert.equal(sessionErrorOf(stage, new RejectedError(replyOf(code), { exitStatus: 75 })).message, message))
   test('has the enhanced code, and the mechanism of a login', () => {
     const reply = { ...replyOf(535), enhancedCode: '5.7.8' }
-    const rejected = new RejectedError(reply, { exitStatus: 77 }, 'SCRAM-SHA-256')
-    assert.equal(sessionErrorOf('auth', rejected).message, 'login rejected (535 5.7.8 text; SCRAM-SHA-256)')
+    const rejected = new RejectedError(reply, { exitStatus: 77 }, 'mechanism SCRAM-SHA-256')
+    assert.equal(sessionErrorOf('auth', rejected).message, 'login rejected (535 5.7.8 text; mechanism SCRAM-SHA-256)')
   })
   test('says "before" if the server sent the reply before the command', () => {
     const rejected = new RejectedError(replyOf(421), { exitStatus: 75, kind: 'connection-lost' })

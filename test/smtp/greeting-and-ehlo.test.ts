@@ -173,8 +173,8 @@ function testAddresses(): void {
       await other.verify()
     })
     for (const [count, text] of [
-      [2, 'the server refuses the connection (554 no); 1 other address not tried'],
-      [3, 'the server refuses the connection (554 no); 2 other addresses not tried'],
+      [2, 'the server rejected the connection (554 no); 1 other address not tried'],
+      [3, 'the server rejected the connection (554 no); 2 other addresses not tried'],
     ] as const)
       test(`is said to have ${count - 1} untried addresses if the first of ${count} greets with 554`, async (t) => {
         await serveNames(t, count === 2 ? TWO : THREE)
