@@ -198,7 +198,9 @@ function testRules(): void {
     'a login to another user of this host',
     { skip: process.getuid?.() !== 0 && 'only root can start his server' },
     () => {
-      const SERVER = `require('node:net').createServer((socket) => {
+      const serverOf = (uid: number): string => `process.setgid(${uid})
+      process.setuid(${uid})
+      require('node:net').createServer((socket) => {
       socket.on('error', () => undefined)
       socket.write('220 mx\\r\\n')
       socket.on('data', (line) => {
@@ -207,7 +209,7 @@ function testRules(): void {
       })
     }).listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
       const logInAt = async (t: TestContext, uid: number, options: string[]): Promise<Finished & { sent: string }> => {
-        const child = spawn(process.execPath, ['-e', SERVER], { uid, gid: uid, stdio: ['ignore', 'pipe', 'inherit'] })
+        const child = spawn(process.execPath, ['-e', serverOf(uid)], { stdio: ['ignore', 'pipe', 'inherit'] })
         t.after(() => child.kill())
         const lines: string[] = []
         child.stdout.setEncoding('utf8').on('data', (text: string) => lines.push(text))
