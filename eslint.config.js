@@ -6,7 +6,7 @@ const PACKAGE_USERS = {
   yargs: 'command/full-help',
   'yargs-parser': 'command/arguments',
   '@discoveryjs/json-ext': 'report/json',
-  chalk: 'report/reporter',
+  chalk: 'report/colours',
   ora: 'report/spinner',
   tldts: 'input/public-suffix',
   'p-limit': 'etrn/run',

@@ -1,8 +1,26 @@
 import { optionsInWord, takesValue } from './arguments.js'
+import { type ConfigSearch, configFilesOf } from './config-files.js'
+import { readConfig } from './config.js'
 import { OPTION_ROWS, type OptionRow, type Shell } from './options.js'
+import type { Reader } from './read-file.js'
 
 /** Stands for the names of files, which the shell itself completes. */
 const FILES = ':files'
+
+/** Returns what completeWords does, with the profiles of the configuration; none if it can't be read. */
+export async function completeCommandLine(
+  words: readonly string[],
+  { environment, ...reader }: Reader & Pick<ConfigSearch, 'environment'>,
+): Promise<string[]> {
+  const search = { environment, uid: reader.uid, warn: (): void => undefined }
+  return completeWords(words, async (file) => {
+    const config = await readConfig(
+      configFilesOf({ options: file === undefined ? {} : { config: file } }, search),
+      reader,
+    ).catch(() => undefined)
+    return [...(config?.profiles.keys() ?? [])]
+  })
+}
 
 /**
  * Returns what can replace the last word of a command line: options, their values, or profiles in place of SERVER. A description may

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, openSync } from 'node:fs'
 import { codeOf, EXIT, UsageError } from '../errors.js'
+import type { CommandLine } from './arguments.js'
 import { unsafeFileReason } from './file-safety.js'
 import { describeFileError, openFile, type Reader, readStream } from './read-file.js'
 
@@ -30,6 +31,13 @@ export function findConfigFiles({ environment, uid, warn }: ConfigSearch): strin
       return false
     }
   })
+}
+
+/** Returns the configuration files that a command line reads: that of --config, or those that findConfigFiles finds. */
+export function configFilesOf({ options }: Pick<CommandLine, 'options'>, { warn, ...search }: ConfigSearch): string[] {
+  if (options.config !== undefined) return [options.config]
+  const isSilent = options.quiet || options['report-after'] !== undefined
+  return findConfigFiles({ ...search, warn: isSilent ? (): void => undefined : warn })
 }
 
 /**

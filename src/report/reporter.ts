@@ -1,4 +1,3 @@
-import { Chalk } from 'chalk'
 import type { StepError } from '../errors.js'
 import type { Pause } from '../etrn/backoff.js'
 import type { Result, ServerReport } from '../etrn/outcome.js'
@@ -30,6 +29,9 @@ export interface Reporter {
 
 export type Style = 'green' | 'yellow' | 'red' | 'dim'
 
+/** Returns a text in each style. */
+export type Colours = Readonly<Record<Style, (text: string) => string>>
+
 /** A part of a line, with a colour if the output can show it. */
 export type Styled = { readonly style: Style; readonly text: string }
 
@@ -47,16 +49,15 @@ const LINE_OCTETS = 1000
 
 export function createOutput(
   write: (lines: string) => void,
-  isColoured: boolean,
+  colours: Colours | undefined,
   drain = async (): Promise<void> => Promise.resolve(),
 ): Output {
-  const chalk = new Chalk({ level: isColoured ? 1 : 0 })
   const line: Output['line'] = (...parts) => {
     let octets = LINE_OCTETS
     const render = (part: string | Styled): string => {
       const text = truncateOctets(printable(typeof part === 'string' ? part : part.text), octets)
       octets -= Buffer.byteLength(text)
-      return typeof part === 'string' || text === '' ? text : chalk[part.style](text)
+      return typeof part === 'string' || text === '' ? text : (colours?.[part.style](text) ?? text)
     }
     write(parts.map(render).join(''))
   }

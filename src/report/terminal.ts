@@ -12,6 +12,9 @@ type OutputStream = NodeJS.WritableStream & {
   readonly writableLength?: number
 }
 
+/** Standard output and standard error */
+type Outputs = { readonly out: Output; readonly err: Output }
+
 export type TerminalOptions = {
   readonly stdout: OutputStream
   readonly stderr: OutputStream
@@ -70,7 +73,7 @@ export class Terminal {
    * Returns standard output and standard error, in colour if `color`, the environment and the stream allow it. Nobody waits for a slow
    * reader after the signal has aborted.
    */
-  outputs(color: 'auto' | 'always' | 'never', signal: AbortSignal): { readonly out: Output; readonly err: Output } {
+  async outputs(color: 'auto' | 'always' | 'never', signal: AbortSignal): Promise<Outputs> {
     const isColoured = ({ isTTY }: OutputStream): boolean => {
       if (color !== 'auto') return color === 'always'
       const { NO_COLOR, FORCE_COLOR, TERM } = this.#options.environment
@@ -80,9 +83,11 @@ export class Terminal {
     }
     const { stdout, stderr } = this.#options
     const drain = async (): Promise<void> => this.drain(signal)
-    const outputOf = (stream: OutputStream): Output =>
-      createOutput((lines) => this.#write(stream, lines), isColoured(stream), drain)
-    return { out: outputOf(stdout), err: outputOf(stderr) }
+    const outputOf = async (stream: OutputStream): Promise<Output> => {
+      const colours = isColoured(stream) ? (await import('./colours.js')).colours : undefined
+      return createOutput((lines) => this.#write(stream, lines), colours, drain)
+    }
+    return { out: await outputOf(stdout), err: await outputOf(stderr) }
   }
 
   /** Starts a spinner if both streams are terminals: it would come between the lines that `| tee` prints. */

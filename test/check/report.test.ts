@@ -5,6 +5,7 @@ import { jsonCheckReporter, textCheckReporter } from '../../src/check/report.js'
 import { NO_CHECK_FACTS, type ServerCheck } from '../../src/check/session-checker.js'
 import type { Step } from '../../src/check/steps.js'
 import { parseServer } from '../../src/input/server-address.js'
+import { colours } from '../../src/report/colours.js'
 import { createOutput } from '../../src/report/reporter.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import { etrn } from '../helpers/command.js'
@@ -26,7 +27,7 @@ function textOf(
 ): string[] {
   const lines: string[] = []
   const reporter = textCheckReporter(
-    createOutput((text) => lines.push(text), isColoured),
+    createOutput((text) => lines.push(text), isColoured ? colours : undefined),
     { quiet, isUtf8 },
   )
   reporter.onPart('mx.example port 25')
@@ -38,7 +39,7 @@ function textOf(
 /** Returns the document of a JSON report. */
 function documentOf(check: Partial<Check>): unknown {
   const lines: string[] = []
-  const reporter = jsonCheckReporter(createOutput((text) => lines.push(text), false))
+  const reporter = jsonCheckReporter(createOutput((text) => lines.push(text), undefined))
   reporter.onPart('mx.example port 25')
   reporter.onStep(stepOf())
   void reporter.end({ servers: [], excluded: [], delivery: [], error: null, exitStatus: 0, ...check })

@@ -26,9 +26,9 @@ type ShownEvents = { readonly names: string[]; readonly results: Result[]; isFin
 /** Returns functions that take what the client shows, and check it. */
 export function createOutputChecks(run: FuzzRun): OutputChecks {
   const shown: ShownEvents = { names: [], results: [], isFinal: false }
-  const output = createOutput((text) => checkShownText(run, text), false)
+  const output = createOutput((text) => checkShownText(run, text), undefined)
   const text = new TextReporter({ out: output, err: output, quiet: 0, verbose: true, several: true })
-  const document = createOutput((lines) => output.line(lines.replaceAll('\n', ' ')), false)
+  const document = createOutput((lines) => output.line(lines.replaceAll('\n', ' ')), undefined)
   const json = jsonReporter(document, text)
   return {
     trace: (server, event, session) => {

@@ -10,7 +10,7 @@ import { SessionError } from '../../src/smtp/errors.js'
 function delayed(...due: readonly string[]) {
   const printed: string[] = []
   const recorded: (readonly string[])[] = []
-  const output = createOutput((line) => printed.push(line), false)
+  const output = createOutput((line) => printed.push(line), undefined)
   const text = (quiet: number): TextReporter =>
     new TextReporter({ out: output, err: output, quiet, verbose: false, several: false })
   const reporter = new DelayedReporter(text(2), text(1), async (targets) => {

@@ -120,7 +120,7 @@ suite('printDocument', () => {
   const textOf = async (document: object): Promise<string> => {
     const pieces: string[] = []
     await printDocument(
-      createOutput((text) => pieces.push(text), false),
+      createOutput((text) => pieces.push(text), undefined),
       document,
     )
     return pieces.join('\n')
@@ -148,7 +148,7 @@ suite('printDocument', () => {
     }
     const document = { names: Array.from({ length: 20_000 }, (_, index) => `n${index}.example`) }
     await printDocument(
-      createOutput((text) => pieces.push(text), false, drain),
+      createOutput((text) => pieces.push(text), undefined, drain),
       document,
     )
     assert.equal(pieces.join('\n'), JSON.stringify(document, undefined, 2))

@@ -36,19 +36,22 @@ suite('colour', { concurrency: true }, () => {
 
 suite('Terminal', () => {
   type Streams = { readonly stdout: PassThrough; readonly stderr: PassThrough }
-  const isColoured = (streams: Streams, environment: Record<string, string> = {}): [boolean, boolean] => {
-    const { out, err } = new Terminal({ ...streams, environment }).outputs('auto', new AbortController().signal)
+  const isColoured = async (
+    streams: Streams,
+    environment: Record<string, string> = {},
+  ): Promise<[boolean, boolean]> => {
+    const { out, err } = await new Terminal({ ...streams, environment }).outputs('auto', new AbortController().signal)
     out.line({ style: 'red', text: 'text' })
     err.line({ style: 'red', text: 'text' })
     const isRed = (stream: PassThrough): boolean => String(stream.read()).includes('\x1b[31m')
     return [isRed(streams.stdout), isRed(streams.stderr)]
   }
-  test('colours each stream that is a terminal, unless TERM is dumb', () => {
+  test('colours each stream that is a terminal, unless TERM is dumb', async () => {
     const terminals = { stdout: new TerminalStream(), stderr: new TerminalStream() }
-    assert.deepEqual(isColoured({ stdout: new TerminalStream(), stderr: new PassThrough() }), [true, false])
-    assert.deepEqual(isColoured({ stdout: new PassThrough(), stderr: new TerminalStream() }), [false, true])
-    assert.deepEqual(isColoured(terminals, { TERM: 'dumb' }), [false, false])
-    assert.deepEqual(isColoured(terminals, { TERM: 'xterm' }), [true, true])
+    assert.deepEqual(await isColoured({ stdout: new TerminalStream(), stderr: new PassThrough() }), [true, false])
+    assert.deepEqual(await isColoured({ stdout: new PassThrough(), stderr: new TerminalStream() }), [false, true])
+    assert.deepEqual(await isColoured(terminals, { TERM: 'dumb' }), [false, false])
+    assert.deepEqual(await isColoured(terminals, { TERM: 'xterm' }), [true, true])
   })
 
   /** Fills a pipe beyond what may wait for its reader, and returns the terminal that it belongs to. */
@@ -145,8 +148,8 @@ suite('Terminal', () => {
     assert.ok(shown.slice(0, shown.indexOf('beware')).endsWith('\x1b[?25h'), shown)
   })
   test('its own colours are the only control characters of a line', async () => {
-    const shown = await showOn(new TerminalStream(), (terminal) => {
-      const { err } = terminal.outputs('always', new AbortController().signal)
+    const shown = await showOn(new TerminalStream(), async (terminal) => {
+      const { err } = await terminal.outputs('always', new AbortController().signal)
       err.line('\x1b[31m1\n', { style: 'green', text: '\x1b[32m2\x07' }, '\u202e3\x1b[39m')
       terminal.warn('\x1b[2J\n4')
       terminal.warnLines('5\n\x1b[2J')

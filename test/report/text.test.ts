@@ -3,6 +3,7 @@ import { suite, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import type { Outcome, Result, ServerReport } from '../../src/etrn/outcome.js'
 import type { Run } from '../../src/etrn/run.js'
+import { colours } from '../../src/report/colours.js'
 import { createOutput, type Progress } from '../../src/report/reporter.js'
 import { TextReporter } from '../../src/report/text.js'
 import { SessionError } from '../../src/smtp/errors.js'
@@ -227,7 +228,7 @@ suite('text: -v', { concurrency: true }, () => {
 suite('TextReporter', () => {
   const createReporter = (options: Partial<ConstructorParameters<typeof TextReporter>[0]> = {}, isColoured = false) => {
     const lines: string[] = []
-    const output = createOutput((line) => lines.push(line), isColoured)
+    const output = createOutput((line) => lines.push(line), isColoured ? colours : undefined)
     const reporter = new TextReporter({
       out: output,
       err: output,
