@@ -81,7 +81,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-export const BUG = 'this is a bug in etrn; please report these lines'
+export const BUG = 'this is a bug in etrn; please report it, with these lines'
 
 /** Returns the lines about an error that no code expected. */
 export function bugReport(error: unknown): string {

@@ -168,7 +168,9 @@ function credentialsOf(credentials: object, { cert }: TlsPolicy): Credentials {
   const { user, password, mechanism } = parseKeys('credentials.', CREDENTIALS_PARSERS, credentials)
   if (user === undefined) throw new UsageError('credentials.user must be a string')
   if (password === undefined && cert === undefined)
-    throw new UsageError('credentials.password is missing (without a password, EXTERNAL needs tls.cert)')
+    throw new UsageError(
+      'credentials.password is missing (only EXTERNAL works without a password, and it needs tls.cert)',
+    )
   return { user, password, mechanism }
 }
 

@@ -55,7 +55,7 @@ class Command {
     const writeError = await this.#terminal.close(this.#abort.signal)
     stopListening()
     if (writeError === undefined) return exitStatus
-    this.#terminal.warn(`etrn: cannot write the output: ${writeError.message}`)
+    this.#terminal.warn(`etrn: can't write the output: ${writeError.message}`)
     return exitStatus === EXIT.OK ? EXIT.IOERR : exitStatus
   }
 

@@ -126,11 +126,12 @@ class RequestRun {
     const { terminal, endingSignal } = this.#context
     const ending = endingSignal()
     const exitStatus = ending === undefined ? done.exitStatus : 128 + constants.signals[ending]
-    await reporter.end({ ...done, exitStatus })
     const errors = done.servers.flatMap(({ error }) => error ?? [])
-    for (const error of errors) if (error.exitStatus === EXIT.SOFTWARE) terminal.warnLines(stackOf(error.cause))
+    // This is likelier than a misspelt server, which the hints of the report suggest.
     const hint = ending === undefined ? swapHint(this.#words, errors) : undefined
     if (hint !== undefined) terminal.warn(hint)
+    await reporter.end({ ...done, exitStatus })
+    for (const error of errors) if (error.exitStatus === EXIT.SOFTWARE) terminal.warnLines(stackOf(error.cause))
     return exitStatus
   }
 

@@ -77,7 +77,7 @@ suite('the process: streams', { concurrency: true }, () => {
       const command = `${BIN} 127.0.0.1:${server.port} ${HELO} site.example`
       const full = await runShell(`${command} >/dev/full`)
       assert.equal(full.status, 74)
-      assert.match(full.stderr, /^etrn: cannot write the output: .*no space left/m)
+      assert.match(full.stderr, /^etrn: can\'t write the output: .*no space left/m)
       assert.equal((await runShell(`${command} --json >/dev/full`)).status, 74)
       await server.verify()
     },
@@ -128,7 +128,7 @@ suite('the process: an output that nobody takes', { concurrency: true }, () => {
         text(child.stderr),
       ])
       assert.equal(status, 75)
-      assert.match(stderr, /^etrn: cannot write the output: the reader did not read it in time$/m)
+      assert.match(stderr, /^etrn: can\'t write the output: the reader did not read it in time$/m)
     },
   )
 })

@@ -180,14 +180,14 @@ suite('main: --max-time', { concurrency: true }, () => {
     const server = await loose(t, [silence])
     const run = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, '--max-time', '1s', 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the --max-time limit is reached'])
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the --max-time limit is reached (step: greeting)'])
   })
   test('of the configuration ends a session', async (t) => {
     const server = await loose(t, [silence])
     const config = makeFile(t, 'etrn.toml', 'max-time = "1s"\n')
     const run = await etrnJson(['--config', config, `127.0.0.1:${server.port}`, ...HELO, 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the --max-time limit is reached'])
+    assert.deepEqual([run.status, report?.error?.message], [75, 'the --max-time limit is reached (step: greeting)'])
   })
 })
 
@@ -207,7 +207,7 @@ suite('main: errors', { concurrency: true }, () => {
   })
   test('bugReport has the stack of an error, and the text of anything else', () => {
     const error = new Error('unforeseen')
-    const head = 'etrn: this is a bug in etrn; please report these lines\n'
+    const head = 'etrn: this is a bug in etrn; please report it, with these lines\n'
     assert.equal(bugReport(error), `${head}${error.stack ?? ''}`)
     assert.equal(bugReport('unforeseen'), `${head}unforeseen`)
   })
@@ -217,7 +217,7 @@ suite('main: errors', { concurrency: true }, () => {
     const { exitStatus } = await main(createHost(['--version'], { stdout, stderr }))
     stderr.end()
     assert.equal(exitStatus, 74)
-    assert.equal(await text(stderr), 'etrn: cannot write the output: no space left\n')
+    assert.equal(await text(stderr), "etrn: can't write the output: no space left\n")
   })
 })
 
@@ -331,7 +331,7 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.deepEqual([status, stdout], [64, ''])
     assert.equal(
       stderr,
-      `etrn: ${home}/.config/etrn/config.toml:2: profile isp: root runs this hook, but root does not read this file\nhint: move the profile to /etc/etrn/config.toml, or to another file of root and add --config FILE\n`,
+      `etrn: ${home}/.config/etrn/config.toml:2: profile isp: root runs this hook, but root does not read this file\nhint: move the profile to /etc/etrn/config.toml, or to another file that root owns, and add --config FILE\n`,
     )
     for (const args of [['--all'], ['mx.example,isp', 'a.example']]) {
       const several = await etrn(['--hook', 'networkmanager', ...args], { env: { HOME: home }, user })

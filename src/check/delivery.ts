@@ -50,7 +50,7 @@ async function checkLocalServer(limits: Limits, steps: StepLog): Promise<StepErr
 }
 
 const LOCAL_STEP = 'local server'
-const LOCAL_HINT = 'start the local mail server, which receives the released mail; --wait-local 2m waits for it'
+const LOCAL_HINT = 'start the local mail server, which receives the requested mail; --wait-local 2m waits for it'
 
 /** Returns the domain that mail for a name goes to. The name of a queue says nothing about it. */
 function domainOfName(name: string): string[] {
@@ -102,7 +102,7 @@ async function judgeRoute(
   if (own !== undefined) {
     if (!isPrivate(own) || servers.every(isPrivate)) return [true, `${text}: ${own} is this host`]
     const hint = 'only servers on the same network can deliver to a private address'
-    return [null, `${text}: ${own} is this host, but a private address`, hint]
+    return [null, `${text}: ${own} is this host, but the address is private`, hint]
   }
   if (addresses.length > 0 && addresses.every((address) => servers.includes(canonicalAddress(address))))
     return [null, `${text}: the server itself, which needs its own route to this host`]

@@ -153,7 +153,7 @@ class ConfigParser {
   #parseList(key: string, { value, line }: TomlEntry, example: string, profile?: string): string[] {
     const words = Array.isArray(value) ? (value as readonly TomlValue[]) : []
     if (words.length > 0 && words.every((word) => typeof word === 'string' && word !== '')) return words.map(String)
-    const message = `${key} must be a list of strings, and not empty${exampleOf(key, 'list', example)}`
+    const message = `${key} must be a non-empty list of strings${exampleOf(key, 'list', example)}`
     throw this.#error(line, message, profile)
   }
 

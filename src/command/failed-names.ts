@@ -1,7 +1,7 @@
 import { accessSync, constants, lstatSync, type Stats } from 'node:fs'
 import { dirname } from 'node:path'
 import { codeOf } from '../errors.js'
-import type { ServerReport } from '../etrn/outcome.js'
+import type { Result, ServerReport } from '../etrn/outcome.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import type { Run } from '../etrn/run.js'
 import { validNames } from '../input/names-file.js'
@@ -46,18 +46,21 @@ function problemOf(file: string, work: () => void): string | undefined {
   }
 }
 
-/** Returns the names that a later run can request with success: deferred or not requested, or mail may be waiting after --wait. */
+/**
+ * Returns the names that a later run can request with success: deferred, or without a reply, or mail may be waiting after --wait. A
+ * session that failed for good says nothing about its names: once the certificate or the login is right, the names can succeed.
+ */
 function namesLeft({ names, waiting = [] }: ServerReport): string[] {
   const accepted = new Set(waiting)
-  return names
-    .filter(({ name, outcome }) => outcome === 'deferred' || outcome === 'skipped' || accepted.has(name))
-    .map(({ name }) => name)
+  const isLeft = ({ name, outcome, code }: Result): boolean =>
+    outcome === 'deferred' || (code === null && outcome !== 'rejected') || accepted.has(name)
+  return names.filter(isLeft).map(({ name }) => name)
 }
 
 function unsuitableReason(stats: Stats | undefined): string | undefined {
   if (stats === undefined || stats.isFile()) return undefined
   if (stats.isDirectory()) return 'is a directory'
   return stats.isSymbolicLink()
-    ? 'is a symbolic link; name the file that the link leads to'
-    : 'is not a regular file, which alone can be replaced as a whole'
+    ? 'is a symbolic link; name the file that the link points to'
+    : 'is not a regular file; only a regular file can be replaced as a whole'
 }

@@ -57,7 +57,7 @@ export function recordFailures(targets: readonly string[], options: StateOptions
   const reported = reasons.length === 0 ? [...due] : records
   const explanations = reasons
     .slice(0, 1)
-    .map((reason) => `the state of --report-after is not usable, so the failure is reported at once: ${reason}`)
+    .map((reason) => `the failure is reported at once, because the --report-after state is not usable: ${reason}`)
   return {
     targets: new Set(reported.map(({ target }) => target)),
     lines: [...reported.flatMap(describeRecord), ...explanations],
@@ -211,7 +211,7 @@ function parseRecords(text: string): FailureRecord[] {
   } catch {
     // It is not even JSON of this shape.
   }
-  throw new Error('the file is not a state of etrn')
+  throw new Error('the file is not an etrn state file')
 }
 
 function parseRecord({ target, since, runs, reported }: Record<string, unknown>): FailureRecord {

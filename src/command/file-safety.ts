@@ -116,7 +116,7 @@ function findUnsafeReason(file: string, stats: Stats, uid: number | undefined): 
   try {
     return unsafeFileReason(file, stats, uid)
   } catch (error) {
-    return `the path cannot be checked (${describeFileError(error)})`
+    return `the path can't be checked (${describeFileError(error)})`
   }
 }
 

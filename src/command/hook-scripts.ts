@@ -53,7 +53,7 @@ const SCRIPTS: Readonly<Record<Exclude<HookKind, 'cron' | 'systemd'>, Script>> =
     attempt: (file, local) => `IFACE=${local} ${file}`,
     notes: [
       'networkd-dispatcher skips a script unless the script and its directory belong to root:root and have mode 755.',
-      'The service does not start without a script. After the first one, run: systemctl restart networkd-dispatcher',
+      'The service does not start without a script. After you save the first script, run: systemctl restart networkd-dispatcher',
       'networkd-dispatcher passes the interface as IFACE, and waits for the script.',
     ],
     guard: '\n[ "${IFACE-}" != lo ] || exit 0\n',
@@ -120,7 +120,7 @@ export PATH
 # Keep other users from opening the lock file, and so from blocking this script.
 umask 077
 
-# The caller may limit or end the programs that it starts. systemd, if present, runs the command on its own.
+# The caller may limit or end the programs that it starts. If systemd is present, it runs the command in a unit of its own.
 set -- setsid
 ${isExpanded ? `dollar='$'\n` : ''}if [ -d /run/systemd/system ]; then
   set -- systemd-run --quiet --collect --no-block --property=UMask=0077 \\

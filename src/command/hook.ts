@@ -60,7 +60,7 @@ function checkTexts(parts: HookParts): void {
   JSON.stringify(parts, (_, value: unknown) => {
     if (typeof value === 'string' && printable(value) !== value)
       throw new UsageError(
-        `a hook must not contain the control or invisible character in ${printable(JSON.stringify(value))}`,
+        `a hook must not contain control or invisible characters: ${printable(JSON.stringify(value))}`,
       )
     return value
   })
@@ -147,7 +147,7 @@ function cronOutputOf(targets: readonly Target[]): HookParts['cron'] {
   if (has(({ verbose }) => verbose > 0)) return { words: delay, note: 'with --verbose, the dialogue of every run.' }
   const note = hidesTemporary
     ? 'with a second --quiet, permanent failures only.'
-    : 'permanent failures at once, temporary failures after the time of --report-after.'
+    : 'permanent failures at once, temporary failures after the --report-after time.'
   return { words: delay, note }
 }
 

@@ -95,8 +95,8 @@ const OPTION_TABLE = {
       defaultText: "the server's name",
     }),
     'tls-cert': file('FILE', 'Send the client certificate in FILE', 'client.pem'),
-    'tls-key': file('FILE', 'Read the private key from FILE', 'client.key', { defaultText: 'the file of --tls-cert' }),
-    'tls-min': choice('VERSION', 'Accept no TLS version before VERSION', 'TLSv1.3', TLS_VERSIONS, {
+    'tls-key': file('FILE', 'Read the private key from FILE', 'client.key', { defaultText: 'the --tls-cert file' }),
+    'tls-min': choice('VERSION', 'Accept no TLS version older than VERSION', 'TLSv1.3', TLS_VERSIONS, {
       default: 'TLSv1.2',
     }),
   }),
@@ -131,7 +131,7 @@ const OPTION_TABLE = {
       ...RUN_WIDE,
       excludes: 'json',
     }),
-    'failed-to': value('FILE', 'Write the names that can still succeed to FILE', 'later.txt', parseOutputFile, {
+    'failed-to': value('FILE', 'Write to FILE the names that can still succeed', 'later.txt', parseOutputFile, {
       ...COMMAND_LINE_ONLY,
       isPath: true,
     }),

@@ -49,7 +49,7 @@ export function createNameReader(sources: InputSources): NameReader {
       if (options.check) return []
       throw noNameError()
     }
-    if (!isWarned) warn(`etrn: no name given; requesting ${own}`)
+    if (!isWarned) warn(`etrn: no name given; requesting ${own}, the name of this host`)
     isWarned = true
     return [await parseNodeName(own, { allowWide })]
   }

@@ -41,7 +41,7 @@ export const FOREIGN_OPTIONS: readonly (readonly [advice: string, words: string]
   ['--ipv6', 'inet6 inet6-only ipv6-only prefer-ipv6'],
   ['--timeout DUR', 't connect-timeout read-timeout'],
   ['--max-time DUR', 'm deadline max-runtime'],
-  ['--retry-for 10m', 'r retry retries tries attempts retry-max-time'],
+  ['--retry-for', 'r retry retries tries attempts retry-max-time'],
   ['--wait 30m', 'w watch loop until-empty'],
   ['--wait-local 2m', 'b'],
   ['--jobs N', 'j parallel threads concurrency connections'],

@@ -35,7 +35,7 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
   const { self, mx, interval } = line.options
   if (self !== undefined && mx === undefined) throw new UsageError('--self needs --mx; add --mx DOMAIN')
   if (interval !== undefined && targets.every(({ options }) => options.wait === undefined))
-    throw new UsageError('--interval needs --wait; add for example --wait 30m')
+    throw new UsageError('--interval needs --wait; for example --wait 30m')
   const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
   for (const { profile, server, options } of targets) {
     const isWord = profile === undefined && isBareWord(server.word)
@@ -76,7 +76,7 @@ function checkNoServer(words: readonly string[], domains: readonly string[], pro
     const hint = isLikely
       ? `if ${word} is a name to request, write it with a final dot: --mx DOMAIN ${word}.`
       : undefined
-    throw new UsageError(`--mx finds the servers in DNS; remove the server ${hidePassword(word)}`, { hint })
+    throw new UsageError(`--mx finds the servers in DNS, so omit ${hidePassword(word)}`, { hint })
   }
 }
 
@@ -128,7 +128,7 @@ function listTargets({ options, words }: CommandLine, { tops, profiles }: Config
       throw new UsageError(`--all takes no SERVER and no NAME; remove ${words.map(hidePassword).join(' ')}`)
     if (profiles.size > 0) return [...profiles.keys()].map(targetOf)
     throw new UsageError('--all needs a profile, but none is configured', {
-      hint: `write a profile into ${options.config ?? 'the configuration file'}: [servers.isp], and below it server = "mail.isp.example"`,
+      hint: `add a profile to ${options.config ?? 'the configuration file'}: [servers.isp], and below it server = "mail.isp.example"`,
     })
   }
   if (servers === undefined) throw new UsageError('no server given; write etrn SERVER NAME (see etrn --help)')

@@ -67,13 +67,13 @@ export class RetryWindow {
     const ms = this.#isLastDue ? untilLastMs : Math.min(pauseMs, untilLastMs - leastMs)
     const next = this.#isLastDue
       ? `final retry at ${formatClock(ms)}`
-      : `retry at ${formatClock(ms)}, until ${formatClock(this.#lengthMs - this.elapsedMs)}`
+      : `retry at ${formatClock(ms)}; retries end at ${formatClock(this.#lengthMs - this.elapsedMs)}`
     return { type: 'pause', text: `${reason}; ${next}`, pauseMs: ms }
   }
 
   /** Returns the end of a message: `gave up after 6 attempts in 10m`. */
-  describeEnd(attempts: number): string {
-    return `gave up after ${attempts} attempt${attempts === 1 ? '' : 's'} in ${formatElapsed(this.elapsedMs)}`
+  describeEnd(attempts: number, verb = 'gave up'): string {
+    return `${verb} after ${attempts} attempt${attempts === 1 ? '' : 's'} in ${formatElapsed(this.elapsedMs)}`
   }
 
   get #untilLastMs(): number {
@@ -131,9 +131,15 @@ export async function retryStep<T>(step: () => Promise<T>, retry: StepRetry): Pr
 }
 
 /** Returns the message of the last failure, with the reason why no attempt follows, unless that is a signal of the user. */
-export function endMessage(failure: string, window: RetryWindow, attempts: number, signal: AbortSignal): string {
+export function endMessage(
+  failure: string,
+  window: RetryWindow,
+  attempts: number,
+  signal: AbortSignal,
+  verb?: string,
+): string {
   const reason = signal.aborted ? abortReason(signal) : undefined
   if (!window.hasLength || (reason !== undefined && reason.kind !== 'time-over')) return failure
   const isKnown = reason === undefined || failure.includes(reason.message)
-  return [failure, isKnown ? '' : reason.message, window.describeEnd(attempts)].filter(Boolean).join('; ')
+  return [failure, isKnown ? '' : reason.message, window.describeEnd(attempts, verb)].filter(Boolean).join('; ')
 }

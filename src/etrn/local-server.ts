@@ -36,7 +36,7 @@ export async function readLocalGreeting(limits: Limits): Promise<string> {
 export function localServerError(error: StepError): SessionError {
   const { exitStatus, kind, cause } = error
   const isRejected = error instanceof RejectedError
-  const hint = 'start the local mail server, which receives the released mail; --wait-local 5m waits longer'
+  const hint = 'start the local mail server, which receives the requested mail; --wait-local 5m waits longer'
   const facts = { exitStatus, kind, hint, cause, reply: isRejected ? error.reply : null }
   const message = `local mail server: ${describeLocalProblem(error)}`
   return new SessionError(isRejected ? 'greeting' : 'connect', message, facts)

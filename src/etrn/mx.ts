@@ -36,7 +36,9 @@ const EXCLUSIONS_SHOWN = 8
 export function exclusionLines(domain: string, excluded: readonly Exclusion[]): string[] {
   const more = excluded.length - EXCLUSIONS_SHOWN
   const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map((exclusion) => `MX ${formatExclusion(exclusion)} excluded`)
-  return (more > 0 ? [...shown, `${more} more MXs excluded`] : shown).map((text) => `etrn: ${domain}: ${text}`)
+  return (more > 0 ? [...shown, `${more} more MX${more === 1 ? '' : 's'} excluded`] : shown).map(
+    (text) => `etrn: ${domain}: ${text}`,
+  )
 }
 
 /** Returns the first exclusions, and how many more there are. */
@@ -50,30 +52,30 @@ function formatExclusion({ host, reason }: Exclusion): string {
 
 export function noExchangerError(excluded: readonly Exclusion[]): StepError {
   const domain = excluded[0]?.domain ?? 'DOMAIN'
-  return new StepError(`every MX is excluded: ${listExclusions(excluded)}`, {
+  return new StepError(`no MX is left to request: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
-    hint: `if another server holds the mail, name that server: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
+    hint: `if another server holds the mail: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
   })
 }
 
 function nullMxError(): StepError {
   return new StepError('null MX: the domain accepts no mail (RFC 7505)', {
     exitStatus: EXIT.NOHOST,
-    hint: 'check the spelling of the domain',
+    hint: 'check the spelling of the domain; if it is right, its owner must replace the null MX in DNS',
   })
 }
 
 /** Returns the warning for a domain that doesn't list this host, which is known by the names in `self`. */
 export function notListedWarning(domain: string, self: readonly string[]): string {
   const names = self.length === 0 ? '' : ` (known as ${self.join(', ')})`
-  return `no MX of ${domain} is this host${names}, so all are requested; if one is this host behind NAT: --self HOST`
+  return `no MX of ${domain} is this host${names}, so mail is requested from all of them; if one is this host behind NAT: --self HOST`
 }
 
 /** The most exchangers of one domain: anybody can put any number into DNS. */
 const MAX_EXCHANGERS = 100
 /** Home routers forward only so many queries at once. */
 const CONCURRENT_LOOKUPS = 25
-/** The longest look-up of an exchanger before the first request. After a failed one, its session looks it up and judges it. */
+/** The longest lookup of an exchanger before the first request. After a failed one, its session looks it up and judges it. */
 const LOOKUP_TIMEOUT_MS = 10_000
 
 /** With more exchangers than these, each has less time, so that dead ones don't hold up the others for long. */
@@ -109,7 +111,7 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
     else excluded.push({ domain, host, reason })
   }
   for (const { host } of sorted.slice(MAX_EXCHANGERS))
-    excluded.push({ domain, host: printableHost(host), reason: `only ${MAX_EXCHANGERS} MXs are requested` })
+    excluded.push({ domain, host: printableHost(host), reason: `mail is requested from only ${MAX_EXCHANGERS} MXs` })
   return { requests: requests.map(limitTimeout), excluded, includesSelf: first !== undefined }
 }
 

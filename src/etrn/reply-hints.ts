@@ -4,22 +4,26 @@ export const RETRY_STEP = '--retry-for 10m tries again'
 /** The next steps that several replies share */
 export const HINTS = {
   limit:
-    "a new connection did not help: the server's limit on requests may be too low; ask your provider to raise the limit",
-  helo: "the server rejects this host's EHLO name, not the requested name; use a name that DNS knows: --helo gw.site.example",
-  blocklist: `your IP address is on a blocklist, as dynamic addresses often are; ask your provider to allow it or ${LOGIN_STEP}`,
+    'a new connection got the same reply; if later attempts fail too, ask your provider to raise the limit on requests',
+  helo: "the server rejects this host's EHLO name, not the requested name; use a name of this host that DNS knows: --helo HOST.DOMAIN",
+  blocklist: `your IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow it or ${LOGIN_STEP}`,
   reverseName: `the server requires a reverse DNS name (PTR) for your IP address; ask your Internet provider to set one, or your mail provider ${LOGIN_STEP}`,
   certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
   address: `the server does not accept requests from your IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
   postfixAddress: `the server does not accept requests from your IP address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,
   login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
   tls: 'the server requires TLS before ETRN: --tls encrypt',
-  temporary: `the server cannot start the delivery now: ${RETRY_STEP}`,
+  temporary: `the server can't start the delivery now: ${RETRY_STEP}`,
   exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your IP address",
   refusal: `ask your provider to allow requests for this name from your IP address, or ${LOGIN_STEP}`,
   name: 'ask your provider to allow requests for this name from your IP address',
   otherCommand:
     'this is a reply to another command, so the request may have failed: run again with -v and show the output to your provider',
+  elsewhere: 'check whether another server holds the mail; if not, ask your provider to hold mail for this name',
+  flush: `${RETRY_STEP}; if that fails too, show the reply to your provider (if the server is Postfix: the flush service may be off, or postscreen_access_list may lack your IP address)`,
   badName: 'check the name, then ask your provider which name the server expects',
+  ignoredSign:
+    "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its name",
   plainName: "the server may not support names that start with '@' or '#'; request each domain by its plain name",
   noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',
   noMail:

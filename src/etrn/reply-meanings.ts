@@ -42,18 +42,12 @@ function rowsByClass(text: RegExp, hint: string, source: string, retryStep?: str
 /** Replies to ETRN that mean more, or something else, than their code */
 const ETRN_TEXTS: readonly ReplyMeaning[] = [
   { codes: [458], text: /^Already processing\b/i, outcome: 'started', source: 'Exim 4.96: its lock for each name' },
-  {
-    codes: [250],
-    name: /^[@#]/,
-    banner: /\bPostfix\b/,
-    hint: "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its name",
-    source: 'Postfix 3.7',
-  },
+  { codes: [250], name: /^[@#]/, banner: /\bPostfix\b/, hint: HINTS.ignoredSign, source: 'Postfix 3.7' },
   ...rowsByClass(
     words.SESSION_LIMIT,
     HINTS.limit,
     'Oracle and PMDF: ALLOW_ETRNS_PER_SESSION; Exim',
-    '--retry-for 1h tries again',
+    '--retry-for 1h keeps trying',
   ),
   { codes: [500, 502], banner: MASKED_GREETING, outcome: 'unsupported', hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
 
@@ -64,7 +58,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     words.REVERSE_NAME,
     HINTS.reverseName,
     'Postfix: reject_unknown_client_hostname',
-    '--retry-for 10m helps if only a DNS look-up failed',
+    'if the name exists and only its lookup failed, --retry-for 10m helps',
   ),
   ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
   ...rowsByClass(words.ADDRESS, HINTS.postfixAddress, 'Postfix: smtpd_client_restrictions', RETRY_STEP),
@@ -81,7 +75,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   {
     codes: [458],
     text: /^Unable to queue messages$/,
-    hint: `${RETRY_STEP}; if that fails too, show the reply to your provider (if the server is Postfix: is the flush service on, and is your IP address in postscreen_access_list?)`,
+    hint: HINTS.flush,
     source: 'Postfix 3.7',
   },
   {
@@ -121,7 +115,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   {
     codes: [501],
     text: /\bmust begin with #/i,
-    hint: "this server accepts only names that start with '#': try --queue {name}",
+    hint: "this server accepts only names that start with '#': --queue {name} sends #{name}",
     source: 'Exim 4.96 without smtp_etrn_command',
   },
   {
@@ -138,7 +132,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     codes: [458],
     text: /\bstore mail\b/i,
     outcome: 'refused',
-    hint: `check whether another server holds the mail; else ${HINTS.name}`,
+    hint: HINTS.elsewhere,
     source: 'Exchange: "Node x does not store mail here"',
   },
   { codes: [458], text: words.POLICY, outcome: 'refused', hint: HINTS.name, source: 'Oracle: "only literal domains"' },
@@ -210,7 +204,11 @@ const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>
     { codes: ['4xx', '5xx'], text: words.HELO_NAME, hint: HINTS.helo, source: 'Postfix: smtpd_helo_restrictions' },
     { codes: [500, 502], banner: MASKED_GREETING, hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
     { codes: [500, 502], hint: 'a server without EHLO has no ETRN: check host and port', source: 'RFC 1985, 3' },
-    { codes: [501, 504, 553], hint: 'use another EHLO name: --helo gw.site.example', source: 'RFC 5321, 4.1.4' },
+    {
+      codes: [501, 504, 553],
+      hint: 'use a name of this host that DNS knows: --helo HOST.DOMAIN',
+      source: 'RFC 5321, 4.1.4',
+    },
     { codes: [503], text: words.ACCESS_DENIED, hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
     { codes: [550, 554], hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
   ],
@@ -224,7 +222,7 @@ const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>
     { kind: 'connection-lost', hint: REPEAT_HINT, source: 'RFC 1985, 5' },
   ],
   auth: [
-    { codes: [454], hint: `the server cannot check the password now: ${RETRY_STEP}`, source: 'RFC 4954, 6' },
+    { codes: [454], hint: `the server can't check the password now: ${RETRY_STEP}`, source: 'RFC 4954, 6' },
     { codes: [530, 538], hint: 'the server requires TLS before you log in: --tls verify', source: 'RFC 4954, 6' },
   ],
 }

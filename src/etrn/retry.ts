@@ -184,10 +184,15 @@ class RetryState {
     const texts = [reason === TIME_OVER && error === null ? [] : failure.message]
     if (waiting.length > 0) texts.push(describeWaiting(waiting))
     const window = this.#waitWindow.hasLength ? this.#waitWindow : this.#retryWindow
-    return failure.withMessage(endMessage(texts.flat().join('; '), window, this.#attempts, this.#signal))
+    const isOnlyWaiting = reason === TIME_OVER && error === null && waiting.length > 0
+    const verb = isOnlyWaiting ? 'stopped waiting' : undefined
+    const message = endMessage(texts.flat().join('; '), window, this.#attempts, this.#signal, verb)
+    return failure.withMessage(message, isOnlyWaiting ? WAITING_HINT : failure.hint)
   }
 }
 
+const WAITING_HINT =
+  'the delivery may still be under way: --wait 1h waits longer; if the number stays the same, check that this host accepts mail: etrn --check SERVER NAME'
 const TIME_OVER = new StepError('the time for retries is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
 
 /** Returns true if temporary failures are retried. */

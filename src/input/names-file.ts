@@ -66,13 +66,17 @@ function* splitLines(text: string): Generator<string> {
 }
 
 function describeBadLine(word: string, message: string, { isHidden }: NamesFileOptions): Omit<BadLine, 'line'> {
-  if (isHidden) return { word: '****', reason: 'is not a valid name; hidden, because other users can change the file' }
+  if (isHidden)
+    return {
+      word: '****',
+      reason: 'is not a valid name; the line is not shown, because other users can change the file',
+    }
   return { word: printable(word), reason: likelySlip(word) ?? message }
 }
 
 /** Returns what is probably wrong with a line that is no name, and what to write; undefined if that is unknown. */
 function likelySlip(line: string): string | undefined {
-  if (isLabel(line)) return `is not fully qualified; write for example ${line}.example, or #${line} for a queue`
+  if (isLabel(line)) return `is not fully qualified; for example ${line}.example, or #${line} for a queue`
   return SLIPS.find(([pattern]) => pattern.test(line))?.[1]
 }
 
@@ -84,7 +88,8 @@ const SLIPS: readonly (readonly [RegExp, string])[] = [
   [/^(?:\/\/|;|--|! )/, 'looks like a comment; start comments with # and a space'],
   [/^["'].*["'],?$/, 'contains quotes; write the name without quotes'],
   [/:\/\//, 'is a URL; write only the name, without the server'],
-  [/^[^#].*[,;]|^#[^,]*,.*[ \t]/, 'contains a comma or semicolon; write one name per line'],
+  [/^[^#].*,|^#[^,]*,.*[ \t]/, 'contains a comma; write one name per line'],
+  [/^[^#].*;/, 'contains a semicolon; write one name per line'],
   [/^(?:[\d.]+|[\da-f]*:[\da-f:.]*)[ \t]/i, 'starts with an IP address; write only the name'],
   [/ /, 'contains a space; write one name per line'],
   [/\t/, 'contains a tab; write one name per line'],

@@ -56,9 +56,9 @@ async function parseArgument(word: string, { allowWide }: NameOptions): Promise<
     const domain = parseDomain(word, word, allowWide)
     if (allowWide || domain.includes('.')) return domain
     const typed = trimDot(word)
-    const queue = isAscii(typed) ? `; --queue ${typed} means a queue` : ''
+    const queue = isAscii(typed) ? `; --queue ${typed} requests a queue of this name` : ''
     throw new NameRuleError(
-      `is not fully qualified; write for example ${typed}.example (--allow-wide sends it unchanged${queue})`,
+      `is not fully qualified; for example ${typed}.example (--allow-wide sends the name unchanged${queue})`,
     )
   }
   const domain = parseDomain(word.slice(1), word, allowWide)
@@ -66,7 +66,7 @@ async function parseArgument(word: string, { allowWide }: NameOptions): Promise<
   const { isPublicSuffix } = await import('./public-suffix.js')
   if (domain.includes('.') && !isPublicSuffix(domain)) return `@${domain}`
   throw new NameRuleError(
-    `is too wide: it means every domain under ${domain}; write for example @site.example (--allow-wide sends it anyway)`,
+    `is too wide: it means every domain under ${domain}; for example @site.example (--allow-wide sends the name unchanged)`,
   )
 }
 
@@ -79,7 +79,7 @@ function checkSendable(word: string): void {
 }
 
 function parseQueue(name: string): string {
-  if (name === '') throw new NameRuleError('has no queue name after #; write for example #site.example')
+  if (name === '') throw new NameRuleError('has no queue name after #; for example #site.example')
   if (!isAscii(name)) throw new NameRuleError('contains characters that are not ASCII; a queue name is printable ASCII')
   if (name.length > QUEUE_OCTETS)
     throw new NameRuleError(`is too long; a queue name has at most ${QUEUE_OCTETS} characters`)
@@ -91,9 +91,7 @@ function parseDomain(typed: string, word: string, allowWide: boolean): string {
   const name = trimDot(typed)
   if (name === '')
     throw new NameRuleError(
-      typed === word
-        ? 'is empty; write for example site.example'
-        : 'has no domain after @; write for example @site.example',
+      typed === word ? 'is empty; for example site.example' : 'has no domain after @; for example @site.example',
     )
   const labels = splitLabels(name).map((label) => {
     const sent = toALabel(label) ?? (allowWide && isAscii(label) ? label : undefined)
@@ -112,6 +110,8 @@ function parseDomain(typed: string, word: string, allowWide: boolean): string {
 /** Returns what the user probably meant by a word that is no name; undefined if that is unknown. */
 function likelySlip(word: string): string | undefined {
   const hasPassword = hidePassword(word) !== word
+  const [, host] = /^https?:\/\/([^/:@]+)\/?$/i.exec(word) ?? []
+  if (host !== undefined) return `is a URL; write only the name: ${host}`
   if (word.includes(':') || hasPassword)
     return `looks like a server; the server comes first: etrn ${hasPassword ? 'SERVER' : word} NAME (separate several servers with commas)`
   const separator = word.includes(',') ? 'comma' : word.includes(';') ? 'semicolon' : undefined
@@ -133,10 +133,16 @@ function brokenLabelRule(label: string, sent: string | undefined): string {
   if (/^-|-$/.test(label)) return `has a label that begins or ends with a hyphen: ${shown}`
   if (isHostLabel(label) && label.includes('_'))
     return `has a label with an underscore: ${shown} (--allow-wide sends the name unchanged)`
-  if (!isLabelLike(label)) return `has a label with characters other than letters, digits and hyphens: ${shown}`
+  if (!isLabelLike(label))
+    return `contains ${quoteName(foreignCharacter(label))}; a name has letters, digits, hyphens and dots only`
   return isAscii(label)
     ? `has a label that starts with xn-- but is not valid Punycode: ${shown} (--allow-wide sends the name unchanged)`
     : `has a label that is not valid in an internationalised name: ${shown}; check the characters, or write the xn-- form`
+}
+
+/** Returns the first character of a label that no name can have. */
+function foreignCharacter(label: string): string {
+  return Array.from(label).find((character) => !isLabelLike(character)) ?? label
 }
 
 const NAME_CHARACTERS_SHOWN = 80

@@ -88,14 +88,14 @@ function localEndFor(local: string, remote: string): InterfaceAddress {
   const family = familyOf(remote)
   const address = unmapAddress(local)
   if (familyOf(address) !== 0) {
-    if (familyOf(address) !== family) throw new LocalEndError(`cannot connect from ${local} to an IPv${family} address`)
+    if (familyOf(address) !== family) throw new LocalEndError(`can't connect from ${local} to an IPv${family} address`)
     if (!isLinkLocal(address)) return { name: '', address }
     const name = scopeOf(address) || readInterfaces().find((end) => end.address === canonicalAddress(address))?.name
     if (name === undefined) throw new LocalEndError(`no interface has the address ${address}`)
     return { name, address }
   }
   const ends = readInterfaces().filter(({ name }) => name === local)
-  if (ends.length === 0) throw new LocalEndError(`there is no interface ${local} that has an address`)
+  if (ends.length === 0) throw new LocalEndError(`this host has no interface ${local} with an address`)
   const end = ends.find((one) => familyOf(one.address) === family && isLinkLocal(one.address) === isLinkLocal(remote))
   if (end === undefined) throw new LocalEndError(`the interface ${local} has no IPv${family} address`)
   return end

@@ -256,14 +256,14 @@ function firstError(error: unknown, isWanted: (error: StepError) => boolean = ()
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'no DNS server can be reached',
-  ESERVFAIL: 'the DNS server reports a failure',
-  EREFUSED: 'the DNS server refuses to answer',
-  EBADRESP: 'the DNS server gives no definite answer',
+  ESERVFAIL: "this host's DNS server reports a failure",
+  EREFUSED: "this host's DNS server refuses to answer",
+  EBADRESP: "this host's DNS server gives no definite answer",
   ETIMEOUT: 'no DNS server answers',
   EAI_AGAIN: 'the resolver reports a temporary failure',
 }
 
-/** Returns the failure of a look-up. It is definite only if every answer says that there is no record; otherwise it is temporary. */
+/** Returns the failure of a lookup. It is definite only if every answer says that there is no record; otherwise it is temporary. */
 function resolutionError(
   kind: 'host' | 'domain',
   name: string,
@@ -274,7 +274,7 @@ function resolutionError(
   const cause = failures[Math.max(0, codes.indexOf('ENOTFOUND'))]
   const code = codes.find((found) => found !== 'ENOTFOUND' && found !== 'ENODATA')
   if (code !== undefined) {
-    const message = `${DNS_ERRORS[code] ?? 'the DNS look-up failed'} (${code || 'unknown'})`
+    const message = `${DNS_ERRORS[code] ?? 'the DNS lookup failed'} (${code || 'unknown'})`
     return new StepError(message, { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT, cause })
   }
   if (!codes.includes('ENOTFOUND')) return noAddressError(family, cause)
@@ -284,8 +284,9 @@ function resolutionError(
 }
 
 const SPELLING_HINT = 'check the spelling of the server name'
-const PROFILE_HINT = `${SPELLING_HINT}; if you mean a profile: root reads only /etc/etrn/config.toml, or --config FILE`
-const RESOLVER_HINT = 'if the link has just come up, DNS may not work yet: --retry-for 5m keeps trying'
+const PROFILE_HINT = `${SPELLING_HINT}; if you mean a profile, note that root reads only /etc/etrn/config.toml or the --config file`
+const RESOLVER_HINT =
+  'if the link has just come up, DNS may not work yet: --retry-for 5m keeps trying; otherwise check the DNS servers of this host'
 const SHORT_TIMEOUT_HINT = 'give DNS more time: --timeout 60s; if the link has just come up: --retry-for 5m'
 
 function noAddressError(family: Family, cause?: unknown): StepError {

@@ -13,7 +13,7 @@ type Child = { readonly process: ChildProcess; readonly waiting: Map<number, (an
 
 /**
  * Asks getaddrinfo. It works in a child process, because it can't be cancelled and delays even the end of a process that waits for it.
- * There is one child for all look-ups, and none without a look-up.
+ * There is one child for all lookups, and none without a lookup.
  */
 export class SystemResolver {
   #child: Child | undefined
@@ -45,7 +45,7 @@ export class SystemResolver {
   }
 
   #startChild(start: typeof fork): Child {
-    // A look-up that was abandoned keeps its thread. The first argument of -e stands where fork puts its module.
+    // A lookup that was abandoned keeps its thread. The first argument of -e stands where fork puts its module.
     const options = { execArgv: ['-e', PROGRAM], env: { UV_THREADPOOL_SIZE: '64' }, stdio: 'ignore' as const }
     const child = { process: start('getaddrinfo', [], options), waiting: new Map<number, (answer: Answer) => void>() }
     const fail = (error?: unknown): void => {

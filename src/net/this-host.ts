@@ -96,7 +96,7 @@ async function askKernel(address: string, act: (socket: Socket) => string): Prom
     return socket.address().address
   } catch (error) {
     if (NO_ROUTE.includes(codeOf(error))) return undefined
-    const message = `cannot tell whether ${address} is an address of this host (${messageOf(error)})`
+    const message = `can't tell whether ${address} is an address of this host (${messageOf(error)})`
     throw new StepError(message, {
       exitStatus: EXIT.TEMPFAIL,
       kind: 'no-resources',

@@ -33,8 +33,8 @@ export function summaryOf(servers: readonly ServerReport[]): string | undefined 
     const count = outcomes.filter((other) => other === word).length
     return count === 0 ? [] : `${count} ${word}`
   })
-  const atServers = servers.length > 1 ? ` at ${servers.length} servers` : ''
-  return `${formatCount(outcomes.length, 'name')}${atServers}: ${counts.join(', ')}${isRetried ? describeRetries(servers) : ''}`
+  const subject = servers.length > 1 ? `${servers.length} servers` : formatCount(outcomes.length, 'name')
+  return `${subject}: ${counts.join(', ')}${isRetried ? describeRetries(servers) : ''}`
 }
 
 /** Returns a word for each name of a server. One without a reply has the outcome of its session, which says nothing of the name. */

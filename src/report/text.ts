@@ -98,7 +98,7 @@ export class TextReporter implements Reporter {
     const { quiet, several, err } = this.#options
     if (run.error !== null) {
       const { message, hint, exitStatus } = run.error
-      this.fail({ message: `${message}; no name was requested`, hint, exitStatus })
+      this.fail({ message: `${message}; the requests were not sent`, hint, exitStatus })
     }
     for (const line of this.#hints.lines(several)) err.line(line)
     const summary = quiet > 0 ? undefined : summaryOf(run.servers)
@@ -113,8 +113,8 @@ export class TextReporter implements Reporter {
     // An error of the system or of OpenSSL has a code. A server's words are in the message already.
     if (this.#options.verbose && codeOf(cause) !== '') line({ style: 'dim', text: `  ${messageOf(cause).trim()}` })
     // The user ended it: nothing is wrong.
-    if (kind === 'time-over' || kind === 'interrupted') return
-    const hint = hintAfterRetries(error.hint ?? generalHint(exitStatus), isRetried)
+    const isEndedByUser = kind === 'time-over' || kind === 'interrupted'
+    const hint = hintAfterRetries(error.hint ?? (isEndedByUser ? undefined : generalHint(exitStatus)), isRetried)
     if (hint !== undefined) this.#hints.add(hint, { server, name: null })
   }
 
@@ -134,7 +134,7 @@ export class TextReporter implements Reporter {
 const NAME_OCTETS = 510
 
 const QUEUE_UNKNOWN_WARNING =
-  'the request was accepted, but the reply does not tell whether mail is still waiting: run without --wait'
+  'the request was accepted and need not be repeated; the server does not report how much mail is waiting, so omit --wait next time'
 
 /** Returns the server as the user named it, with its host if the name is a profile's or has other letters. */
 function describeServer({ word, host }: ServerAddress): string {

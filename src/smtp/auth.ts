@@ -31,7 +31,9 @@ export async function authenticate(
       // By now a server that must prove its identity has done so.
       const { done } = await steps.next(Buffer.alloc(0))
       if (done !== true && !ONLY_IF_NAMED.has(mechanism))
-        throw protocolError(`login failed: the server ended ${mechanism} too early (${formatReply(reply)})`)
+        throw protocolError(
+          `login failed: the server ended the ${mechanism} exchange too early (${formatReply(reply)})`,
+        )
       return mechanism
     }
     if (!MECHANISM_REFUSED_CODES.has(reply.code)) throw loginError(reply, mechanism, credentials, context)
@@ -112,7 +114,7 @@ function chooseMechanisms(credentials: Credentials, context: AuthContext): reado
 }
 
 const NO_AUTH_HINT =
-  'ask your provider which port offers both AUTH and ETRN: many servers offer AUTH only at --port 587 or with smtps://'
+  'many servers offer AUTH only on port 587 (--port 587) or with smtps://; if neither works, ask your provider which port offers AUTH and ETRN'
 
 /** Returns the next step if the server offers no mechanism that the credentials allow. */
 function noMechanismHint({ password }: Credentials, offered: readonly string[]): string {
@@ -157,7 +159,7 @@ function decodeChallenge({ lines }: Reply): Buffer {
 function loginError(reply: Reply, used: MechanismName, credentials: Credentials, context: AuthContext): StepError {
   const hint = loginHint(reply, used, otherMechanism([used], credentials, context))
   const kind = isPermanent(reply) ? 'login-rejected' : undefined
-  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), kind, hint }, `mechanism ${used}`)
+  return new RejectedError(reply, { exitStatus: exitStatusOfReply('auth', reply), kind, hint }, used)
 }
 
 function loginHint({ code }: Reply, used: MechanismName, other: MechanismName | undefined): string | undefined {
@@ -190,7 +192,7 @@ function otherMechanism(
 
 /** Returns the failure of a login for which the server refused each mechanism. */
 function refusedError(refusals: readonly Refusal[], credentials: Credentials, context: AuthContext): StepError {
-  const list = refusals.map(({ mechanism, reply }) => `${formatReply(reply)}; mechanism ${mechanism}`)
+  const list = refusals.map(({ mechanism, reply }) => `${mechanism} (${formatReply(reply)})`)
   const used = refusals.map(({ mechanism }) => mechanism)
   const other = otherMechanism(used, credentials, context)
   const hint =
@@ -198,5 +200,5 @@ function refusedError(refusals: readonly Refusal[], credentials: Credentials, co
       ? 'ask your provider which mechanism this user must use'
       : `the server also offers ${other}: try --auth ${other}`
   const facts = { exitStatus: EXIT.NOPERM, hint, reply: refusals.at(-1)?.reply ?? null }
-  return new SessionError('auth', `login rejected (${list.join(') and (')})`, facts)
+  return new SessionError('auth', `login rejected: ${list.join(', ')}`, facts)
 }

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
-import { printable, shortenMessage } from '../printable.js'
+import { listSome, printable, shortenMessage } from '../printable.js'
 import { weaknessOf } from './certificate-strength.js'
 import { protocolError } from './errors.js'
 import { isOldTlsAccepted, type TlsPolicy } from './session-settings.js'
@@ -42,7 +42,7 @@ export function verificationError(
   const { fingerprint256 } = certificate
   if (policy.fingerprint !== undefined) {
     if (fingerprint256.replaceAll(':', '') === policy.fingerprint) return undefined
-    return protocolError('certificate does not match the pinned fingerprint', pinHint(certificate))
+    return protocolError('certificate does not match the pinned fingerprint', changedHint(certificate))
   }
   // The types say that it is an Error, but it is a code of OpenSSL's.
   const code = socket.authorized ? undefined : String(socket.authorizationError)
@@ -50,7 +50,10 @@ export function verificationError(
   const isUnjudged = code === undefined && isOldTlsAccepted(policy)
   const weakness = isUnjudged || code === 'UNSPECIFIED' ? weaknessOf(certificate) : undefined
   if (weakness !== undefined)
-    return protocolError(weakness, `ask your provider for a new certificate; until then, ${pinHint(certificate)}`)
+    return protocolError(
+      weakness,
+      `ask your provider to install a new certificate; until then, ${pinHint(certificate)}`,
+    )
   return code === undefined ? nameError(certificate, name) : chainError(code, certificate)
 }
 
@@ -66,25 +69,22 @@ function nameError(certificate: X509Certificate, name: string): StepError | unde
     other === undefined
       ? pinHint(certificate)
       : `if ${other} is your provider's name for the server: --tls-name ${other}`
-  return protocolError(`certificate is valid for ${describeNames(names)}, not for ${name}`, hint)
-}
-
-/** Returns the first of several names and their number: `mx.example and 2 more names`. */
-function describeNames([first, ...others]: readonly string[]): string {
-  if (first === undefined) return 'no host name (a common name alone does not count)'
-  if (others.length === 0) return first
-  return `${first} and ${others.length} more name${others.length === 1 ? '' : 's'}`
+  const message =
+    names.length === 0
+      ? `certificate contains no host name (a common name alone does not count), so it is not valid for ${name}`
+      : `certificate is for ${listSome(names)}, not for ${name}`
+  return protocolError(message, hint)
 }
 
 function chainError(code: string, certificate: X509Certificate): StepError {
-  const clockHint = `if this host's clock is right (${formatDay(new Date().toISOString())})`
+  const clockHint = `if the clock of this host is right (${formatDay(new Date().toISOString())})`
   switch (code) {
     case 'CERT_HAS_EXPIRED':
       return protocolError(expiryMessage(certificate), `${clockHint}, ask your provider to renew the certificate`)
     case 'CERT_NOT_YET_VALID':
       return protocolError(
         notYetValidMessage(certificate),
-        `${clockHint}, ask your provider for a certificate that is valid now`,
+        `${clockHint}, ask your provider to install a certificate that is valid now`,
       )
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
       return protocolError('self-signed certificate', pinHint(certificate))
@@ -101,8 +101,12 @@ function chainError(code: string, certificate: X509Certificate): StepError {
   }
 }
 
+function changedHint({ fingerprint256 }: X509Certificate): string {
+  return `the server now has another SHA-256 fingerprint; only if your provider confirms it, use --tls-fingerprint ${fingerprint256}`
+}
+
 function pinHint({ fingerprint256 }: X509Certificate): string {
-  return `if your provider confirms this SHA-256 fingerprint, trust the certificate by it: --tls-fingerprint ${fingerprint256}`
+  return `if your provider confirms this SHA-256 fingerprint, pin the certificate with it: --tls-fingerprint ${fingerprint256}`
 }
 
 function issuerOf({ issuer }: { readonly issuer: string | undefined }): string {

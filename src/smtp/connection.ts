@@ -222,7 +222,7 @@ export class Connection {
       return isShortTimeout(timeoutMs) ? 'a repeated request does no harm: try again with --timeout 60s' : REPEAT_HINT
     const { silenceHint } = this.#options
     const isGreetingMissing = this.#awaited === 'greeting' && isSilent
-    return [timeoutHint(timeoutMs), (isGreetingMissing ? silenceHint : undefined) ?? []].flat().join('; ')
+    return [(isGreetingMissing ? silenceHint : undefined) ?? [], timeoutHint(timeoutMs)].flat().join('; otherwise ')
   }
 
   #describeMalformed({ message }: MalformedReplyError): string {

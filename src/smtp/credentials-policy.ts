@@ -69,7 +69,7 @@ export function checkConnection(
     })
   const user = userOfPeer(ends)
   if (level === 'none' || user === undefined || user < PEOPLES_USER_IDS || user === userInfo().uid) return
-  throw new StepError(`not logged in: the server belongs to user ${user} of this host`, {
+  throw new StepError(`not logged in: the server is run by user ${user} on this host`, {
     exitStatus: EXIT.NOPERM,
     hint: `${VERIFY_HINT}; only if you trust user ${user} with the password: --tls none`,
   })

@@ -1,7 +1,14 @@
 import { StepError } from '../errors.js'
 import type { SocketEnds } from '../net/peer-user.js'
 import type { Connection } from './connection.js'
-import { describeRejection, exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
+import {
+  describeRejection,
+  exitStatusOfReply,
+  SessionError,
+  sessionErrorOf,
+  type Stage,
+  STAGE_LABELS,
+} from './errors.js'
 import type { Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
 import type { SecureConnection } from './tls.js'
@@ -32,15 +39,17 @@ export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: 
     trace({ type: 'done', stage, elapsedMs: Math.round(performance.now() - startedAt) })
     return result
   } catch (error) {
-    if (error instanceof StepError && !(error instanceof SessionError)) throw sessionErrorOf(stage, error)
-    throw error
+    if (!(error instanceof StepError) || error instanceof SessionError) throw error
+    const failure = sessionErrorOf(stage, error)
+    // A limit on the whole run doesn't tell what the run was waiting for.
+    throw error.kind === 'time-over' ? failure.withMessage(`${error.message} (step: ${STAGE_LABELS[stage]})`) : failure
   }
 }
 
-/** Returns the reply if it has this code; otherwise throws SessionError, whose message has the detail, too. */
-export function expectCode(stage: Stage, code: number, reply: Reply, detail?: string): Reply {
+/** Returns the reply if it has this code; otherwise throws SessionError, whose message names the argument of the command. */
+export function expectCode(stage: Stage, code: number, reply: Reply, argument?: string): Reply {
   if (reply.code === code) return reply
-  throw new SessionError(stage, describeRejection(stage, { reply, detail }), {
+  throw new SessionError(stage, describeRejection(stage, { reply, argument }), {
     exitStatus: exitStatusOfReply(stage, reply),
     reply,
   })

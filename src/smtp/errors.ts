@@ -20,12 +20,12 @@ export type Stage = keyof typeof STAGE_LABELS
 /** A step that failed because of the server's reply. Its message is the reply alone; that of the session's failure names the step. */
 export class RejectedError extends StepError {
   readonly reply: Reply
-  /** A fact that belongs to the reply: `mechanism PLAIN`, or the EHLO name */
-  readonly detail: string | undefined
-  constructor(reply: Reply, facts: FailureFacts, detail?: string) {
+  /** What the server has rejected: the mechanism of a login, or the EHLO name */
+  readonly argument: string | undefined
+  constructor(reply: Reply, facts: FailureFacts, argument?: string) {
     super(formatReply(reply), facts)
     this.reply = reply
-    this.detail = detail
+    this.argument = argument
   }
 }
 
@@ -41,8 +41,9 @@ export class SessionError extends StepError {
     this.reply = facts.reply ?? null
   }
 
-  withMessage(message: string): SessionError {
-    return new SessionError(this.stage, message, this)
+  withMessage(message: string, hint = this.hint): SessionError {
+    const { stage, exitStatus, kind, cause, reply } = this
+    return new SessionError(stage, message, { exitStatus, kind, cause, reply, hint })
   }
 }
 
@@ -55,35 +56,33 @@ export function sessionErrorOf(stage: Stage, error: StepError): SessionError {
 /** Returns a bug of our own (70) as the failure of one session: those of other servers must go on. */
 export function bugError(cause: unknown): SessionError {
   const message = `unexpected error (${cause instanceof Error ? cause.name : typeof cause}: ${messageOf(cause)})`
-  const hint = 'this is a bug in etrn: please report these lines'
+  const hint = 'this is a bug in etrn: please report it, with these lines'
   return new SessionError('etrn', message, { exitStatus: EXIT.SOFTWARE, hint, cause })
 }
 
-type Rejection = Pick<RejectedError, 'reply'> & Partial<Pick<RejectedError, 'kind' | 'detail'>>
+type Rejection = Pick<RejectedError, 'reply'> & Partial<Pick<RejectedError, 'kind' | 'argument'>>
 
 /**
  * Returns the message for a reply that ends a session: `EHLO rejected (501 5.5.4 bad name)`. A lost connection means that the server
  * sent the reply before the command of this stage.
  */
-export function describeRejection(stage: Stage, { reply, kind, detail }: Rejection): string {
-  const problem = rejectionProblem(stage, reply, kind === 'connection-lost')
-  return `${problem} (${[formatReply(reply), detail ?? []].flat().join('; ')})`
+export function describeRejection(stage: Stage, { reply, kind, argument }: Rejection): string {
+  return `${rejectionProblem(stage, reply, kind === 'connection-lost', argument)} (${formatReply(reply)})`
 }
 
-function rejectionProblem(stage: Stage, reply: Reply, isEarly: boolean): string {
+function rejectionProblem(stage: Stage, reply: Reply, isEarly: boolean, argument?: string): string {
   const isFinal = isTransient(reply) || isPermanent(reply)
-  if (stage === 'greeting') {
-    if (!isFinal) return 'unexpected greeting'
-    return `the server ${isTransient(reply) ? 'deferred' : 'rejected'} the connection`
-  }
+  const verdict = isTransient(reply) ? 'deferred' : 'rejected'
+  if (stage === 'greeting') return isFinal ? `the server ${verdict} the connection` : 'unexpected greeting'
   const command = STAGE_LABELS[stage]
   if (reply.code === 421) return `the server closed the connection ${isEarly ? 'before' : 'after'} ${command}`
   if (!isFinal) return `unexpected reply to ${command}`
-  return `${stage === 'auth' ? 'login' : command} ${isTransient(reply) ? 'deferred' : 'rejected'}`
+  const [verb, before] = stage === 'auth' ? ['login', 'with '] : [command, '']
+  return `${verb} ${argument === undefined ? '' : `${before}${argument} `}${verdict}`
 }
 
 /** The next step if the reply to ETRN is missing */
-export const REPEAT_HINT = 'a repeated request does no harm: --retry-for 10m repeats the request'
+export const REPEAT_HINT = 'a repeated request does no harm: try again with --retry-for 10m'
 
 /** Returns the next step after a timeout of a server that is slow or silent. */
 export function timeoutHint(timeoutMs: number): string {
@@ -121,7 +120,7 @@ export function protocolError(message: string, hint?: string, cause?: unknown): 
 export function unencryptedDataError(isImplicitTls: boolean, cause?: unknown): StepError {
   const message = `unencrypted data arrived ${isImplicitTls ? 'in place of TLS' : 'after STARTTLS, before TLS began'}`
   const hint = isImplicitTls
-    ? 'smtps:// is only for a port that expects TLS at once: check host and port, or use smtp:// with --tls verify'
+    ? 'smtps:// is only for a port that expects TLS from the start: check host and port, or use smtp:// with --tls verify'
     : 'the server or a proxy may be faulty, or this may be an attack: tell your provider'
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
 }

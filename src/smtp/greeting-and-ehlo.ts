@@ -92,13 +92,13 @@ function startDialogue(server: Server, socket: Socket, address: string, options:
   return { smtp, address, ends: { localAddress, localPort, remoteAddress, remotePort }, helo, server, options }
 }
 
-/** Returns the hint for a server that may wait for TLS; undefined if it has TLS, or at port 25, where no server expects TLS at once. */
+/** Returns the hint for a server that may wait for TLS; undefined if it has TLS, or at port 25, where no server expects TLS from the start. */
 function silenceHint({ host, port, isImplicitTls }: Server): string | undefined {
   if (isImplicitTls || port === 25) return undefined
   const name = familyOf(host) === 6 ? `[${host}]` : host
   return port === 465
-    ? `port 465 is for TLS at once: use smtps://${name}`
-    : `if the port expects TLS at once, use smtps://${name}:${port}`
+    ? `port 465 expects TLS from the start: use smtps://${name}`
+    : `if the port expects TLS from the start, use smtps://${name}:${port}`
 }
 
 /** Returns an error that mentions the addresses that are not tried after it: a permanent failure is taken for that of the host. */

@@ -113,7 +113,7 @@ export async function* scram(
   const iterations = Number(i)
   if (iterations < SCRAM_ITERATIONS.least || iterations > SCRAM_ITERATIONS.most)
     throw protocolError(
-      `login failed: the server wants ${i} SCRAM iterations (${SCRAM_ITERATIONS.least} to ${SCRAM_ITERATIONS.most} are possible)`,
+      `login failed: the server wants ${i} SCRAM iterations (etrn accepts ${SCRAM_ITERATIONS.least} to ${SCRAM_ITERATIONS.most})`,
     )
   const size = createHash(hash).digest().length
   const secret = await prepareText(password)

@@ -107,7 +107,7 @@ async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extens
 }
 
 function readExtensions({ helo, options }: GreetedDialogue, hello: Reply): Extensions {
-  const extensions = parseExtensions(expectCode('ehlo', 250, hello, isPermanent(hello) ? `name ${helo}` : undefined))
+  const extensions = parseExtensions(expectCode('ehlo', 250, hello, isPermanent(hello) ? helo : undefined))
   options.trace({ type: 'extensions', extensions })
   return extensions
 }
@@ -127,7 +127,8 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
   const { greeting, server, options } = dialogue
   const isHidden = isBehindMiddlebox(dialogue, extensions)
   if (options.assumeEtrn) {
-    const text = 'a firewall or proxy may answer EHLO in place of the server: even a 250 to ETRN proves nothing'
+    const text =
+      'a firewall may be answering in place of the server, so "accepted" is not certain; if no mail arrives, ask your provider whether the request reached the server'
     if (isHidden) options.trace({ type: 'warning', stage: 'ehlo', text })
     return
   }
@@ -139,7 +140,7 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
     : /Exim/.test(greeting.text)
       ? 'ask your provider to allow ETRN from your IP address (Exim: acl_smtp_etrn)'
       : mayNeedLogin
-        ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; without credentials, ${ASSUME_HINT}`
+        ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; if you have no login: ${ASSUME_HINT}`
         : ASSUME_HINT
   const message = `ETRN not offered (EHLO lists ${keywords})`
   throw new SessionError('etrn', message, { exitStatus: EXIT.UNAVAILABLE, hint })

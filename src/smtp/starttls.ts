@@ -41,7 +41,7 @@ export async function startTls(
   const isRequired = server.tls.level !== 'may'
   if (!extensions.has('STARTTLS')) {
     if (!isRequired) {
-      const text = `STARTTLS was offered to an earlier session of this run, but is not now; ${WITHOUT_TLS}`
+      const text = `STARTTLS was offered in an earlier session of this run, but is not offered now; ${WITHOUT_TLS}`
       if (options.protection?.hasTls === true) options.trace({ type: 'warning', stage: 'starttls', text })
       return undefined
     }
@@ -64,7 +64,7 @@ export async function startTls(
 }
 
 const MISSING_HINT =
-  'ask your provider which port offers TLS and ETRN; if this port should, a firewall on the network path may hide STARTTLS'
+  'ask your provider which port offers TLS and ETRN; a firewall on the network path may also hide STARTTLS'
 
 /** Returns the option that requires TLS. A user who has given credentials alone may not know it. */
 function requirementOf({ tls: { level }, credentials }: Server): string {

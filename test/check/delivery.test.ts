@@ -29,7 +29,7 @@ type Delivery = {
   readonly queries: readonly string[]
 }
 
-/** The most addresses of one host that DNS look-ups return. */
+/** The most addresses of one host that DNS lookups return. */
 const HOST_ADDRESSES = 50
 
 /** Checks the delivery of mail for these names, with this zone. */
@@ -76,7 +76,7 @@ if (isInNamespace(import.meta.url)) {
         ok: false,
         elapsedMs: 0,
         text: 'connection refused (127.0.0.1 port 25)',
-        hint: 'start the local mail server, which receives the released mail; --wait-local 2m waits for it',
+        hint: 'start the local mail server, which receives the requested mail; --wait-local 2m waits for it',
       })
       assert.equal(localFailure?.message, 'connection refused (127.0.0.1 port 25)')
     })
@@ -170,7 +170,7 @@ if (isInNamespace(import.meta.url)) {
       { seenAs: null, address: PUBLIC_SERVER },
       {
         ok: null,
-        text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this host, but a private address',
+        text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this host, but the address is private',
         hint: 'only servers on the same network can deliver to a private address',
       },
     )
@@ -221,7 +221,7 @@ if (isInNamespace(import.meta.url)) {
       seenAs('203.0.113.9'),
       {
         ok: null,
-        text: 'gw.site.example (no address), mx2.site.example (198.51.100.8); gw.site.example: the DNS server reports a failure (ESERVFAIL)',
+        text: "gw.site.example (no address), mx2.site.example (198.51.100.8); gw.site.example: this host's DNS server reports a failure (ESERVFAIL)",
         hint: 'check again when DNS works',
       },
     )
@@ -242,7 +242,7 @@ if (isInNamespace(import.meta.url)) {
       const { steps } = await checkNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } }, ['site.example'])
       const [, route] = steps
       assert.deepEqual([route?.ok, route?.hint], [null, 'check again when DNS works'])
-      assert.match(route?.text ?? '', /^the DNS server reports a failure/)
+      assert.match(route?.text ?? '', /^this host\'s DNS server reports a failure/)
     })
   })
 

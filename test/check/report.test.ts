@@ -81,7 +81,7 @@ if (isInNamespace(import.meta.url)) {
   ✔ ETRN                   listed
 delivery to this host
   ✘ local server N ms  connection refused (127.0.0.1 port 25)
-     hint: start the local mail server, which receives the released mail; --wait-local 2m waits for it
+     hint: start the local mail server, which receives the requested mail; --wait-local 2m waits for it
 ETRN was not sent: only a real run shows whether the server accepts a name.
 `,
       )

@@ -163,15 +163,15 @@ suite('config: refused files', { concurrency: true }, () => {
   refuses('quiet = 3', /:1: quiet must be 0, 1 or 2$/m)
   refuses(
     'names = "a.example"',
-    /:1: names must be a list of strings, and not empty; for example names = \["site\.example"\]/,
+    /:1: names must be a non-empty list of strings; for example names = \["site\.example"\]/,
   )
   refuses(
     'names = ["a.example,b.example"]',
     /:1: names must have one name per string; for example names = \["a\.example", "b\.example"\]/,
   )
-  refuses('names = []', /:1: names must be a list of strings/)
-  refuses('names = [""]', /:1: names must be a list of strings/)
-  refuses('queue = ["q", 1]', /:1: queue must be a list of strings, and not empty; for example queue = \["uucp"\]/)
+  refuses('names = []', /:1: names must be a non-empty list of strings/)
+  refuses('names = [""]', /:1: names must be a non-empty list of strings/)
+  refuses('queue = ["q", 1]', /:1: queue must be a non-empty list of strings; for example queue = \["uucp"\]/)
   refuses('mx = "site.example"', /:1: mx is not a key; use --mx on the command line$/m)
   refuses('q = 1', /:1: unknown key q; man etrn lists all keys$/m)
   refuses(`[servers.isp]\n${SERVER}host = "x"`, /:3: profile isp: unknown key host; did you mean server\?/)
@@ -209,7 +209,10 @@ suite('config: refused files', { concurrency: true }, () => {
     /config\.toml:4: profile isp: unknown key timeuot/,
   )
   refuses(`\ufeff\r\nport = 70000\r\n`, /config\.toml:2: port must be /)
-  refuses('port = 25\r\nnames = [\r\n"a.example",\r\n5\r\n]\r\n', /config\.toml:2: names must be a list of strings/)
+  refuses(
+    'port = 25\r\nnames = [\r\n"a.example",\r\n5\r\n]\r\n',
+    /config\.toml:2: names must be a non-empty list of strings/,
+  )
   refuses('port = 25\r\ntimeout = 5x\r\n', /config\.toml:2: not valid TOML: .*\nhint: write strings in quotes/)
   refuses(
     'port = 25\rtimeout = "5s"\r',

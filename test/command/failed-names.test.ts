@@ -66,12 +66,18 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const run = await etrn(['127.0.0.1:9,127.0.0.1:10', '--failed-to', file, 'a.example', 'b.example'])
     assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'a.example\nb.example\n'])
   })
-  test('are none if the server does not support ETRN', async (t) => {
-    const file = makeFile(t, 'later', 'older.example\n')
-    const server = await scripted(t, ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250 mx', ...BYE])
-    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, 'a.example'])
-    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [69, ''])
-  })
+  for (const [title, status, conversation] of [
+    ['the server does not list ETRN', 69, ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 250 mx', ...BYE]],
+    ['the server rejects the connection', 69, ['S: 554 no', ...BYE]],
+    ['the required TLS is missing', 76, [...HELLO, ...BYE]],
+  ] as const)
+    test(`are all if the session fails for good: ${title}`, async (t) => {
+      const file = makeFile(t, 'later', 'older.example\n')
+      const server = await scripted(t, conversation)
+      const tls = status === 76 ? ['--tls', 'encrypt'] : []
+      const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, ...tls, '--failed-to', file, 'a.example'])
+      assert.deepEqual([run.status, readFileSync(file, 'utf8')], [status, 'a.example\n'])
+    })
   test('have mail waiting when the time for --wait is over', async (t) => {
     const file = makeFile(t, 'later', '')
     const server = await loose(
@@ -155,11 +161,11 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     writeFileSync(`${folder}/file`, '')
     return `${folder}/file/later`
   })
-  refuses('a link', 'is a symbolic link; name the file that the link leads to', (folder) => {
+  refuses('a link', 'is a symbolic link; name the file that the link points to', (folder) => {
     symlinkSync('/dev/null', `${folder}/later`)
     return `${folder}/later`
   })
-  refuses('a FIFO', 'is not a regular file, which alone can be replaced as a whole', (folder) => {
+  refuses('a FIFO', 'is not a regular file; only a regular file can be replaced as a whole', (folder) => {
     execFileSync('mkfifo', [`${folder}/later`])
     return `${folder}/later`
   })

@@ -157,24 +157,24 @@ async function spoil(t: TestContext, change: (state: State) => void): Promise<[S
 }
 
 suite('recordFailures: a state that is not usable', { concurrency: true }, () => {
-  const REASON = 'the state of --report-after is not usable, so the failure is reported at once: '
+  const REASON = 'the failure is reported at once, because the --report-after state is not usable: '
   const damages: Readonly<Record<string, [spoil: (file: string) => void, reason: string]>> = {
-    garbage: [(file) => writeFileSync(file, '\0\xff'), 'the file is not a state of etrn'],
-    nothing: [(file) => writeFileSync(file, ''), 'the file is not a state of etrn'],
+    garbage: [(file) => writeFileSync(file, '\0\xff'), 'the file is not an etrn state file'],
+    nothing: [(file) => writeFileSync(file, ''), 'the file is not an etrn state file'],
     'half of it': [
       (file) => writeFileSync(file, readFileSync(file, 'utf8').slice(0, 80)),
-      'the file is not a state of etrn',
+      'the file is not an etrn state file',
     ],
     'the version of later': [
       (file) => writeFileSync(file, readFileSync(file, 'utf8').replace('"version": 1', '"version": 2')),
-      'the file is not a state of etrn',
+      'the file is not an etrn state file',
     ],
     'no time': [
       (file) => writeFileSync(file, readFileSync(file, 'utf8').replace(/2026\S+Z/, 'soon')),
-      'the file is not a state of etrn',
+      'the file is not an etrn state file',
     ],
-    null: [(file) => writeFileSync(file, 'null'), 'the file is not a state of etrn'],
-    'too much': [(file) => writeFileSync(file, ' '.repeat(2 ** 21)), 'the file is not a state of etrn'],
+    null: [(file) => writeFileSync(file, 'null'), 'the file is not an etrn state file'],
+    'too much': [(file) => writeFileSync(file, ' '.repeat(2 ** 21)), 'the file is not an etrn state file'],
     'a FIFO': [
       (file) => {
         rmSync(file)

@@ -164,7 +164,7 @@ suite('file-safety: warnIfExposed', { concurrency: true }, () => {
     const file = makeSecret(t, 0o600)
     const stats = statSync(file)
     rmSync(file)
-    const expected = 'etrn: warning: the password in FILE is not safe: the path cannot be checked (no such file)'
+    const expected = "etrn: warning: the password in FILE is not safe: the path can't be checked (no such file)"
     assert.equal(warningsOf(file, 'password', UID, stats), expected)
   })
   test('judges the file that is open, not the one that has taken its place', (t) => {

@@ -151,7 +151,7 @@ suite('hook-scripts: the crontab', { concurrency: true }, () => {
   test('cron: the crontab says which output cron will mail', async () => {
     const noteOf = async (...options: string[]): Promise<string | undefined> =>
       /^# cron mails any output: (.*)\.$/m.exec(await printHook('cron', ...options))?.[1]
-    assert.equal(await noteOf(), 'permanent failures at once, temporary failures after the time of --report-after')
+    assert.equal(await noteOf(), 'permanent failures at once, temporary failures after the --report-after time')
     assert.equal(await noteOf('-qq'), 'with a second --quiet, permanent failures only')
     assert.equal(await noteOf('-qq', '--report-after', '1h'), await noteOf())
     assert.equal(await noteOf('--json'), 'with --json, the document of every run')

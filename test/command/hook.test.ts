@@ -30,7 +30,7 @@ suite('hook: its command', { concurrency: true }, () => {
     assert.match(await printHook('cron', '-q'), / --report-after 4h .* --quiet /)
     for (const option of ['-qq', '--json']) assert.doesNotMatch(await printHook('cron', option), / --report-after /)
     const toml = `report-after = "24h"\n${ISP}`
-    assert.doesNotMatch(await printHookWithConfig(t, toml, '--hook', 'cron', 'isp'), / --report-after /)
+    assert.doesNotMatch(await printHookWithConfig(t, toml, '--hook', 'cron', 'isp'), /etrn .* --report-after \d/)
   })
   test('pppd: passes --report-after and --failed-to on, and adds neither', async () => {
     assert.doesNotMatch(await printHook('pppd'), /--report-after|--failed-to/)
@@ -106,10 +106,7 @@ suite('hook: texts that a hook cannot hold', { concurrency: true }, () => {
             (error: unknown) => {
               assert.ok(error instanceof UsageError)
               assert.equal(error.exitStatus, 64)
-              assert.match(
-                error.message,
-                /^a hook must not contain the control or invisible character in "[\x20-\x7e]*"$/,
-              )
+              assert.match(error.message, /^a hook must not contain control or invisible characters: "[\x20-\x7e]*"$/)
               return true
             },
           )
@@ -131,7 +128,7 @@ suite('hook: texts that a hook cannot hold', { concurrency: true }, () => {
       const toml = `${ISP}user = "u"\npassword-file = "/etc/pw\\nEND\\ntouch /tmp/x\\ncat <<END"\n`
       const run = await etrn(['--config', makeFile(t, 'own.toml', toml), '--hook', kind, 'isp'])
       assert.deepEqual([run.status, run.stdout], [64, ''])
-      assert.match(run.stderr, /^etrn: a hook must not contain the control or invisible character in "\/etc\/pw\\nEND/)
+      assert.match(run.stderr, /^etrn: a hook must not contain control or invisible characters: "\/etc\/pw\\nEND/)
     })
 })
 
@@ -164,7 +161,7 @@ suite('hook: refused command lines', { concurrency: true }, () => {
     ['--config', '/dev/null', '--hook', 'cron', 'mx', 'a.example'],
     /--config \/dev\/null will not exist when the hook runs; use a regular file$/m,
   )
-  refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control or invisible character in "\/.*a\\nb"/)
+  refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control or invisible characters: "\/.*a\\nb"/)
 })
 
 test('hook: writes an option that is repeated once, with its last value', async () => {

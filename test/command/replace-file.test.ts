@@ -102,7 +102,7 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual(run.stderr.split('\n').slice(0, 3), [
         'etrn: 127.0.0.1:9: connection refused (127.0.0.1 port 9); a.example not requested',
         'etrn: 127.0.0.1:9: temporary failure in 2 runs since 2026-11-23T00:00:00Z',
-        `etrn: the state of --report-after is not usable, so the failure is reported at once: ${DISK}/etrn/${name}: no space left on the device`,
+        `etrn: the failure is reported at once, because the --report-after state is not usable: ${DISK}/etrn/${name}: no space left on the device`,
       ])
       assert.equal(readFileSync(`${DISK}/etrn/${name}`, 'utf8'), before)
       assert.deepEqual(readdirSync(`${DISK}/etrn`), [name])

@@ -54,7 +54,7 @@ suite('suggest: the words of other tools', () => {
     ['--domain', 'NAME, the second argument (etrn SERVER NAME), or --mx DOMAIN'],
     ['--rmqs', 'NAME, the second argument (etrn SERVER NAME)'],
     ['-X', 'NAME, the second argument (etrn SERVER NAME)'],
-    ['--retry', '--retry-for 10m'],
+    ['--retry', '--retry-for'],
     ['--silent', '--quiet'],
     ['-s', '--quiet'],
     ['--cacert', '--tls-ca FILE'],

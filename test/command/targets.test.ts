@@ -198,7 +198,7 @@ suite('targets: refused command lines', { concurrency: true }, () => {
   test('reports --all without a profile', async (t) =>
     assertRefused(
       ['--config', makeFile(t, 'config.toml', ''), '--all'],
-      /^etrn: --all needs a profile, but none is configured\nhint: write a profile into \S+config\.toml: \[servers\.isp\], and below it server = /,
+      /^etrn: --all needs a profile, but none is configured\nhint: add a profile to \S+config\.toml: \[servers\.isp\], and below it server = /,
     ))
   test('reports --all with a server', async (t) =>
     assertRefused(
@@ -226,7 +226,7 @@ suite('targets: a server beside --mx', { concurrency: true }, () => {
         : ''
       await assertRefused(
         ['--config', makeFile(t, 'config.toml', TOML), word, '--mx', 'd01.example'],
-        `etrn: --mx finds the servers in DNS; remove the server ${word}\n${hint}`,
+        `etrn: --mx finds the servers in DNS, so omit ${word}\n${hint}`,
       )
     })
   test('accepts names like a server within the domain, with a final dot, and other names', async () => {

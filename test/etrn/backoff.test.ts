@@ -148,7 +148,7 @@ suite('RetryWindow: its texts', () => {
     const window = new RetryWindow(clock.now, 90_000)
     assert.deepEqual(window.createPause('421 later', backoffAfter(1, true, 0)), {
       type: 'pause',
-      text: '421 later; retry at 23:59:40, until 00:01:00',
+      text: '421 later; retry at 23:59:40; retries end at 00:01:00',
       pauseMs: 10_000,
     })
     assert.equal(

@@ -136,7 +136,7 @@ if (isInNamespace(import.meta.url)) {
             'local mail server: the server deferred the connection (421 starting); gave up after 2 attempts in 1s',
           code: 421,
           exitStatus: 75,
-          hint: 'start the local mail server, which receives the released mail; --wait-local 5m waits longer',
+          hint: 'start the local mail server, which receives the requested mail; --wait-local 5m waits longer',
         },
         excluded: [],
         servers: [],
@@ -190,7 +190,7 @@ if (isInNamespace(import.meta.url)) {
       ]
       const text = await etrn(args((await scripted(t, sessionWith())).port))
       const line = 'local mail server: connection refused (127.0.0.1 port 25)'
-      const hint = 'start the local mail server, which receives the released mail; --wait-local 5m waits longer'
+      const hint = 'start the local mail server, which receives the requested mail; --wait-local 5m waits longer'
       assert.deepEqual([text.status, text.stdout], [75, `etrn: ${line}\nhint: ${hint}\n`])
       const { document } = await etrnJson(args((await scripted(t, sessionWith())).port))
       assert.deepEqual(
@@ -214,7 +214,7 @@ if (isInNamespace(import.meta.url)) {
       )
       const { stdout, stderr } = await etrn(args, options)
       assert.equal(stdout, '')
-      assert.match(stderr, /^etrn: interrupted by SIGTERM; no name was requested$/m)
+      assert.match(stderr, /^etrn: interrupted by SIGTERM; the requests were not sent$/m)
       await server.verify()
     })
     test('waits for the greeting of a silent local mail server as long as --timeout', async (t) => {

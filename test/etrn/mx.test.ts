@@ -159,7 +159,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(requested.length, 99)
       assert.deepEqual(
         [excluded.length, excluded[0], excluded[1]],
-        [22, SELF, 'h80.example (only 100 MXs are requested)'],
+        [22, SELF, 'h80.example (mail is requested from only 100 MXs)'],
       )
       assert.equal(new Set(queries.filter((query) => query.startsWith('A h'))).size, 99)
     })
@@ -306,7 +306,7 @@ if (isInNamespace(import.meta.url)) {
       await assertFailure(
         choose(t, { 'MX site.example': { rcode: 'SERVFAIL' } }),
         75,
-        /^the DNS server reports a failure \(ESERVFAIL\)$/,
+        /^this host\'s DNS server reports a failure \(ESERVFAIL\)$/,
       )
     })
     test('fails with 75 if the DNS does not answer', async (t) => {
@@ -338,11 +338,11 @@ if (isInNamespace(import.meta.url)) {
       const error = noExchangerError([self, { ...self, host: 'mx_.example', reason: 'not a host name' }])
       assert.deepEqual(
         [error.message, error.exitStatus],
-        ['every MX is excluded: gw.site.example (this host), mx_.example (not a host name)', 68],
+        ['no MX is left to request: gw.site.example (this host), mx_.example (not a host name)', 68],
       )
     })
     test('name what this host is known as in the warning that no MX is this host', () => {
-      const advice = 'so all are requested; if one is this host behind NAT: --self HOST'
+      const advice = 'so mail is requested from all of them; if one is this host behind NAT: --self HOST'
       assert.equal(notListedWarning('site.example', []), `no MX of site.example is this host, ${advice}`)
       assert.equal(
         notListedWarning('site.example', ['gw.site.example', ONE]),

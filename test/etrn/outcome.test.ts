@@ -215,7 +215,7 @@ suite('exitStatusesOf', () => {
   test('returns 76 for a name that failed in a session that did not', () => {
     assert.deepEqual(exitStatusesOf(reportOf(['failed'])), [76, 0, 0])
   })
-  test('returns 2 if the server cannot tell whether mail is waiting', () => {
+  test("returns 2 if the server can't tell whether mail is waiting", () => {
     assert.deepEqual(exitStatusesOf(reportOf(['started'], { isQueueUnknown: true })), [0, 0, 2])
   })
 })

@@ -132,7 +132,7 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout.split('\n').sort().join('\n'), /^mx1\.site\.example: .*\nmx2\.site\.example: /m)
       assert.match(
         stderr,
-        /^etrn: warning: no MX of site\.example is this host \(known as gw\.site\.example\), so all are requested; if one is this host behind NAT: --self HOST\n/,
+        /^etrn: warning: no MX of site\.example is this host \(known as gw\.site\.example\), so mail is requested from all of them; if one is this host behind NAT: --self HOST\n/,
       )
     })
     test('skips an exchanger that greets with the name of this host, as behind NAT', async (t) => {
@@ -184,7 +184,7 @@ if (isInNamespace(import.meta.url)) {
           },
         }
         const { stderr, status } = await runMx(t, zone, ['--retry-for', '2s'])
-        assert.match(stderr, /every MX is excluded: mx1\.site\.example \(this host\)/)
+        assert.match(stderr, /no MX is left to request: mx1\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
     test('connects to the address of an exchanger that was judged, whatever DNS returns next', async (t) => {
@@ -202,7 +202,7 @@ if (isInNamespace(import.meta.url)) {
       test(`skips an exchanger with the IPv6 address ${address}`, async (t) => {
         const zone = { ...zoneOf([20, 'mx9.site.example']), 'AAAA mx9.site.example': { addresses: [address] } }
         const { stderr, status } = await runMx(t, zone)
-        assert.match(stderr, /every MX is excluded: mx9\.site\.example \(this host\)/)
+        assert.match(stderr, /no MX is left to request: mx9\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
     for (const host of ['own', 'own.local'])
@@ -226,7 +226,7 @@ if (isInNamespace(import.meta.url)) {
       const others = Array.from({ length: 60 }, (_, n): [number, string] => [10, `m${n + 10}.example`])
       const nobody = await runMx(t, zoneOf([10, 'gw.site.example'], ...others))
       assert.equal(nobody.status, 68)
-      assert.match(nobody.stderr, /every MX is excluded: .* and 56 more/)
+      assert.match(nobody.stderr, /no MX is left to request: .* and 56 more/)
     })
     test('exits with 68 if the only exchanger replies to EHLO with the name of this host', async (t) => {
       await listenAt(t, ONE, [
@@ -238,7 +238,7 @@ if (isInNamespace(import.meta.url)) {
       ])
       const { stdout, stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example']))
       assert.deepEqual([status, stdout], [68, ''])
-      assert.match(stderr, /^etrn: site\.example: every MX is excluded: mx1\.site\.example \(this host\); /m)
+      assert.match(stderr, /^etrn: site\.example: no MX is left to request: mx1\.site\.example \(this host\); /m)
     })
     test('exits with 68 and gives each reason if no exchanger is left', async (t) => {
       const zone = {
@@ -250,7 +250,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(status, 68)
       assert.match(
         stderr,
-        /every MX is excluded: gw\.site\.example \(this host\), mx1\.site\.example \(preference 10 is not larger than this host's 10\)/,
+        /no MX is left to request: gw\.site\.example \(this host\), mx1\.site\.example \(preference 10 is not larger than this host's 10\)/,
       )
     })
     test('requests the given names instead of the domain', async (t) => {

@@ -103,14 +103,14 @@ const RUNS: Readonly<Record<string, Run>> = {
     await runDelayed(0, home)
     return runDelayed(4, home)
   },
-  'the state of --report-after is not usable': async () => runDelayed(0, FULL_DISK),
+  'the --report-after state is not usable': async () => runDelayed(0, FULL_DISK),
   'no such host': lookingUp({}, 'mail.isp.example', 'site.example'),
   'no DNS server can be reached': lookingUp(undefined, 'mail.isp.example', 'site.example'),
   'no answer from DNS within DUR': lookingUp(
     { '*': { silent: true } },
     ...['--timeout', '1s', 'mail.isp.example', 'site.example'],
   ),
-  'every MX is excluded': lookingUp(
+  'no MX is left to request': lookingUp(
     { 'MX site.example': { mx: [[10, 'gw.site.example']] }, 'A gw.site.example': { addresses: ['127.0.0.1'] } },
     ...['--mx', 'site.example'],
   ),
@@ -122,13 +122,13 @@ const RUNS: Readonly<Record<string, Run>> = {
   'the server rejected the connection (REPLY)': at(['S: 554 no SMTP service here']),
   'invalid greeting: not an SMTP reply': at(['S: SSH-2.0-OpenSSH_9.2']),
   'the server closed the connection before its greeting': at([close]),
-  'EHLO rejected (REPLY)': at([...GREETING, 'S: 501 invalid name']),
+  'EHLO NAME rejected (REPLY)': at([...GREETING, 'S: 501 invalid name']),
   'STARTTLS not offered, but --tls LEVEL requires it': at(HELLO, '--tls', 'encrypt'),
   'unencrypted data arrived after STARTTLS, before TLS began': at(INJECTED),
   'self-signed certificate': withCertificate('self'),
   'certificate issued by an unknown CA (ISSUER)': withCertificate('mx'),
   'certificate expired on DATE': withCertificate('expired', '--tls-ca', fixturePath('ca.pem')),
-  'certificate is valid for NAMES, not for NAME': withCertificate('other', '--tls-ca', fixturePath('ca.pem')),
+  'certificate is for NAMES, not for NAME': withCertificate('other', '--tls-ca', fixturePath('ca.pem')),
   'certificate does not match the pinned fingerprint': withCertificate('mx', '--tls-fingerprint', WRONG_PIN),
   'MESSAGE; continuing without TLS': at(REFUSING_TLS),
   'AUTH not offered, but credentials are given': loggingIn(HELLO, 0o600),
@@ -138,7 +138,7 @@ const RUNS: Readonly<Record<string, Run>> = {
       ...['--tls', 'may', ...(await withPassword(t, 0o600))],
       ...[`mail.isp.example:${(await loose(t, [...AUTH, goodbye])).port}`, 'site.example'],
     )(t),
-  'login rejected (REPLY; mechanism NAME)': loggingIn(
+  'login with MECHANISM rejected (REPLY)': loggingIn(
     [...AUTH, `C: AUTH PLAIN ${encodeBase64('\0site\0secret')}`, 'S: 535 no'],
     0o600,
   ),

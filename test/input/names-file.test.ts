@@ -27,7 +27,7 @@ suite('parseNamesFile', () => {
     const options = { allowWide: false, isHidden: true }
     const entries = await parseNamesFile('a.example\nroot:$y$j9T$secret:20000::::::\nsecret\n', 'x', options)
     assert.doesNotMatch(JSON.stringify(entries), /secret|root/)
-    const reason = 'is not a valid name; hidden, because other users can change the file'
+    const reason = 'is not a valid name; the line is not shown, because other users can change the file'
     assert.deepEqual(entries.slice(1), [
       { line: 2, word: '****', reason },
       { line: 3, word: '****', reason },
@@ -59,11 +59,11 @@ suite('parseNamesFile', () => {
     assert.deepEqual(bad, { line: 4, word: 'b c', reason: 'contains a space; write one name per line' })
   })
   for (const [line, reason] of [
-    ['d05.example,d06.example', 'contains a comma or semicolon; write one name per line'],
-    ['d05.example, d06.example', 'contains a comma or semicolon; write one name per line'],
-    ['d05.example,', 'contains a comma or semicolon; write one name per line'],
-    ['d05.example;d06.example', 'contains a comma or semicolon; write one name per line'],
-    ['@d05.example,@d06.example', 'contains a comma or semicolon; write one name per line'],
+    ['d05.example,d06.example', 'contains a comma; write one name per line'],
+    ['d05.example, d06.example', 'contains a comma; write one name per line'],
+    ['d05.example,', 'contains a comma; write one name per line'],
+    ['d05.example;d06.example', 'contains a semicolon; write one name per line'],
+    ['@d05.example,@d06.example', 'contains a comma; write one name per line'],
     ['d05.example d06.example', 'contains a space; write one name per line'],
     ['d05.example\td06.example', 'contains a tab; write one name per line'],
     ['mail.isp.example site.example', 'contains a space; write one name per line'],
@@ -78,13 +78,13 @@ suite('parseNamesFile', () => {
     ['smtp://mail.isp.example', 'is a URL; write only the name, without the server'],
     ['site.example:25', 'contains a colon; write only the name, without server or port'],
     ['a.example:b', 'contains a colon; write only the name, without server or port'],
-    ['site', 'is not fully qualified; write for example site.example, or #site for a queue'],
+    ['site', 'is not fully qualified; for example site.example, or #site for a queue'],
     ['user@site.example', 'is an e-mail address; write only the domain: site.example'],
     ['*.site.example', 'contains a wildcard; write @site.example for the domain and its subdomains'],
     ['a.example\rb.example', 'contains a CR character; end lines with LF or CRLF'],
     ['a\0.\0e\0', 'contains a NUL character; save the file as UTF-8'],
     ['#a queue', 'contains a space; write one name per line'],
-    ['é/evil.example', 'has a label with characters other than letters, digits and hyphens: "é/evil"'],
+    ['é/evil.example', 'contains "/"; a name has letters, digits, hyphens and dots only'],
   ] as const)
     test(`gives advice for the line ${JSON.stringify(line)}`, async () => {
       const [, bad] = await parseNamesFile(`a.example\n${line}\n`, 'x', STRICT)

@@ -84,7 +84,7 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
     })
     for (const [certificate, message] of [
       ['expired', /certificate expired on 2020-01-02; /],
-      ['other', /certificate is valid for other\.example and 1 more name, not for 127\.0\.0\.1; /],
+      ['other', /certificate is for other\.example, \*\.other\.example, not for 127\.0\.0\.1; /],
       ['self', /self-signed certificate; /],
     ] as const) {
       test(`the ${certificate} certificate is rejected with its reason, exit status 76`, async (t) => {

@@ -131,7 +131,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       assert.equal(run.status, 76)
       assert.match(
         run.stderr,
-        /^etrn: 127\.0\.0\.1: certificate expired on 2020-01-02; .*\nhint: if this host's clock is right/,
+        /^etrn: 127\.0\.0\.1: certificate expired on 2020-01-02; .*\nhint: if the clock of this host is right/,
       )
     })
     test('a certificate for another name is rejected, and accepted with --tls-name', async (t) => {
@@ -140,7 +140,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       assert.equal(run.status, 76)
       assert.match(
         run.stderr,
-        /certificate is valid for other\.example and 1 more name, not for 127\.0\.0\.1; .*\nhint: .*--tls-name other\.example/,
+        /certificate is for other\.example, \*\.other\.example, not for 127\.0\.0\.1; .*\nhint: .*--tls-name other\.example/,
       )
       assert.equal((await spawnEtrn(['127.0.0.1', ...CA, '--tls-name', 'other.example', 'site.example'])).status, 0)
     })

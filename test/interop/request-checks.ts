@@ -39,7 +39,7 @@ export const HELD = ['a@site.example', 'b@sub.site.example', 'c@ship.site.exampl
 export const ACCEPTED_TEXT = 'accepted'
 /** Standard error of a --wait that a server of this kind ends */
 export const QUEUE_UNKNOWN =
-  /^etrn: warning: 127\.0\.0\.1: .* does not tell whether mail is still waiting: run without --wait\n1 name: 1 accepted; 2 attempts in \ds\n$/
+  /^etrn: warning: 127\.0\.0\.1: .* omit --wait next time\n1 name: 1 accepted; 2 attempts in \ds\n$/
 
 /** More names than any server takes in one session without a delay or an end */
 export const NAMES = Array.from({ length: 20 }, (_, i) => `n${i}.site.example`)

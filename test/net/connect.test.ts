@@ -215,7 +215,7 @@ if (isInNamespace(import.meta.url)) {
       })
     fails('ppp0', /no interface ppp0/)
     fails('198.51.100.7', /^this host does not have the address 198\.51\.100\.7$/)
-    fails('::1', /^cannot connect from ::1 to an IPv4 address$/)
+    fails('::1', /^can't connect from ::1 to an IPv4 address$/)
     test('NAME uses no link-local address to connect to a global one', async (t) => {
       runIp('link add both0 type veth peer name both1')
       runIp('link set both1 up')

@@ -48,7 +48,10 @@ if (isInNamespace(import.meta.url)) {
         await serveNames(t, { '*': answer })
         const run = await etrn(['--mx', 'site.example'])
         assert.equal(run.status, 75)
-        assert.match(run.stderr, /: the DNS server gives no definite answer \(EBADRESP\); site\.example not requested/)
+        assert.match(
+          run.stderr,
+          /: this host\'s DNS server gives no definite answer \(EBADRESP\); site\.example not requested/,
+        )
       })
     }
     test('is 75 if the name server is silent when it is asked about an answer without records again', async (t) => {
@@ -350,7 +353,7 @@ if (isInNamespace(import.meta.url)) {
       const { stdout, stderr } = await finished(run)
       assert.equal(stdout, '75\n'.repeat(8), stderr)
     })
-    test('shares one process with the other look-ups', async (t) => {
+    test('shares one process with the other lookups', async (t) => {
       await serveNames(t, { '*': { silent: true } })
       const controller = new AbortController()
       const limits = { ...LIMITS, signal: controller.signal }
@@ -508,7 +511,7 @@ if (isInNamespace(import.meta.url)) {
       await serveNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } })
       await assert.rejects(
         lookUpMx('site.example', LIMITS),
-        failsWith(75, /^the DNS server reports a failure \(ESERVFAIL\)$/),
+        failsWith(75, /^this host\'s DNS server reports a failure \(ESERVFAIL\)$/),
       )
     })
     test('rejects with 75 if the name server is silent for the whole timeout', async (t) => {

@@ -30,7 +30,7 @@ if (isInNamespace(import.meta.url)) {
         const run = await etrn([`127.0.0.1:${server.port}`])
         await server.verify()
         assert.equal(run.status, 0)
-        assert.equal(run.stderr, `etrn: no name given; requesting ${own}\n`)
+        assert.equal(run.stderr, `etrn: no name given; requesting ${own}, the name of this host\n`)
       })
     isNamed('is the host name if it has a dot', 'gw.site.example', '', 'gw.site.example')
     isNamed(

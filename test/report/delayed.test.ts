@@ -50,12 +50,15 @@ suite('DelayedReporter', () => {
     assert.deepEqual([silent.printed, silent.recorded], [[], [['']]])
     const { reporter, printed } = delayed('')
     await reporter.end(run)
-    assert.deepEqual(printed, ['etrn: since ', 'etrn: the local mail server does not greet; no name was requested'])
+    assert.deepEqual(printed, [
+      'etrn: since ',
+      'etrn: the local mail server does not greet; the requests were not sent',
+    ])
   })
   test('prints a permanent failure that ended the run once', async () => {
     const { reporter, printed, recorded } = delayed()
     await reporter.end(runWith(new SessionError('connect', 'no socket', { exitStatus: EXIT.PROTOCOL })))
-    assert.deepEqual([printed, recorded], [['etrn: no socket; no name was requested'], [[]]])
+    assert.deepEqual([printed, recorded], [['etrn: no socket; the requests were not sent'], [[]]])
   })
   test('records a success, and prints no warning', async () => {
     const { reporter, printed, recorded } = delayed()

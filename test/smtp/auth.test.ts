@@ -166,7 +166,7 @@ suite('a mechanism that the server refuses', () => {
       [['AUTH CRAM-MD5', reply]],
       { mechanism: 'CRAM-MD5' },
       77,
-      new RegExp(`^login rejected \\(${reply.replaceAll(/[.?]/g, '\\$&')}; mechanism CRAM-MD5\\)$`),
+      new RegExp(`^login rejected: CRAM-MD5 \\(${reply.replaceAll(/[.?]/g, '\\$&')}\\)$`),
       { offered },
     )
   }
@@ -179,7 +179,7 @@ suite('a mechanism that the server refuses', () => {
     ],
     {},
     77,
-    /^login rejected \(504 5\.5\.4 not here; mechanism CRAM-MD5\) and \(534 5\.7\.9 too weak; mechanism PLAIN\) and \(502 no; mechanism LOGIN\)$/,
+    /^login rejected: CRAM-MD5 \(504 5\.5\.4 not here\), PLAIN \(534 5\.7\.9 too weak\), LOGIN \(502 no\)$/,
     { offered },
   )
   for (const [reply, status] of [
@@ -262,7 +262,7 @@ suite('a session after another one', () => {
     ],
     {},
     77,
-    /^login rejected \(504 no; mechanism CRAM-MD5\) and \(504 no; mechanism SCRAM-SHA-1\)$/,
+    /^login rejected: CRAM-MD5 \(504 no\), SCRAM-SHA-1 \(504 no\)$/,
     { offered, earlier: 'CRAM-MD5' },
   )
   testFailure('uses a stronger mechanism', [[/^AUTH SCRAM-SHA-1 /, '454 no']], {}, 75, /^454 no$/, {
@@ -376,7 +376,7 @@ suite('the hint of a failed login', () => {
     'asks for the port if AUTH is not listed',
     [],
     {},
-    'ask your provider which port offers both AUTH and ETRN: many servers offer AUTH only at --port 587 or with smtps://',
+    'many servers offer AUTH only on port 587 (--port 587) or with smtps://; if neither works, ask your provider which port offers AUTH and ETRN',
   )
   test('is missing after a reply of no certain meaning', async () =>
     assert.equal(await hintOf('554 no', ['CRAM-MD5', 'PLAIN']), undefined))
@@ -436,7 +436,7 @@ suite('a server that breaks the exchange', () => {
     [['AUTH LOGIN', '235 ok']],
     { mechanism },
     76,
-    /^login failed: the server ended LOGIN too early \(235 ok\)$/,
+    /^login failed: the server ended the LOGIN exchange too early \(235 ok\)$/,
   )
   testFailure(
     'fails with 76 after a 235 between user and password',
@@ -446,7 +446,7 @@ suite('a server that breaks the exchange', () => {
     ],
     { mechanism },
     76,
-    /^login failed: the server ended LOGIN too early \(235 ok\)$/,
+    /^login failed: the server ended the LOGIN exchange too early \(235 ok\)$/,
   )
   testFailure(
     'fails with 76 after a 250, which is no success of AUTH',

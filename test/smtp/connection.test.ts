@@ -363,7 +363,7 @@ suite('Connection', { concurrency: true }, () => {
 suite('Connection: timeouts', () => {
   const ample = { timeoutMs: 60_000 }
   const SHORT_HINT = 'give the server more time: --timeout 60s'
-  const TLS_HINT = 'if the port expects TLS at once, use smtps://mx.example'
+  const TLS_HINT = 'if the port expects TLS from the start, use smtps://mx.example'
   for (const [title, octets, command, limits, message, hint] of [
     [
       'a greeting',
@@ -371,7 +371,7 @@ suite('Connection: timeouts', () => {
       undefined,
       { silenceHint: TLS_HINT },
       'no greeting within 1s (0 octets received)',
-      `${SHORT_HINT}; ${TLS_HINT}`,
+      `${TLS_HINT}; otherwise ${SHORT_HINT}`,
     ],
     [
       'a greeting, with ample time,',
@@ -420,7 +420,7 @@ suite('Connection: timeouts', () => {
       'ETRN x',
       ample,
       'no reply to ETRN within 60s (0 octets received)',
-      'a repeated request does no harm: --retry-for 10m repeats the request',
+      'a repeated request does no harm: try again with --retry-for 10m',
     ],
   ] as const)
     test(`says what it has received, and hints at more time, if ${title} is overdue`, async (t) => {

@@ -222,7 +222,7 @@ function testRules(): void {
         assert.equal(status, 77)
         assert.match(
           stderr,
-          /: not logged in: the server belongs to user 54321 of this host; site\.example not requested/,
+          /: not logged in: the server is run by user 54321 on this host; site\.example not requested/,
         )
         assert.match(stderr, /only if you trust user 54321 with the password: --tls none/)
         assert.doesNotMatch(sent, /AUTH/)

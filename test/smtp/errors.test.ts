@@ -78,8 +78,8 @@ suite('the message for a reply that ends a session', () => {
       assert.equal(sessionErrorOf(stage, new RejectedError(replyOf(code), { exitStatus: 75 })).message, message))
   test('has the enhanced code, and the mechanism of a login', () => {
     const reply = { ...replyOf(535), enhancedCode: '5.7.8' }
-    const rejected = new RejectedError(reply, { exitStatus: 77 }, 'mechanism SCRAM-SHA-256')
-    assert.equal(sessionErrorOf('auth', rejected).message, 'login rejected (535 5.7.8 text; mechanism SCRAM-SHA-256)')
+    const rejected = new RejectedError(reply, { exitStatus: 77 }, 'SCRAM-SHA-256')
+    assert.equal(sessionErrorOf('auth', rejected).message, 'login with SCRAM-SHA-256 rejected (535 5.7.8 text)')
   })
   test('says "before" if the server sent the reply before the command', () => {
     const rejected = new RejectedError(replyOf(421), { exitStatus: 75, kind: 'connection-lost' })

@@ -135,7 +135,7 @@ function testAddresses(): void {
       await serveNames(t, { 'A mx.example': { addresses: ['192.0.2.9'] } })
       await assert.rejects(openSession(exchanger, { ...OPTIONS, self: ['::ffff:c000:209'] }), isSelf('dns'))
     })
-    test('is sent nothing if its address has become one of this host since the look-up', async (t) => {
+    test('is sent nothing if its address has become one of this host since the lookup', async (t) => {
       await serveNames(t, { 'A mx.example': { addresses: ['192.0.2.77'] } })
       const own = createServer((socket) => socket.on('data', (octets) => assert.fail(octets.toString())))
       own.listen(PORT, '0.0.0.0')

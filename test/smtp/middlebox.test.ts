@@ -7,8 +7,7 @@ const EHLO = 'C: EHLO gw.site.example'
 const HELO = ['--helo', 'gw.site.example']
 const PIX_GREETING = 'S: 220 *********************************2****0*0'
 const FIREWALL = /no inspect esmtp.*no fixup protocol smtp.*ask your provider for another port/
-const PROVES_NOTHING =
-  /^etrn: warning: \S+: a firewall or proxy may answer EHLO in place of the server: even a 250 to ETRN proves nothing\n/m
+const PROVES_NOTHING = /^etrn: warning: \S+: a firewall may be answering in place of the server, [^\n]*\n/m
 
 const HIDDEN: readonly (readonly [title: string, hello: readonly Step[]])[] = [
   ['a masked greeting and 250 OK to EHLO', [PIX_GREETING, EHLO, 'S: 250 OK']],
@@ -90,6 +89,6 @@ suite('a firewall that hides ETRN', { concurrency: true }, () => {
   test('is a warning at EHLO for --check with --assume-etrn', async (t) => {
     const server = await scripted(t, [PIX_GREETING, EHLO, 'S: 250 OK', ...BYE])
     const { stdout } = await etrn(['--check', '--assume-etrn', ...HELO, `127.0.0.1:${server.port}`, 'site.example'])
-    assert.match(stdout, /^ {2}-- EHLO .*even a 250 to ETRN proves nothing$/m)
+    assert.match(stdout, /^ {2}-- EHLO .*ask your provider whether the request reached the server$/m)
   })
 })

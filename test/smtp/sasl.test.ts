@@ -144,7 +144,7 @@ suite('SCRAM', () => {
       serveScram('sha256', { iterations }),
       { mechanism: 'SCRAM-SHA-256' },
       76,
-      / SCRAM iterations \(4096 to 1000000 are possible\)$|invalid SCRAM challenge$/,
+      / SCRAM iterations \(etrn accepts 4096 to 1000000\)$|invalid SCRAM challenge$/,
     )
   }
   testFailure(

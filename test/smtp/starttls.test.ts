@@ -143,7 +143,8 @@ function testHandshakes(): void {
   })
 
   suite('a session that follows one with TLS', { concurrency: true }, () => {
-    const WARNING = /STARTTLS was offered to an earlier session of this run, but is not now; continuing without TLS/g
+    const WARNING =
+      /STARTTLS was offered in an earlier session of this run, but is not offered now; continuing without TLS/g
     const unlisted: readonly Step[] = [...GREETING, 'S: 250-mx.example', 'S: 250 ETRN']
     const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
     const requests = (some: readonly string[]): Step[] =>
