@@ -97,7 +97,7 @@ export function swapHint(
   const isUnreachable = failures.some(({ stage }) => stage === 'connect')
   const isLikely = isUnreachable && looksLikeServer(name) && !looksLikeServer(server)
   if (!areDomains || !(isUnknown || isLikely)) return undefined
-  return `hint: SERVER and NAME may be swapped; try etrn ${[name, server, ...rest].map(printable).join(' ')}`
+  return `hint: SERVER and NAME seem to be the wrong way round; try etrn ${[name, server, ...rest].map(printable).join(' ')}`
 }
 
 /** Returns true for a word that a profile could have as its name. */

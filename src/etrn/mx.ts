@@ -52,7 +52,7 @@ function formatExclusion({ host, reason }: Exclusion): string {
 
 export function noExchangerError(excluded: readonly Exclusion[]): StepError {
   const domain = excluded[0]?.domain ?? 'DOMAIN'
-  return new StepError(`no MX is left to request: ${listExclusions(excluded)}`, {
+  return new StepError(`no MX is left to request mail from: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
     hint: `if another server holds the mail: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
   })
@@ -61,7 +61,7 @@ export function noExchangerError(excluded: readonly Exclusion[]): StepError {
 function nullMxError(): StepError {
   return new StepError('null MX: the domain accepts no mail (RFC 7505)', {
     exitStatus: EXIT.NOHOST,
-    hint: 'check the spelling of the domain; if it is right, its owner must replace the null MX in DNS',
+    hint: 'check the spelling of the domain; if the spelling is right, the owner of the domain must replace the null MX',
   })
 }
 

@@ -3,8 +3,7 @@ const LOGIN_STEP = `to give you a login (${LOGIN_OPTIONS})`
 export const RETRY_STEP = '--retry-for 10m tries again'
 /** The next steps that several replies share */
 export const HINTS = {
-  limit:
-    'a new connection got the same reply; if later attempts fail too, ask your provider to raise the limit on requests',
+  limit: 'etrn reconnected and got the same reply; ask your provider to raise the limit on requests',
   helo: "the server rejects this host's EHLO name, not the requested name; use a name of this host that DNS knows: --helo HOST.DOMAIN",
   blocklist: `your IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow it or ${LOGIN_STEP}`,
   reverseName: `the server requires a reverse DNS name (PTR) for your IP address; ask your Internet provider to set one, or your mail provider ${LOGIN_STEP}`,

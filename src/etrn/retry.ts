@@ -192,7 +192,7 @@ class RetryState {
 }
 
 const WAITING_HINT =
-  'the delivery may still be under way: --wait 1h waits longer; if the number stays the same, check that this host accepts mail: etrn --check SERVER NAME'
+  'the delivery may still be under way: --wait 1h waits longer; if the number of messages stays the same, run etrn --check with the same arguments to see whether this host accepts mail'
 const TIME_OVER = new StepError('the time for retries is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
 
 /** Returns true if temporary failures are retried. */

@@ -76,7 +76,7 @@ function describeBadLine(word: string, message: string, { isHidden }: NamesFileO
 
 /** Returns what is probably wrong with a line that is no name, and what to write; undefined if that is unknown. */
 function likelySlip(line: string): string | undefined {
-  if (isLabel(line)) return `is not fully qualified; for example ${line}.example, or #${line} for a queue`
+  if (isLabel(line)) return `is not fully qualified; write, for example, ${line}.example, or #${line} for a queue`
   return SLIPS.find(([pattern]) => pattern.test(line))?.[1]
 }
 

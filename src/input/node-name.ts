@@ -58,7 +58,7 @@ async function parseArgument(word: string, { allowWide }: NameOptions): Promise<
     const typed = trimDot(word)
     const queue = isAscii(typed) ? `; --queue ${typed} requests a queue of this name` : ''
     throw new NameRuleError(
-      `is not fully qualified; for example ${typed}.example (--allow-wide sends the name unchanged${queue})`,
+      `is not fully qualified; write, for example, ${typed}.example (--allow-wide sends the name unchanged${queue})`,
     )
   }
   const domain = parseDomain(word.slice(1), word, allowWide)
@@ -66,7 +66,7 @@ async function parseArgument(word: string, { allowWide }: NameOptions): Promise<
   const { isPublicSuffix } = await import('./public-suffix.js')
   if (domain.includes('.') && !isPublicSuffix(domain)) return `@${domain}`
   throw new NameRuleError(
-    `is too wide: it means every domain under ${domain}; for example @site.example (--allow-wide sends the name unchanged)`,
+    `is too wide: it means every domain under ${domain}; write, for example, @site.example (--allow-wide sends the name unchanged)`,
   )
 }
 
@@ -79,7 +79,7 @@ function checkSendable(word: string): void {
 }
 
 function parseQueue(name: string): string {
-  if (name === '') throw new NameRuleError('has no queue name after #; for example #site.example')
+  if (name === '') throw new NameRuleError('has no queue name after #; write, for example, #site.example')
   if (!isAscii(name)) throw new NameRuleError('contains characters that are not ASCII; a queue name is printable ASCII')
   if (name.length > QUEUE_OCTETS)
     throw new NameRuleError(`is too long; a queue name has at most ${QUEUE_OCTETS} characters`)
@@ -91,7 +91,9 @@ function parseDomain(typed: string, word: string, allowWide: boolean): string {
   const name = trimDot(typed)
   if (name === '')
     throw new NameRuleError(
-      typed === word ? 'is empty; for example site.example' : 'has no domain after @; for example @site.example',
+      typed === word
+        ? 'is empty; write, for example, site.example'
+        : 'has no domain after @; write, for example, @site.example',
     )
   const labels = splitLabels(name).map((label) => {
     const sent = toALabel(label) ?? (allowWide && isAscii(label) ? label : undefined)

@@ -96,6 +96,8 @@ function parsePortOf(digits: string): number {
 function parseHostName(host: string): string {
   const domain = parseALabels(trimDot(host))
   if (!isHostName(domain))
-    throw new Error('is neither a host name nor an IP address; for example mail.isp.example or [2001:db8::1]:25')
+    throw new Error(
+      'is neither a host name nor an IP address; write, for example, mail.isp.example or [2001:db8::1]:25',
+    )
   return domain.toLowerCase()
 }

@@ -256,9 +256,9 @@ function firstError(error: unknown, isWanted: (error: StepError) => boolean = ()
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'no DNS server can be reached',
-  ESERVFAIL: "this host's DNS server reports a failure",
-  EREFUSED: "this host's DNS server refuses to answer",
-  EBADRESP: "this host's DNS server gives no definite answer",
+  ESERVFAIL: 'the DNS resolver that this host uses reports a failure',
+  EREFUSED: 'the DNS resolver that this host uses refuses to answer',
+  EBADRESP: 'the DNS resolver that this host uses gives no definite answer',
   ETIMEOUT: 'no DNS server answers',
   EAI_AGAIN: 'the resolver reports a temporary failure',
 }
@@ -286,7 +286,7 @@ function resolutionError(
 const SPELLING_HINT = 'check the spelling of the server name'
 const PROFILE_HINT = `${SPELLING_HINT}; if you mean a profile, note that root reads only /etc/etrn/config.toml or the --config file`
 const RESOLVER_HINT =
-  'if the link has just come up, DNS may not work yet: --retry-for 5m keeps trying; otherwise check the DNS servers of this host'
+  'if the link has just come up, DNS may not work yet: --retry-for 5m keeps trying; otherwise check /etc/resolv.conf'
 const SHORT_TIMEOUT_HINT = 'give DNS more time: --timeout 60s; if the link has just come up: --retry-for 5m'
 
 function noAddressError(family: Family, cause?: unknown): StepError {

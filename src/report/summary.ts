@@ -26,14 +26,17 @@ const COUNTED = [...new Set(Object.values(WORDS))].toSpliced(-1, 0, WITHOUT_REPL
  */
 export function summaryOf(servers: readonly ServerReport[]): string | undefined {
   const outcomes = servers.flatMap(wordsOf)
-  const isRetried = servers.some(({ attempts }) => attempts > 1) && servers.every(({ error }) => error === null)
+  const isRetried =
+    servers.some(({ attempts }) => attempts > 1) &&
+    servers.every(({ error, isQueueUnknown }) => error === null && !isQueueUnknown)
   const isLong = outcomes.length > NAMES_WITHOUT_SUMMARY || servers.length > 1
   if (outcomes.length === 0 || !(isLong || isRetried)) return undefined
   const counts = COUNTED.flatMap((word) => {
     const count = outcomes.filter((other) => other === word).length
     return count === 0 ? [] : `${count} ${word}`
   })
-  const subject = servers.length > 1 ? `${servers.length} servers` : formatCount(outcomes.length, 'name')
+  const count = outcomes.length
+  const subject = servers.length > 1 ? `${count} results at ${servers.length} servers` : formatCount(count, 'name')
   return `${subject}: ${counts.join(', ')}${isRetried ? describeRetries(servers) : ''}`
 }
 

@@ -242,7 +242,7 @@ suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), 'site.example', 'isp'],
       'etrn: isp is a profile, and SERVER comes first; write etrn isp site.example\n',
     ))
-  const HINT = 'hint: SERVER and NAME may be swapped; try etrn mail.isp.example site.example'
+  const HINT = 'hint: SERVER and NAME seem to be the wrong way round; try etrn mail.isp.example site.example'
   const UNKNOWN = { stage: 'dns', exitStatus: 68 } as const
   const UNREACHABLE = { stage: 'connect', exitStatus: 75 } as const
   for (const [title, words, failures, hint] of [
@@ -263,7 +263,7 @@ suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
       'keeps the other names in their places',
       ['a.example', 'mx.example', 'b.example'],
       [UNKNOWN],
-      'hint: SERVER and NAME may be swapped; try etrn mx.example a.example b.example',
+      'hint: SERVER and NAME seem to be the wrong way round; try etrn mx.example a.example b.example',
     ],
     [
       'is silent if a server does not listen and the name is like no server',

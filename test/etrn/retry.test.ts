@@ -871,7 +871,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
       message: 'a.example: 3 messages waiting; stopped waiting after 2 attempts in 60s',
       code: null,
       exitStatus: 75,
-      hint: 'the delivery may still be under way: --wait 1h waits longer; if the number stays the same, check that this host accepts mail: etrn --check SERVER NAME',
+      hint: 'the delivery may still be under way: --wait 1h waits longer; if the number of messages stays the same, run etrn --check with the same arguments to see whether this host accepts mail',
     })
   })
   test('prints how often it tried within --wait if the name was deferred in every round', async (t) => {
@@ -896,7 +896,6 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
       signal: null,
       stdout: 'a.example: accepted (250 OK)\n',
       stderr: `etrn: warning: 127.0.0.1:${server.port}: the request was accepted and need not be repeated; the server does not report how much mail is waiting, so omit --wait next time
-1 name: 1 accepted; 2 attempts in 1s
 `,
     })
   })

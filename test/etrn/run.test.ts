@@ -184,7 +184,7 @@ if (isInNamespace(import.meta.url)) {
           },
         }
         const { stderr, status } = await runMx(t, zone, ['--retry-for', '2s'])
-        assert.match(stderr, /no MX is left to request: mx1\.site\.example \(this host\)/)
+        assert.match(stderr, /no MX is left to request mail from: mx1\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
     test('connects to the address of an exchanger that was judged, whatever DNS returns next', async (t) => {
@@ -202,7 +202,7 @@ if (isInNamespace(import.meta.url)) {
       test(`skips an exchanger with the IPv6 address ${address}`, async (t) => {
         const zone = { ...zoneOf([20, 'mx9.site.example']), 'AAAA mx9.site.example': { addresses: [address] } }
         const { stderr, status } = await runMx(t, zone)
-        assert.match(stderr, /no MX is left to request: mx9\.site\.example \(this host\)/)
+        assert.match(stderr, /no MX is left to request mail from: mx9\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
     for (const host of ['own', 'own.local'])
@@ -226,7 +226,7 @@ if (isInNamespace(import.meta.url)) {
       const others = Array.from({ length: 60 }, (_, n): [number, string] => [10, `m${n + 10}.example`])
       const nobody = await runMx(t, zoneOf([10, 'gw.site.example'], ...others))
       assert.equal(nobody.status, 68)
-      assert.match(nobody.stderr, /no MX is left to request: .* and 56 more/)
+      assert.match(nobody.stderr, /no MX is left to request mail from: .* and 56 more/)
     })
     test('exits with 68 if the only exchanger replies to EHLO with the name of this host', async (t) => {
       await listenAt(t, ONE, [
@@ -238,7 +238,10 @@ if (isInNamespace(import.meta.url)) {
       ])
       const { stdout, stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example']))
       assert.deepEqual([status, stdout], [68, ''])
-      assert.match(stderr, /^etrn: site\.example: no MX is left to request: mx1\.site\.example \(this host\); /m)
+      assert.match(
+        stderr,
+        /^etrn: site\.example: no MX is left to request mail from: mx1\.site\.example \(this host\); /m,
+      )
     })
     test('exits with 68 and gives each reason if no exchanger is left', async (t) => {
       const zone = {
@@ -250,7 +253,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(status, 68)
       assert.match(
         stderr,
-        /no MX is left to request: gw\.site\.example \(this host\), mx1\.site\.example \(preference 10 is not larger than this host's 10\)/,
+        /no MX is left to request mail from: gw\.site\.example \(this host\), mx1\.site\.example \(preference 10 is not larger than this host's 10\)/,
       )
     })
     test('requests the given names instead of the domain', async (t) => {
@@ -298,7 +301,10 @@ if (isInNamespace(import.meta.url)) {
         await nameServer(t, HOSTS, ONE)
         const run = await etrn([...argv, 'site.example', 'mail.isp.example'])
         assert.equal(run.status, 68)
-        assert.match(run.stderr, /^hint: SERVER and NAME may be swapped; try etrn mail\.isp\.example site\.example$/m)
+        assert.match(
+          run.stderr,
+          /^hint: SERVER and NAME seem to be the wrong way round; try etrn mail\.isp\.example site\.example$/m,
+        )
       })
   })
 

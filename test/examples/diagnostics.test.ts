@@ -110,7 +110,7 @@ const RUNS: Readonly<Record<string, Run>> = {
     { '*': { silent: true } },
     ...['--timeout', '1s', 'mail.isp.example', 'site.example'],
   ),
-  'no MX is left to request': lookingUp(
+  'no MX is left to request mail from': lookingUp(
     { 'MX site.example': { mx: [[10, 'gw.site.example']] }, 'A gw.site.example': { addresses: ['127.0.0.1'] } },
     ...['--mx', 'site.example'],
   ),

@@ -78,7 +78,7 @@ suite('parseNamesFile', () => {
     ['smtp://mail.isp.example', 'is a URL; write only the name, without the server'],
     ['site.example:25', 'contains a colon; write only the name, without server or port'],
     ['a.example:b', 'contains a colon; write only the name, without server or port'],
-    ['site', 'is not fully qualified; for example site.example, or #site for a queue'],
+    ['site', 'is not fully qualified; write, for example, site.example, or #site for a queue'],
     ['user@site.example', 'is an e-mail address; write only the domain: site.example'],
     ['*.site.example', 'contains a wildcard; write @site.example for the domain and its subdomains'],
     ['a.example\rb.example', 'contains a CR character; end lines with LF or CRLF'],

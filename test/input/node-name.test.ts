@@ -55,13 +55,13 @@ suite('a node name', () => {
   testRejected('１９２。０。２。１', /not valid in an internationalised name/)
   testRejected('192。0。2。1', /is an IP address, not a name/, WIDE)
   testRejected(`${'é'.repeat(60)}.example`, / has a label of more than 63 characters: /)
-  testRejected('', /^name "" is empty; for example site\.example$/)
+  testRejected('', /^name "" is empty; write, for example, site\.example$/)
   testRejected('.', /is empty/)
   testRejected(
     'localname',
-    /^name "localname" is not fully qualified; for example localname\.example \(--allow-wide sends the name unchanged; --queue localname requests a queue of this name\)$/,
+    /^name "localname" is not fully qualified; write, for example, localname\.example \(--allow-wide sends the name unchanged; --queue localname requests a queue of this name\)$/,
   )
-  testRejected('bücher', /for example bücher\.example \(--allow-wide sends the name unchanged\)$/)
+  testRejected('bücher', /for example, bücher\.example \(--allow-wide sends the name unchanged\)$/)
   testSent('localname', 'localname', WIDE)
   testRejected('1.2.3', / is not a domain name, because the last label is a number$/)
   testRejected('192.0.2.1', / is an IP address, not a name; the server comes first: etrn 192\.0\.2\.1 NAME$/)
@@ -123,11 +123,11 @@ suite('a name with an invisible or control character', () => {
 suite('a subdomains name', () => {
   testSent('@site.example', '@site.example')
   testSent('@bücher.example.', '@xn--bcher-kva.example')
-  testRejected('@', / has no domain after @; for example @site\.example$/)
+  testRejected('@', / has no domain after @; write, for example, @site\.example$/)
   testRejected('@@site.example', /letters, digits, hyphens and dots only/)
   testRejected(
     '@com',
-    /^name "@com" is too wide: it means every domain under com; for example @site\.example \(--allow-wide sends the name unchanged\)$/,
+    /^name "@com" is too wide: it means every domain under com; write, for example, @site\.example \(--allow-wide sends the name unchanged\)$/,
   )
   testRejected('@localname', /is too wide: it means every domain under localname/)
   testSent('@com', '@com', WIDE)

@@ -76,7 +76,7 @@ suite('parseServer', () => {
     ['smtp://%@mail.example', 'has a user name with a % that starts no escape; write %25 for %'],
     ['2001:db8::1', 'is an IPv6 address; write the address in brackets: [2001:db8::1]'],
     ['mail.example:0', 'has an invalid port; a port must be a number from 1 to 65535'],
-    ['a..b', 'is neither a host name nor an IP address; for example mail.isp.example or [2001:db8::1]:25'],
+    ['a..b', 'is neither a host name nor an IP address; write, for example, mail.isp.example or [2001:db8::1]:25'],
   ] as const) {
     test(`throws for ${JSON.stringify(word)} with the rule "${rule}"`, () =>
       assert.throws(() => parseServer(word), { name: 'UsageError', message: `server "${word}" ${rule}` }))

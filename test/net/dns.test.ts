@@ -50,7 +50,7 @@ if (isInNamespace(import.meta.url)) {
         assert.equal(run.status, 75)
         assert.match(
           run.stderr,
-          /: this host\'s DNS server gives no definite answer \(EBADRESP\); site\.example not requested/,
+          /: the DNS resolver that this host uses gives no definite answer \(EBADRESP\); site\.example not requested/,
         )
       })
     }
@@ -511,7 +511,7 @@ if (isInNamespace(import.meta.url)) {
       await serveNames(t, { 'MX site.example': { rcode: 'SERVFAIL' } })
       await assert.rejects(
         lookUpMx('site.example', LIMITS),
-        failsWith(75, /^this host\'s DNS server reports a failure \(ESERVFAIL\)$/),
+        failsWith(75, /^the DNS resolver that this host uses reports a failure \(ESERVFAIL\)$/),
       )
     })
     test('rejects with 75 if the name server is silent for the whole timeout', async (t) => {

@@ -123,7 +123,7 @@ function testHandshakes(): void {
           assert.equal(status, 0, stderr)
           assert.match(
             stderr,
-            /: the server closed the connection (?:during|directly after) the TLS handshake; continuing without TLS/,
+            /: (?:the server closed the connection|the connection was reset) (?:during|directly after) the TLS handshake; continuing without TLS/,
           )
         })
         test(`${title} fails with 75 with --tls encrypt over ${maxVersion}`, async (t) => {
