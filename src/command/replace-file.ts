@@ -1,5 +1,15 @@
 import { hash, randomBytes } from 'node:crypto'
-import { chmodSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
 /** A temporary file that nobody has written for so long was left by a killed run. Another run may still need a younger one. */
@@ -16,13 +26,24 @@ export function replaceFile(file: string, text: string, mode: number): void {
   removeLeftovers(folder, prefix)
   const temporary = join(folder, `${prefix}${randomBytes(6).toString('hex')}`)
   try {
-    writeFileSync(temporary, text, { flag: 'wx', mode, flush: true })
-    // The umask may have removed permissions.
-    chmodSync(temporary, mode)
+    writeNewFile(temporary, text, mode)
     renameSync(temporary, file)
   } catch (error) {
     rmSync(temporary, { force: true })
     throw error
+  }
+}
+
+/** Uses the descriptor alone: in a folder of another user, the path may lead to another file at any moment. */
+function writeNewFile(file: string, text: string, mode: number): void {
+  const fd = openSync(file, 'wx', mode)
+  try {
+    writeFileSync(fd, text)
+    // The umask may have removed permissions.
+    fchmodSync(fd, mode)
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
   }
 }
 
