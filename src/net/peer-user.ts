@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { canonicalAddress } from './address.js'
 
@@ -12,24 +12,40 @@ const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
 
 /**
  * Returns the user whose process has the other end of a connection within this host; undefined if the kernel doesn't tell: the other
- * end is elsewhere, or the system isn't Linux.
+ * end is elsewhere, the tables can't be read, or the system isn't Linux.
  */
 export function userOfPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): number | undefined {
   const [own, peer] = [canonicalAddress(localAddress), canonicalAddress(remoteAddress)]
-  for (const line of TABLES.flatMap(readLines)) {
-    // The other end's local address is our remote one.
-    const [, local, remote, , , , , user] = line.trim().split(/\s+/)
-    const isPeer = isEnd(local, peer, remotePort) && isEnd(remote, own, localPort)
-    if (isPeer) return Number(user)
+  try {
+    for (const line of readLines(TABLES)) {
+      // The other end's local address is our remote one.
+      const [, local, remote, , , , , user] = line.trim().split(/\s+/)
+      const isPeer = isEnd(local, peer, remotePort) && isEnd(remote, own, localPort)
+      if (isPeer) return Number(user)
+    }
+  } catch {
+    // The kernel doesn't tell.
   }
   return undefined
 }
 
-function readLines(table: string): string[] {
-  try {
-    return readFileSync(table, 'latin1').split('\n')
-  } catch {
-    return []
+const BLOCK_OCTETS = 65_536
+
+/** Yields the lines of files piece by piece: other users can make the tables longer than a string can be. */
+function* readLines(files: readonly string[]): Generator<string> {
+  for (const file of files) {
+    const fd = openSync(file, 'r')
+    try {
+      const block = Buffer.alloc(BLOCK_OCTETS)
+      let rest = ''
+      for (let octets = readSync(fd, block); octets > 0; octets = readSync(fd, block)) {
+        const lines = (rest + block.toString('latin1', 0, octets)).split('\n')
+        rest = lines.pop() ?? ''
+        yield* lines
+      }
+    } finally {
+      closeSync(fd)
+    }
   }
 }
 

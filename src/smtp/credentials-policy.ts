@@ -1,4 +1,5 @@
-import { userInfo } from 'node:os'
+import { statSync } from 'node:fs'
+import { platform } from 'node:os'
 import { EXIT, StepError, UsageError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { isLoopback } from '../net/address.js'
@@ -48,6 +49,8 @@ export function checkRecipients(servers: number, isFromDns: boolean, { name, fin
 
 /** User IDs below this one belong to the system, not to people (login.defs(5)). */
 const PEOPLES_USER_IDS = 1000
+/** Stands for every user whom a user namespace doesn't map (user_namespaces(7)). */
+const OVERFLOW_USER_ID = 65_534
 const VERIFY_HINT = 'verify the certificate with --tls verify, or pin it: --tls-fingerprint SHA256'
 
 /**
@@ -67,11 +70,18 @@ export function checkConnection(
       exitStatus: EXIT.NOPERM,
       hint: VERIFY_HINT,
     })
+  // Other systems don't tell who has the other end.
+  if (level === 'none' || platform() !== 'linux') return
   const user = userOfPeer(ends)
-  if (level === 'none' || user === undefined || user < PEOPLES_USER_IDS || user === userInfo().uid) return
-  throw new StepError(`not logged in: the server is run by user ${user} on this host`, {
+  const isOwn = user !== undefined && user !== OVERFLOW_USER_ID && user === statSync('/proc/self').uid
+  if (user !== undefined && (user < PEOPLES_USER_IDS || isOwn)) return
+  const [problem, trusted] =
+    user === undefined
+      ? ['the kernel does not tell who runs the server on this host', 'all users of this host']
+      : [`the server is run by user ${user} on this host`, `user ${user}`]
+  throw new StepError(`not logged in: ${problem}`, {
     exitStatus: EXIT.NOPERM,
-    hint: `${VERIFY_HINT}; only if you trust user ${user} with the password: --tls none`,
+    hint: `${VERIFY_HINT}; only if you trust ${trusted} with the password: --tls none`,
   })
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { platform } from 'node:os'
 import { suite, test, type TestContext } from 'node:test'
 import { StepError, UsageError } from '../../src/errors.js'
 import {
@@ -235,6 +236,19 @@ function testRules(): void {
       test('is possible if the system owns the server', async (t) => {
         assert.equal((await logInAt(t, 99, [])).status, 0)
       })
+    },
+  )
+
+  test(
+    'a login to this host is refused if the kernel does not tell who has the other end',
+    { skip: platform() !== 'linux' && 'only Linux tells' },
+    () => {
+      const server = { ...serverAt(25), tls: { ...serverAt(25).tls, level: 'may' as const } }
+      const ends = { localAddress: '127.0.0.1', localPort: 1, remoteAddress: '127.0.0.1', remotePort: 1 }
+      assert.throws(
+        () => checkConnection(server, ends, undefined),
+        /^StepError: not logged in: the kernel does not tell/,
+      )
     },
   )
 
