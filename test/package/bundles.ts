@@ -1,6 +1,6 @@
 import { type OutputChunk, rolldown } from 'rolldown'
 import { ROOT } from '../helpers/files.js'
-import configs from '../../rolldown.config.js'
+import configs from './rolldown.config.js'
 
 /** A file of dist: the modules in it, as paths below the root, and the files that it loads, at once or later */
 export type BundleFile = Pick<OutputChunk, 'fileName' | 'isEntry' | 'imports' | 'dynamicImports'> & {
