@@ -1,8 +1,7 @@
-import wrapAnsi from 'wrap-ansi'
 import yargs, { type Argv } from 'yargs'
 import { joinChoices } from '../input/option-values.js'
 import { takesValue } from './arguments.js'
-import { type Entry, EXAMPLES, formatEntries, helpWidth, placeholderOf, USAGE } from './help.js'
+import { type Entry, EXAMPLES, formatEntries, helpWidth, placeholderOf, USAGE, wrapText } from './help.js'
 import { OPTION_ROWS, type OptionRow } from './options.js'
 
 const PURPOSE = `Request the mail queued on SERVER for NAME (ETRN, RFC 1985). The server replies at once, and delivers later over new
@@ -13,7 +12,7 @@ export async function fullHelpText(columns: number | undefined): Promise<string>
   const width = helpWidth(columns)
   const parts = [
     formatEntries(USAGE, width, 'Usage: '.length),
-    wrapAnsi(PURPOSE.replaceAll('\n', ' '), width),
+    wrapText(PURPOSE.replaceAll('\n', ' '), width).join('\n'),
     formatEntries(valueEntries(), width),
     await optionsText(width),
     `Exit status:\n${formatEntries(EXIT_STATUSES, width)}`,

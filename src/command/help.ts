@@ -1,4 +1,3 @@
-import wrapAnsi from 'wrap-ansi'
 import { OPTION_ROWS, type OptionRow } from './options.js'
 
 const DEFAULT_COLUMNS = 80
@@ -36,7 +35,7 @@ export function helpText(columns: number | undefined): string {
   const rows = MAIN_OPTIONS.flatMap((name) => [...OPTION_ROWS].filter(([key]) => key === name))
   const parts = [
     formatEntries(USAGE, width, 'Usage: '.length),
-    wrapAnsi('Request the mail queued on SERVER for NAME (ETRN, RFC 1985).', width),
+    wrapText('Request the mail queued on SERVER for NAME (ETRN, RFC 1985).', width).join('\n'),
     formatEntries(
       rows.map(([name, row]) => [optionTerm(name, row), row.describe]),
       width,
@@ -66,13 +65,21 @@ export function placeholderOf({ placeholder, isOptional }: OptionRow): string {
   return isOptional ? ` [${placeholder}]` : ` ${placeholder}`
 }
 
+/**
+ * Returns ASCII text in lines of at most so many characters; a longer word has a line of its own. The packages that wrap text load tables
+ * of Unicode, which take longer than all the rest of --help.
+ */
+export function wrapText(text: string, width: number): string[] {
+  return text.match(new RegExp(`\\S(?:.{0,${width - 2}}\\S)?(?!\\S)|\\S+`, 'g')) ?? ['']
+}
+
 /** Returns lines with the terms on the left, and the wrapped texts in a column of their own. */
 export function formatEntries(entries: readonly Entry[], width: number, wideColumn?: number): string {
   const longest = Math.max(...entries.map(([term]) => term.length))
   const isNarrow = longest > NARROW_INDENT && width < WIDE_COLUMNS
   const column = isNarrow ? NARROW_INDENT : (wideColumn ?? longest + 2)
   const lines = entries.flatMap(([term, text]) => {
-    const [first = '', ...others] = wrapAnsi(text, width - column, { hard: false }).split('\n')
+    const [first = '', ...others] = wrapText(text, width - column)
     const isBeside = term.length < column
     const start = isBeside ? [term.padEnd(column) + first] : [term, ' '.repeat(column) + first]
     return [...start, ...others.map((line) => ' '.repeat(column) + line)]

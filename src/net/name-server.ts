@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import { Resolver } from 'node:dns/promises'
 import { once } from 'node:events'
@@ -63,7 +62,9 @@ async function isDefinite(server: string, name: string, type: RecordType, signal
   try {
     socket.connect(Number(port), address)
     await once(socket, 'connect', { signal })
-    const query = encodeQuery(name, RECORD_TYPES[type])
+    // Few runs need it, and it takes long to load.
+    const { randomInt } = await import('node:crypto')
+    const query = encodeQuery(randomInt(0x10000), name, RECORD_TYPES[type])
     for (let count = 0; count < QUERIES; count++) {
       const reply = await exchange(socket, query, signal)
       if (reply !== undefined) return isNegative(reply)
@@ -106,10 +107,10 @@ function isNegative(reply: Buffer): boolean {
   return (flags & (IS_TRUNCATED | CODE)) === 0 && (flags & (IS_AUTHORITATIVE | IS_RECURSIVE)) !== 0
 }
 
-function encodeQuery(name: string, type: number): Buffer {
+function encodeQuery(id: number, name: string, type: number): Buffer {
   const labels = name.split('.').filter((label) => label !== '')
   const encoded = labels.map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1'))
-  const head = [randomInt(0x10000), RECURSION_DESIRED, 1, 0, 0, 0]
+  const head = [id, RECURSION_DESIRED, 1, 0, 0, 0]
   return Buffer.concat([encodeWords(head), ...encoded, Buffer.alloc(1), encodeWords([type, 1])])
 }
 
