@@ -183,27 +183,28 @@ function concededError(failures: readonly StepError[]): StepError {
   return new StepError(message, { exitStatus, hint, cause: noRecord.cause })
 }
 
-function queryMx(domain: string): Query<Awaited<ReturnType<NameServer['resolveMx']>>> {
+function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']>>> {
   return async (server) =>
-    server.resolveMx(domain).catch((error: unknown) => {
-      throw resolutionError('domain', domain, [error])
+    server.resolver.resolveMx(domain).catch(async (error: unknown) => {
+      throw resolutionError('domain', domain, [await server.confirm(error, domain, 'MX')])
     })
 }
 
 function queryHost(host: string, family: Family): Query<FoundAddresses> {
   return async (server, signal) => {
     const found: string[] = []
-    const failures: unknown[] = []
-    const keep = async (records: Promise<string[]>): Promise<boolean> => {
+    const failures: (() => Promise<unknown>)[] = []
+    const keep = async (type: 'A' | 'AAAA', records: Promise<string[]>): Promise<boolean> => {
       try {
         return found.push(...(await records)) > 0
       } catch (error) {
-        failures.push(error)
+        failures.push(async () => server.confirm(error, host, type))
         return false
       }
     }
-    const ipv6 = family === 4 ? Promise.resolve(false) : keep(server.resolve6(host))
-    const ipv4 = family === 6 ? Promise.resolve(false) : keep(server.resolve4(host))
+    const { resolver } = server
+    const ipv6 = family === 4 ? Promise.resolve(false) : keep('AAAA', resolver.resolve6(host))
+    const ipv4 = family === 6 ? Promise.resolve(false) : keep('A', resolver.resolve4(host))
     const both = Promise.all([ipv6, ipv4])
     await Promise.race([
       both,
@@ -211,7 +212,9 @@ function queryHost(host: string, family: Family): Query<FoundAddresses> {
       ipv4.then((isFound) => (isFound ? sleep(RESOLUTION_DELAY_MS, undefined, { ref: false }) : both)),
     ])
     const first = interleaveFamilies(found, family)
-    if (first.length === 0) throw resolutionError('host', host, failures, family)
+    // Most hosts lack one family, which needs no proof.
+    if (first.length === 0)
+      throw resolutionError('host', host, await Promise.all(failures.map(async (confirm) => confirm())), family)
     const wait = sleep(LATE_ANSWER_MS, undefined, { ref: false, signal }).catch(() => undefined)
     const late = Promise.race([both, wait]).then(() =>
       interleaveFamilies(found, family).filter((address) => !first.includes(address)),

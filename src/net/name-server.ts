@@ -4,50 +4,36 @@ import { once } from 'node:events'
 import { codeOf } from '../errors.js'
 import { familyOf } from './address.js'
 
-type MxRecords = Awaited<ReturnType<Resolver['resolveMx']>>
-
 /** RFC 1035 and 3596 */
 const RECORD_TYPES = { A: 1, MX: 15, AAAA: 28 } as const
 type RecordType = keyof typeof RECORD_TYPES
 
-/**
- * A name server that is asked for records. c-ares reports ENODATA for every reply without a record: also for the codes from YXDOMAIN to
- * NOTZONE, for a reply that is cut short, and for a server that knows nothing of the domain. Here these have the code EBADRESP.
- */
+/** A name server that is asked for records. */
 export class NameServer {
+  readonly resolver = new Resolver()
   readonly #address: string
-  readonly #resolver = new Resolver()
   readonly #cancellation = new AbortController()
 
   /** The address is one of `getServers()`; the only one has the options of resolv.conf, too. */
   constructor(address: string, isOnly: boolean) {
     this.#address = address
-    if (!isOnly) this.#resolver.setServers([address])
+    if (!isOnly) this.resolver.setServers([address])
   }
 
-  async resolve4(host: string): Promise<string[]> {
-    return this.#check(host, 'A', this.#resolver.resolve4(host))
-  }
-
-  async resolve6(host: string): Promise<string[]> {
-    return this.#check(host, 'AAAA', this.#resolver.resolve6(host))
-  }
-
-  async resolveMx(domain: string): Promise<MxRecords> {
-    return this.#check(domain, 'MX', this.#resolver.resolveMx(domain))
+  /**
+   * Returns the error of a query, or one with the code EBADRESP if the server doesn't stand by it. c-ares reports ENODATA for every reply
+   * without a record: also for the codes from YXDOMAIN to NOTZONE, for a reply that is cut short, and for a server that knows nothing of
+   * the domain.
+   */
+  async confirm(error: unknown, name: string, type: RecordType): Promise<unknown> {
+    if (codeOf(error) !== 'ENODATA') return error
+    if (await isDefinite(this.#address, name, type, this.#cancellation.signal)) return error
+    return Object.assign(new Error(`indefinite answer for ${name}`), { code: 'EBADRESP', cause: error })
   }
 
   cancel(): void {
-    this.#resolver.cancel()
+    this.resolver.cancel()
     this.#cancellation.abort()
-  }
-
-  async #check<T>(name: string, type: RecordType, answer: Promise<T>): Promise<T> {
-    return answer.catch(async (error: unknown) => {
-      const { signal } = this.#cancellation
-      if (codeOf(error) !== 'ENODATA' || (await isDefinite(this.#address, name, type, signal))) throw error
-      throw Object.assign(new Error(`indefinite answer for ${name}`), { code: 'EBADRESP', cause: error })
-    })
   }
 }
 

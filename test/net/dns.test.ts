@@ -178,6 +178,12 @@ if (isInNamespace(import.meta.url)) {
       await lookUpAddresses('mail.example', 6, LIMITS)
       assert.deepEqual(asked, ['A mail.example', 'AAAA mail.example'])
     })
+    test('asks once for each family of a host that lacks one', async (t) => {
+      const { asked } = await serveNames(t, { 'A mail.example': { addresses: ['192.0.2.1'] }, 'AAAA mail.example': {} })
+      const { late } = await lookUpAddresses('mail.example', undefined, LIMITS)
+      await late
+      assert.deepEqual([...asked].sort(), ['A mail.example', 'AAAA mail.example'])
+    })
     test('returns an address as it is, without a query', async (t) => {
       const { asked } = await serveNames(t, {})
       for (const address of ['192.0.2.1', '2001:db8::1', 'fe80::1%eth0'])
