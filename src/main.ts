@@ -7,7 +7,7 @@ import { BUG, EXIT, stackOf, StepError, UsageError } from './errors.js'
 import type { Reporter } from './report/reporter.js'
 import { Terminal, type TerminalOptions } from './report/terminal.js'
 
-// What is not needed for every command line is loaded late: reading and compiling it is most of the start.
+// Loads late all that only some command lines need: reading and compiling code is most of the start.
 
 /** Signals that end a run in good order. */
 export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const satisfies readonly NodeJS.Signals[]
@@ -56,7 +56,8 @@ class Command {
     stopListening()
     if (writeError === undefined) return exitStatus
     this.#terminal.warn(`etrn: can't write the output: ${writeError.message}`)
-    return exitStatus === EXIT.OK ? EXIT.IOERR : exitStatus
+    const { mergeExitStatuses } = await import('./etrn/outcome.js')
+    return mergeExitStatuses([exitStatus, EXIT.IOERR])
   }
 
   /** Does what the arguments ask for, and returns the exit status. Throws UsageError and StepError. */

@@ -221,6 +221,21 @@ suite('main: errors', { concurrency: true }, () => {
   })
 })
 
+test('a failure of the output outweighs the status 2 of --wait, and no other failure', async (t) => {
+  const accepting = [...HELLO, 'C: ETRN site.example', 'S: 250 OK', ...BYE] as const
+  const refusing = [...HELLO, 'C: ETRN site.example', 'S: 459 no', ...BYE] as const
+  for (const [conversations, status] of [
+    [[accepting, accepting], 74],
+    [[refusing], 77],
+  ] as const) {
+    const server = await scripted(t, ...conversations)
+    const stdout = new Writable({ write: (_chunk, _encoding, done) => done(new Error('no space left')) })
+    const wait = ['--wait', '9s', '--interval', '1s', '--helo', 'gw.site.example']
+    const { exitStatus } = await main(createHost([...wait, `127.0.0.1:${server.port}`, 'site.example'], { stdout }))
+    assert.equal(exitStatus, status)
+  }
+})
+
 suite('main: the spinner', { concurrency: true }, () => {
   const showsSpinner = (title: string, options: readonly string[], isShown: boolean): void =>
     void test(title, async (t) => {
