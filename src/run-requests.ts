@@ -18,7 +18,7 @@ import type { FailureRecorder } from './report/delayed.js'
 import type { Progress, Reporter } from './report/reporter.js'
 import type { Terminal } from './report/terminal.js'
 
-/** What a run shares with the command that starts it. */
+/** The parts of the command that a run uses */
 export type RunContext = {
   readonly host: Host
   readonly terminal: Terminal

@@ -67,7 +67,7 @@ export function unsafeReason(
   path: string,
   subject = 'the file',
 ): string | undefined {
-  // Nobody changes a device such as /dev/null.
+  // A device such as /dev/null has no content that others could change.
   if (stats.isCharacterDevice()) return undefined
   const owner = foreignOwnerReason(stats, uid, subject)
   if (owner !== undefined || hasNoUsers(uid)) return owner

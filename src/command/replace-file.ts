@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
-/** A temporary file that nobody has written for so long was left by a killed run. Another run may still need a younger one. */
+/** A temporary file of this age was left by a killed run. Another run may still need a younger one. */
 const LEFTOVER_AGE_MS = 60_000
 
 /**

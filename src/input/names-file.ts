@@ -15,7 +15,7 @@ const LINES_PER_TURN = 1000
 /** The most names and bad lines of a file: each of them is kept and reported. */
 const ENTRIES_PER_FILE = 200_000
 
-/** How a file is read. */
+/** The rules for the lines of a file */
 export type NamesFileOptions = NameOptions & {
   /** No bad line is shown: others may have made the file a link to a secret. */
   readonly isHidden?: boolean

@@ -20,7 +20,7 @@ export type Stage = keyof typeof STAGE_LABELS
 /** A step that failed because of the server's reply. Its message is the reply alone; that of the session's failure names the step. */
 export class RejectedError extends StepError {
   readonly reply: Reply
-  /** What the server has rejected: the mechanism of a login, or the EHLO name */
+  /** The argument that the server has rejected: the mechanism of a login, or the EHLO name */
   readonly argument: string | undefined
   constructor(reply: Reply, facts: FailureFacts, argument?: string) {
     super(formatReply(reply), facts)

@@ -17,20 +17,20 @@ const SESSIONS_PER_SERVER = 4
 
 /** Checks a new connection. Must be called after the octets from the older ones have arrived. */
 export function checkNewConnection(run: FuzzRun, connection: ObservedConnection): void {
-  const open = run.connections.filter((one) => !one.hasQuit && !one.isClosed && one.endedBy === undefined)
+  const open = run.connections.filter(isOpen)
   const isAnyAccepted = run.connections.some(({ requests }) => requests.some(isAcceptance))
   if (open.length > 1 && !isAnyAccepted) fail(run, `${open.length} sessions before a name was accepted`)
-  if (open.length > SESSIONS_PER_SERVER) checkSoon(run)
+  // A loaded server learns late that the client has closed a session.
+  if (open.length > SESSIONS_PER_SERVER)
+    runAfterTurns(() => {
+      const stillOpen = open.filter(isOpen).length
+      if (stillOpen > SESSIONS_PER_SERVER) fail(run, `${stillOpen} sessions at once`)
+    })
   if (connection.number > maxConnections(run.testCase)) fail(run, `${connection.number} connections`)
 }
 
-/** Checks the number of sessions again after some turns: a loaded server learns late that the client has closed one. */
-function checkSoon(run: FuzzRun): void {
-  const open = run.connections.filter((one) => !one.hasQuit && !one.isClosed && one.endedBy === undefined)
-  runAfterTurns(() => {
-    const stillOpen = open.filter((one) => !one.hasQuit && !one.isClosed && one.endedBy === undefined)
-    if (stillOpen.length > SESSIONS_PER_SERVER) fail(run, `${stillOpen.length} sessions at once`)
-  })
+function isOpen({ hasQuit, isClosed, endedBy }: ObservedConnection): boolean {
+  return !hasQuit && !isClosed && endedBy === undefined
 }
 
 /** Returns a bound: each session answers a name or precedes one that does, and a failed TLS handshake can cost one more. */

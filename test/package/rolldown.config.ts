@@ -9,7 +9,7 @@ const common = {
 
 const output = { dir: 'dist', sourcemap: true, minify: false } as const satisfies OutputOptions
 
-/** What `import 'etrn'` gets */
+/** The bundle that `import 'etrn'` loads */
 const library = {
   ...common,
   input: { index: 'src/index.ts' },
@@ -17,7 +17,7 @@ const library = {
 } as const satisfies RolldownOptions
 
 /**
- * What bin/etrn runs: CommonJS, because Node takes longer to start its loader for ES modules. A module that is loaded late has a file of
+ * The bundle that bin/etrn runs: CommonJS, because Node takes longer to start its loader for ES modules. A module that is loaded late has a file of
  * its own, so that a plain run reads only what it needs.
  */
 const command = {
