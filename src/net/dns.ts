@@ -9,6 +9,7 @@ import { hostsEntries } from './hosts-file.js'
 import { NameServer } from './name-server.js'
 import { errorsOf, race } from './race.js'
 import { noAddressError, RESOLVER_HINT, resolutionError, SHORT_TIMEOUT_HINT } from './resolution-error.js'
+import { completedNames } from './search-list.js'
 import { SystemResolver } from './system-resolver.js'
 
 /** The addresses of a host, best first. */
@@ -55,24 +56,38 @@ export async function lookUpAddresses(
   // For these names the system's resolver begins with the search list or with mDNS.
   const isCompletedFirst = !isAbsolute && (!host.includes('.') || /\.local$/i.test(host))
   return withinLimits(limits, async (end) => {
-    const fromDns = async (): Promise<FoundAddresses> =>
-      askServers(queryHost(host, family), limits.timeoutMs, end.signal)
+    const fromDns = async (name = host): Promise<FoundAddresses> =>
+      askServers(queryHost(name, family), limits.timeoutMs, end.signal)
     const fromSystem = async (): Promise<FoundAddresses> => askSystem(host, family, isAbsolute, end.signal)
-    // getaddrinfo takes some failures of DNS for the answer that there is no such host.
+    // getaddrinfo takes some failures of DNS for the answer that there is no such host, above all those for a completed name.
     const fromBoth = async (): Promise<FoundAddresses> =>
       fromSystem().catch(async (error: unknown) => {
-        if (!(error instanceof StepError) || error.exitStatus !== EXIT.NOHOST) throw error
-        return fromDns().catch((failure: unknown) => {
-          throw failure instanceof StepError && failure.exitStatus === EXIT.NOHOST ? error : failure
-        })
+        if (!isNoHost(error)) throw error
+        const completed = isAbsolute ? [] : completedNames(host)
+        for (const name of isCompletedFirst ? [...completed, host] : completed) {
+          const found = await fromDns(name).catch((failure: unknown) => {
+            if (!isNoHost(failure)) throw name === host ? failure : withName(name, failure)
+          })
+          if (found !== undefined) return found
+        }
+        throw error
       })
-    const ways = isCompletedFirst ? [fromBoth] : [fromDns, fromSystem]
+    const ways = isCompletedFirst ? [fromBoth] : [fromDns, fromBoth]
     const delayMs = Math.min(SYSTEM_DELAY_MS, limits.timeoutMs / 2)
     const found = await race(ways, delayMs, end.signal).catch((error: unknown) => {
       throw firstError(error, ({ exitStatus }) => exitStatus !== EXIT.NOHOST)
     })
     return { ...found, cancel: () => end.abort() }
   })
+}
+
+function isNoHost(error: unknown): boolean {
+  return error instanceof StepError && error.exitStatus === EXIT.NOHOST
+}
+
+/** Returns the failure of a name that the user has not typed. */
+function withName(name: string, failure: unknown): unknown {
+  return failure instanceof StepError ? new StepError(`${name}: ${failure.message}`, failure) : failure
 }
 
 /** Returns the addresses that /etc/hosts has for a host. Localhost always has some, and they never leave this host. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { hostname } from 'node:os'
 import { suite, test, type TestContext } from 'node:test'
 import { type FailureKind, StepError } from '../../src/errors.js'
 import { lookUpAddresses, lookUpMx, queryAddresses } from '../../src/net/dns.js'
@@ -311,6 +312,55 @@ if (isInNamespace(import.meta.url)) {
       })
       writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
       assert.deepEqual((await lookUpAddresses('mail.dmz', undefined, LIMITS)).first, ['192.0.2.6'])
+    })
+    for (const [host, search, failing] of [
+      ['mail.dmz', 'search isp.example', 'mail.dmz.isp.example'],
+      ['mail.dmz', 'search a.example\t b.example.', 'mail.dmz.b.example'],
+      ['mail.dmz', 'domain isp.example', 'mail.dmz.isp.example'],
+      ['mail.local', 'search isp.example', 'mail.local.isp.example'],
+      ['mail', 'search a.example b.example', 'mail.a.example'],
+    ] as const)
+      for (const answer of [{ rcode: 'SERVFAIL' }, { rcode: 'REFUSED' }, { lame: true }] as const)
+        test(`fails with 75 if "${search}" makes ${failing} of ${host} and gets ${JSON.stringify(answer)}`, async (t) => {
+          // For an answer without records, getaddrinfo forgets a failure before it.
+          await serveNames(t, { [`A ${failing}`]: answer, [`AAAA ${failing}`]: answer, 'MX mail.b.example': {} })
+          writeResolvConf(`nameserver 127.0.0.1\n${search}\n`)
+          await assert.rejects(lookUpAddresses(host, undefined, LIMITS), failsWith(75, /./))
+        })
+    test('fails with 75 and the name if the completed name fails', async (t) => {
+      const failure = { rcode: 'SERVFAIL' } as const
+      await serveNames(t, { 'A mail.dmz.isp.example': failure, 'AAAA mail.dmz.isp.example': failure })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      const message = /^mail\.dmz\.isp\.example: the DNS resolver that this host uses reports a failure \(ESERVFAIL\)$/
+      await assert.rejects(lookUpAddresses('mail.dmz', undefined, LIMITS), failsWith(75, message))
+    })
+    test('fails with 75 if the name servers are silent about the completed name', async (t) => {
+      await serveNames(t, {
+        'A mail.dmz.isp.example': { silent: true },
+        'AAAA mail.dmz.isp.example': { silent: true },
+      })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\noptions timeout:1 attempts:1\n')
+      await assert.rejects(
+        lookUpAddresses('mail.dmz', undefined, { ...LIMITS, timeoutMs: 2000 }),
+        failsWith(75, /^no answer from DNS within 2s$/, 'timeout'),
+      )
+    })
+    test("fails with 75 if the name in this host's own domain fails, which completes names without a search list", async (t) => {
+      const own = hostname()
+      t.after(() => execFileSync('hostname', [own]))
+      execFileSync('hostname', ['gw.site.example'])
+      const failure = { rcode: 'SERVFAIL' } as const
+      await serveNames(t, { 'A mail.dmz.site.example': failure, 'AAAA mail.dmz.site.example': failure })
+      await assert.rejects(lookUpAddresses('mail.dmz', undefined, LIMITS), failsWith(75, /SERVFAIL/))
+    })
+    test('fails with 68 if no name of the search list exists', async (t) => {
+      const { asked } = await serveNames(t, {})
+      writeResolvConf('nameserver 127.0.0.1\nsearch other.example\nsearch a.example b..example .\n')
+      await assert.rejects(lookUpAddresses('mail.dmz', undefined, LIMITS), failsWith(68, /^no such host$/))
+      assert.deepEqual(
+        [...new Set(asked)].sort(),
+        ['A', 'AAAA'].flatMap((type) => [`${type} mail.dmz`, `${type} mail.dmz.a.example`]).sort(),
+      )
     })
     test('is completed by the search list while DNS is silent', async (t) => {
       await serveNames(t, {
