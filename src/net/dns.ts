@@ -81,7 +81,7 @@ export async function lookUpAddresses(
   })
 }
 
-function isNoHost(error: unknown): boolean {
+function isNoHost(error: unknown): error is StepError {
   return error instanceof StepError && error.exitStatus === EXIT.NOHOST
 }
 
@@ -109,7 +109,7 @@ export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord
     return found
   }).catch((error: unknown) => {
     // A server without a record may be lame, so all servers must agree.
-    if (error instanceof StepError && error.exitStatus === EXIT.NOHOST && codeOf(error.cause) === 'ENODATA') return []
+    if (isNoHost(error) && codeOf(error.cause) === 'ENODATA') return []
     throw error
   })
   return records.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
@@ -166,7 +166,7 @@ async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSi
     try {
       return await ending
     } catch (error) {
-      if (error instanceof StepError && codeOf(error.cause) === 'ENOTFOUND') return error
+      if (isNoHost(error) && codeOf(error.cause) === 'ENOTFOUND') return error
       failures.push(error)
       throw error
     } finally {

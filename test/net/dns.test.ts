@@ -462,6 +462,11 @@ if (isInNamespace(import.meta.url)) {
         assert.deepEqual(found, ['127.0.0.1'])
       })
     }
+    test('finds the address at the second one if the first one fails for one family and denies the other one', async (t) => {
+      const first = { 'A mail.example': { rcode: 'SERVFAIL' }, 'AAAA mail.example': { rcode: 'NXDOMAIN' } } as const
+      await serveTwo(t, first, KNOWN)
+      assert.deepEqual(await lookUpOne('mail.example'), ['127.0.0.1'])
+    })
     test('sends the request if only the second one knows the server', async (t) => {
       await serveTwo(t, { '*': { rcode: 'REFUSED' } }, KNOWN)
       await serveAt(t, '127.0.0.1', ACCEPTED)
