@@ -6,7 +6,7 @@ import { type Family, familyOf, isLoopback, unmapAddress } from './address.js'
 import { isShortTimeout, type Limits, startDeadline, type Timeout } from './deadline.js'
 import { isLocalhost } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
-import { NameServer } from './name-server.js'
+import { NameServer, rejectEmpty } from './name-server.js'
 import { errorsOf, race } from './race.js'
 import { noAddressError, RESOLVER_HINT, resolutionError, SHORT_TIMEOUT_HINT } from './resolution-error.js'
 import { completedNames } from './search-list.js'
@@ -201,9 +201,12 @@ function concededError(failures: readonly StepError[]): StepError {
 
 function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']>>> {
   return async (server) =>
-    server.resolver.resolveMx(domain).catch(async (error: unknown) => {
-      throw resolutionError('domain', domain, [await server.confirm(error, domain, 'MX')])
-    })
+    server.resolver
+      .resolveMx(domain)
+      .then(rejectEmpty)
+      .catch(async (error: unknown) => {
+        throw resolutionError('domain', domain, [await server.confirm(error, domain, 'MX')])
+      })
 }
 
 function queryHost(host: string, family: Family): Query<FoundAddresses> {
@@ -212,7 +215,7 @@ function queryHost(host: string, family: Family): Query<FoundAddresses> {
     const failures: (() => Promise<unknown>)[] = []
     const keep = async (type: 'A' | 'AAAA', records: Promise<string[]>): Promise<boolean> => {
       try {
-        return found.push(...(await records)) > 0
+        return found.push(...rejectEmpty(await records)) > 0
       } catch (error) {
         failures.push(async () => server.confirm(error, host, type))
         return false

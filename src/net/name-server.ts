@@ -3,10 +3,7 @@ import { Resolver } from 'node:dns/promises'
 import { once } from 'node:events'
 import { codeOf } from '../errors.js'
 import { familyOf } from './address.js'
-
-/** RFC 1035 and 3596 */
-const RECORD_TYPES = { A: 1, MX: 15, AAAA: 28 } as const
-type RecordType = keyof typeof RECORD_TYPES
+import { encodeQuery, isReplyTo, parseReply, RECORD_TYPES, type Reply, RESPONSE_CODES } from './dns-message.js'
 
 /** A name server that is asked for records. */
 export class NameServer {
@@ -23,10 +20,10 @@ export class NameServer {
   /**
    * Returns the error of a query, or one with the code EBADRESP if the server doesn't stand by it. c-ares reports ENODATA for every reply
    * without a record: also for the codes from YXDOMAIN to NOTZONE, for a reply that is cut short, and for a server that knows nothing of
-   * the domain.
+   * the domain or of the one that an alias leads to.
    */
-  async confirm(error: unknown, name: string, type: RecordType): Promise<unknown> {
-    if (codeOf(error) !== 'ENODATA') return error
+  async confirm(error: unknown, name: string, type: 'A' | 'AAAA' | 'MX'): Promise<unknown> {
+    if (!['ENODATA', 'ENOTFOUND'].includes(codeOf(error))) return error
     if (await isDefinite(this.#address, name, type, this.#cancellation.signal)) return error
     return Object.assign(new Error(`indefinite answer for ${name}`), { code: 'EBADRESP', cause: error })
   }
@@ -37,12 +34,23 @@ export class NameServer {
   }
 }
 
+/** Throws ENODATA for an empty list, which c-ares returns for an alias without a record, and for records of another type. */
+export function rejectEmpty<T>(records: T[]): T[] {
+  if (records.length === 0) throw Object.assign(new Error('no such record'), { code: 'ENODATA' })
+  return records
+}
+
 /** A query that is lost is repeated after this time. */
 const QUERY_MS = 2000
 const QUERIES = 2
 
-/** Asks the server again, and returns true if the head of the reply shows that there is no such record. Never throws. */
-async function isDefinite(server: string, name: string, type: RecordType, signal: AbortSignal): Promise<boolean> {
+/** Asks the server again, and returns true if the reply shows that there is no such record. Never throws. */
+async function isDefinite(
+  server: string,
+  name: string,
+  type: 'A' | 'AAAA' | 'MX',
+  signal: AbortSignal,
+): Promise<boolean> {
   const [, address = server, port = '53'] = familyOf(server) === 0 ? (/^\[?(.*?)\]?:(\d+)$/.exec(server) ?? []) : []
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
@@ -53,7 +61,7 @@ async function isDefinite(server: string, name: string, type: RecordType, signal
     const query = encodeQuery(randomInt(0x10000), name, RECORD_TYPES[type])
     for (let count = 0; count < QUERIES; count++) {
       const reply = await exchange(socket, query, signal)
-      if (reply !== undefined) return isNegative(reply)
+      if (reply !== undefined) return isNegative(parseReply(query, reply))
     }
     return false
   } catch {
@@ -69,8 +77,8 @@ async function exchange(socket: Socket, query: Buffer, signal: AbortSignal): Pro
   socket.send(query)
   try {
     for (;;) {
-      const [reply] = (await once(socket, 'message', { signal: limit })) as [Buffer]
-      if (reply.length >= HEAD_OCTETS && reply.readUInt16BE(0) === query.readUInt16BE(0)) return reply
+      const [message] = (await once(socket, 'message', { signal: limit })) as [Buffer]
+      if (isReplyTo(query, message)) return message
     }
   } catch (error) {
     signal.throwIfAborted()
@@ -79,27 +87,18 @@ async function exchange(socket: Socket, query: Buffer, signal: AbortSignal): Pro
   }
 }
 
-// The head of a message (RFC 1035, 4.1.1)
-const HEAD_OCTETS = 12
-const RECURSION_DESIRED = 0x0100
-const IS_TRUNCATED = 0x0200
-const CODE = 0x000f
-/** The server knows the domain, or asks those that do. */
-const IS_AUTHORITATIVE = 0x0400
-const IS_RECURSIVE = 0x0080
-
-function isNegative(reply: Buffer): boolean {
-  const flags = reply.readUInt16BE(2)
-  return (flags & (IS_TRUNCATED | CODE)) === 0 && (flags & (IS_AUTHORITATIVE | IS_RECURSIVE)) !== 0
+/**
+ * Returns true if a reply shows that a name doesn't exist, or has no record of a type (RFC 2308, section 2). The server must know the
+ * domain, or ask those that do. An alias must lead to a name that the server knows, and a referral only tells who knows more.
+ */
+function isNegative({ code, isTruncated, isAuthoritative, isRecursive, answers, authorities }: Reply): boolean {
+  if (isTruncated || !(isAuthoritative || isRecursive)) return false
+  const hasType = (type: number): boolean => authorities.some((record) => record.type === type)
+  const isKnown = isRecursive || hasType(RECORD_TYPES.SOA)
+  const isAlias = answers.some(({ isOwn }) => isOwn) && answers.every(({ type }) => ALIAS_TYPES.includes(type))
+  if (answers.length > 0 && !(isAlias && isKnown)) return false
+  const isReferral = hasType(RECORD_TYPES.NS) && !hasType(RECORD_TYPES.SOA)
+  return code === RESPONSE_CODES.NXDOMAIN || (code === RESPONSE_CODES.NOERROR && !isReferral)
 }
 
-function encodeQuery(id: number, name: string, type: number): Buffer {
-  const labels = name.split('.').filter((label) => label !== '')
-  const encoded = labels.map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1'))
-  const head = [id, RECURSION_DESIRED, 1, 0, 0, 0]
-  return Buffer.concat([encodeWords(head), ...encoded, Buffer.alloc(1), encodeWords([type, 1])])
-}
-
-function encodeWords(words: readonly number[]): Buffer {
-  return Buffer.from(words.flatMap((word) => [word >> 8, word & 0xff]))
-}
+const ALIAS_TYPES: readonly number[] = [RECORD_TYPES.CNAME, RECORD_TYPES.DNAME]

@@ -12,6 +12,14 @@ export type Answer = {
   readonly rcode?: keyof typeof RCODES
   /** The server has no idea: no record, and no recursion (RFC 8499). */
   readonly lame?: true
+  /** The server knows its own zone only: its answer has authority, and there is no recursion. */
+  readonly authoritative?: true
+  /** The records of the authority section: the origin of the zone, or the name servers of another one, as in a referral */
+  readonly authority?: readonly (keyof typeof AUTHORITY_TYPES)[]
+  /** A record of a type that nobody has asked for */
+  readonly text?: string
+  /** The name whose records the answer has, if it is another one than that of the question */
+  readonly owner?: string
   /** The answer is cut short, over TCP too. */
   readonly truncated?: true
   readonly silent?: true
@@ -20,6 +28,7 @@ export type Answer = {
   readonly after?: Promise<unknown>
 }
 
+const AUTHORITY_TYPES = { NS: 2, SOA: 6 } as const
 const TYPES: Readonly<Record<number, string>> = { 1: 'A', 15: 'MX', 28: 'AAAA' }
 const RCODES = {
   NOERROR: 0,
@@ -55,10 +64,13 @@ export async function nameServer(
     const real = cname ?? name
     const known = Object.keys(zone).some((key) => key.endsWith(` ${real}`))
     const answer = zone[`${type} ${real}`] ?? (known ? {} : (zone['*'] ?? { rcode: 'NXDOMAIN' as const }))
-    const alias = cname === undefined ? [] : [record(POINTER, 5, encodeName(cname))]
-    const owner = cname === undefined ? POINTER : encodeName(cname)
+    const first = answer.owner === undefined ? POINTER : encodeName(answer.owner)
+    const alias = cname === undefined ? [] : [record(first, 5, encodeName(cname))]
+    const owner = cname === undefined ? first : encodeName(cname)
     const records = [...alias, ...recordsOf(owner, answer)]
-    return { answer, message: Buffer.concat([header(query, answer, records.length), question, ...records]) }
+    const authority = (answer.authority ?? []).map((kind) => authorityRecord(kind))
+    const head = header(query, answer, records.length, authority.length)
+    return { answer, message: Buffer.concat([head, question, ...records, ...authority]) }
   }
   socket.on('message', (query, peer) => {
     const { answer, message } = answerTo(query)
@@ -103,19 +115,28 @@ function parse(query: Buffer): { name: string; type: string; question: Buffer } 
   }
 }
 
-function header(query: Buffer, { rcode, lame, truncated }: Answer, count: number): Buffer {
+function header(query: Buffer, answer: Answer, answers: number, authorities: number): Buffer {
+  const { rcode, lame, authoritative, truncated } = answer
   const message = Buffer.alloc(12)
   query.copy(message, 0, 0, 2)
-  message.writeUInt16BE((lame ? 0x8100 : 0x8180) | (truncated ? 0x200 : 0) | RCODES[rcode ?? 'NOERROR'], 2)
+  const source = lame ? 0x8100 : authoritative ? 0x8500 : 0x8180
+  message.writeUInt16BE(source | (truncated ? 0x200 : 0) | RCODES[rcode ?? 'NOERROR'], 2)
   message.writeUInt16BE(1, 4)
-  message.writeUInt16BE(count, 6)
+  message.writeUInt16BE(answers, 6)
+  message.writeUInt16BE(authorities, 8)
   return message
 }
 
 /** A compression pointer to the name of the question (RFC 1035, 4.1.4) */
 const POINTER = Buffer.from([0xc0, 12])
 
-function recordsOf(owner: Buffer, { addresses = [], mx = [] }: Answer): Buffer[] {
+function authorityRecord(kind: keyof typeof AUTHORITY_TYPES): Buffer {
+  const names = { NS: ['ns.example'], SOA: ['ns.example', 'hostmaster.example'] }[kind].map(encodeName)
+  const numbers = kind === 'SOA' ? [Buffer.alloc(20)] : []
+  return record(encodeName('example'), AUTHORITY_TYPES[kind], Buffer.concat([...names, ...numbers]))
+}
+
+function recordsOf(owner: Buffer, { addresses = [], mx = [], text }: Answer): Buffer[] {
   const exchangers = mx.map(([preference, host]) => Buffer.concat([encodeUint16(preference), encodeName(host)]))
   return [
     ...addresses.map((address) => {
@@ -123,6 +144,7 @@ function recordsOf(owner: Buffer, { addresses = [], mx = [] }: Answer): Buffer[]
       return record(owner, octets.length === 16 ? 28 : 1, octets)
     }),
     ...exchangers.map((octets) => record(owner, 15, octets)),
+    ...(text === undefined ? [] : [record(owner, 16, Buffer.from(`${String.fromCharCode(text.length)}${text}`))]),
   ]
 }
 

@@ -37,16 +37,26 @@ if (isInNamespace(import.meta.url)) {
         assert.match(report?.error?.message ?? '', message)
       })
     fails('is 68 if the host does not exist', {}, 68, /^no such host$/)
-    for (const [title, answer] of [
+    const alias = {
+      'CNAME mail.example': { cname: 'mail.isp.example' },
+      'CNAME site.example': { cname: 'isp.example' },
+    }
+    for (const [title, answers] of [
       ...(['YXDOMAIN', 'YXRRSET', 'NXRRSET', 'NOTAUTH', 'NOTZONE', 'DSOTYPENI'] as const).map(
-        (rcode) => [`replies ${rcode}`, { rcode }] as const,
+        (rcode) => [`replies ${rcode}`, { '*': { rcode } }] as const,
       ),
-      ['is lame', { lame: true }],
-      ['cuts its answer short', { truncated: true }],
+      ['is lame', { '*': { lame: true } }],
+      ['is lame and replies NXDOMAIN', { '*': { lame: true, rcode: 'NXDOMAIN' } }],
+      ['cuts its answer short', { '*': { truncated: true } }],
+      ['refers to others', { '*': { authority: ['NS'] } }],
+      ['knows only an alias that leads out of its zone', { ...alias, '*': { authoritative: true } }],
+      ['refers to others for the end of an alias', { ...alias, '*': { authority: ['NS'] } }],
+      ['has only an alias of another name', { ...alias, '*': { owner: 'other.example' } }],
+      ['answers with a record of another type', { '*': { text: 'mail' } }],
     ] as const) {
-      fails(`is 75 if the name server ${title}`, { '*': answer }, 75, /./, '--timeout', '2s')
+      fails(`is 75 if the name server ${title}`, answers, 75, /./, '--timeout', '2s')
       test(`is 75 for --mx if the name server ${title}`, async (t) => {
-        await serveNames(t, { '*': answer })
+        await serveNames(t, answers)
         const run = await etrn(['--mx', 'site.example'])
         assert.equal(run.status, 75)
         assert.match(
@@ -55,6 +65,13 @@ if (isInNamespace(import.meta.url)) {
         )
       })
     }
+    for (const [title, answers] of [
+      ['knows the zone', { '*': { authoritative: true, authority: ['SOA'] } }],
+      ['knows the zone and lists its name servers', { '*': { authority: ['NS', 'SOA'] } }],
+      ['knows the zone that an alias leads to', { ...alias, '*': { authoritative: true, authority: ['SOA'] } }],
+      ['asks for the end of an alias', { ...alias, '*': {} }],
+    ] as const)
+      fails(`is 68 if a name server has no address that ${title}`, answers, 68, /^no address found$/)
     test('is 75 if the name server is silent when it is asked about an answer without records again', async (t) => {
       let count = 0
       await serveNames(t, {
@@ -451,6 +468,8 @@ if (isInNamespace(import.meta.url)) {
       ['finds the query malformed', { '*': { rcode: 'FORMERR' } }],
       ['is lame', { '*': { lame: true } }],
       ['has no such record', { '*': {} }],
+      ['refers to others', { '*': { authority: ['NS'] } }],
+      ['is lame and replies NXDOMAIN', { '*': { lame: true, rcode: 'NXDOMAIN' } }],
       ['is silent', { '*': { silent: true } }],
       ['does not listen', undefined],
     ] as const) {
