@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { canonicalAddress } from './address.js'
+import { isLackOfResources, resourcesError } from './resources-error.js'
 
 /** The two ends of a connection */
 export type SocketEnds = {
@@ -12,7 +13,7 @@ const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
 
 /**
  * Returns the user whose process has the other end of a connection within this host; undefined if the kernel doesn't tell: the other
- * end is elsewhere, the tables can't be read, or the system isn't Linux.
+ * end is elsewhere, the tables can't be read, or the system isn't Linux. Throws StepError (75) if this host lacks the resources to read them.
  */
 export function userOfPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): number | undefined {
   const [own, peer] = [canonicalAddress(localAddress), canonicalAddress(remoteAddress)]
@@ -23,7 +24,8 @@ export function userOfPeer({ localAddress, localPort, remoteAddress, remotePort 
       const isPeer = isEnd(local, peer, remotePort) && isEnd(remote, own, localPort)
       if (isPeer) return Number(user)
     }
-  } catch {
+  } catch (error) {
+    if (isLackOfResources(error)) throw resourcesError('who runs the server on this host', error)
     // The kernel doesn't tell.
   }
   return undefined

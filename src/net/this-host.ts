@@ -1,11 +1,12 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { hostname } from 'node:os'
-import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
+import { codeOf } from '../errors.js'
 import { canonicalAddress, embeddedAddress, familyOf, isLoopback, isUnspecified, unmapAddress } from './address.js'
 import { isQualifiedDomain } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
 import { interfaceAddresses } from './interfaces.js'
+import { resourcesError } from './resources-error.js'
 
 /**
  * Returns this host's own name as other hosts may know it: the host name if it has a dot, else the first such name that /etc/hosts
@@ -96,17 +97,8 @@ async function askKernel(address: string, act: (socket: Socket) => string): Prom
     return socket.address().address
   } catch (error) {
     if (NO_ROUTE.includes(codeOf(error))) return undefined
-    const message = `can't tell whether ${address} is an address of this host (${messageOf(error)})`
-    throw new StepError(message, {
-      exitStatus: EXIT.TEMPFAIL,
-      kind: 'no-resources',
-      hint: RESOURCES_HINT,
-      cause: error,
-    })
+    throw resourcesError(`whether ${address} is an address of this host`, error)
   } finally {
     socket.close()
   }
 }
-
-const RESOURCES_HINT =
-  'this host has run out of file descriptors or memory, or a sandbox forbids sockets: ulimit -n shows the limit on descriptors'

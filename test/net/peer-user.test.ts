@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { platform, userInfo } from 'node:os'
 import { suite, test } from 'node:test'
 import { userOfPeer } from '../../src/net/peer-user.js'
+import { finished } from '../helpers/command.js'
 
 suite('userOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () => {
   for (const [title, listen, host] of [
@@ -27,4 +29,19 @@ suite('userOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () =
         undefined,
       )
     })
+  test('throws 75 if this host lacks file descriptors', async () => {
+    const code = `
+      import { openSync } from 'node:fs'
+      import { userOfPeer } from './src/net/peer-user.ts'
+      const ends = { localAddress: '127.0.0.1', localPort: 1, remoteAddress: '127.0.0.1', remotePort: 1 }
+      console.log(userOfPeer(ends))
+      try { for (;;) openSync('/dev/null') } catch {}
+      try { console.log(userOfPeer(ends)) } catch ({ exitStatus, kind }) { console.log(exitStatus, kind) }`
+    const run = spawn('sh', ['-c', 'ulimit -n 64; exec "$@"', '-', process.execPath, '--import', 'tsx', '-'], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    run.stdin.end(code)
+    const { stdout, stderr } = await finished(run)
+    assert.equal(stdout, 'undefined\n75 no-resources\n', stderr)
+  })
 })

@@ -1,0 +1,19 @@
+import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
+
+/** Returns true if this host lacks file descriptors or memory, which may be free a moment later. */
+export function isLackOfResources(error: unknown): boolean {
+  return ['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS'].includes(codeOf(error))
+}
+
+/** Returns the failure (75) of a question that the kernel can't answer now: `can't tell whether ... (EMFILE: too many open files)`. */
+export function resourcesError(question: string, cause: unknown): StepError {
+  return new StepError(`can't tell ${question} (${messageOf(cause)})`, {
+    exitStatus: EXIT.TEMPFAIL,
+    kind: 'no-resources',
+    hint: RESOURCES_HINT,
+    cause,
+  })
+}
+
+const RESOURCES_HINT =
+  'this host has run out of file descriptors or memory, or a sandbox forbids sockets: ulimit -n shows the limit on descriptors'
