@@ -4,7 +4,7 @@ import { EXIT, StepError, UsageError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { isLoopback } from '../net/address.js'
 import { type SocketEnds, userOfPeer } from '../net/peer-user.js'
-import type { Server, TlsLevel, TlsPolicy } from './session-settings.js'
+import { isVerificationRequired, type Server, type TlsLevel, type TlsPolicy } from './session-settings.js'
 
 // The rules for credentials: which servers may receive them, and which TLS level follows from that.
 
@@ -65,11 +65,28 @@ export function checkConnection(
 ): void {
   if (tls?.verified === true) return
   const how = tls === undefined ? 'without TLS' : 'over unverified TLS'
-  if (!isLoopbackHost(host) || !isLoopback(ends.remoteAddress))
+  if (!isOwnLoopback(host, ends))
     throw new StepError(`not logged in: credentials are not sent ${how}`, {
       exitStatus: EXIT.NOPERM,
       hint: VERIFY_HINT,
     })
+  checkPeer(level, ends)
+}
+
+/**
+ * Throws as checkConnection does if the other end is another user's, and the certificate will not identify the server: on another
+ * loopback address the mail server may listen.
+ */
+export function checkListener({ host, tls, credentials }: Server, ends: SocketEnds): void {
+  if (credentials === undefined || isVerificationRequired(tls) || !isOwnLoopback(host, ends)) return
+  checkPeer(tls.level, ends)
+}
+
+function isOwnLoopback(host: string, { remoteAddress }: SocketEnds): boolean {
+  return isLoopbackHost(host) && isLoopback(remoteAddress)
+}
+
+function checkPeer(level: TlsLevel, ends: SocketEnds): void {
   // Other systems don't tell who has the other end.
   if (level === 'none' || platform() !== 'linux') return
   const user = userOfPeer(ends)

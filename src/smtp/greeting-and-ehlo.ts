@@ -6,6 +6,7 @@ import { type Addresses, lookUpAddresses } from '../net/dns.js'
 import { lookUpExchanger, selfError } from '../net/exchanger.js'
 import { isSameHost } from '../net/this-host.js'
 import { Connection } from './connection.js'
+import { checkListener } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError, sessionErrorOf, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
@@ -17,7 +18,8 @@ const ADDRESSES_TRIED = 5
 
 /**
  * Connects and reads the reply to EHLO. If a session fails temporarily before that reply, the next address is tried (RFC 5321, 5.1),
- * unless twice the timeout has passed since the start. If none is left, the last such failure is the one that is reported.
+ * unless twice the timeout has passed since the start; so is it if another user of this host listens in place of the mail server. If
+ * none is left, the last such failure is the one that is reported.
  */
 export async function reachServer(server: Server, options: SessionOptions): Promise<GreetedDialogue> {
   const { port } = server
@@ -41,9 +43,10 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
         const reached = { ...server, addresses: [address, ...untried(found.first)] }
         return await greetServer(startDialogue(reached, socket, address, options))
       } catch (error) {
-        const isTemporary = error instanceof SessionError && error.exitStatus === EXIT.TEMPFAIL
+        const mayTryNext =
+          error instanceof SessionError && (error.exitStatus === EXIT.TEMPFAIL || error.stage === 'auth')
         if (options.signal.aborted) throw error
-        if (!isTemporary) throw error instanceof SessionError ? noteUntried(error, untried(found.first)) : error
+        if (!mayTryNext) throw error instanceof SessionError ? noteUntried(error, untried(found.first)) : error
         if (performance.now() >= mayTryUntil) throw error
         failure = error
       }
@@ -117,6 +120,8 @@ async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
       runStep('greeting', options, async () => {
         const reply = await smtp.readReply()
         options.trace({ type: 'greeting', text: reply.text })
+        // Not before: until the other end has accepted the connection, the kernel calls it root's.
+        rejectListener(dialogue)
         return expectCode('greeting', 220, reply)
       })
     const greeting = await (secured === undefined ? readGreeting() : readFirstReply(readGreeting))
@@ -129,6 +134,15 @@ async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
   } catch (error) {
     await smtp.quit()
     throw error
+  }
+}
+
+/** Throws if the listener is another user's and must not receive the credentials, whatever it says. */
+function rejectListener({ server, ends }: Dialogue): void {
+  try {
+    checkListener(server, ends)
+  } catch (error) {
+    throw error instanceof StepError ? sessionErrorOf('auth', error) : error
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { platform } from 'node:os'
+import { createInterface } from 'node:readline'
 import { suite, test, type TestContext } from 'node:test'
 import { StepError, UsageError } from '../../src/errors.js'
 import {
@@ -10,12 +11,14 @@ import {
   mayContinueUnencrypted,
   tlsLevelFor,
 } from '../../src/smtp/credentials-policy.js'
-import type { TlsLevel } from '../../src/smtp/session-settings.js'
+import { SessionError } from '../../src/smtp/errors.js'
+import { openSession } from '../../src/smtp/session.js'
+import type { Server, TlsLevel } from '../../src/smtp/session-settings.js'
 import { etrn, type Finished } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, type Conversation } from '../helpers/scripted-server.js'
 import { addBlackHole, OWN_ADDRESS, PORT, REQUEST, serveAt, writeHosts } from '../net/network.js'
-import { serverAt } from './plain-session.js'
+import { OPTIONS, serverAt } from './plain-session.js'
 import { certificateStep } from './tls-server.js'
 
 const LOGIN = { env: { ETRN_PASSWORD: 'secret' } }
@@ -199,24 +202,38 @@ function testRules(): void {
     'a login to another user of this host',
     { skip: process.getuid?.() !== 0 && 'only root can start his server' },
     () => {
-      const serverOf = (uid: number): string => `process.setgid(${uid})
+      const serverOf = (uid: number, address: string, port: number, greeting: string): string => `process.setgid(${uid})
       process.setuid(${uid})
       require('node:net').createServer((socket) => {
       socket.on('error', () => undefined)
-      socket.write('220 mx\\r\\n')
+      let text = ''
+      socket.on('close', () => console.log(JSON.stringify(text)))
+      socket.write('${greeting}\\r\\n')
       socket.on('data', (line) => {
-        console.log(String(line).trim())
+        text += line
         socket.write(/^EHLO/.test(line) ? '250-mx\\r\\n250-AUTH PLAIN\\r\\n250 ETRN\\r\\n' : /^AUTH/.test(line) ? '235 OK\\r\\n' : '250 OK\\r\\n')
       })
-    }).listen(0, '127.0.0.1', function () { console.log(this.address().port) })`
-      const logInAt = async (t: TestContext, uid: number, options: string[]): Promise<Finished & { sent: string }> => {
-        const child = spawn(process.execPath, ['-e', serverOf(uid)], { stdio: ['ignore', 'pipe', 'inherit'] })
+    }).listen(${port}, '${address}', function () { console.log(this.address().port) })`
+      /** What the server has received comes when the connection is closed. */
+      type UserServer = { readonly port: number; readonly received: Promise<string> }
+      const startServer = async (
+        t: TestContext,
+        uid: number,
+        { address = '127.0.0.1', port = 0, greeting = '220 mx' } = {},
+      ): Promise<UserServer> => {
+        const code = serverOf(uid, address, port, greeting)
+        const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
         t.after(() => child.kill())
-        const lines: string[] = []
-        child.stdout.setEncoding('utf8').on('data', (text: string) => lines.push(text))
-        await once(child.stdout, 'data')
-        const run = await etrn([...options, '--user', 'site', `localhost:${Number(lines[0])}`, 'site.example'], LOGIN)
-        return { ...run, sent: lines.join('') }
+        const lines = createInterface(child.stdout)
+        const read = async (): Promise<string> => ((await once(lines, 'line')) as [string])[0]
+        return { port: Number(await read()), received: read() }
+      }
+      const logIn = async (port: number, options: readonly string[] = []): Promise<Finished> =>
+        etrn([...options, '--user', 'site', `localhost:${port}`, 'site.example'], LOGIN)
+      const logInAt = async (t: TestContext, uid: number, options: string[]): Promise<Finished & { sent: string }> => {
+        const { port, received } = await startServer(t, uid)
+        const run = await logIn(port, options)
+        return { ...run, sent: await received }
       }
       test('is refused, and the password is not sent', async (t) => {
         const { status, stderr, sent } = await logInAt(t, 54_321, [])
@@ -227,6 +244,34 @@ function testRules(): void {
         )
         assert.match(stderr, /only if you trust user 54321 with the password: --tls none/)
         assert.doesNotMatch(sent, /AUTH/)
+      })
+      /** Returns the server of localhost, which has the loopback addresses of both families. */
+      const localhostAt = (port: number): Server => ({
+        ...serverAt(port),
+        host: 'localhost',
+        addresses: ['::1', '127.0.0.1'],
+        tls: { ...serverAt(port).tls, level: 'may' },
+        credentials: { user: 'site', password: 'secret', mechanism: undefined },
+      })
+      for (const greeting of ['220 mx', '554 go away'])
+        test(`goes to the next loopback address if the other user greets with "${greeting}" at the first one`, async (t) => {
+          const { port, received } = await startServer(t, 99)
+          const other = await startServer(t, 54_321, { address: '::1', port, greeting })
+          const session = await openSession(localhostAt(port), OPTIONS)
+          await session.quit()
+          assert.match(await received, /AUTH PLAIN/)
+          assert.equal(await other.received, JSON.stringify('QUIT\r\n'))
+        })
+      test('is refused if other users have all loopback addresses, and the password is not sent', async (t) => {
+        const { port, received } = await startServer(t, 54_321)
+        const other = await startServer(t, 54_322, { address: '::1', port })
+        await assert.rejects(openSession(localhostAt(port), OPTIONS), (error) => {
+          assert.ok(error instanceof SessionError)
+          assert.deepEqual([error.stage, error.exitStatus], ['auth', 77])
+          assert.match(error.message, /^not logged in: the server is run by user 54321 on this host$/)
+          return true
+        })
+        assert.doesNotMatch(`${await received} ${await other.received}`, /AUTH/)
       })
       test('is possible with --tls none', async (t) => {
         const { status, sent } = await logInAt(t, 54_321, ['--tls', 'none'])
