@@ -75,8 +75,8 @@ export function notListedWarning(domain: string, self: readonly string[]): strin
 const MAX_EXCHANGERS = 100
 /** Home routers forward only so many queries at once. */
 const CONCURRENT_LOOKUPS = 25
-/** The longest lookup of an exchanger before the first request. After a failed one, its session looks it up and judges it. */
-const LOOKUP_TIMEOUT_MS = 10_000
+/** The longest time for the lookups before the first request. After a failed one, the exchanger's session looks it up and judges it. */
+const LOOKUPS_TIMEOUT_MS = 10_000
 
 /** With more exchangers than these, each has less time, so that dead ones don't hold up the others for long. */
 const UNHURRIED_EXCHANGERS = 16
@@ -139,7 +139,8 @@ async function judgeExchangers(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<MxRecord, JudgedExchanger>> {
   const judged = new Map<MxRecord, JudgedExchanger>()
-  const limits = { timeoutMs: Math.min(timeoutMs, LOOKUP_TIMEOUT_MS), signal }
+  const rounds = Math.ceil(exchangers.length / CONCURRENT_LOOKUPS)
+  const limits = { timeoutMs: Math.min(timeoutMs, LOOKUPS_TIMEOUT_MS) / rounds, signal }
   const remaining = exchangers.values()
   const work = async (): Promise<void> => {
     // All workers take from the same iterator.

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { setMaxListeners } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { suite, test, type TestContext } from 'node:test'
 import { StepError } from '../../src/errors.js'
@@ -312,6 +313,15 @@ if (isInNamespace(import.meta.url)) {
     test('fails with 75 if the DNS does not answer', async (t) => {
       const zone = { 'MX site.example': { silent: true } } as const
       await assertFailure(choose(t, zone, [], { timeoutMs: 500 }), 75, /^no answer from DNS within 0\.5s$/)
+    })
+    test('waits for the lookups of a hundred exchangers no longer than --timeout', async (t) => {
+      const mx = Array.from({ length: 100 }, (_, n) => [n, `mx${n}.isp.example`] as const)
+      // Four rounds of lookups would take 4 s.
+      const signal = AbortSignal.timeout(3000)
+      setMaxListeners(0, signal)
+      const zone: Zone = { 'MX site.example': { mx }, '*': { silent: true } }
+      const { requested } = await choose(t, zone, [], { timeoutMs: 1000, signal })
+      assert.equal(requested.length, 100)
     })
     test('fails with the reason of the signal that aborts the lookup of an exchanger', async (t) => {
       const ending = new AbortController()
