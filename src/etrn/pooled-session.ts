@@ -1,5 +1,6 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
+import { shortenMessage } from '../printable.js'
 import { describeRejection, SessionError } from '../smtp/errors.js'
 import { Redactor, redactorFor } from '../smtp/redact.js'
 import { formatReply, type Reply } from '../smtp/reply.js'
@@ -27,6 +28,7 @@ export class PooledSession implements SessionProgress {
   redactor = new Redactor()
   readonly #cancellation = new AbortController()
   #session: Session | undefined
+  #trace: (event: TraceEvent) => void = () => undefined
   /** Round trips that it is expected to take before the first ETRN */
   #setupTrips: number
   facts = NO_FACTS
@@ -70,6 +72,7 @@ export class PooledSession implements SessionProgress {
     trace: (event: TraceEvent) => void,
   ): Promise<Server> {
     const signal = AbortSignal.any([options.signal, this.#cancellation.signal])
+    this.#trace = trace
     this.redactor = redactorFor(server.credentials)
     const onEvent = this.redactor.redactTrace((event) => {
       this.facts = updateFacts(this.facts, event)
@@ -140,15 +143,19 @@ export class PooledSession implements SessionProgress {
   }
 
   /**
-   * Sends QUIT if the session is open, and stops. Returns true if the server has closed the connection before. Throws SessionError if
-   * the reply shows that the server sent one too many, so that its replies may belong to other names.
+   * Sends QUIT if the session is open, and stops. Returns true if the server has closed the connection before. After a surplus reply
+   * the results may belong to other names: warns if it came before QUIT, else throws SessionError.
    */
   async quit(): Promise<boolean> {
     this.stop()
     const ending = await this.#session?.quit()
-    if (ending === undefined || ending === 'lost') return ending === 'lost'
-    const reply = this.redactor.redactReply(ending)
-    const message = `the server sent one reply too many, so results may belong to other names (QUIT: ${formatReply(reply)})`
-    throw new SessionError('etrn', message, { exitStatus: EXIT.PROTOCOL, reply })
+    if (ending === 'lost') return true
+    if (ending === undefined || this.replies === 0) return false
+    const reply = this.redactor.redactReply(ending.reply)
+    const shown = `(${ending.isEarly ? '' : 'QUIT: '}${shortenMessage(formatReply(reply))})`
+    const text = `the server sent one reply too many, so results may belong to other names ${shown}`
+    if (!ending.isEarly) throw new SessionError('etrn', text, { exitStatus: EXIT.PROTOCOL, reply })
+    this.#trace({ type: 'warning', stage: 'etrn', text })
+    return false
   }
 }

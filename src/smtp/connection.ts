@@ -29,14 +29,17 @@ type ConnectionOptions = Limits & {
   readonly silenceHint?: string | undefined
 }
 
+/** A reply beyond those that the server owed: it came before QUIT, or the reply to QUIT shows that there was one */
+export type SurplusReply = { readonly reply: Reply; readonly isEarly: boolean }
+
 /** What is awaited: the greeting, the reply to a command, or the rest of a reply that came before its command */
 type Awaited = 'greeting' | 'early reply' | { readonly command: string }
 
 /** The longest line that is sent, CRLF included: a SASL response (RFC 4954, section 4). */
 const COMMAND_LINE_OCTETS = 12_288
 const QUIT_TIMEOUT_MS = 5000
-/** Replies that servers give to QUIT (RFC 5321, 4.3.2), and those of servers that don't know it */
-const QUIT_CODES = [221, 250, 500, 501, 502, 503, 504]
+/** Replies that servers give to QUIT in place of 221 (RFC 5321, 4.3.2): those of servers that don't know it, too */
+const QUIT_CODES = [250, 500, 501, 502, 503, 504]
 const CLOSE_TIMEOUT_MS = 1000
 /** The characters that a message shows of an unfinished reply */
 const UNFINISHED_CHARACTERS = 200
@@ -124,24 +127,36 @@ export class Connection {
   }
 
   /**
-   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most; octets that arrived before QUIT change
-   * nothing. Returns 'lost' if the server has closed the connection, or said so with 421, in place of a reply; a reply that can't be
-   * one to QUIT; else undefined. Never throws.
+   * Sends QUIT if the connection stands, and closes it. The reply is awaited for 5 s at most. Returns 'lost' if the server has closed
+   * the connection, or said so with 421, in place of a reply; the surplus reply if there was one; else undefined. Never throws.
    */
-  async quit(): Promise<Reply | 'lost' | undefined> {
+  async quit(): Promise<'lost' | SurplusReply | undefined> {
     try {
       if (!this.#socket.writable) return 'lost'
       const isEarly = this.#hasOctets()
       this.#sendQuit()
-      const limits = { ...this.#options, timeoutMs: Math.min(QUIT_TIMEOUT_MS, this.#options.timeoutMs) }
-      const reply = await this.readReply(limits)
+      const reply = await this.#readReplyWithin(QUIT_TIMEOUT_MS)
       if (reply.code === 421) return 'lost'
-      return isEarly || QUIT_CODES.includes(reply.code) ? undefined : reply
+      if (reply.code === 221) return undefined
+      const isSurplus = isEarly || !QUIT_CODES.includes(reply.code) || (await this.#isFollowed())
+      return isSurplus ? { reply, isEarly } : undefined
     } catch (error) {
       return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : undefined
     } finally {
       await this.#close()
     }
+  }
+
+  /** Returns true if another reply follows the one after QUIT, which then belongs to an earlier command. Never throws. */
+  async #isFollowed(): Promise<boolean> {
+    // A server that doesn't know QUIT closes the connection now.
+    this.#socket.end()
+    const reply = await this.#readReplyWithin(CLOSE_TIMEOUT_MS).catch(() => undefined)
+    return reply !== undefined && reply.code !== 421
+  }
+
+  async #readReplyWithin(timeoutMs: number): Promise<Reply> {
+    return this.readReply({ ...this.#options, timeoutMs: Math.min(timeoutMs, this.#options.timeoutMs) })
   }
 
   /**

@@ -1,6 +1,7 @@
 import { EXIT, StepError } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import type { SendAuthLine } from './auth.js'
+import type { SurplusReply } from './connection.js'
 import { checkConnection } from './credentials-policy.js'
 import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
@@ -22,10 +23,10 @@ export type Session = {
    */
   readonly etrn: (next: () => NodeName | undefined) => Promise<Reply | undefined>
   /**
-   * Returns 'lost' if the server has closed the connection before, and a reply that can't be one to QUIT: the replies before may have
-   * been those of other commands, too. Never throws.
+   * Returns 'lost' if the server has closed the connection before. After a surplus reply, the replies before may have been those of other
+   * commands, too. Never throws.
    */
-  readonly quit: () => Promise<Reply | 'lost' | undefined>
+  readonly quit: () => Promise<'lost' | SurplusReply | undefined>
 }
 
 /**

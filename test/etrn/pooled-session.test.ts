@@ -8,7 +8,7 @@ import { SessionError } from '../../src/smtp/errors.js'
 import type { Server } from '../../src/smtp/session-settings.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { fixture } from '../helpers/files.js'
-import { BYE, type Conversation, HELLO, scripted, silence } from '../helpers/scripted-server.js'
+import { BYE, close, type Conversation, HELLO, scripted, silence } from '../helpers/scripted-server.js'
 
 const SETTINGS = {
   helo: 'gw.site.example',
@@ -138,6 +138,24 @@ suite('PooledSession', () => {
     assert.deepEqual([session.pendingName, session.namesLeft], [undefined, 7])
     await session.quit()
   })
+  for (const [title, ...steps] of [
+    [
+      'before QUIT',
+      Buffer.from('220 mx\r\n'),
+      'C: EHLO gw.site.example',
+      Buffer.from('250-mx\r\n250 ETRN\r\n550 no\r\n'),
+    ],
+    ['after QUIT', ...HELLO],
+  ] as const)
+    test(`does not mind a surplus reply ${title} if it has no results`, async (t) => {
+      const session = sessionOf()
+      const warnings: TraceEvent[] = []
+      await open(t, session, [[...steps, 'C: QUIT', 'S: 550 no', close]], (event) => {
+        if (event.type === 'warning') warnings.push(event)
+      })
+      assert.equal(await session.quit(), false)
+      assert.deepEqual(warnings, [])
+    })
   test('ends a session that has not reached ETRN if it is cancelled', { timeout: 10_000 }, async (t) => {
     const session = sessionOf()
     const opening = open(t, session, [['C: QUIT']], ({ type }) => {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test, type TestContext } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Outcome } from '../../src/etrn/outcome.js'
+import { ask } from '../../src/index.js'
+import type { TraceEvent } from '../../src/smtp/trace.js'
 import { etrn, etrnJson, leap, LEAPING } from '../helpers/command.js'
 import { list } from '../helpers/concurrent-server.js'
 import { etrnSteps, sessionWith, testExchange } from '../helpers/exchange.js'
@@ -199,22 +202,53 @@ suite('connection: QUIT', { concurrency: true }, () => {
       status: 0,
     })
   }
-  for (const [reply, status] of [
-    ['221 bye', 0],
-    ['421 bye', 0],
-    ['250 bye', 0],
-    ['502 what?', 0],
-    ['459 no', 76],
-    ['253 OK, 3 pending messages', 76],
-    ['550 no', 76],
+  for (const [title, status, ...steps] of [
+    ['221 bye', 0, 'S: 221 bye'],
+    ['421 bye', 0, 'S: 421 bye'],
+    ['250 bye', 0, 'S: 250 bye', close],
+    ['502 what?', 0, 'S: 502 what?', close],
+    ['502 what?, then 421', 0, 'S: 502 what?', 'S: 421 bye', close],
+    ['502 what?, then a reset', 0, 'S: 502 what?', reset],
+    ['459 no', 76, 'S: 459 no'],
+    ['253 OK, 3 pending messages', 76, 'S: 253 OK, 3 pending messages'],
+    ['550 no', 76, 'S: 550 no'],
+    ['250 OK, then 221', 76, Buffer.from('250 OK\r\n221 bye\r\n'), close],
+    ['502 no, then 221 in another segment', 76, 'S: 502 no', () => nextTurn(), 'S: 221 bye', close],
+    ['250 OK, then 550', 76, 'S: 250 OK', 'S: 550 no'],
   ] as const)
-    test(`ends with ${status} and keeps the result if QUIT is answered with ${reply}`, async (t) => {
-      const server = await scripted(t, [...HELLO, ...etrnSteps('n1.example'), 'C: QUIT', `S: ${reply}`])
+    test(`ends with ${status} and keeps the result if QUIT is answered with ${title}`, async (t) => {
+      const server = await scripted(t, [...HELLO, ...etrnSteps('n1.example'), 'C: QUIT', ...steps])
       const run = await etrnJson(['--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'n1.example'])
       const [report] = run.document.servers
       assert.deepEqual([run.status, report?.names[0]?.outcome], [status, 'started'])
       if (status === 0) assert.equal(report?.error, null)
-      else assert.match(report?.error?.message ?? '', /one reply too many, so results may belong to other names/)
+      else
+        assert.match(report?.error?.message ?? '', /one reply too many, so results may belong to other names \(QUIT: /)
+    })
+  for (const [title, octets, warning] of [
+    [
+      'a refusal',
+      '550 refused',
+      'the server sent one reply too many, so results may belong to other names (550 refused)',
+    ],
+    ['the same reply', '250 OK', 'the server sent one reply too many, so results may belong to other names (250 OK)'],
+    ['a 221', '221 bye', undefined],
+    ['a 421', '421 bye', undefined],
+  ] as const)
+    test(`${warning === undefined ? 'does not warn' : 'warns, but not with -q,'} if ${title} comes before QUIT`, async (t) => {
+      const end: Conversation = [...HELLO, 'C: ETRN n1.example', Buffer.from(`250 OK\r\n${octets}\r\n`), ...BYE]
+      const server = await scripted(t, end, end, end)
+      const args = ['--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'n1.example']
+      const { status, stdout, stderr } = await etrn(args)
+      const expected = warning === undefined ? '' : `etrn: warning: 127.0.0.1:${server.port}: ${warning}\n`
+      assert.deepEqual([status, stdout, stderr], [0, 'n1.example: accepted (250 OK)\n', expected])
+      const quiet = await etrn(['-q', ...args])
+      assert.deepEqual([quiet.status, quiet.stdout, quiet.stderr], [0, '', ''])
+      const events: unknown[] = []
+      const trace = (event: TraceEvent): unknown => event.type === 'warning' && events.push([event.stage, event.text])
+      const options = { helo: 'gw.site.example', trace }
+      assert.equal((await ask(`127.0.0.1:${server.port}`, ['n1.example'], options)).error, null)
+      assert.deepEqual(events, warning === undefined ? [] : [['etrn', warning]])
     })
   test('requests no further name in another session after a reply too many', async (t) => {
     const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
