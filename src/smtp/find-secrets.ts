@@ -44,7 +44,7 @@ export class SecretFinder {
   }
 
   add(secret: string): void {
-    if (this.#secrets.has(secret)) return
+    if (secret === '' || this.#secrets.has(secret)) return
     this.#secrets.add(secret)
     for (const text of normalForms(secret)) {
       for (const mode of READING_MODES) this.#addForm(readLines([text], mode).octets)

@@ -8,6 +8,7 @@ import { inspect } from 'node:util'
 import { codeOf } from '../../src/errors.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import { parseExtensions } from '../../src/smtp/extensions.js'
+import { SecretFinder } from '../../src/smtp/find-secrets.js'
 import { Redactor, redactorFor } from '../../src/smtp/redact.js'
 import { formatReply, type Reply, replyOf } from '../../src/smtp/reply.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
@@ -129,6 +130,11 @@ suite('redact', () => {
     assert.equal(redactor.redact(`digest0x digest800x digest999x ${SECRET}`), 'digest0x **** **** ****')
   })
   test('changes nothing without a secret', () => assert.equal(new Redactor().redact('a b'), 'a b'))
+  test('takes no time to look for a password that does not exist', () => {
+    const finder = new SecretFinder()
+    finder.add('')
+    assert.equal(finder.size, 0)
+  })
   test('masks the beginning of a secret in a quotation that was cut', () =>
     assert.equal(
       hide('a line of more than 2048 octets: "xxhunter2.s..."'),
