@@ -22,6 +22,11 @@ export class NameQueue {
     this.#waiting = names.toReversed()
   }
 
+  /** The number of all names */
+  get size(): number {
+    return this.#names.length
+  }
+
   get remaining(): number {
     return this.#end === undefined ? this.#waiting.length + this.#requeued.length : 0
   }

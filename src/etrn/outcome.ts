@@ -1,6 +1,7 @@
 import { EXIT } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { SessionError } from '../smtp/errors.js'
+import { shortenMessage } from '../printable.js'
 import type { Reply } from '../smtp/reply.js'
 import type { ServerFacts } from '../smtp/trace.js'
 import { meaningOf } from './reply-meanings.js'
@@ -44,6 +45,16 @@ export function resultOf(name: string, reply: Reply, banner = ''): Result {
   const { code, enhancedCode, text } = reply
   const { outcome, hint } = meaningOf(reply, name, banner)
   return { name, outcome, code, enhancedCode, text, pending: pendingCount(reply), hint }
+}
+
+/** The most characters of all texts of one server, as long as each can be read: reports need them at the end. */
+const SERVER_TEXT_CHARACTERS = 2_097_152
+const LEAST_TEXT_CHARACTERS = 200
+
+/** Returns the result as it is kept if so many names are requested from its server: the more names, the less text of each. */
+export function shortenResult(result: Result, names: number): Result {
+  const characters = Math.max(LEAST_TEXT_CHARACTERS, Math.floor(SERVER_TEXT_CHARACTERS / names))
+  return { ...result, text: result.text && shortenMessage(result.text, characters) }
 }
 
 /** Returns the result of a name that got no reply; the text is about this name only. */

@@ -5,7 +5,14 @@ import { isPermanent } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { mergeFacts, NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { NameQueue } from './name-queue.js'
-import { isAccepted, isSecurityFailure, outcomeOfError, type Result, type ServerReport } from './outcome.js'
+import {
+  isAccepted,
+  isSecurityFailure,
+  outcomeOfError,
+  type Result,
+  type ServerReport,
+  shortenResult,
+} from './outcome.js'
 import { type Answer, PooledSession } from './pooled-session.js'
 import type { RequestSettings } from './request.js'
 import { ServerState } from './server-state.js'
@@ -217,7 +224,8 @@ class SessionPool {
     }
   }
 
-  #setResult({ name, result }: Pick<Answer, 'name' | 'result'>): void {
+  #setResult({ name, result: whole }: Pick<Answer, 'name' | 'result'>): void {
+    const result = shortenResult(whole, this.#queue.size)
     this.#provisional.delete(name)
     this.#queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)

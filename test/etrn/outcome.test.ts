@@ -10,6 +10,7 @@ import {
   type Outcome,
   outcomeOfError,
   resultOf,
+  shortenResult,
   type ServerReport,
   unansweredResult,
 } from '../../src/etrn/outcome.js'
@@ -46,6 +47,23 @@ function parseReply(...lines: readonly string[]): Reply {
   parser.push(Buffer.from(lines.map((line) => `${line}\r\n`).join('')))
   return parser.next() ?? assert.fail('no whole reply')
 }
+
+suite('shortenResult', () => {
+  const long = { ...unansweredResult('site.example', 'started'), text: 'x'.repeat(2048) }
+  for (const [names, characters] of [
+    [1, 2048],
+    [1024, 2048],
+    [2048, 1027],
+    [10_000, 212],
+    [200_000, 203],
+  ] as const)
+    test(`keeps ${characters} characters of a long text if there are ${names} names`, () =>
+      assert.equal(shortenResult(long, names).text?.length, characters))
+  test('keeps a usual text and a missing one', () => {
+    for (const text of ['Queuing started', '', null])
+      assert.deepEqual(shortenResult({ ...long, text }, 200_000), { ...long, text })
+  })
+})
 
 suite('resultOf', () => {
   for (const first of [100, 200, 300, 400, 500])

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { suite, test } from 'node:test'
-import type { Outcome } from '../../src/etrn/outcome.js'
+import type { Outcome, Result } from '../../src/etrn/outcome.js'
 import { requestNames } from '../../src/etrn/session-pool.js'
 import { ask } from '../../src/index.js'
 import type { NodeName } from '../../src/input/node-name.js'
@@ -344,6 +344,15 @@ suite('session pool: a reply that is not for ETRN', LIMITS, () => {
     status: 76,
     error: { stage: 'greeting', exitStatus: 76 },
   })
+})
+
+test('session pool: keeps less text of each reply if there are many names', async (t) => {
+  const { port } = await crowd(t, { etrn: () => `250 ${'x'.repeat(2000)}` })
+  const announced: Result[] = []
+  const options = { onResult: (result: Result) => announced.push(result) }
+  const { names } = await ask(`127.0.0.1:${port}`, list(1100), options)
+  assert.deepEqual(new Set(names.map(({ text }) => text)), new Set([`${'x'.repeat(1906)}...`]))
+  assert.ok(names.every((result) => announced.includes(result)))
 })
 
 suite('session pool: a failure of one session beside others', LIMITS, () => {
