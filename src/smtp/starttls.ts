@@ -1,4 +1,5 @@
 import { EXIT } from '../errors.js'
+import { shortenMessage } from '../printable.js'
 import { mayContinueUnencrypted } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { connectionLostError, describeRejection, SessionError, sessionErrorOf, tlsErrorOf } from './errors.js'
@@ -58,7 +59,7 @@ export async function startTls(
   if (reply.code === 220) return runHandshake(dialogue, tls)
   const isRefused = (isTransient(reply) && reply.code !== 421) || isPermanent(reply)
   if (isRequired || !isRefused) expectCode('starttls', 220, reply)
-  const text = `${describeRejection('starttls', { reply })}; ${WITHOUT_TLS}`
+  const text = `${shortenMessage(describeRejection('starttls', { reply }))}; ${WITHOUT_TLS}`
   options.trace({ type: 'warning', stage: 'starttls', text })
   return undefined
 }

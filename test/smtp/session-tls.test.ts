@@ -149,6 +149,11 @@ suite('with --tls may', { concurrency: true }, () => {
     /: STARTTLS deferred \(454 4\.7\.0 not now\); continuing without TLS/,
   )
   testFallback(
+    'a long reply to STARTTLS does not push the warning off the line',
+    [[...STARTTLS_SENT, `S: 454 ${'x'.repeat(2000)}`, ...ACCEPTED]],
+    /: STARTTLS deferred \(454 x+\.\.\.; continuing without TLS/,
+  )
+  testFallback(
     'a new session goes without TLS after an alert',
     [[...AGREED, afterClientHello(Buffer.from([0x15, 3, 3, 0, 2, 2, 80]))], UNENCRYPTED],
     /: the server ended TLS with an alert \(.*internal error\); continuing without TLS/,
