@@ -54,10 +54,10 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
       secured = await startTls(dialogue, extensions)
       // Extensions listed before TLS no longer count (RFC 3207, 4.2).
       if (secured !== undefined) {
+        if (options.protection !== undefined) options.protection.hasTls = true
         const hello = await readFirstReply(async () => sendEhlo(dialogue))
         rejectOwnServer('ehlo', hello, options)
         extensions = readExtensions(dialogue, hello)
-        if (options.protection !== undefined) options.protection.hasTls = true
       }
     }
     if (server.credentials !== undefined) {

@@ -164,6 +164,15 @@ function testHandshakes(): void {
       assert.equal(status, 0)
       assert.equal(stderr.match(WARNING)?.length, 1, stderr)
     })
+    test('warns if the session with TLS ended at EHLO', async (t) => {
+      const ended: Conversation = [...AGREED, certificateStep('mx'), 'C: EHLO gw.site.example', 'S: 421 enough', ...BYE]
+      const server = await scripted(t, ended, [...unlisted, ...requests(['site.example']), ...BYE])
+      const args = [...argsFor(server.port), '--retry-for', '10m', '-v', 'site.example']
+      const { status, stderr } = await etrnJson(args, { env: LEAPING, once: { said: 'retry at', act: leap } })
+      await server.verify()
+      assert.equal(status, 0)
+      assert.equal(stderr.match(WARNING)?.length, 1, stderr)
+    })
     test('warns in a later round', async (t) => {
       const step = (reply: string): readonly Step[] => ['C: ETRN site.example', `S: ${reply}`, ...BYE]
       const server = await scripted(
