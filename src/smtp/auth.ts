@@ -14,17 +14,17 @@ export type SendAuthLine = (line: string, shown: string, secrets: readonly strin
 const SASL_RESPONSE_OCTETS = 9000
 
 /**
- * Logs in with AUTH (RFC 4954, section 4), and returns the mechanism that succeeded. If the server refuses a mechanism as such, the
- * next one is tried, each once. Credentials go over verified TLS or to this host only, so that nobody on the network path can lead the
+ * Logs in with AUTH (RFC 4954, section 4), and records the mechanism. If the server refuses a mechanism as such, the next one is tried,
+ * each once. Credentials go over verified TLS or to this host only, so that nobody on the network path can lead the
  * client to a weaker mechanism. Throws StepError: 77, 75 for a 4xx, 76 if the server violates the mechanism.
  */
-export async function authenticate(
-  send: SendAuthLine,
-  credentials: Credentials,
-  context: AuthContext,
-): Promise<MechanismName> {
+export async function authenticate(send: SendAuthLine, credentials: Credentials, context: AuthContext): Promise<void> {
   const refusals: Refusal[] = []
+  const { protection } = context
+  const { mechanism: earlier } = protection
   for (const mechanism of chooseMechanisms(credentials, context)) {
+    // If this attempt fails without a verdict on the mechanism, it still binds the next session.
+    protection.mechanism = mechanism
     const steps = SASL_MECHANISMS[mechanism](credentials, context)
     const reply = await runExchange(send, `AUTH ${mechanism}`, steps)
     if (reply.code === 235) {
@@ -34,9 +34,10 @@ export async function authenticate(
         throw protocolError(
           `login failed: the server ended the ${mechanism} exchange too early (${formatReply(reply)})`,
         )
-      return mechanism
+      return
     }
     if (!MECHANISM_REFUSED_CODES.has(reply.code)) throw loginError(reply, mechanism, credentials, context)
+    protection.mechanism = earlier
     refusals.push({ mechanism, reply })
   }
   throw refusedError(refusals, credentials, context)
@@ -95,7 +96,7 @@ function secretsOf(response: SaslResponse): readonly string[] {
 
 /** Returns the mechanisms to try, in this order; the one that --auth names stands alone. Throws StepError if there is none. */
 function chooseMechanisms(credentials: Credentials, context: AuthContext): readonly MechanismName[] {
-  const { offered, earlier } = context
+  const { offered, protection } = context
   const list = offered.join(', ')
   if (offered.length === 0) throw authUnavailable('AUTH not offered, but credentials are given', NO_AUTH_HINT)
   const { mechanism } = credentials
@@ -105,8 +106,9 @@ function chooseMechanisms(credentials: Credentials, context: AuthContext): reado
   if (mechanism !== undefined && !offered.includes(mechanism))
     throw authUnavailable(`${mechanism} not offered (AUTH lists ${list})`, `run without --auth ${mechanism}`)
   if (mechanism !== undefined && !isUsable(mechanism, credentials, context)) throw unusableError(mechanism, credentials)
+  const { mechanism: earlier } = protection
   if (earlier === undefined) return usable
-  // The mechanism that has succeeded comes first: those before it were refused.
+  // The mechanism of the earlier session comes first: those before it were refused.
   const allowed = usable.filter((name) => MECHANISMS.indexOf(name) <= MECHANISMS.indexOf(earlier)).toReversed()
   if (allowed.length > 0) return allowed
   const message = `an earlier session of this run used ${earlier}, but AUTH now lists only ${list}`

@@ -4,7 +4,7 @@ import { EXIT, StepError } from '../errors.js'
 import { printable } from '../printable.js'
 import { protocolError } from './errors.js'
 import type { MechanismName } from './mechanisms.js'
-import type { Credentials } from './session-settings.js'
+import type { Credentials, Protection } from './session-settings.js'
 
 /** The connection that a mechanism runs on. */
 export type AuthContext = {
@@ -16,8 +16,8 @@ export type AuthContext = {
   readonly hasCertificate: boolean
   /** Mechanisms that the server lists, in capitals */
   readonly offered: readonly string[]
-  /** The mechanism that an earlier session of the run used: no weaker one may follow. */
-  readonly earlier?: MechanismName | undefined
+  /** Has the mechanism that an earlier session of the run used: no weaker one may follow. */
+  readonly protection: Pick<Protection, 'mechanism'>
 }
 
 /** A response to a challenge. */

@@ -70,6 +70,7 @@ export type SessionSettings = {
 /** Facts about a run's earlier sessions with a server. A later session must not lose their protection silently. */
 export type Protection = {
   hasTls: boolean
+  /** The mechanism of the newest login, even if that failed, unless the server refused the mechanism as such */
   mechanism: MechanismName | undefined
   /** The rejection of the credentials, which are then not sent again: repeated failures can lock the account. */
   rejection: StepError | undefined

@@ -97,13 +97,13 @@ async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extens
     const { host, port, tls } = server
     const hasCertificate = secured !== undefined && tls.cert !== undefined
     const offered = offeredMechanisms(extensions)
-    const context = { host, port, exporter: secured?.exporter, hasCertificate, offered, earlier: protection?.mechanism }
-    const mechanism = await authenticate(send, credentials, context).catch((error: unknown) => {
+    const context = { host, port, exporter: secured?.exporter, hasCertificate, offered }
+    const bound = protection ?? { mechanism: undefined }
+    await authenticate(send, credentials, { ...context, protection: bound }).catch((error: unknown) => {
       const isRejected = error instanceof StepError && error.kind === 'login-rejected'
       if (isRejected && protection !== undefined) protection.rejection = error
       throw error
     })
-    if (protection !== undefined) protection.mechanism = mechanism
   })
 }
 

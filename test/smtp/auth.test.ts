@@ -7,6 +7,10 @@ import type { AuthContext } from '../../src/smtp/sasl.js'
 import type { Credentials } from '../../src/smtp/session-settings.js'
 import { base64, CREDENTIALS, playExchange, testFailure, testSuccess, type Turn } from './sasl-dialogue.js'
 
+const lose = (): string => {
+  throw new StepError('the server closed the connection', { exitStatus: 75, kind: 'connection-lost' })
+}
+
 suite('the AUTH command', () => {
   const long = 'x'.repeat(400)
   testSuccess(
@@ -215,9 +219,6 @@ suite('a mechanism that the server refuses', () => {
     /^535 no$/,
     { offered },
   )
-  const lose = (): string => {
-    throw new StepError('the server closed the connection', { exitStatus: 75, kind: 'connection-lost' })
-  }
   testFailure(
     'is a temporary failure if the connection is lost, although a mechanism was refused before',
     [
@@ -251,9 +252,14 @@ suite('a session after another one', () => {
     {},
     77,
     /^an earlier session of this run used SCRAM-SHA-1, but AUTH now lists only PLAIN, LOGIN$/,
-    { offered: ['PLAIN', 'LOGIN'], earlier: 'SCRAM-SHA-1' },
+    { offered: ['PLAIN', 'LOGIN'], protection: { mechanism: 'SCRAM-SHA-1' } },
   )
-  testSuccess('begins with the earlier mechanism', [[/^AUTH PLAIN /, '235 ok']], {}, { offered, earlier: 'PLAIN' })
+  testSuccess(
+    'begins with the earlier mechanism',
+    [[/^AUTH PLAIN /, '235 ok']],
+    {},
+    { offered, protection: { mechanism: 'PLAIN' } },
+  )
   testFailure(
     'uses a stronger mechanism, but no weaker one, if the earlier one is refused now',
     [
@@ -263,11 +269,35 @@ suite('a session after another one', () => {
     {},
     77,
     /^login rejected: CRAM-MD5 \(504 no\), SCRAM-SHA-1 \(504 no\)$/,
-    { offered, earlier: 'CRAM-MD5' },
+    { offered, protection: { mechanism: 'CRAM-MD5' } },
   )
+  for (const [title, reply, mechanism] of [
+    ['a login', '235 ok', 'SCRAM-SHA-1'],
+    ['a temporary failure', '454 no', 'SCRAM-SHA-1'],
+    ['a lost connection', lose, 'SCRAM-SHA-1'],
+    ['the refusal of every mechanism', '504 no', undefined],
+  ] as const)
+    test(`is bound to ${mechanism ?? 'no mechanism'} after ${title}`, async () => {
+      const protection = { mechanism: undefined }
+      const exchange = playExchange([[/^AUTH SCRAM-SHA-1 /, reply]], CREDENTIALS, {
+        offered: ['SCRAM-SHA-1'],
+        protection,
+      })
+      await exchange.catch(() => undefined)
+      assert.equal(protection.mechanism, mechanism)
+    })
+  test('is bound to the last mechanism that was not refused', async () => {
+    const protection = { mechanism: undefined }
+    const turns = [
+      [/^AUTH SCRAM-SHA-1 /, '504 no'],
+      ['AUTH CRAM-MD5', lose],
+    ] as const
+    await assert.rejects(playExchange(turns, CREDENTIALS, { offered, protection }))
+    assert.equal(protection.mechanism, 'CRAM-MD5')
+  })
   testFailure('uses a stronger mechanism', [[/^AUTH SCRAM-SHA-1 /, '454 no']], {}, 75, /^454 no$/, {
     offered: ['SCRAM-SHA-1', 'LOGIN'],
-    earlier: 'PLAIN',
+    protection: { mechanism: 'PLAIN' },
   })
 })
 

@@ -8,7 +8,7 @@ import type { Credentials } from '../../src/smtp/session-settings.js'
 
 // AUTH exchanges without a connection.
 
-const CONTEXT: AuthContext = { host: 'mx.example', port: 25, exporter: undefined, hasCertificate: false, offered: [] }
+const CONTEXT = { host: 'mx.example', port: 25, exporter: undefined, hasCertificate: false }
 export const CREDENTIALS: Credentials = { user: 'site', password: 'secret', mechanism: undefined }
 
 export function base64(text: string): string {
@@ -38,7 +38,9 @@ export async function playExchange(
     return Promise.resolve(parser.next(CHALLENGE_LINE_OCTETS) ?? assert.fail('the reply is incomplete'))
   }
   try {
-    await authenticate(sendLine, credentials, { ...CONTEXT, offered: [credentials.mechanism ?? ''], ...context })
+    const protection = { mechanism: undefined }
+    const offered = [credentials.mechanism ?? '']
+    await authenticate(sendLine, credentials, { ...CONTEXT, protection, offered, ...context })
   } finally {
     assert.equal(remaining.length, 0, 'lines that the client did not send')
   }

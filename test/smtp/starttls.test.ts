@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import type { TlsOptions } from 'node:tls'
 import { etrn, etrnJson, leap, LEAPING } from '../helpers/command.js'
-import { fixture, fixturePath } from '../helpers/files.js'
+import { fixture, fixturePath, makeFile } from '../helpers/files.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import {
   BYE,
@@ -237,6 +237,17 @@ function testHandshakes(): void {
         report?.error?.message ?? '',
         /^an earlier session of this run used CRAM-MD5, but AUTH now lists only PLAIN, LOGIN$/,
       )
+    })
+    test('sends no password with a weaker mechanism after a temporary failure', async (t) => {
+      const failed: readonly Step[] = [...CRAM.slice(0, -1), 'S: 454 later']
+      const server = await scripted(t, [...hello('CRAM-MD5 PLAIN'), ...failed, ...BYE], [...hello('PLAIN'), ...BYE])
+      const login = ['--user', 'site', '--password-file', makeFile(t, 'password', 'secret')]
+      const args = [...login, '--helo', 'gw.site.example', '--retry-for', '10m', '-v', `127.0.0.1:${server.port}`]
+      const options = { env: LEAPING, once: { said: 'retry at', act: leap } }
+      const { status, document } = await etrnJson([...args, 'site.example'], options)
+      await server.verify()
+      assert.equal(status, 77)
+      assert.match(document.servers[0]?.error?.message ?? '', /^an earlier session of this run used CRAM-MD5, but /)
     })
     test('begins with the mechanism that was accepted after others were refused', async (t) => {
       const server = await scripted(
