@@ -131,7 +131,9 @@ const PLAIN_TEXT_CODES =
 
 /** Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. */
 export function tlsErrorOf(error: unknown): StepError | undefined {
-  const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_|SSL\/TLS_)?(ALERT_)?(.*)$/.exec(codeOf(error)) ?? []
+  // Directly after the handshake Node can lose OpenSSL's error: then the next write fails with this code.
+  const code = codeOf(error) === 'EPROTO' ? 'ERR_SSL_PROTOCOL_ERROR' : codeOf(error)
+  const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_|SSL\/TLS_)?(ALERT_)?(.*)$/.exec(code) ?? []
   if (name === undefined) return undefined
   const words = name.replaceAll('_', ' ').toLowerCase()
   // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.
@@ -139,7 +141,7 @@ export function tlsErrorOf(error: unknown): StepError | undefined {
   const hint = needsCertificate
     ? 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
     : 'ask your provider which TLS versions and ciphers the server supports'
-  const kind = PLAIN_TEXT_CODES.test(codeOf(error)) ? 'unencrypted-data' : undefined
+  const kind = PLAIN_TEXT_CODES.test(code) ? 'unencrypted-data' : undefined
   const problem = isAlert === undefined ? 'TLS failed' : 'the server ended TLS with an alert'
   const message = `${kind === undefined ? problem : 'unencrypted data arrived within TLS'} (${words})`
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind, hint, cause: error })

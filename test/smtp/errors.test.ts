@@ -133,6 +133,7 @@ suite('tlsErrorOf', () => {
     ],
     ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'the server ended TLS with an alert (unknown ca)', CLIENT_HINT],
     ['ERR_OSSL_BAD_DECRYPT', 'TLS failed (bad decrypt)', VERSION_HINT],
+    ['EPROTO', 'TLS failed (protocol error)', VERSION_HINT],
     ['ERR_SSL_WRONG_VERSION_NUMBER', 'unencrypted data arrived within TLS (wrong version number)', VERSION_HINT],
   ] as const) {
     test(`is "${message}" for ${code}`, () => {
