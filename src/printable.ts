@@ -49,13 +49,21 @@ export function copyText(text: string): string {
   return Buffer.from(text).toString()
 }
 
+/** The half of a character, of `%41` and its like, or of an escape of ours: a redactor could not read it. */
+const HALF = /[\ud800-\udbff]$|(?:[%=+]|\\x)[0-9a-f]?$|\\(?:u(?:\{[0-9a-f]*)?)?$/i
+
+/** Returns the beginning of a longer text with three dots for the rest, and no half of a character or escape before the dots. */
+export function addDots(beginning: string): string {
+  return `${beginning.replace(HALF, '')}${DOTS}`
+}
+
 /** The longest message that people read */
 const MESSAGE_CHARACTERS = 400
 
 /** Returns a message that people can read: three dots replace what is too long. */
 export function shortenMessage(message: string, characters = MESSAGE_CHARACTERS): string {
   if (message.length <= characters) return message
-  return `${copyText(truncate(message, characters))}...`
+  return copyText(addDots(message.slice(0, characters)))
 }
 
 /** Returns a list that people can read: the first items, and how many more there are. */

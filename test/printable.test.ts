@@ -162,6 +162,12 @@ suite('shortenMessage', () => {
   test('keeps 400 characters', () => assert.equal(shortenMessage('x'.repeat(400)), 'x'.repeat(400)))
   test('cuts 401 characters to 400 and three dots', () =>
     assert.equal(shortenMessage('x'.repeat(401)), `${'x'.repeat(400)}...`))
+  test('cuts no escape in half', () => {
+    for (const half of ['%', '%4', '=4', '+', '\\', '\\x', '\\x4', '\\u', '\\u{', '\\u{202'])
+      assert.equal(shortenMessage(`${'x'.repeat(400 - half.length)}${half}1b}`), `${'x'.repeat(400 - half.length)}...`)
+    for (const whole of ['%41', '\\x41', '\\u{e9}', 'a4', '{e9'])
+      assert.ok(shortenMessage(`${'x'.repeat(400 - whole.length)}${whole}x`).endsWith(`${whole}...`))
+  })
   test('cuts no character in half', () => assert.equal(shortenMessage(`${'x'.repeat(399)}😀`), `${'x'.repeat(399)}...`))
 })
 

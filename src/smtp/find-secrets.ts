@@ -122,8 +122,9 @@ const READING_MODES: readonly ReadingMode[] = ['literal', 'unescaped', 'squeezed
 /** `%41` of URLs, `=41` of MIME, `+41` of RFC 3461, `\x41` and `\u{202e}` of printable texts */
 const ESCAPE = /(?:[%=+]|\\x)(?<hex>[0-9a-f]{2})|\\u\{(?<code>[0-9a-f]{1,5}|10[0-9a-f]{4})\}/iu
 const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} /
-/** A line's end within a text, with the code that begins the next line; or blanks and commas */
-const GAP = /(?<end> \/ (?:[245]\.\d{1,3}\.\d{1,3} )?)|(?<blank>[\s,]+)/u
+/** A line's end within a text, with the codes that begin the next line; or blanks and commas, also those that printable texts escape */
+const GAP =
+  /(?<end> \/ (?:[1-5]\d\d[ -])?(?:[245]\.\d{1,3}\.\d{1,3} )?)|(?<blank>[\s,]+|\\x0[9a-d]|\\u\{(?:a0|1680|20[0-5][\da-f]|2800|3000)\})/u
 
 /** Everything in a line that is not read as plain ASCII */
 const SPECIAL: Readonly<Record<ReadingMode, RegExp>> = {

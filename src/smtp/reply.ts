@@ -1,4 +1,4 @@
-import { copyText, printable, shortenMessage } from '../printable.js'
+import { addDots, copyText, printable, shortenMessage } from '../printable.js'
 
 /** One whole reply (RFC 5321, 4.2). Its text is printable: the parser lets nothing raw through. */
 export type Reply = {
@@ -77,10 +77,8 @@ export class ReplyParser {
 
   /** Those octets as printable text, each line with its code. Dots show that the rest is missing, perhaps a part of a password. */
   get bufferedText(): string {
-    return (
-      [...this.#lines.map((line) => `${this.#code}-${line}`), printable(this.#octets)].filter(Boolean).join(' / ') +
-      '...'
-    )
+    const lines = [...this.#lines.map((line) => `${this.#code}-${line}`), printable(this.#octets)]
+    return addDots(lines.filter(Boolean).join(' / '))
   }
 
   /** The first three of those octets: the code of the reply that they may become. */
@@ -121,7 +119,8 @@ export function replyOf(code: number, lines: readonly string[]): Reply {
 
 /** Returns the whole line, for the redactor; dots show that one was cut, perhaps inside a password. */
 function quoteLine(line: Uint8Array): string {
-  return `"${printable(line.subarray(0, REPLY_LINE_OCTETS))}${line.length > REPLY_LINE_OCTETS ? '...' : ''}"`
+  const shown = printable(line.subarray(0, REPLY_LINE_OCTETS))
+  return `"${line.length > REPLY_LINE_OCTETS ? addDots(shown) : shown}"`
 }
 
 /** Returns a copy of a reply for reports; three dots replace the lines that are more than people read. */

@@ -113,9 +113,9 @@ export function shownReplyOf({ code, lines }: ReferenceReply): { enhancedCode: s
   return { enhancedCode, text: trimHalfCharacter(`${text.slice(0, TEXT_CHARACTERS)}...`) }
 }
 
-/** Removes the half of a character, or its replacement, that a cut left before the ellipsis. */
+/** Removes the half of a character or escape, or the replacement of a character, that a cut left before the ellipsis. */
 export function trimHalfCharacter(text: string): string {
-  return text.replace(/[\ud800-\udbff\ufffd]\.\.\.$/, '...')
+  return text.replace(/(?:[\ud800-\udbff\ufffd]|(?:[%=+]|\\x)[0-9a-f]?|\\(?:u(?:\{[0-9a-f]*)?)?)\.\.\.$/i, '...')
 }
 
 /** Tells whether a reply speaks of a limit on the requests of one session. */

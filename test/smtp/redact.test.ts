@@ -6,11 +6,12 @@ import { suite, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { inspect } from 'node:util'
 import { codeOf } from '../../src/errors.js'
+import { printable, shortenMessage } from '../../src/printable.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import { parseExtensions } from '../../src/smtp/extensions.js'
 import { SecretFinder } from '../../src/smtp/find-secrets.js'
 import { Redactor, redactorFor } from '../../src/smtp/redact.js'
-import { formatReply, type Reply, replyOf } from '../../src/smtp/reply.js'
+import { formatReply, type Reply, ReplyParser, replyOf } from '../../src/smtp/reply.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { ask } from '../../src/index.js'
@@ -30,6 +31,40 @@ suite('redact', () => {
     assert.equal(hide('yyyhunt...'), 'yyy****...')
     assert.equal(hide('yyyHUNT...'), 'yyy****...')
     assert.equal(hide('a hun...'), 'a hun...')
+  })
+  for (const [title, escapeOctet] of [
+    ['percent-encoded', (octet: string) => `%${octet}`],
+    ['in quoted-printable', (octet: string) => `=${octet}`],
+    ['in xtext', (octet: string) => `+${octet}`],
+    ['in escapes of octets', (octet: string) => `\\x${octet}`],
+    ['in escapes of characters', (octet: string) => `\\u{0${octet}}`],
+  ] as const)
+    test(`masks the beginning of a secret ${title} wherever the text is cut`, () => {
+      const beginning = `220 ${'y'.repeat(10)}`
+      const secret = 'hunter2secret'
+      const escaped = Buffer.from(secret).toString('hex').replace(/../g, escapeOctet)
+      const text = beginning + escaped
+      const size = escapeOctet('00').length
+      for (let end = beginning.length + 4 * size; end < text.length; end++) {
+        assert.equal(hide(shortenMessage(text, end), secret), `${beginning}****...`)
+        const parser = new ReplyParser()
+        parser.push(Buffer.from(text.slice(0, end)))
+        assert.equal(hide(parser.bufferedText, secret), `${beginning}****...`)
+      }
+    })
+  test('masks the beginning of an escaped secret in a quotation of a line that is too long', () => {
+    for (const [start, rest] of [
+      [2040, '%68%75%6E%74%65'],
+      [2039, '%68%75%6E%74%65'],
+      [2038, '\\x68\\x75\\x6E'],
+    ] as const) {
+      const parser = new ReplyParser()
+      parser.push(Buffer.from(`${'y'.repeat(start)}${rest}`))
+      assert.throws(
+        () => parser.next(),
+        (error: Error) => !/[%\\x][\da-f]?\.\.\./i.test(hide(error.message)),
+      )
+    }
   })
   test('masks no beginning of a secret where a text was not cut', () => assert.equal(hide('a hunt'), 'a hunt'))
   test('takes the characters of a secret literally', () => assert.equal(hide('hunter2-secret'), 'hunter2-secret'))
@@ -107,6 +142,9 @@ suite('redact', () => {
       'opensesamenow',
       'OPEN, SESAME, NOW',
       'open / 5.7.8 sesame / now',
+      'open / 535-5.7.8 sesame / 535 now',
+      printable('open\u00a0sesame\u3000now'),
+      printable('open\tsesame\u2003\u2800now'),
     ])
       assert.equal(hide(`a ${text} b`, 'open sesame now'), 'a **** b')
   })
