@@ -3,8 +3,11 @@ import { isUtf8 } from 'node:buffer'
 // Text from servers, resolvers, files, arguments and the environment is made harmless here: printed, it can't move the cursor, colour
 // the screen, hide itself or fake a line. The constructors of errors and the outputs of a terminal do so with all that they get.
 
-/** Control, invisible and direction-changing characters: Unicode's class Other, line and paragraph separators, ignorables. */
-const UNPRINTABLE_CHARACTERS = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu
+/**
+ * Control, invisible and direction-changing characters: Unicode's classes Other and Separator, ignorables, and the Braille blank. A wide
+ * or unbreakable blank could shift text to where a terminal begins a new line.
+ */
+const UNPRINTABLE_CHARACTERS = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu
 
 /**
  * Returns octets or text as one line of printable text. Control characters and octets that are not UTF-8 become `\x1b`, other characters

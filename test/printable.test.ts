@@ -20,12 +20,12 @@ import { makeFile, makeFolder } from './helpers/files.js'
 import { BYE, type Conversation, HELLO, loose } from './helpers/scripted-server.js'
 
 /** What a terminal would obey or hide. */
-const UNPRINTABLE = /[^\P{C}\n]|[\p{Zl}\p{Zp}]/u
+const UNPRINTABLE = /[^\P{C}\n]|[^\P{Z} ]/u
 
 const HOSTILE = Buffer.concat([
   Buffer.from('a\x1b[2J\x1b]0;owned\x07\b\r\v\x7f\0'),
   Buffer.from([0x9b, 0xc3, 0xff]),
-  Buffer.from('\u0085\u009b31m\u202edaer\u2066\u200b\u00ad\u2028\ufeff\u{e0041}é'),
+  Buffer.from('\u0085\u009b31m\u202edaer\u2066\u200b\u00ad\u2028\u3000\ufeff\u{e0041}é'),
 ])
 
 /** Returns the exit status and all output, which must be printable and have no stack trace. */
@@ -83,6 +83,11 @@ suite('printable', () => {
     ['escapes C1 control characters as \\u{NN}', '\u0080\u009b', '\\u{80}\\u{9b}'],
     ['escapes invisible characters', 'a\u00ad\u200b\ufeff\u{e0041}', 'a\\u{ad}\\u{200b}\\u{feff}\\u{e0041}'],
     ['escapes characters that change the direction', '\u202e\u2066', '\\u{202e}\\u{2066}'],
+    [
+      'escapes every blank but the space',
+      'a \u00a0\u2003\u3000\u1680\u2800b',
+      'a \\u{a0}\\u{2003}\\u{3000}\\u{1680}\\u{2800}b',
+    ],
     ['escapes separators of lines and paragraphs', '\u2028\u2029', '\\u{2028}\\u{2029}'],
     ['escapes characters of private use', '\ue000', '\\u{e000}'],
     ['escapes a lone surrogate', 'a\ud800', 'a\\u{d800}'],
@@ -109,7 +114,7 @@ suite('printable', () => {
     fc.assert(
       fc.property(raw, (input) => {
         const shown = printable(input)
-        assert.match(shown, /^[^\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]*$/u)
+        assert.match(shown, /^(?:[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]| )*$/u)
         assert.equal(printable(shown), shown)
       }),
     )
