@@ -180,14 +180,28 @@ suite('main: --max-time', { concurrency: true }, () => {
     const server = await loose(t, [silence])
     const run = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, '--max-time', '1s', 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the --max-time limit is reached (step: greeting)'])
+    assert.deepEqual(
+      [run.status, report?.error?.message, report?.error?.hint],
+      [
+        75,
+        'the --max-time limit is reached while waiting for the greeting',
+        'a longer --max-time gives the server more time',
+      ],
+    )
   })
   test('of the configuration ends a session', async (t) => {
     const server = await loose(t, [silence])
     const config = makeFile(t, 'etrn.toml', 'max-time = "1s"\n')
     const run = await etrnJson(['--config', config, `127.0.0.1:${server.port}`, ...HELO, 'a.example'])
     const [report] = run.document.servers
-    assert.deepEqual([run.status, report?.error?.message], [75, 'the --max-time limit is reached (step: greeting)'])
+    assert.deepEqual(
+      [run.status, report?.error?.message, report?.error?.hint],
+      [
+        75,
+        'the --max-time limit is reached while waiting for the greeting',
+        'a longer --max-time gives the server more time',
+      ],
+    )
   })
 })
 

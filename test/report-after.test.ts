@@ -201,7 +201,7 @@ suite('--report-after', { concurrency: true }, () => {
     const user = new User(t)
     assert.match((await user.run('127.0.0.1:9', 'a..b')).stderr, /^etrn: name "a\.\.b" has an empty label/)
     const run = await user.run('127.0.0.1:9', '--names-from', makeFile(t, 'names', 'a..b\na.example\n'))
-    assert.match(run.stdout, /^a\.\.b: invalid, not sent \(line 1: .*\)\n$/)
+    assert.match(run.stdout, /^a\.\.b: invalid, not sent \(line 1 .*\)\n$/)
     assert.deepEqual([run.status, run.stderr], [75, ''])
   })
   test('a run that a signal ends is no try', async (t) => {

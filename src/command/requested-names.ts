@@ -9,8 +9,8 @@ import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
 import { type InputSources, readInput, readText } from './read-file.js'
 
-/** Returns the names to request; the domain is that of --mx. */
-export type NameReader = (options: Options, domain: string | undefined) => Promise<readonly NameEntry[]>
+/** Returns the names to request; the domain is that of --mx. A message names the server if there are several. */
+export type NameReader = (options: Options, domain?: string, server?: string) => Promise<readonly NameEntry[]>
 
 /**
  * Returns a reader of names, in the order NAME, --subdomains, --queue, --names-from; else the domain of --mx, else this host's own name
@@ -20,7 +20,6 @@ export function createNameReader(sources: InputSources): NameReader {
   const { warn, signal } = sources
   const texts = new Map<string, Promise<NamesText>>()
   const lists = new Map<string, Promise<readonly NameEntry[]>>()
-  let isWarned = false
   const readList = async (path: string, options: Options): Promise<readonly NameEntry[]> => {
     const file = STDIN_PATHS.includes(path) ? '-' : path
     const reading = texts.get(file) ?? readNames(file, sources)
@@ -36,7 +35,7 @@ export function createNameReader(sources: InputSources): NameReader {
     lists.set(key, list)
     return list
   }
-  return async (options, domain) => {
+  return async (options, domain, server) => {
     const { 'names-from': files, 'allow-wide': allowWide } = options
     const typed = await typedNames(options)
     const listed = await Promise.all([...new Set(files)].map(async (file) => readList(file, options)))
@@ -49,8 +48,8 @@ export function createNameReader(sources: InputSources): NameReader {
       if (options.check) return []
       throw noNameError()
     }
-    if (!isWarned) warn(`etrn: no name given; requesting ${own}, the name of this host`)
-    isWarned = true
+    const given = server === undefined ? 'no name given' : `no name given for ${server}`
+    warn(`etrn: ${given}; requesting ${own}, the name of this host`)
     return [await parseNodeName(own, { allowWide })]
   }
 }

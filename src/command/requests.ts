@@ -36,7 +36,7 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
   let entries: readonly NameEntry[] = []
   let stage: Stage = 'etrn'
   try {
-    entries = await readNames(options, isMx ? server.host : undefined)
+    entries = await readNames(options, isMx ? server.host : undefined, hasOthers ? server.word : undefined)
     stage = 'tls'
     checkLoginOptions(target)
     const { readTlsPolicy } = await import('./tls-options.js')

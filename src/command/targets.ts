@@ -74,7 +74,7 @@ function checkNoServer(words: readonly string[], domains: readonly string[], pro
     const isLikely = looksLikeServer(word) && isQualifiedDomain(word) && !isWithin(word) && !word.endsWith('.')
     if (!isLikely && !profiles.has(word) && !isAddress(word)) continue
     const hint = isLikely
-      ? `if ${word} is a name to request, write it with a final dot: --mx DOMAIN ${word}.`
+      ? `if ${word} is a name to request, write it with a final dot: ${domains.map((domain) => `--mx ${domain}`).join(' ')} ${word}.`
       : undefined
     throw new UsageError(`--mx finds the servers in DNS, so omit ${hidePassword(word)}`, { hint })
   }

@@ -35,8 +35,8 @@ const EXCLUSIONS_SHOWN = 8
 /** Returns the lines about a domain's excluded exchangers: one for each, but a few alone if there are many. */
 export function exclusionLines(domain: string, excluded: readonly Exclusion[]): string[] {
   const more = excluded.length - EXCLUSIONS_SHOWN
-  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map((exclusion) => `MX ${formatExclusion(exclusion)} excluded`)
-  return (more > 0 ? [...shown, `${more} more MX${more === 1 ? '' : 's'} excluded`] : shown).map(
+  const shown = excluded.slice(0, EXCLUSIONS_SHOWN).map((exclusion) => `skipping MX ${formatExclusion(exclusion)}`)
+  return (more > 0 ? [...shown, `skipping ${more} more MX${more === 1 ? '' : 's'}`] : shown).map(
     (text) => `etrn: ${domain}: ${text}`,
   )
 }
@@ -52,7 +52,7 @@ function formatExclusion({ host, reason }: Exclusion): string {
 
 export function noExchangerError(excluded: readonly Exclusion[]): StepError {
   const domain = excluded[0]?.domain ?? 'DOMAIN'
-  return new StepError(`no MX is left to request mail from: ${listExclusions(excluded)}`, {
+  return new StepError(`no MX to request mail from; skipped: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
     hint: `if another server holds the mail: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
   })

@@ -179,7 +179,7 @@ function unsentReport({ server, entries }: Request | FailedRequest): ServerRepor
 }
 
 export function resultOfBadLine({ word, line, reason }: BadLine): Result {
-  return unansweredResult(word, 'rejected', `line ${line}: ${reason}`)
+  return unansweredResult(word, 'rejected', `line ${line} ${reason}`)
 }
 
 /** Returns the results in the order of the entries, bad lines included. */

@@ -95,7 +95,7 @@ function localEndFor(local: string, remote: string): InterfaceAddress {
     return { name, address }
   }
   const ends = readInterfaces().filter(({ name }) => name === local)
-  if (ends.length === 0) throw new LocalEndError(`this host has no interface ${local} with an address`)
+  if (ends.length === 0) throw new LocalEndError(`the interface ${local} does not exist or has no address`)
   const end = ends.find((one) => familyOf(one.address) === family && isLinkLocal(one.address) === isLinkLocal(remote))
   if (end === undefined) throw new LocalEndError(`the interface ${local} has no IPv${family} address`)
   return end
@@ -158,7 +158,7 @@ function describeFailures(failed: readonly FailedAttempt[], port: number, local:
 
 function describeError(error: unknown, local: string | undefined): string {
   const code = codeOf(error)
-  if (code === 'EADDRNOTAVAIL' && familyOf(local ?? '') !== 0) return `this host does not have the address ${local}`
+  if (code === 'EADDRNOTAVAIL' && familyOf(local ?? '') !== 0) return `no interface has the address ${local}`
   return CONNECT_ERRORS[code] ?? messageOf(error)
 }
 
@@ -177,7 +177,7 @@ function hasCode(errors: readonly unknown[], ...codes: readonly string[]): boole
 /** Returns the next step if the server or this host has refused a connection; else undefined. */
 function connectHint(errors: readonly unknown[], port: number): string | undefined {
   if (hasCode(errors, 'ECONNREFUSED'))
-    return `no mail server listens on port ${port}, or a firewall rejects you: check host and port; --retry-for 10m waits for a server that is restarting`
+    return `no mail server listens on port ${port}, or a firewall rejects you: check host and port with your provider; --retry-for 10m waits for a server that is restarting`
   if (errors.some(isLocalProblem))
     return 'check the interface and its address (ip addr); --retry-for 10m waits for the interface'
   if (hasCode(errors, 'EACCES', 'EPERM')) return 'check the firewall and the routes of this host'

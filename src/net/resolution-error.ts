@@ -3,9 +3,9 @@ import type { Family } from './address.js'
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'no DNS server can be reached',
-  ESERVFAIL: 'the DNS resolver that this host uses reports a failure',
-  EREFUSED: 'the DNS resolver that this host uses refuses to answer',
-  EBADRESP: 'the DNS resolver that this host uses gives no definite answer',
+  ESERVFAIL: 'the DNS resolver reports a failure',
+  EREFUSED: 'the DNS resolver refuses to answer',
+  EBADRESP: 'the DNS resolver gives no definite answer',
   ETIMEOUT: 'no DNS server answers',
   EAI_AGAIN: 'the resolver reports a temporary failure',
 }

@@ -195,10 +195,10 @@ export class Connection {
       const hasReason = isGoodbye || this.#options.signal.aborted || !(error instanceof StepError)
       throw hasReason
         ? error
-        : protocolError(`unexpected data before ${step}: ${error.message}`, undefined, error.cause)
+        : protocolError(`the server sent data too early, before ${step}: ${error.message}`, undefined, error.cause)
     })
     if (reply.code === 421) throw new RejectedError(reply, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost' })
-    throw protocolError(`unexpected data before ${step} (${formatReply(reply)})`)
+    throw protocolError(`the server sent data too early, before ${step} (${formatReply(reply)})`)
   }
 
   #send(line: string, shown = line): void {

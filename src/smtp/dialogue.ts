@@ -1,14 +1,7 @@
 import { StepError } from '../errors.js'
 import type { SocketEnds } from '../net/peer-user.js'
 import type { Connection } from './connection.js'
-import {
-  describeRejection,
-  exitStatusOfReply,
-  SessionError,
-  sessionErrorOf,
-  type Stage,
-  STAGE_LABELS,
-} from './errors.js'
+import { describeRejection, exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
 import type { SecureConnection } from './tls.js'
@@ -30,6 +23,18 @@ export type GreetedDialogue = Dialogue & {
   readonly hello: Reply
 }
 
+/** What a session waits for in each stage */
+const AWAITED: Readonly<Record<Stage, string>> = {
+  dns: 'DNS',
+  connect: 'a connection',
+  greeting: 'the greeting',
+  ehlo: 'the reply to EHLO',
+  starttls: 'the reply to STARTTLS',
+  tls: 'the TLS handshake',
+  auth: 'the login',
+  etrn: 'the reply to ETRN',
+}
+
 /** Reports a step and its time to the trace, and adds the stage to its failure. */
 export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: () => Promise<T>): Promise<T> {
   trace({ type: 'step', stage })
@@ -42,7 +47,12 @@ export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: 
     if (!(error instanceof StepError) || error instanceof SessionError) throw error
     const failure = sessionErrorOf(stage, error)
     // A limit on the whole run doesn't tell what the run was waiting for.
-    throw error.kind === 'time-over' ? failure.withMessage(`${error.message} (step: ${STAGE_LABELS[stage]})`) : failure
+    throw error.kind === 'time-over'
+      ? failure.withMessage(
+          `${error.message} while waiting for ${AWAITED[stage]}`,
+          'a longer --max-time gives the server more time',
+        )
+      : failure
   }
 }
 

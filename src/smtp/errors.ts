@@ -71,12 +71,14 @@ export function describeRejection(stage: Stage, { reply, kind, argument }: Rejec
 }
 
 function rejectionProblem(stage: Stage, reply: Reply, isEarly: boolean, argument?: string): string {
-  const isFinal = isTransient(reply) || isPermanent(reply)
-  const verdict = isTransient(reply) ? 'deferred' : 'rejected'
-  if (stage === 'greeting') return isFinal ? `the server ${verdict} the connection` : 'unexpected greeting'
+  if (stage === 'greeting') {
+    if (isTransient(reply)) return 'the server is temporarily unavailable'
+    return isPermanent(reply) ? 'the server rejected the connection' : 'unexpected greeting'
+  }
   const command = STAGE_LABELS[stage]
   if (reply.code === 421) return `the server closed the connection ${isEarly ? 'before' : 'after'} ${command}`
-  if (!isFinal) return `unexpected reply to ${command}`
+  if (!isTransient(reply) && !isPermanent(reply)) return `unexpected reply to ${command}`
+  const verdict = isTransient(reply) ? 'deferred' : 'rejected'
   const [verb, before] = stage === 'auth' ? ['login', 'with '] : [command, '']
   return `${verb} ${argument === undefined ? '' : `${before}${argument} `}${verdict}`
 }

@@ -141,7 +141,7 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
     : /Exim/.test(greeting.text)
       ? 'ask your provider to allow ETRN from your IP address (Exim: acl_smtp_etrn)'
       : mayNeedLogin
-        ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; if you have no login: ${ASSUME_HINT}`
+        ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; otherwise ask your provider to enable ETRN`
         : ASSUME_HINT
   const message = `ETRN not offered (EHLO lists ${keywords})`
   throw new SessionError('etrn', message, { exitStatus: EXIT.UNAVAILABLE, hint })

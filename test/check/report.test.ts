@@ -205,7 +205,7 @@ ETRN was not sent: only a real run shows whether the server accepts a name.
                 outcome: 'rejected',
                 code: null,
                 enhancedCode: null,
-                text: 'line 2: a space',
+                text: 'line 2 a space',
                 pending: null,
                 hint: null,
               },

@@ -107,7 +107,7 @@ else if (isInNamespace(import.meta.url)) {
     const { status, log } = await waitForEnd()
     assert.equal(status, 0)
     assert.match(log, /Z site\.example: .*DNS.*; retry at \d\d:\d\d:\d\d; retries end at /)
-    assert.match(log, /^etrn: site\.example: MX gw\.site\.example \(this host\) excluded$/m)
+    assert.match(log, /^etrn: site\.example: skipping MX gw\.site\.example \(this host\)$/m)
     assert.match(log, /Z mx1\.isp\.example: connection refused \(192\.0\.2\.2 port 2500\); retry at /)
     assert.match(log, /Z mx2\.isp\.example: site\.example: 2 messages waiting; retry at /)
     assert.match(log, /Z mx2\.isp\.example: site\.example: 1 message waiting; retry at /)

@@ -222,7 +222,7 @@ suite('targets: a server beside --mx', { concurrency: true }, () => {
   ] as const)
     test(`refuses ${word}`, async (t) => {
       const hint = mayBeName
-        ? `hint: if ${word} is a name to request, write it with a final dot: --mx DOMAIN ${word}.\n`
+        ? `hint: if ${word} is a name to request, write it with a final dot: --mx d01.example ${word}.\n`
         : ''
       await assertRefused(
         ['--config', makeFile(t, 'config.toml', TOML), word, '--mx', 'd01.example'],

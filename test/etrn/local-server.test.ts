@@ -90,7 +90,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(run.status, 0)
       assert.match(
         run.stderr,
-        /^\S+Z local mail server: the server deferred the connection \(421 starting\); retry at /,
+        /^\S+Z local mail server: the server is temporarily unavailable \(421 starting\); retry at /,
       )
     })
     test('accepts a local mail server that listens on IPv6 alone', async (t) => {
@@ -133,7 +133,7 @@ if (isInNamespace(import.meta.url)) {
         error: {
           stage: 'greeting',
           message:
-            'local mail server: the server deferred the connection (421 starting); gave up after 2 attempts in 1s',
+            'local mail server: the server is temporarily unavailable (421 starting); gave up after 2 attempts in 1s',
           code: 421,
           exitStatus: 75,
           hint: 'start the local mail server, which receives the requested mail; --wait-local 5m waits longer',
@@ -143,7 +143,7 @@ if (isInNamespace(import.meta.url)) {
       })
       assert.match(
         run.stderr,
-        /^etrn: local mail server: the server deferred the connection \(421 starting\); gave up /m,
+        /^etrn: local mail server: the server is temporarily unavailable \(421 starting\); gave up /m,
       )
     })
     for (const [option, printed] of [

@@ -815,7 +815,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.deepEqual([run.status, report?.attempts, report?.elapsedMs], [75, 2, 8900])
     assert.deepEqual(report?.error, {
       stage: 'greeting',
-      message: 'the server deferred the connection (421 later); gave up after 2 attempts in 9s',
+      message: 'the server is temporarily unavailable (421 later); gave up after 2 attempts in 9s',
       code: 421,
       exitStatus: 75,
       hint: null,
@@ -905,7 +905,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
       once: { said: 'retry at', act: (child) => void child.kill('SIGTERM') },
     })
     assert.equal(run.signal, 'SIGTERM')
-    assert.match(run.stderr, /^etrn: 127\.0\.0\.1:\d+: the server deferred the connection \(421 later\); [^\n]*$/m)
+    assert.match(run.stderr, /^etrn: 127\.0\.0\.1:\d+: the server is temporarily unavailable \(421 later\); [^\n]*$/m)
   })
   test('reports the signal as the error if it ends a pause after a deferred name', async (t) => {
     const server = await scripted(t, sessionWith(...etrnSteps('a.example', '450 busy')))
@@ -939,7 +939,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
     assert.equal(run.status, 75)
     assert.match(
       run.stderr,
-      /^etrn: 127\.0\.0\.1:\d+: the server deferred the connection \(421 later\); the --max-time limit is reached; gave up after 1 attempt in 2s; [^\n]*\n$/,
+      /^etrn: 127\.0\.0\.1:\d+: the server is temporarily unavailable \(421 later\); the --max-time limit is reached; gave up after 1 attempt in 2s; [^\n]*\n$/,
     )
   })
   test('requests from other servers during a pause, with --jobs 1', async (t) => {

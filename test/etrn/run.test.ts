@@ -109,20 +109,20 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout, /^mx2\.site\.example: site\.example: accepted [^\n]*\n$/)
       assert.equal(
         stderr,
-        "etrn: site.example: MX mx1.site.example (preference 5 is not larger than this host's 10) excluded\netrn: site.example: MX gw.site.example (this host) excluded\n",
+        "etrn: site.example: skipping MX mx1.site.example (preference 5 is not larger than this host's 10)\netrn: site.example: skipping MX gw.site.example (this host)\n",
       )
     })
     test('skips the exchanger that --self names in capital letters and with a final dot', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', 'MX1.site.example.'])
-      assert.deepEqual([status, stderr], [0, 'etrn: site.example: MX mx1.site.example (this host) excluded\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: skipping MX mx1.site.example (this host)\n'])
     })
     test('skips the exchanger that has the address in --self', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', ONE])
-      assert.deepEqual([status, stderr], [0, 'etrn: site.example: MX mx1.site.example (this host) excluded\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: skipping MX mx1.site.example (this host)\n'])
     })
     test('requests from every exchanger, with a warning, if none is this host', async (t) => {
       await listenAt(t, ONE, ACCEPTED)
@@ -139,7 +139,7 @@ if (isInNamespace(import.meta.url)) {
       await listenAt(t, ONE, ['S: 220 GW.site.example ESMTP Postfix', ...BYE])
       await listenAt(t, TWO, ACCEPTED)
       const { stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example']))
-      assert.deepEqual([status, stderr], [0, 'etrn: site.example: MX mx1.site.example (this host) excluded\n'])
+      assert.deepEqual([status, stderr], [0, 'etrn: site.example: skipping MX mx1.site.example (this host)\n'])
     })
     for (const [title, conversations] of [
       ['the other requested', [ACCEPTED]],
@@ -184,7 +184,7 @@ if (isInNamespace(import.meta.url)) {
           },
         }
         const { stderr, status } = await runMx(t, zone, ['--retry-for', '2s'])
-        assert.match(stderr, /no MX is left to request mail from: mx1\.site\.example \(this host\)/)
+        assert.match(stderr, /no MX to request mail from; skipped: mx1\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
     test('connects to the address of an exchanger that was judged, whatever DNS returns next', async (t) => {
@@ -202,7 +202,7 @@ if (isInNamespace(import.meta.url)) {
       test(`skips an exchanger with the IPv6 address ${address}`, async (t) => {
         const zone = { ...zoneOf([20, 'mx9.site.example']), 'AAAA mx9.site.example': { addresses: [address] } }
         const { stderr, status } = await runMx(t, zone)
-        assert.match(stderr, /no MX is left to request mail from: mx9\.site\.example \(this host\)/)
+        assert.match(stderr, /no MX to request mail from; skipped: mx9\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
     for (const host of ['own', 'own.local'])
@@ -226,7 +226,7 @@ if (isInNamespace(import.meta.url)) {
       const others = Array.from({ length: 60 }, (_, n): [number, string] => [10, `m${n + 10}.example`])
       const nobody = await runMx(t, zoneOf([10, 'gw.site.example'], ...others))
       assert.equal(nobody.status, 68)
-      assert.match(nobody.stderr, /no MX is left to request mail from: .* and 56 more/)
+      assert.match(nobody.stderr, /no MX to request mail from; skipped: .* and 56 more/)
     })
     test('exits with 68 if the only exchanger replies to EHLO with the name of this host', async (t) => {
       await listenAt(t, ONE, [
@@ -240,7 +240,7 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual([status, stdout], [68, ''])
       assert.match(
         stderr,
-        /^etrn: site\.example: no MX is left to request mail from: mx1\.site\.example \(this host\); /m,
+        /^etrn: site\.example: no MX to request mail from; skipped: mx1\.site\.example \(this host\); /m,
       )
     })
     test('exits with 68 and gives each reason if no exchanger is left', async (t) => {
@@ -253,7 +253,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(status, 68)
       assert.match(
         stderr,
-        /no MX is left to request mail from: gw\.site\.example \(this host\), mx1\.site\.example \(preference 10 is not larger than this host's 10\)/,
+        /no MX to request mail from; skipped: gw\.site\.example \(this host\), mx1\.site\.example \(preference 10 is not larger than this host's 10\)/,
       )
     })
     test('requests the given names instead of the domain', async (t) => {
@@ -469,7 +469,7 @@ if (isInNamespace(import.meta.url)) {
           ['a.example', 'started', 'OK'],
           ['@b.example', 'started', 'OK'],
           ['#q', 'started', 'OK'],
-          ['bad name', 'rejected', 'line 2: contains a space; write one name per line'],
+          ['bad name', 'rejected', 'line 2 contains a space; write one name per line'],
           ['d.example', 'started', 'OK'],
         ],
       )
@@ -486,7 +486,7 @@ if (isInNamespace(import.meta.url)) {
       const run = await etrn([`127.0.0.1:${server.port}`, '--names-from', '-'], { input: 'a b\n' })
       assert.deepEqual(
         [run.status, run.stdout],
-        [65, 'a b: invalid, not sent (line 1: contains a space; write one name per line)\n'],
+        [65, 'a b: invalid, not sent (line 1 contains a space; write one name per line)\n'],
       )
       await server.verify()
     })
@@ -496,7 +496,7 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual([status, document.servers[0]?.names.length], [75, 130_000])
     })
     test('gives an invalid line its number and reason as a rejected result', () => {
-      const text = 'line 3: contains a space'
+      const text = 'line 3 contains a space'
       const unanswered = { code: null, enhancedCode: null, pending: null, hint: null }
       assert.deepEqual(resultOfBadLine({ word: 'a b', line: 3, reason: 'contains a space' }), {
         name: 'a b',

@@ -110,7 +110,7 @@ const RUNS: Readonly<Record<string, Run>> = {
     { '*': { silent: true } },
     ...['--timeout', '1s', 'mail.isp.example', 'site.example'],
   ),
-  'no MX is left to request mail from': lookingUp(
+  'no MX to request mail from': lookingUp(
     { 'MX site.example': { mx: [[10, 'gw.site.example']] }, 'A gw.site.example': { addresses: ['127.0.0.1'] } },
     ...['--mx', 'site.example'],
   ),
@@ -118,7 +118,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   'no connection within DUR': run('--timeout', '1s', BLACKHOLE, 'site.example'),
   'network unreachable': run('198.51.100.1', 'site.example'),
   'no greeting within DUR (N octets received)': at([silence], '--timeout', '1s'),
-  'the server deferred the connection (REPLY)': at(['S: 421 too many connections', close]),
+  'the server is temporarily unavailable (REPLY)': at(['S: 421 too many connections', close]),
   'the server rejected the connection (REPLY)': at(['S: 554 no SMTP service here']),
   'invalid greeting: not an SMTP reply': at(['S: SSH-2.0-OpenSSH_9.2']),
   'the server closed the connection before its greeting': at([close]),

@@ -94,7 +94,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       assert.equal(run.status, 75)
       assert.match(
         run.stderr,
-        /^etrn: 127\.0\.0\.1: the server deferred the connection \(421 4\.7\.0 .*too many connections/,
+        /^etrn: 127\.0\.0\.1: the server is temporarily unavailable \(421 4\.7\.0 .*too many connections/,
       )
     })
     test('exit status 68 follows an unknown host name', async (t) => {

@@ -53,7 +53,7 @@ g.example: refused (459 <g.example>: service unavailable)
   test('shows a name whose form the server rejects, and a bad line of a names file', async (t) => {
     const server = await scripted(t, sessionWith(...etrnSteps('a.example', '501 what?')))
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--names-from', '-'], { input: 'b c\na.example\n' })
-    assert.match(run.stdout, /^b c: invalid, not sent \(line 1: .*\)\na\.example: rejected \(501 what\?\)\n$/)
+    assert.match(run.stdout, /^b c: invalid, not sent \(line 1 .*\)\na\.example: rejected \(501 what\?\)\n$/)
   })
   test('puts the server in front of each line if there are several servers', async (t) => {
     const accepting = await scripted(t, ACCEPTING)

@@ -300,13 +300,13 @@ suite('Connection', { concurrency: true }, () => {
     await smtp.quit()
   })
   for (const [title, octets, message] of [
-    ['a whole reply', '250 early\r\n', 'unexpected data before NOOP (250 early)'],
+    ['a whole reply', '250 early\r\n', 'the server sent data too early, before NOOP (250 early)'],
     [
       'half a reply',
       '250-early\r\n25',
-      'unexpected data before NOOP: no complete reply within 1s (only "250-early / 25...")',
+      'the server sent data too early, before NOOP: no complete reply within 1s (only "250-early / 25...")',
     ],
-    ['no reply at all', 'early\r\n', 'unexpected data before NOOP: not an SMTP reply ("early")'],
+    ['no reply at all', 'early\r\n', 'the server sent data too early, before NOOP: not an SMTP reply ("early")'],
   ] as const) {
     test(`sends no command after ${title} that it did not ask for`, async (t) => {
       const conversation: Conversation = [Buffer.from(`220 mx\r\n${octets}`), ignoreInput]
@@ -411,7 +411,7 @@ suite('Connection: timeouts', () => {
       '220 mx\r\n250-',
       'NOOP',
       {},
-      'unexpected data before NOOP: no complete reply within 1s (only "250-...")',
+      'the server sent data too early, before NOOP: no complete reply within 1s (only "250-...")',
       undefined,
     ],
     ['a reply to a command', '220 mx\r\n', 'EHLO x', {}, 'no reply to EHLO within 1s (0 octets received)', SHORT_HINT],

@@ -62,7 +62,7 @@ suite('sessionErrorOf', () => {
 
 suite('the message for a reply that ends a session', () => {
   for (const [stage, code, message] of [
-    ['greeting', 421, 'the server deferred the connection (421 text)'],
+    ['greeting', 421, 'the server is temporarily unavailable (421 text)'],
     ['greeting', 554, 'the server rejected the connection (554 text)'],
     ['greeting', 354, 'unexpected greeting (354 text)'],
     ['ehlo', 451, 'EHLO deferred (451 text)'],
