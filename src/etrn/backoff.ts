@@ -3,8 +3,13 @@ import { abortReason, startDeadline } from '../net/deadline.js'
 import { formatElapsed } from '../net/duration.js'
 import { SessionError, sessionErrorOf, type Stage } from '../smtp/errors.js'
 
-/** A pause between attempts; the text says why it is made and when it ends. */
-export type Pause = { readonly type: 'pause'; readonly text: string; readonly pauseMs: number }
+/** A pause between attempts: why it is made, and when the next attempt follows */
+export type Pause = {
+  readonly type: 'pause'
+  readonly reason: string
+  readonly next: string
+  readonly pauseMs: number
+}
 
 /** The pause that is due before the next attempt, and the shortest one of its kind */
 export type Backoff = { readonly pauseMs: number; readonly leastMs: number }
@@ -68,7 +73,7 @@ export class RetryWindow {
     const next = this.#isLastDue
       ? `final retry at ${formatClock(ms)}`
       : `retry at ${formatClock(ms)}; retries end at ${formatClock(this.#lengthMs - this.elapsedMs)}`
-    return { type: 'pause', text: `${reason}; ${next}`, pauseMs: ms }
+    return { type: 'pause', reason, next, pauseMs: ms }
   }
 
   /** Returns the end of a message: `gave up after 6 attempts in 10m`. */

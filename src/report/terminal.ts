@@ -141,7 +141,7 @@ export class Terminal {
     let timer: NodeJS.Timeout | undefined
     const overdue = new Promise<void>((resolve) => {
       const giveUp = (): void => {
-        this.#writeError ??= new Error('the reader did not read it in time')
+        this.#writeError ??= new Error('nothing read it in time')
         resolve()
       }
       const start = (): void => void (timer = setTimeout(giveUp, FLUSH_TIMEOUT_MS))
@@ -168,7 +168,8 @@ async function waitForDrain(stream: OutputStream, signal: AbortSignal): Promise<
 }
 
 function describeEvent(server: Progress[0], event: Progress[1]): string | undefined {
-  if (event.type === 'pause') return event.text
+  // A narrow terminal cuts the end off.
+  if (event.type === 'pause') return `${event.next} (${event.reason})`
   if (server === null) return undefined
   if (event.type === 'connecting') return `connecting to ${event.address} port ${server.port}`
   if (event.type === 'sent') return event.line

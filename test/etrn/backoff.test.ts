@@ -148,12 +148,13 @@ suite('RetryWindow: its texts', () => {
     const window = new RetryWindow(clock.now, 90_000)
     assert.deepEqual(window.createPause('421 later', backoffAfter(1, true, 0)), {
       type: 'pause',
-      text: '421 later; retry at 23:59:40; retries end at 00:01:00',
+      reason: '421 later',
+      next: 'retry at 23:59:40; retries end at 00:01:00',
       pauseMs: 10_000,
     })
     assert.equal(
-      window.createPause('421 later', { pauseMs: 300_000, leastMs: 10_000 })?.text,
-      '421 later; final retry at 00:00:59',
+      window.createPause('421 later', { pauseMs: 300_000, leastMs: 10_000 })?.next,
+      'final retry at 00:00:59',
     )
   })
   for (const [attempts, elapsedMs, text] of [
@@ -209,7 +210,7 @@ function mockTimers(t: TestContext): void {
 }
 
 suite('takePause', () => {
-  const pause: Pause = { type: 'pause', text: '', pauseMs: 10_000 }
+  const pause: Pause = { type: 'pause', reason: '', next: '', pauseMs: 10_000 }
   test('reports the pause and returns true when it is over, and not before', async (t) => {
     mockTimers(t)
     const paused: Pause[] = []
@@ -229,7 +230,7 @@ suite('takePause', () => {
     { timeout: 10_000 },
     async () => {
       const ending = new AbortController()
-      const long: Pause = { type: 'pause', text: '', pauseMs: 3_600_000 }
+      const long: Pause = { type: 'pause', reason: '', next: '', pauseMs: 3_600_000 }
       assert.equal(await takePause(long, () => setImmediate(() => ending.abort()), ending.signal), false)
       assert.equal(await takePause(long, () => undefined, ending.signal), false)
     },
@@ -255,8 +256,8 @@ suite('retryStep', () => {
       backoffAfter: (failures) => ({ pauseMs: 1000 * failures, leastMs: 1000 }),
       window: new RetryWindow(clock.now, lengthMs),
       signal: new AbortController().signal,
-      onPause: ({ text, pauseMs }) => {
-        texts.push(`${text.replace(/;.*/, '')} ${pauseMs}`)
+      onPause: ({ reason, pauseMs }) => {
+        texts.push(`${reason} ${pauseMs}`)
         clock.now += pauseMs
         setImmediate(() => mock.timers.tick(pauseMs))
       },

@@ -49,20 +49,22 @@ suite('the spinner of a terminal', () => {
   })
   shows('names the greeting', 'isp: waiting for the greeting', SERVER, { type: 'step', stage: 'greeting' })
   shows('names the command that was sent', 'isp: QUIT', SERVER, { type: 'sent', line: 'QUIT' })
-  shows('shows a pause of one server', 'isp: later; again at 1', SERVER, {
+  shows('shows a pause of one server', 'isp: again at 1 (later)', SERVER, {
     type: 'pause',
-    text: 'later; again at 1',
+    reason: 'later',
+    next: 'again at 1',
     pauseMs: 1,
   })
-  shows('shows a pause of the whole run without a server', 'later; again at 1', null, {
+  shows('shows a pause of the whole run without a server', 'again at 1 (later)', null, {
     type: 'pause',
-    text: 'later; again at 1',
+    reason: 'later',
+    next: 'again at 1',
     pauseMs: 1,
   })
   test('keeps within one line of the terminal', async () => {
-    const text = await showAll([SERVER, { type: 'pause', text: 'x'.repeat(2000), pauseMs: 1 }])
+    const text = await showAll([SERVER, { type: 'pause', reason: 'x'.repeat(2000), next: 'again at 1', pauseMs: 1 }])
     for (const line of text.split(/[\r\n]/)) assert.ok(line.length <= 80, line)
-    assert.match(text, /isp: x+\.\.\./)
+    assert.match(text, /isp: again at 1 \(x+\.\.\./)
   })
   test('counts the names of a run with several', async () => {
     const stream = new TerminalStream()
