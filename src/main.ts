@@ -114,7 +114,7 @@ class Command {
   #limitTime(maxTimeMs: number | undefined): void {
     if (maxTimeMs === undefined) return
     const failure = { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' } as const
-    const error = new StepError('the --max-time limit is reached', failure)
+    const error = new StepError('--max-time limit reached', failure)
     setTimeout(() => this.#abort.abort(error), maxTimeMs).unref()
   }
 

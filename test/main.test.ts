@@ -182,11 +182,7 @@ suite('main: --max-time', { concurrency: true }, () => {
     const [report] = run.document.servers
     assert.deepEqual(
       [run.status, report?.error?.message, report?.error?.hint],
-      [
-        75,
-        'the --max-time limit is reached while waiting for the greeting',
-        'a longer --max-time gives the server more time',
-      ],
+      [75, '--max-time limit reached while waiting for the greeting', 'a longer --max-time gives the server more time'],
     )
   })
   test('of the configuration ends a session', async (t) => {
@@ -196,11 +192,7 @@ suite('main: --max-time', { concurrency: true }, () => {
     const [report] = run.document.servers
     assert.deepEqual(
       [run.status, report?.error?.message, report?.error?.hint],
-      [
-        75,
-        'the --max-time limit is reached while waiting for the greeting',
-        'a longer --max-time gives the server more time',
-      ],
+      [75, '--max-time limit reached while waiting for the greeting', 'a longer --max-time gives the server more time'],
     )
   })
 })
@@ -360,7 +352,7 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.deepEqual([status, stdout], [64, ''])
     assert.equal(
       stderr,
-      `etrn: ${home}/.config/etrn/config.toml:2: profile isp: root runs this hook, but root does not read this file\nhint: move the profile to /etc/etrn/config.toml, or to another file that root owns, and add --config FILE\n`,
+      `etrn: ${home}/.config/etrn/config.toml:2: profile isp: root runs this hook, but root does not read this file\nhint: move the profile to /etc/etrn/config.toml, or move it to another file that root owns and add --config FILE\n`,
     )
     for (const args of [['--all'], ['mx.example,isp', 'a.example']]) {
       const several = await etrn(['--hook', 'networkmanager', ...args], { env: { HOME: home }, user })

@@ -146,7 +146,7 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
     if (!(cause instanceof SessionError)) throw cause
     error = addHint(redactor.redactError(cause), checker.facts.greeting ?? '')
     if (error.kind === 'self')
-      checker.addFailure(error, null, 'NAT leads back to this host: a real run excludes this MX')
+      checker.addFailure(error, null, 'the connection leads back to this host through NAT: a real run excludes this MX')
     else checker.addFailure(error, false, stepHint(error))
   }
   return { ...checker.facts, server, entries, steps: checker.all, error }

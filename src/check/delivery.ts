@@ -59,7 +59,8 @@ function domainOfName(name: string): string[] {
 
 type StepResult = readonly [ok: Step['ok'], text: string, hint?: string]
 
-const DNS_HINT = 'point an MX to this host, or ask your provider whether the server has its own route to this host'
+const DNS_HINT =
+  'point an MX record to this host, or ask your provider whether the server has its own route to this host'
 
 const RESOLVER_HINT = 'check again when DNS works'
 

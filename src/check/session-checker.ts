@@ -120,8 +120,8 @@ const CERTIFICATE_NAMES_SHOWN = 8
 function describeCertificate({ names, issuer, validTo, problem }: CertificateInfo): string {
   const days = Math.floor((new Date(validTo).valueOf() - Date.now()) / DAY_MS) + 1
   const remaining = Number.isNaN(days) || days < 0 ? '' : ` (${days} day${days === 1 ? '' : 's'} left)`
-  const shown = names.slice(0, CERTIFICATE_NAMES_SHOWN).join(', ') || 'no host name'
-  const text = `for ${shown}; issued by ${issuer}; valid until ${validTo}${remaining}`
+  const shown = names.slice(0, CERTIFICATE_NAMES_SHOWN).join(', ')
+  const text = `${shown === '' ? 'contains no host name' : `for ${shown}`}; issued by ${issuer}; valid until ${validTo}${remaining}`
   return problem === null ? text : `${problem}; ${text}`
 }
 

@@ -86,7 +86,7 @@ async function checkWords(argv: readonly string[]): Promise<void> {
       if (!takesValue(row)) {
         // yargs takes the words true and false for the value of a flag.
         const isTaken = /^(?:true|false)$/.test(argv[index + 1] ?? '')
-        if (hasValue || isTaken) throw new UsageError(`${option} takes no value; write ${option} alone`)
+        if (hasValue || isTaken) throw new UsageError(`${option} takes no value; write only ${option}`)
         continue
       }
       // yargs takes the next word for the value of an option `=`.

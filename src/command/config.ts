@@ -80,7 +80,7 @@ class ConfigParser {
 
   async #parseProfile(name: string, { value, line }: TomlEntry): Promise<Profile> {
     if (!/^[\w-]+$/.test(name))
-      throw this.#error(line, `profile name "${name}" has characters other than letters, digits, - and _`)
+      throw this.#error(line, `profile name "${name}" contains characters other than letters, digits, - and _`)
     if (!(value instanceof Map))
       throw this.#error(
         line,

@@ -4,8 +4,8 @@ import { takesValue } from './arguments.js'
 import { type Entry, EXAMPLES, formatEntries, helpWidth, placeholderOf, USAGE, wrapText } from './help.js'
 import { OPTION_ROWS, type OptionRow } from './options.js'
 
-const PURPOSE = `Request the mail queued on SERVER for NAME (ETRN, RFC 1985). The server replies at once, and delivers later over new
-connections. Without NAME, etrn requests mail for the DOMAIN of --mx, or else for this host's own name.`
+const PURPOSE = `Request the mail queued on SERVER for NAME (ETRN, RFC 1985). The server replies at once and delivers the mail
+later, over new connections. Without NAME, etrn requests mail for the DOMAIN of --mx, or else for this host's own name.`
 
 /** Returns the help with all options. The columns are undefined or 0 if they are unknown. */
 export async function fullHelpText(columns: number | undefined): Promise<string> {
@@ -41,7 +41,7 @@ async function optionsText(width: number): Promise<string> {
 
 function defaultOf(row: OptionRow): string {
   const text = row.default ?? row.defaultText
-  return text === undefined ? '' : ` (default ${text})`
+  return text === undefined ? '' : ` (default: ${text})`
 }
 
 /** Returns the words that stand for values, and what they stand for. */
@@ -64,12 +64,12 @@ function valueEntries(): Entry[] {
 
 const EXIT_STATUSES: readonly Entry[] = [
   ['   0', 'every name was accepted'],
-  ['   2', "accepted, but the server can't tell whether mail is waiting (--wait)"],
+  ['   2', "accepted, but the server doesn't report whether mail is waiting (--wait)"],
   ['  64', 'an option, server or name is invalid; nothing was sent'],
   ['  65', 'a name was rejected'],
   ['  66', "a file can't be read, or the password command fails"],
   ['  68', 'no such host, or no mail exchanger to request mail from'],
-  ['  69', 'ETRN not supported, or the server is permanently unavailable (5xx)'],
+  ['  69', 'ETRN not supported, or the server refuses the session (5xx)'],
   ['  70', 'a bug in etrn'],
   ['  74', "the output or the --failed-to file can't be written"],
   ['  75', 'a temporary failure; try again'],

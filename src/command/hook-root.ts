@@ -15,7 +15,7 @@ export function checkProfiles({ words, options }: CommandLine, config: Config, o
   if (name === undefined || options.mx !== undefined) return
   const place = own.profiles.get(name)?.locate?.('server') ?? ''
   throw new UsageError(`${place}: root runs this hook, but root does not read this file`, {
-    hint: 'move the profile to /etc/etrn/config.toml, or to another file that root owns, and add --config FILE',
+    hint: 'move the profile to /etc/etrn/config.toml, or move it to another file that root owns and add --config FILE',
   })
 }
 

@@ -21,9 +21,9 @@ const SCRIPTS: Readonly<Record<Exclude<HookKind, 'cron' | 'systemd'>, Script>> =
     file: '/etc/ppp/ip-up.d/etrn',
     attempt: (file, local) => `${file} ${local}`,
     notes: [
-      'Debian: run-parts skips files with a dot in their names. Arch and Gentoo: only /etc/ppp/ip-up.d/*.sh run,',
-      'so save the script as etrn.sh.',
-      'pppd passes the interface as $1 and an empty environment, and waits for the script.',
+      'Debian: run-parts skips files with a dot in their names. Arch and Gentoo: only scripts named',
+      '/etc/ppp/ip-up.d/*.sh run, so save the script as etrn.sh.',
+      'pppd passes the interface as $1, gives the script an empty environment, and waits for it.',
     ],
     guard: '',
     interfaceVariable: '1',
@@ -65,7 +65,7 @@ const SCRIPTS: Readonly<Record<Exclude<HookKind, 'cron' | 'systemd'>, Script>> =
     notes: [
       'dhcpcd passes interface and reason, reads the file into its own shell, and waits. The parentheses start a',
       'subshell, so that nothing here changes or ends that shell.',
-      'The list of reasons skips renewals. If all addresses come from router advertisements, add ROUTERADVERT.',
+      'The list of reasons leaves out renewals. If all addresses come from router advertisements, add ROUTERADVERT.',
     ],
     guard: `
 case \${reason-} in
@@ -81,11 +81,12 @@ esac
     file: '/usr/local/sbin/etrn-up',
     attempt: (file, local) => `${file} ${local}`,
     notes: [
-      'wg-quick: in section [Interface], add: PostUp = /usr/local/sbin/etrn-up %i',
-      'OpenVPN: add two lines: script-security 2, and: up /usr/local/sbin/etrn-up',
-      'OpenVPN with user or chroot: also add persist-tun, so that a reconnection does not run the script without root.',
+      'wg-quick: in the [Interface] section, add: PostUp = /usr/local/sbin/etrn-up %i',
+      'OpenVPN: add the lines "script-security 2" and "up /usr/local/sbin/etrn-up".',
+      'OpenVPN with user or chroot: also add persist-tun, so that a reconnection does not run the script',
+      'without root privileges.',
       'cloud-init, at each boot: ln -s /usr/local/sbin/etrn-up /var/lib/cloud/scripts/per-boot/etrn',
-      'The caller may pass the interface as $1. The exit status is 0, because a failure would end the VPN.',
+      'The caller may pass the interface as $1. The exit status is 0, because a failure would bring down the VPN.',
     ],
     guard: '\n[ "${1-}" != lo ] || exit 0\n',
     interfaceVariable: '1',
@@ -120,7 +121,7 @@ export PATH
 # Keep other users from opening the lock file, and so from blocking this script.
 umask 077
 
-# The caller may limit or end the programs that it starts. If systemd is present, it runs the command in a unit of its own.
+# The caller may limit or end the programs that it starts. If present, systemd runs the command in a unit of its own.
 set -- setsid
 ${isExpanded ? `dollar='$'\n` : ''}if [ -d /run/systemd/system ]; then
   set -- systemd-run --quiet --collect --no-block --property=UMask=0077 \\
@@ -152,7 +153,7 @@ export function cronText(parts: HookParts): string {
     const problem = `the crontab line would have more than ${CRON_LINE_OCTETS} octets`
     throw new UsageError(`${problem}; write the names to a file and use --names-from FILE`)
   }
-  return `# Requests the mail queued for this site every ten minutes; see etrn(1).
+  return `# Every ten minutes, requests the mail queued for this site; see etrn(1).
 # Add these lines to your crontab with: crontab -e
 # To try the command once, run: crontab -l | grep '^[^#].*/\\.etrn-${name}' | cut -d ' ' -f 6- | sh
 # cron mails any output: ${cron.note}

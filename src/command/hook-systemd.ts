@@ -8,7 +8,7 @@ export function systemdText(parts: HookParts): string {
   return `#!/bin/sh
 # Creates a service that requests the mail queued for this site, and a timer that starts the service; see etrn(1).
 # Save this script as etrn-setup.sh, read it, and run as root: sh etrn-setup.sh
-# The units go to /etc/systemd/system, or to the directory in the first argument.
+# The units go to /etc/systemd/system, or to the directory named by the first argument.
 # To try the service once, run: systemctl daemon-reload && systemctl start etrn-${name}.service
 # The output is in the journal: journalctl -u etrn-${name}.service
 set -eu
@@ -51,7 +51,7 @@ Type=oneshot
 ${nameNotes(parts)
   .map((note) => `# ${note}\n`)
   .join('')}ExecStart=${start}
-# The service runs as an unprivileged user, and writes no files. systemd passes files that only root can read.
+# The service runs as an unprivileged user, and writes no files. systemd passes it the files that only root can read.
 DynamicUser=yes
 ${[...loaded, ...unread].join('')}CapabilityBoundingSet=
 NoNewPrivileges=yes

@@ -69,7 +69,9 @@ function checkTexts(parts: HookParts): void {
 function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookParts {
   const { options, words, typed } = line
   if (/^\/(?:dev|proc)\//.test(options.config ?? ''))
-    throw new UsageError(`--config ${options.config ?? ''} will not exist when the hook runs; use a regular file`)
+    throw new UsageError(
+      `the --config file ${options.config ?? ''} will not exist when the hook runs; use a regular file`,
+    )
   const optionWords = [...OPTION_ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOfOption(name, typed[name])))
   // After these two words an option could take the next one for its value.
   const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')
@@ -146,7 +148,7 @@ function cronOutputOf(targets: readonly Target[]): HookParts['cron'] {
     return { words: has(({ quiet }) => quiet > 0) ? [] : ['--quiet'], note: 'with --json, the document of every run.' }
   if (has(({ verbose }) => verbose > 0)) return { words: delay, note: 'with --verbose, the dialogue of every run.' }
   const note = hidesTemporary
-    ? 'with a second --quiet, permanent failures only.'
+    ? 'with --quiet given twice, permanent failures only.'
     : 'permanent failures at once, temporary failures after the --report-after time.'
   return { words: delay, note }
 }

@@ -63,7 +63,7 @@ const OPTION_TABLE = {
     }),
     ipv4: flag('Use IPv4 only', { alias: '4', unit: 'family' }),
     ipv6: flag('Use IPv6 only', { alias: '6', unit: 'family', excludes: 'ipv4' }),
-    interface: value('NAME/ADDR', 'Connect from this interface or address', 'ppp0', parseCommandArgument),
+    interface: value('NAME|ADDR', 'Connect from this interface or address', 'ppp0', parseCommandArgument),
     jobs: value('N', 'Open at most N sessions at once', '8', parseCount, { ...RUN_WIDE, default: '8' }),
     'assume-etrn': flag("Send ETRN even if the server doesn't list it"),
   }),
@@ -74,7 +74,7 @@ const OPTION_TABLE = {
     'max-time': value('DUR', 'End the whole run after DUR', '5m', parseDuration, RUN_WIDE),
     'retry-for': value('DUR', 'Retry temporary failures for up to DUR', '10m', parseDuration),
     wait: value('DUR', 'Repeat for up to DUR until no mail is waiting', '30m', parseDuration),
-    interval: value('DUR', 'Repeat every DUR during --wait', '60s', parseDuration, { default: '60s' }),
+    interval: value('DUR', 'Repeat the request every DUR during --wait', '60s', parseDuration, { default: '60s' }),
     'wait-local': value('DUR', 'Wait up to DUR for the local mail server first', '2m', parseDuration, RUN_WIDE),
     'keep-going': flag('Request the remaining names after a refusal', { alias: 'k' }),
   }),
@@ -94,7 +94,7 @@ const OPTION_TABLE = {
     'tls-name': value('NAME', 'Expect NAME in the certificate', 'mx.isp.example', parseHost, {
       defaultText: "the server's name",
     }),
-    'tls-cert': file('FILE', 'Send the client certificate in FILE', 'client.pem'),
+    'tls-cert': file('FILE', 'Send the client certificate from FILE', 'client.pem'),
     'tls-key': file('FILE', 'Read the private key from FILE', 'client.key', { defaultText: 'the --tls-cert file' }),
     'tls-min': choice('VERSION', 'Accept no TLS version older than VERSION', 'TLSv1.3', TLS_VERSIONS, {
       default: 'TLSv1.2',
@@ -131,7 +131,7 @@ const OPTION_TABLE = {
       ...RUN_WIDE,
       excludes: 'json',
     }),
-    'failed-to': value('FILE', 'Write to FILE the names that can still succeed', 'later.txt', parseOutputFile, {
+    'failed-to': value('FILE', 'Write the names worth retrying to FILE', 'later.txt', parseOutputFile, {
       ...COMMAND_LINE_ONLY,
       isPath: true,
     }),

@@ -66,7 +66,7 @@ async function runPasswordCommand(command: string, { signal, environment, kill }
     for (let turn = 0; turn < 2; turn++) await nextTurn()
     const [status, name] = end
     if (status === 0) return output
-    throw new Error(name === null ? `exit status ${status ?? ''}` : `ended by ${name}`)
+    throw new Error(name === null ? `exit status ${status ?? ''}` : `killed by ${name}`)
   } catch (error) {
     signal.throwIfAborted()
     throw new OptionError('password-command', `--password-command failed: ${messageOf(error)}`, {
@@ -199,7 +199,7 @@ function openTerminal(option: string) {
     }
     return { input, write, close, isGone: () => !isatty(output) }
   } catch {
-    const message = 'no password given, and there is no terminal to ask for one'
+    const message = 'no password given, and no terminal on which to ask for one'
     throw new OptionError(option, message, {
       hint: 'use --password-file FILE, --password-command COMMAND or ETRN_PASSWORD',
     })

@@ -22,7 +22,7 @@ export const HINTS = {
   flush: `${RETRY_STEP}; if that fails too, show the reply to your provider (if the server is Postfix: the flush service may be off, or postscreen_access_list may lack your IP address)`,
   badName: 'check the name, then ask your provider which name the server expects',
   ignoredSign:
-    "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its name",
+    "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its own name",
   plainName: "the server may not support names that start with '@' or '#'; request each domain by its plain name",
   noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',
   noMail:

@@ -181,7 +181,7 @@ const ETRN_CODES: readonly ReplyMeaning[] = [
 
 const NO_MAIL_SERVER: ReplyMeaning = {
   kind: 'malformed-reply',
-  hint: 'this may not be a mail server: check host and port',
+  hint: 'this may not be a mail server: check the host and the port',
   source: 'RFC 5321, 4.2',
 }
 
@@ -203,7 +203,11 @@ const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>
     { codes: ['4xx', '5xx'], text: words.BLOCKLIST, hint: HINTS.blocklist, source: 'Postfix: default_rbl_reply' },
     { codes: ['4xx', '5xx'], text: words.HELO_NAME, hint: HINTS.helo, source: 'Postfix: smtpd_helo_restrictions' },
     { codes: [500, 502], banner: MASKED_GREETING, hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
-    { codes: [500, 502], hint: 'a server without EHLO has no ETRN: check host and port', source: 'RFC 1985, 3' },
+    {
+      codes: [500, 502],
+      hint: 'a server without EHLO has no ETRN: check the host and the port',
+      source: 'RFC 1985, 3',
+    },
     {
       codes: [501, 504, 553],
       hint: 'use a name of this host that DNS knows: --helo HOST.DOMAIN',

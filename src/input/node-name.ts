@@ -80,7 +80,10 @@ function checkSendable(word: string): void {
 
 function parseQueue(name: string): string {
   if (name === '') throw new NameRuleError('has no queue name after #; write, for example, #site.example')
-  if (!isAscii(name)) throw new NameRuleError('contains characters that are not ASCII; a queue name is printable ASCII')
+  if (!isAscii(name))
+    throw new NameRuleError(
+      'contains characters that are not ASCII; a queue name consists of printable ASCII characters',
+    )
   if (name.length > QUEUE_OCTETS)
     throw new NameRuleError(`is too long; a queue name has at most ${QUEUE_OCTETS} characters`)
   return name
@@ -136,7 +139,7 @@ function brokenLabelRule(label: string, sent: string | undefined): string {
   if (isHostLabel(label) && label.includes('_'))
     return `has a label with an underscore: ${shown} (--allow-wide sends the name unchanged)`
   if (!isLabelLike(label))
-    return `contains ${quoteName(foreignCharacter(label))}; a name has letters, digits, hyphens and dots only`
+    return `contains ${quoteName(foreignCharacter(label))}; a name can contain only letters, digits, hyphens and dots`
   return isAscii(label)
     ? `has a label that starts with xn-- but is not valid Punycode: ${shown} (--allow-wide sends the name unchanged)`
     : `has a label that is not valid in an internationalised name: ${shown}; check the characters, or write the xn-- form`

@@ -10,7 +10,8 @@ export function parseDuration(word: unknown): number {
   const [, bare, hours = 0, minutes = 0, seconds = 0] =
     /^(?:(\d{1,7})|(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?)$/.exec(parseText(word)) ?? []
   const ms = 1000 * Number(bare ?? (Number(hours) * 60 + Number(minutes)) * 60 + Number(seconds))
-  if (ms === 0 || ms > MAX_TIMER_MS) throw new Error('must be a duration from 1s to 576h (90, 90s, 2m or 1h30m)')
+  if (ms === 0 || ms > MAX_TIMER_MS)
+    throw new Error('must be a duration from 1s to 576h (for example 90, 90s, 2m or 1h30m)')
   return ms
 }
 
@@ -54,7 +55,7 @@ export function parseText(word: unknown): string {
 
 /** Returns the name of a file to write. Standard output has the results. */
 export function parseOutputFile(word: unknown): string {
-  if (word === '-') throw new Error('must be a file, because standard output has the results')
+  if (word === '-') throw new Error('must be a file, because the results go to standard output')
   return parseText(word)
 }
 

@@ -81,7 +81,7 @@ function decodeUser(user: string): string {
   try {
     return decodeURIComponent(user)
   } catch {
-    throw new Error('has a user name with a % that starts no escape; write %25 for %')
+    throw new Error('has a user name with a % that does not start an escape; write %25 for %')
   }
 }
 

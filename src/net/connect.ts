@@ -177,7 +177,7 @@ function hasCode(errors: readonly unknown[], ...codes: readonly string[]): boole
 /** Returns the next step if the server or this host has refused a connection; else undefined. */
 function connectHint(errors: readonly unknown[], port: number): string | undefined {
   if (hasCode(errors, 'ECONNREFUSED'))
-    return `no mail server listens on port ${port}, or a firewall rejects you: check host and port with your provider; --retry-for 10m waits for a server that is restarting`
+    return `no mail server listens on port ${port}, or a firewall rejects you: check the host and the port with your provider; --retry-for 10m waits for a server that is restarting`
   if (errors.some(isLocalProblem))
     return 'check the interface and its address (ip addr); --retry-for 10m waits for the interface'
   if (hasCode(errors, 'EACCES', 'EPERM')) return 'check the firewall and the routes of this host'
@@ -192,7 +192,8 @@ function unansweredHint(errors: readonly unknown[], port: number, timeoutMs: num
 }
 
 function timeoutHint(port: number, timeoutMs: number): string {
-  const next = port === 25 ? 'port 25 is often blocked: ask your provider for another port' : 'check host and port'
-  const firewall = `a firewall may drop the connection; ${next}`
+  const next =
+    port === 25 ? 'port 25 is often blocked: ask your provider for another port' : 'check the host and the port'
+  const firewall = `a firewall may be dropping the connection; ${next}`
   return isShortTimeout(timeoutMs) ? `try --timeout 60s; ${firewall}` : firewall
 }

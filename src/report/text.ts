@@ -134,7 +134,7 @@ export class TextReporter implements Reporter {
 const NAME_OCTETS = 510
 
 const QUEUE_UNKNOWN_WARNING =
-  'the request was accepted and need not be repeated; the server does not report how much mail is waiting, so omit --wait next time'
+  'the request was accepted and need not be repeated; the server does not report whether mail is waiting, so omit --wait next time'
 
 /** Returns the server as the user named it, with its host if the name is a profile's or has other letters. */
 function describeServer({ word, host }: ServerAddress): string {
@@ -181,7 +181,7 @@ function styleOf(exitStatus: number): Style {
 function transcriptLines(server: ServerAddress | null, event: Progress[1]): string[] {
   switch (event.type) {
     case 'pause':
-      return [event.text]
+      return [`${event.reason}; ${event.next}`]
     case 'connecting':
       return [`connecting to ${event.address} port ${server?.port ?? ''}`]
     case 'connected':

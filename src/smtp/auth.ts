@@ -98,7 +98,7 @@ function secretsOf(response: SaslResponse): readonly string[] {
 function chooseMechanisms(credentials: Credentials, context: AuthContext): readonly MechanismName[] {
   const { offered, protection } = context
   const list = offered.join(', ')
-  if (offered.length === 0) throw authUnavailable('AUTH not offered, but credentials are given', NO_AUTH_HINT)
+  if (offered.length === 0) throw authUnavailable('AUTH not offered, but credentials were given', NO_AUTH_HINT)
   const { mechanism } = credentials
   const usable = mechanism === undefined ? usableMechanisms(credentials, context) : [mechanism]
   if (usable.length === 0)
@@ -170,7 +170,7 @@ function loginHint({ code }: Reply, used: MechanismName, other: MechanismName | 
       return `run once with --auth PLAIN: the server then stores the password in the form that ${used} needs`
     case 535: {
       const alternative = other === undefined ? '' : ` (some servers need --auth ${other})`
-      return `check user name and ${secretNameOf(used)}${alternative}, then ask your provider whether this user may log in`
+      return `check the user name and the ${secretNameOf(used)}${alternative}, then ask your provider whether this user may log in`
     }
     default:
       return undefined

@@ -75,7 +75,7 @@ function signatureProblem(certificate: X509Certificate, key: KeyObject | undefin
   // A root is trusted by itself: its own signature proves nothing.
   if (key !== undefined && certificate.verify(key)) return undefined
   const algorithm = readSignatureAlgorithm(certificate.raw)
-  if (algorithm === undefined) return 'is not encoded in DER'
+  if (algorithm === undefined) return 'is not DER-encoded'
   const hash = weakHashOf(algorithm)
   return hash === undefined ? undefined : `is signed with ${hash}, whose signatures can be forged`
 }

@@ -218,7 +218,7 @@ export class Connection {
   #connectionLost(cause?: unknown): StepError {
     const isMidReply = this.#parser.buffered > 0
     if (this.#awaited === 'greeting')
-      return connectionLostError(isMidReply ? 'in the middle of its greeting' : 'before its greeting', cause)
+      return connectionLostError(isMidReply ? 'in the middle of the greeting' : 'before the greeting', cause)
     if (this.#awaited === 'early reply') return connectionLostError('in the middle of a reply', cause)
     const { command } = this.#awaited
     return connectionLostError(isMidReply ? `in the middle of the reply to ${command}` : `after ${command}`, cause)

@@ -94,8 +94,8 @@ function checkPeer(level: TlsLevel, ends: SocketEnds): void {
   if (user !== undefined && (user < PEOPLES_USER_IDS || isOwn)) return
   const [problem, trusted] =
     user === undefined
-      ? ['the kernel does not tell who runs the server on this host', 'all users of this host']
-      : [`the server is run by user ${user} on this host`, `user ${user}`]
+      ? ['the kernel does not report who runs the server on this host', 'all users of this host']
+      : [`the server on this host is run by user ${user}`, `user ${user}`]
   throw new StepError(`not logged in: ${problem}`, {
     exitStatus: EXIT.NOPERM,
     hint: `${VERIFY_HINT}; only if you trust ${trusted} with the password: --tls none`,

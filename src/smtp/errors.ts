@@ -56,7 +56,7 @@ export function sessionErrorOf(stage: Stage, error: StepError): SessionError {
 /** Returns a bug of our own (70) as the failure of one session: those of other servers must go on. */
 export function bugError(cause: unknown): SessionError {
   const message = `unexpected error (${cause instanceof Error ? cause.name : typeof cause}: ${messageOf(cause)})`
-  const hint = 'this is a bug in etrn: please report it, with these lines'
+  const hint = 'this is a bug in etrn; please report it, with these lines'
   return new SessionError('etrn', message, { exitStatus: EXIT.SOFTWARE, hint, cause })
 }
 
@@ -122,7 +122,7 @@ export function protocolError(message: string, hint?: string, cause?: unknown): 
 export function unencryptedDataError(isImplicitTls: boolean, cause?: unknown): StepError {
   const message = `unencrypted data arrived ${isImplicitTls ? 'in place of TLS' : 'after STARTTLS, before TLS began'}`
   const hint = isImplicitTls
-    ? 'smtps:// is only for a port that expects TLS from the start: check host and port, or use smtp:// with --tls verify'
+    ? 'smtps:// is only for a port that expects TLS from the start: check the host and the port, or use smtp:// with --tls verify'
     : 'the server or a proxy may be faulty, or this may be an attack: tell your provider'
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
 }

@@ -140,7 +140,7 @@ function checkServerFinal(final: string, expected: Buffer): void {
     throw new StepError(`login rejected (SCRAM error: ${printable(error)})`, {
       exitStatus: EXIT.NOPERM,
       kind: 'login-rejected',
-      hint: 'check user name and password, then ask your provider whether this user may log in',
+      hint: 'check the user name and the password, then ask your provider whether this user may log in',
     })
   const signature = Buffer.from(verifier, 'base64')
   if (signature.length !== expected.length || !timingSafeEqual(signature, expected))
@@ -162,7 +162,7 @@ async function prepareText(text: string): Promise<string> {
   try {
     return saslprep(text)
   } catch (cause) {
-    const message = 'login failed: user name or password has characters that SCRAM does not allow'
+    const message = 'login failed: the user name or the password has characters that SCRAM does not allow'
     throw new StepError(message, { exitStatus: EXIT.NOPERM, hint: 'if the server offers PLAIN: --auth PLAIN', cause })
   }
 }

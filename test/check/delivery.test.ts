@@ -21,7 +21,8 @@ type Endpoints = Pick<ServerCheck, 'seenAs' | 'address'>
 /** The server of a session on loopback that did not say from which address it saw this host. */
 const LOCAL: Endpoints = { seenAs: null, address: '127.0.0.1' }
 const PUBLIC_SERVER = '192.0.2.1'
-const DNS_HINT = 'point an MX to this host, or ask your provider whether the server has its own route to this host'
+const DNS_HINT =
+  'point an MX record to this host, or ask your provider whether the server has its own route to this host'
 
 type Delivery = {
   readonly steps: readonly Step[]

@@ -142,7 +142,7 @@ suite('SessionChecker: failure', () => {
     checker.addFailure(failureAt('tls'), false, 'a hint')
     const { step, ok, text, hint } = checker.all.at(-1) ?? {}
     assert.deepEqual([step, ok, hint], ['certificate', false, 'a hint'])
-    assert.match(text ?? '', /^expired; for no host name; /)
+    assert.match(text ?? '', /^expired; contains no host name; /)
   })
   test('shows the message if a later stage fails after a handshake', () => {
     const checker = checkedSession(SERVER, tlsEvent(CERTIFICATE))
@@ -220,7 +220,7 @@ suite('SessionChecker: text of a certificate', () => {
     t.mock.timers.enable({ apis: ['Date'], now: NOW })
     assert.equal(
       textOf({ names: [], problem: 'certificate expired' }),
-      'certificate expired; for no host name; issued by CN=ca.example; valid until 2026-12-24 (30 days left)',
+      'certificate expired; contains no host name; issued by CN=ca.example; valid until 2026-12-24 (30 days left)',
     )
   })
 })

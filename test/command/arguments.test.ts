@@ -76,7 +76,7 @@ suite('arguments: options that yargs would read otherwise', () => {
   refuses(['--constructor=x', 'mx'], /^unknown option --constructor/)
   refuses(['-_', 'mx'], /^unknown option -_/)
   refuses(['--k', 'mx'], /^unknown option --k/)
-  refuses(['--json=yes', 'mx'], /^--json takes no value; write --json alone$/)
+  refuses(['--json=yes', 'mx'], /^--json takes no value; write only --json$/)
   refuses(['-q=3', 'mx'], /takes no value/)
   refuses(['--json', 'false', 'mx'], /^--json takes no value/)
   refuses(['-k', 'true', 'mx'], /^-k takes no value/)

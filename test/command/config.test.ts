@@ -198,7 +198,10 @@ suite('config: refused files', { concurrency: true }, () => {
     '[servers.isp]\nserver = "smtp://u:p@mail.invalid"',
     /:2: profile isp: server "smtp:\/\/\*{4}" must not contain a password/,
   )
-  refuses(`[servers."a.b"]\n${SERVER}`, /:1: profile name "a\.b" has characters other than letters, digits, - and _$/m)
+  refuses(
+    `[servers."a.b"]\n${SERVER}`,
+    /:1: profile name "a\.b" contains characters other than letters, digits, - and _$/m,
+  )
   refuses('servers = 3', /:1: servers must be a table; write \[servers\.NAME\], and below it server = /)
   refuses('[[servers]]', /:1: servers must be a table; write \[servers\.NAME\], and below it server = /)
   refuses('[servers]\nisp = 3', /:2: profile isp must be a table; write \[servers\.isp\], and below it server = /)

@@ -174,7 +174,7 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     assert.deepEqual([run.status, run.stdout], [64, ''])
     assert.match(
       run.stderr,
-      /^etrn: --failed-to "-" must be a file, because standard output has the results; for example /,
+      /^etrn: --failed-to "-" must be a file, because the results go to standard output; for example /,
     )
   })
   test('that cannot be written at the end is reported, even under -qq', async (t) => {

@@ -57,7 +57,7 @@ suite('help --verbose: all options', () => {
           : ` ${row.placeholder}`
       assert.ok(words.includes(` --${name}${value} ${row.describe}`), name)
       const defaultText = row.default ?? row.defaultText
-      if (defaultText !== undefined) assert.ok(words.includes(`${row.describe} (default ${defaultText})`), name)
+      if (defaultText !== undefined) assert.ok(words.includes(`${row.describe} (default: ${defaultText})`), name)
     }
   })
   test('lists the mechanisms, the kinds of hooks and the levels of --tls', () => {

@@ -96,7 +96,7 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
   test('the pppd hook says which name distributions need that run *.sh only', async () =>
     assert.match(
       await printHook('pppd'),
-      /^# .* only \/etc\/ppp\/ip-up\.d\/\*\.sh run,\n# so save the script as etrn\.sh\.$/m,
+      /^# .* only scripts named\n# \/etc\/ppp\/ip-up\.d\/\*\.sh run, so save the script as etrn\.sh\.$/m,
     ))
   test('leaves a word without special characters as it is, and quotes an empty one', async () => {
     assert.match(await printHook('pppd', '--queue', 'A_z09@+=:,./-%'), / --queue A_z09@\+=:,\.\/-% mail/)
@@ -152,7 +152,7 @@ suite('hook-scripts: the crontab', { concurrency: true }, () => {
     const noteOf = async (...options: string[]): Promise<string | undefined> =>
       /^# cron mails any output: (.*)\.$/m.exec(await printHook('cron', ...options))?.[1]
     assert.equal(await noteOf(), 'permanent failures at once, temporary failures after the --report-after time')
-    assert.equal(await noteOf('-qq'), 'with a second --quiet, permanent failures only')
+    assert.equal(await noteOf('-qq'), 'with --quiet given twice, permanent failures only')
     assert.equal(await noteOf('-qq', '--report-after', '1h'), await noteOf())
     assert.equal(await noteOf('--json'), 'with --json, the document of every run')
     assert.equal(await noteOf('-v'), 'with --verbose, the dialogue of every run')

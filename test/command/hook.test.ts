@@ -159,7 +159,7 @@ suite('hook: refused command lines', { concurrency: true }, () => {
   refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--check and --hook can't be used together; use only one$/m)
   refuses(
     ['--config', '/dev/null', '--hook', 'cron', 'mx', 'a.example'],
-    /--config \/dev\/null will not exist when the hook runs; use a regular file$/m,
+    /the --config file \/dev\/null will not exist when the hook runs; use a regular file$/m,
   )
   refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control or invisible characters: "\/.*a\\nb"/)
 })
@@ -172,7 +172,7 @@ test('hook: writes an option that is repeated once, with its last value', async 
 for (const config of ['/dev/fd/3', '/proc/self/fd/3'])
   test(`hook: refuses the configuration ${config}, which does not exist when a hook runs`, () => {
     const line = { options: { config }, words: ['mx'], typed: {} }
-    const message = `--config ${config} will not exist when the hook runs; use a regular file`
+    const message = `the --config file ${config} will not exist when the hook runs; use a regular file`
     assert.throws(() => hookText('cron', inputOf(line)), { exitStatus: 64, message })
   })
 

@@ -81,7 +81,7 @@ suite('password: its source', { concurrency: true }, () => {
       ['--password-command', 'exec sleep 20'],
     ]) {
       const run = await etrn(['127.0.0.1:9', '--user', 'site', ...source, '--max-time', '1s', 'site.example'])
-      assert.deepEqual([run.status, run.stderr], [75, 'etrn: the --max-time limit is reached\n'])
+      assert.deepEqual([run.status, run.stderr], [75, 'etrn: --max-time limit reached\n'])
     }
   })
   const refuses = (
@@ -257,7 +257,7 @@ suite('password: its source', { concurrency: true }, () => {
       '127.0.0.1:1',
       'a.example',
     ])
-    assert.deepEqual([long.status, long.stderr], [75, 'etrn: the --max-time limit is reached\n'])
+    assert.deepEqual([long.status, long.stderr], [75, 'etrn: --max-time limit reached\n'])
     const much = 'echo x; head -c 100000 /dev/zero | tr "\\0" a; exec sleep 60 2>&1'
     assert.equal((await etrn(['--user', 'u', '--password-command', much, '127.0.0.1:1', 'a.example'])).status, 75)
   })
@@ -319,7 +319,7 @@ suite('password: its source', { concurrency: true }, () => {
     assert.equal(run.status, 64)
     assert.match(
       run.stderr,
-      /^etrn: no password given, and there is no terminal to ask for one\nhint: use --password-file FILE, --password-command COMMAND or ETRN_PASSWORD\n$/,
+      /^etrn: no password given, and no terminal on which to ask for one\nhint: use --password-file FILE, --password-command COMMAND or ETRN_PASSWORD\n$/,
     )
   })
 })

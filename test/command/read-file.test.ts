@@ -32,7 +32,7 @@ import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
 import { runShell } from '../helpers/shell.js'
 
-const OVERDUE = 'etrn: the --max-time limit is reached\n'
+const OVERDUE = 'etrn: --max-time limit reached\n'
 
 suite('read-file: files that cannot be read', { concurrency: true }, () => {
   const SOURCES: readonly (readonly [file: (t: TestContext) => string, message: string])[] = [

@@ -42,7 +42,7 @@ if (isInNamespace(import.meta.url)) {
     for (const [title, conversation, message] of [
       ['with 421', ['S: 421 starting', ...BYE], '421 starting'],
       ['with 250', ['S: 250 gw', ...BYE], '250 gw'],
-      ['with a close', [close], 'the server closed the connection before its greeting'],
+      ['with a close', [close], 'the server closed the connection before the greeting'],
     ] as const)
       test(`throws with 75 if the server greets ${title}`, async (t) => {
         await listenAt(t, '127.0.0.1', conversation)
@@ -169,7 +169,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(run.status, 75)
       assert.match(
         run.stderr,
-        /^etrn: local mail server: [^;]*; the --max-time limit is reached; gave up after \d attempts? in \ds; /m,
+        /^etrn: local mail server: [^;]*; --max-time limit reached; gave up after \d attempts? in \ds; /m,
       )
     })
     test('looks at the local mail server a last time just before the time ends', async (t) => {

@@ -121,7 +121,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   'the server is temporarily unavailable (REPLY)': at(['S: 421 too many connections', close]),
   'the server rejected the connection (REPLY)': at(['S: 554 no SMTP service here']),
   'invalid greeting: not an SMTP reply': at(['S: SSH-2.0-OpenSSH_9.2']),
-  'the server closed the connection before its greeting': at([close]),
+  'the server closed the connection before the greeting': at([close]),
   'EHLO NAME rejected (REPLY)': at([...GREETING, 'S: 501 invalid name']),
   'STARTTLS not offered, but --tls LEVEL requires it': at(HELLO, '--tls', 'encrypt'),
   'unencrypted data arrived after STARTTLS, before TLS began': at(INJECTED),
@@ -131,7 +131,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   'certificate is for NAMES, not for NAME': withCertificate('other', '--tls-ca', fixturePath('ca.pem')),
   'certificate does not match the pinned fingerprint': withCertificate('mx', '--tls-fingerprint', WRONG_PIN),
   'MESSAGE; continuing without TLS': at(REFUSING_TLS),
-  'AUTH not offered, but credentials are given': loggingIn(HELLO, 0o600),
+  'AUTH not offered, but credentials were given': loggingIn(HELLO, 0o600),
   'not logged in: credentials are not sent without TLS': async (t) =>
     lookingUp(
       { 'A mail.isp.example': { addresses: ['127.0.0.1'] } },

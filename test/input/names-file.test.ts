@@ -84,7 +84,7 @@ suite('parseNamesFile', () => {
     ['a.example\rb.example', 'contains a CR character; end lines with LF or CRLF'],
     ['a\0.\0e\0', 'contains a NUL character; save the file as UTF-8'],
     ['#a queue', 'contains a space; write one name per line'],
-    ['é/evil.example', 'contains "/"; a name has letters, digits, hyphens and dots only'],
+    ['é/evil.example', 'contains "/"; a name can contain only letters, digits, hyphens and dots'],
   ] as const)
     test(`gives advice for the line ${JSON.stringify(line)}`, async () => {
       const [, bad] = await parseNamesFile(`a.example\n${line}\n`, 'x', STRICT)

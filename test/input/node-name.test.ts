@@ -39,9 +39,9 @@ suite('a node name', () => {
   testSent('r3---sn.example', 'r3---sn.example')
   testSent('under_score.bücher.example', 'under_score.xn--bcher-kva.example', WIDE)
   testSent('xn--a.example', 'xn--a.example', WIDE)
-  testRejected('é/evil.example', / contains "\/"; a name has letters, digits, hyphens and dots only$/)
-  testRejected('é%41.example', /letters, digits, hyphens and dots only/)
-  testRejected('é_.example', /letters, digits, hyphens and dots only/, WIDE)
+  testRejected('é/evil.example', / contains "\/"; a name can contain only letters, digits, hyphens and dots$/)
+  testRejected('é%41.example', /can contain only letters, digits, hyphens and dots/)
+  testRejected('é_.example', /can contain only letters, digits, hyphens and dots/, WIDE)
   testRejected(
     'ａé.example',
     / has a label that is not valid in an internationalised name: "ａé"; check the characters, or write the xn-- form$/,
@@ -78,8 +78,8 @@ suite('a node name', () => {
     'under_score.example',
     / has a label with an underscore: "under_score" \(--allow-wide sends the name unchanged\)$/,
   )
-  testRejected('<site.example>', /letters, digits, hyphens and dots only/)
-  testRejected('%41.com', /letters, digits, hyphens and dots only/)
+  testRejected('<site.example>', /can contain only letters, digits, hyphens and dots/)
+  testRejected('%41.com', /can contain only letters, digits, hyphens and dots/)
   testRejected('１２７.example', /internationalised/)
   testRejected(
     'a.example,b.example',
@@ -124,7 +124,7 @@ suite('a subdomains name', () => {
   testSent('@site.example', '@site.example')
   testSent('@bücher.example.', '@xn--bcher-kva.example')
   testRejected('@', / has no domain after @; write, for example, @site\.example$/)
-  testRejected('@@site.example', /letters, digits, hyphens and dots only/)
+  testRejected('@@site.example', /can contain only letters, digits, hyphens and dots/)
   testRejected(
     '@com',
     /^name "@com" is too wide: it means every domain under com; write, for example, @site\.example \(--allow-wide sends the name unchanged\)$/,
@@ -145,7 +145,7 @@ suite('a queue name', () => {
   testSent(`#${'q'.repeat(504)}`, `#${'q'.repeat(504)}`)
   testRejected(`#${'q'.repeat(505)}`, /at most 504/)
   testRejected('#', / has no queue name after #/)
-  testRejected('#é', / contains characters that are not ASCII; a queue name is printable ASCII$/)
+  testRejected('#é', / contains characters that are not ASCII; a queue name consists of printable ASCII characters$/)
   testRejected('# a comment', / contains a space; # starts a queue name, not a comment$/)
 })
 

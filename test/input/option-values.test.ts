@@ -76,7 +76,7 @@ testValues(
     '25000h',
     '10000000',
   ],
-  /^Error: must be a duration from 1s to 576h \(90, 90s, 2m or 1h30m\)$/,
+  /^Error: must be a duration from 1s to 576h \(for example 90, 90s, 2m or 1h30m\)$/,
 )
 testValues(
   parsePort,

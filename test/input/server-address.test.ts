@@ -73,7 +73,7 @@ suite('parseServer', () => {
     ['user@mail.example', 'contains a user name; write smtp://user@mail.example to log in, or only the host'],
     ['smtp://mail.example/x', 'contains a path; write smtp://HOST or smtp://HOST:PORT'],
     ['smtp://@mail.example', 'has no user name before @; write smtp://USER@HOST'],
-    ['smtp://%@mail.example', 'has a user name with a % that starts no escape; write %25 for %'],
+    ['smtp://%@mail.example', 'has a user name with a % that does not start an escape; write %25 for %'],
     ['2001:db8::1', 'is an IPv6 address; write the address in brackets: [2001:db8::1]'],
     ['mail.example:0', 'has an invalid port; a port must be a number from 1 to 65535'],
     ['a..b', 'is neither a host name nor an IP address; write, for example, mail.isp.example or [2001:db8::1]:25'],

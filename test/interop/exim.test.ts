@@ -108,7 +108,7 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
         assert.equal(wrong.status, 77)
         assert.match(
           wrong.stderr,
-          /login with \S+ rejected \(535 Incorrect authentication data\).*\nhint: check user name and password/,
+          /login with \S+ rejected \(535 Incorrect authentication data\).*\nhint: check the user name and the password/,
         )
       }
     })

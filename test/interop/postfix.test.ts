@@ -194,7 +194,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
         assert.equal(run.status, 77, run.stderr)
         assert.match(
           run.stderr,
-          /^etrn: 127\.0\.0\.1: login with \S+ rejected \(535 5\.7\.8 .*\nhint: check user name and password/,
+          /^etrn: 127\.0\.0\.1: login with \S+ rejected \(535 5\.7\.8 .*\nhint: check the user name and the password/,
         )
       }
     })

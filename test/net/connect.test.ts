@@ -126,8 +126,8 @@ if (isInNamespace(import.meta.url)) {
         })
       })
     const REFUSED_HINT =
-      'no mail server listens on port 2500, or a firewall rejects you: check host and port with your provider; --retry-for 10m waits for a server that is restarting'
-    const DROPPED_HINT = 'a firewall may drop the connection; check host and port'
+      'no mail server listens on port 2500, or a firewall rejects you: check the host and the port with your provider; --retry-for 10m waits for a server that is restarting'
+    const DROPPED_HINT = 'a firewall may be dropping the connection; check the host and the port'
     testHint('to check the port if one address refuses', ['127.0.1.1', '192.0.2.9'], 1000, REFUSED_HINT)
     testHint('to raise a short timeout', ['192.0.2.9'], 300, `try --timeout 60s; ${DROPPED_HINT}`)
     testHint(
@@ -155,7 +155,7 @@ if (isInNamespace(import.meta.url)) {
           [error.message, error.hint],
           [
             'no connection within 60s (192.0.2.9 port 25)',
-            'a firewall may drop the connection; port 25 is often blocked: ask your provider for another port',
+            'a firewall may be dropping the connection; port 25 is often blocked: ask your provider for another port',
           ],
         )
         return true

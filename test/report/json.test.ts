@@ -83,7 +83,7 @@ suite('--json', { concurrency: true }, () => {
     })
     const { message, hint, ...facts } = second?.error ?? { message: undefined, hint: undefined }
     assert.match(String(message), /connection refused/)
-    assert.match(String(hint), /check host and port/)
+    assert.match(String(hint), /check the host and the port/)
     assert.deepEqual(facts, { stage: 'connect', code: null, exitStatus: 75 })
     assert.equal(run.stderr, '')
   })

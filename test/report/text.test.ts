@@ -345,7 +345,11 @@ suite('TextReporter', () => {
   })
   transcribes('says that a certificate is verified', tlsEvent(true), 'TLSv1.3 X, certificate verified')
   transcribes('says that a certificate is not verified', tlsEvent(false), 'TLSv1.3 X, certificate not verified')
-  transcribes('prints the text of a pause', { type: 'pause', text: 'later', pauseMs: 1 }, 'later')
+  transcribes(
+    'prints the text of a pause',
+    { type: 'pause', reason: 'later', next: 'again at 1', pauseMs: 1 },
+    'later; again at 1',
+  )
   transcribes(
     'prints the address and the port of a connection',
     { type: 'connecting', address: '192.0.2.1' },

@@ -124,7 +124,7 @@ suite('the mechanism', () => {
     /^no AUTH mechanism in common \(AUTH lists GSSAPI\)$/,
     { offered: ['GSSAPI'] },
   )
-  testFailure('is none if the server lists none', [], {}, 77, /^AUTH not offered, but credentials are given$/, {
+  testFailure('is none if the server lists none', [], {}, 77, /^AUTH not offered, but credentials were given$/, {
     offered: [],
   })
   testFailure(
@@ -316,7 +316,7 @@ suite('the hint of a failed login', () => {
   test('names another mechanism that the server offers', async () =>
     assert.equal(
       await hintOf('535 no', ['CRAM-MD5', 'PLAIN']),
-      'check user name and password (some servers need --auth PLAIN), then ask your provider whether this user may log in',
+      'check the user name and the password (some servers need --auth PLAIN), then ask your provider whether this user may log in',
     ))
   test('names the strongest other mechanism if --auth named a weaker one', async () =>
     assert.match(
@@ -326,14 +326,14 @@ suite('the hint of a failed login', () => {
   test('names no mechanism that the client cannot use', async () =>
     assert.equal(
       await hintOf('535 no', ['CRAM-MD5', 'XOAUTH2', 'EXTERNAL', 'SCRAM-SHA-256-PLUS', 'SCRAM-SHA-512-PLUS']),
-      'check user name and password, then ask your provider whether this user may log in',
+      'check the user name and the password, then ask your provider whether this user may log in',
     ))
   for (const mechanism of ['XOAUTH2', 'OAUTHBEARER'] as const) {
     const offered = ['EXTERNAL', 'CRAM-MD5', 'PLAIN', 'LOGIN', 'XOAUTH2', 'OAUTHBEARER']
     test(`names no mechanism after ${mechanism} that would send the token as a password`, async () => {
       assert.equal(
         await hintOf('535 no', offered, { mechanism }, { hasCertificate: true }),
-        'check user name and token, then ask your provider whether this user may log in',
+        'check the user name and the token, then ask your provider whether this user may log in',
       )
       assert.equal(
         await hintOf('504 no', offered, { mechanism }),
@@ -344,7 +344,7 @@ suite('the hint of a failed login', () => {
   test('is about the certificate after EXTERNAL', async () =>
     assert.equal(
       await hintOf('535 no', ['EXTERNAL', 'PLAIN'], {}, { hasCertificate: true }),
-      'check user name and client certificate (some servers need --auth PLAIN), then ask your provider whether this user may log in',
+      'check the user name and the client certificate (some servers need --auth PLAIN), then ask your provider whether this user may log in',
     ))
   test('names a mechanism that the server offers beside the refused one of --auth', async () =>
     assert.equal(

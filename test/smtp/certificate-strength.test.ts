@@ -66,7 +66,7 @@ suite('weaknessOf', () => {
       const content = der.subarray(2 * HEADER_OCTETS, end)
       const body = Buffer.concat([...encode(content), der.subarray(end)])
       const certificate = new X509Certificate(Buffer.concat([Buffer.from([0x30, 0x82]), lengthOf(body, 2), body]))
-      assert.equal(weaknessOf(certificate), 'certificate is not encoded in DER')
+      assert.equal(weaknessOf(certificate), 'certificate is not DER-encoded')
     })
   test('is undefined if the key of another certificate in the list has an algorithm that OpenSSL lacks', () => {
     const certificate = new X509Certificate(fixture('weak-not.pem'))

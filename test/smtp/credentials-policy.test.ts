@@ -240,7 +240,7 @@ function testRules(): void {
         assert.equal(status, 77)
         assert.match(
           stderr,
-          /: not logged in: the server is run by user 54321 on this host; site\.example not requested/,
+          /: not logged in: the server on this host is run by user 54321; site\.example not requested/,
         )
         assert.match(stderr, /only if you trust user 54321 with the password: --tls none/)
         assert.doesNotMatch(sent, /AUTH/)
@@ -268,7 +268,7 @@ function testRules(): void {
         await assert.rejects(openSession(localhostAt(port), OPTIONS), (error) => {
           assert.ok(error instanceof SessionError)
           assert.deepEqual([error.stage, error.exitStatus], ['auth', 77])
-          assert.match(error.message, /^not logged in: the server is run by user 54321 on this host$/)
+          assert.match(error.message, /^not logged in: the server on this host is run by user 54321$/)
           return true
         })
         assert.doesNotMatch(`${await received} ${await other.received}`, /AUTH/)
@@ -285,14 +285,14 @@ function testRules(): void {
   )
 
   test(
-    'a login to this host is refused if the kernel does not tell who has the other end',
+    'a login to this host is refused if the kernel does not report who has the other end',
     { skip: platform() !== 'linux' && 'only Linux tells' },
     () => {
       const server = { ...serverAt(25), tls: { ...serverAt(25).tls, level: 'may' as const } }
       const ends = { localAddress: '127.0.0.1', localPort: 1, remoteAddress: '127.0.0.1', remotePort: 1 }
       assert.throws(
         () => checkConnection(server, ends, undefined),
-        /^StepError: not logged in: the kernel does not tell/,
+        /^StepError: not logged in: the kernel does not report/,
       )
     },
   )

@@ -124,7 +124,7 @@ suite('SCRAM', () => {
     [],
     { mechanism: 'SCRAM-SHA-256', user: 'site\u0007\u00e9' },
     77,
-    /^login failed: user name or password has characters that SCRAM does not allow$/,
+    /^login failed: the user name or the password has characters that SCRAM does not allow$/,
   )
   testFailure(
     'refuses a nonce to which the server added nothing',
