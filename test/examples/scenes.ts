@@ -171,6 +171,7 @@ export const EXAMPLES: Readonly<Record<DocumentName, Readonly<Record<string, Sce
       replies: { 'site.example': ACCEPTED, '@site.example': ACCEPTED },
       programs: { psql: 'echo site.example' },
     },
+    '$ etrn --json': { replies: { 'site.example': ACCEPTED }, needs: 'jq' },
     'etrn -q mail.isp.example': {
       replies: { 'site.example': '458 Unable to queue messages' },
       prints: /^temporary failure: try again later$/m,
