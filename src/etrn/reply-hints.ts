@@ -6,7 +6,7 @@ export const HINTS = {
   limit: 'etrn reconnected and got the same reply; ask your provider to raise the limit on requests',
   helo: "the server rejects this host's EHLO name, not the requested name; use a name of this host that DNS knows: --helo HOST.DOMAIN",
   blocklist: `your IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow it or ${LOGIN_STEP}`,
-  reverseName: `the server requires a reverse DNS name (PTR) for your IP address; ask your Internet provider to set one`,
+  reverseName: `the server finds no reverse DNS name (PTR) for your IP address; ask your Internet provider to set one`,
   certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
   address: `the server does not accept requests from your IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
   postfixAddress: `the server does not accept requests from your IP address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,

@@ -187,12 +187,10 @@ class RetryState {
     const isOnlyWaiting = reason === TIME_OVER && error === null && waiting.length > 0
     const verb = isOnlyWaiting ? 'stopped waiting' : undefined
     const message = endMessage(texts.flat().join('; '), window, this.#attempts, this.#signal, verb)
-    return failure.withMessage(message, isOnlyWaiting ? WAITING_HINT : failure.hint)
+    return failure.withMessage(message, isOnlyWaiting ? waitingHint(this.#request, waiting) : failure.hint)
   }
 }
 
-const WAITING_HINT =
-  'the delivery may still be under way: --wait 1h waits longer; if the number of messages stays the same, run etrn --check with the same arguments to see whether this host accepts mail'
 const TIME_OVER = new StepError('the time for retries is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
 
 /** Returns true if temporary failures are retried. */
@@ -215,6 +213,11 @@ function describeFailure({ error }: ServerReport, [first]: readonly Result[]): s
   const { name, code, enhancedCode, text } = first
   if (code === null) return `no reply for ${name}`
   return `${name} deferred (${formatReply({ code, enhancedCode, text: text ?? '' })})`
+}
+
+function waitingHint({ server }: Request, [first]: readonly Result[]): string {
+  const command = `etrn --check ${server.word} ${first?.name ?? ''}`
+  return `the delivery may still be under way: --wait 1h waits longer; if the number of messages stays the same, run ${command} to see whether this host accepts mail`
 }
 
 /** Returns how much mail is waiting, as far as the server counts it: `site.example: 14 messages waiting`. */

@@ -56,7 +56,7 @@ async function parseArgument(word: string, { allowWide }: NameOptions): Promise<
     const domain = parseDomain(word, word, allowWide)
     if (allowWide || domain.includes('.')) return domain
     const typed = trimDot(word)
-    const queue = isAscii(typed) ? `; --queue ${typed} requests a queue of this name` : ''
+    const queue = isAscii(typed) ? `; if your provider has a queue with this name: --queue ${typed}` : ''
     throw new NameRuleError(
       `is not fully qualified; write, for example, ${typed}.example (--allow-wide sends the name unchanged${queue})`,
     )

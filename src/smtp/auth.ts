@@ -1,5 +1,6 @@
 import { EXIT, StepError } from '../errors.js'
 import { COMMAND_LINE_OCTETS } from '../input/node-name.js'
+import { familyOf } from '../net/address.js'
 import { exitStatusOfReply, protocolError, RejectedError, SessionError } from './errors.js'
 import { type MechanismName, MECHANISMS, ONLY_IF_NAMED } from './mechanisms.js'
 import { MASK } from './redact.js'
@@ -98,7 +99,8 @@ function secretsOf(response: SaslResponse): readonly string[] {
 function chooseMechanisms(credentials: Credentials, context: AuthContext): readonly MechanismName[] {
   const { offered, protection } = context
   const list = offered.join(', ')
-  if (offered.length === 0) throw authUnavailable('AUTH not offered, but credentials were given', NO_AUTH_HINT)
+  if (offered.length === 0)
+    throw authUnavailable('AUTH not offered, but credentials were given', noAuthHint(context.host))
   const { mechanism } = credentials
   const usable = mechanism === undefined ? usableMechanisms(credentials, context) : [mechanism]
   if (usable.length === 0)
@@ -115,8 +117,10 @@ function chooseMechanisms(credentials: Credentials, context: AuthContext): reado
   throw authUnavailable(message, 'the server may be faulty, or this may be an attack: tell your provider')
 }
 
-const NO_AUTH_HINT =
-  'many servers offer AUTH only on port 587 (--port 587) or with smtps://; if neither works, ask your provider which port offers AUTH and ETRN'
+function noAuthHint(host: string): string {
+  const url = `smtps://${familyOf(host) === 6 ? `[${host}]` : host}`
+  return `many servers offer AUTH only on port 587 (--port 587) or with TLS from the start (${url}); if neither works, ask your provider which port offers AUTH and ETRN`
+}
 
 /** Returns the next step if the server offers no mechanism that the credentials allow. */
 function noMechanismHint({ password }: Credentials, offered: readonly string[]): string {

@@ -179,7 +179,7 @@ suite('a reply about this host', () => {
     ['450 4.7.1 <gw>: Helo command rejected: Host not found', /--helo HOST\.DOMAIN; --retry-for 10m tries again$/],
     [
       '450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]',
-      /reverse DNS.*; if the name exists and only its lookup failed, --retry-for 10m helps$/,
+      /reverse DNS.*; before that, try again with --retry-for 10m$/,
     ],
     [
       '450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',

@@ -59,7 +59,7 @@ suite('a node name', () => {
   testRejected('.', /is empty/)
   testRejected(
     'localname',
-    /^name "localname" is not fully qualified; write, for example, localname\.example \(--allow-wide sends the name unchanged; --queue localname requests a queue of this name\)$/,
+    /^name "localname" is not fully qualified; write, for example, localname\.example \(--allow-wide sends the name unchanged; if your provider has a queue with this name: --queue localname\)$/,
   )
   testRejected('bücher', /for example, bücher\.example \(--allow-wide sends the name unchanged\)$/)
   testSent('localname', 'localname', WIDE)
