@@ -85,15 +85,20 @@ function looksLikeServer(name: string): boolean {
   return /^(?:[a-z]{1,8}-)?(?:mail|smtp|mx|mta|relay)(?:-?[a-z]?\d{0,3}|-[a-z]{1,8}\d{0,3})\./i.test(name)
 }
 
-/** Returns a hint if a server can't be reached because SERVER and NAME are probably swapped; undefined otherwise. */
+/** Returns a hint if a server can't be reached because SERVER and NAME are probably swapped, or SERVER is missing; undefined otherwise. */
 export function swapHint(
-  [server = '', name = '', ...rest]: readonly string[],
+  [server = '', name, ...rest]: readonly string[],
   failures: readonly Pick<SessionError, 'stage' | 'exitStatus'>[],
 ): string | undefined {
+  const isCertain = failures.some(({ exitStatus }) => exitStatus === EXIT.NOHOST)
+  if (name === undefined) {
+    const isName = isCertain && isQualifiedDomain(server) && !looksLikeServer(server)
+    return isName ? `hint: if ${server} is the name to request, write etrn SERVER ${server}` : undefined
+  }
   const areDomains = [server, name].every((word) => isQualifiedDomain(word))
   // A server has a name within a domain: with a shorter NAME behind it, SERVER is rather misspelt.
   const isDeeper = server.split('.').length > name.split('.').length
-  const isUnknown = !isDeeper && failures.some(({ exitStatus }) => exitStatus === EXIT.NOHOST)
+  const isUnknown = !isDeeper && isCertain
   const isUnreachable = failures.some(({ stage }) => stage === 'connect')
   const isLikely = isUnreachable && looksLikeServer(name) && !looksLikeServer(server)
   if (!areDomains || !(isUnknown || isLikely)) return undefined

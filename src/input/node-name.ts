@@ -74,7 +74,11 @@ function checkSendable(word: string): void {
   const rule = brokenSendableRule(word)
   if (rule === undefined) return
   if (!/ a (?:space|tab)$/.test(rule)) throw new NameRuleError(rule)
-  const advice = word.startsWith('# ') ? '# starts a queue name, not a comment' : 'write each name separately'
+  const advice = word.startsWith('# ')
+    ? '# starts a queue name, not a comment'
+    : word.startsWith('#')
+      ? 'a queue name has no spaces'
+      : 'write each name separately'
   throw new NameRuleError(`${rule}; ${advice}`)
 }
 

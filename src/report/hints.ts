@@ -10,9 +10,9 @@ export function generalHint(exitStatus: number): string | undefined {
 
 const STEP_END = '; '
 
-/** Returns a hint without the steps that suggest retries, if there were retries already; undefined if no step is left. */
+/** Returns a hint without the steps that suggest retries, if there were retries already. */
 export function hintAfterRetries(hint: string | undefined, isRetried = false): string | undefined {
-  if (!isRetried) return hint
-  const steps = hint?.split(STEP_END).filter((step) => !step.includes('--retry-for'))
-  return steps?.join(STEP_END) || undefined
+  if (!isRetried || hint === undefined) return hint
+  const steps = hint.split(STEP_END).filter((step) => !step.includes('--retry-for'))
+  return steps.join(STEP_END) || 'the failure is temporary: try again later'
 }

@@ -32,18 +32,18 @@ export function tlsLevelFor(
   return hasIdentity || (hasCredentials && !isLoopbackHost(host)) ? 'verify' : 'may'
 }
 
-/** Returns true for the addresses of loopback and for localhost. Other names are not: what DNS says of them can be spoofed. */
+/** Returns true for the addresses of loopback and for localhost. Other names are not: DNS answers can be forged. */
 function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || isLoopback(host)
 }
 
-/** Throws UsageError if credentials would go to several servers, or to a server that only DNS identifies: DNS can be spoofed. */
+/** Throws UsageError if credentials would go to several servers, or to a server that only DNS identifies: its answers can be forged. */
 export function checkRecipients(servers: number, isFromDns: boolean, { name, fingerprint }: TlsRequest): void {
   if (servers > 1)
     throw new UsageError('credentials are for one server only: run etrn once for each server, or use profiles')
   if (isFromDns && name === undefined && fingerprint === undefined) {
     const need = '--tls-name or --tls-fingerprint'
-    throw new UsageError(`--mx with credentials also requires ${need}, because DNS can be spoofed`)
+    throw new UsageError(`--mx with credentials also requires ${need}, because DNS answers can be forged`)
   }
 }
 

@@ -285,7 +285,15 @@ suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
       undefined,
     ],
     ['is silent without a failure', ['site.example', 'mail.isp.example'], [], undefined],
-    ['is silent without a name', ['site.example'], [UNKNOWN], undefined],
+    [
+      'shows where the server stands if there is only one word',
+      ['site.example'],
+      [UNKNOWN],
+      'hint: if site.example is the name to request, write etrn SERVER site.example',
+    ],
+    ['is silent if the only word is like a server', ['mail.isp.example'], [UNKNOWN], undefined],
+    ['is silent if the only word does not listen', ['site.example'], [UNREACHABLE], undefined],
+    ['is silent without a word', [], [UNKNOWN], undefined],
     ['is silent for a queue', ['site.example', '#q'], [UNKNOWN], undefined],
     ['is silent for several servers', ['a.example,b.example', 'mail.isp.example'], [UNKNOWN], undefined],
   ] as const)

@@ -121,11 +121,11 @@ suite('hints if no row fits the failure', { concurrency: true }, () => {
       assert.match(stderr, /^(?:etrn: [^\n]*\n)?hint: \S[^\n]*\n$/)
       assert.match(stderr.split('\n').at(-2) ?? '', hint)
     })
-  test('hintAfterRetries: none that suggests --retry-for if failures were retried, else the hint', () => {
+  test('hintAfterRetries: no step that suggests --retry-for if failures were retried, else the hint', () => {
     const retryHint = 'is the link up? --retry-for 5m waits for it'
     assert.deepEqual(
       [hintAfterRetries(retryHint), hintAfterRetries(retryHint, true), hintAfterRetries('--port', true)],
-      [retryHint, undefined, '--port'],
+      [retryHint, 'the failure is temporary: try again later', '--port'],
     )
   })
   test('generalHint: none for success, --retry-for for a temporary failure, -v for any other', () => {
