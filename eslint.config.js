@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint'
 // Each of these packages may be imported by one file only.
 const PACKAGE_USERS = {
   yargs: 'command/full-help',
-  'yargs-parser': 'command/arguments',
+  'yargs-parser': 'command/words',
   '@discoveryjs/json-ext': 'report/json',
   chalk: 'report/colours',
   ora: 'report/spinner',

@@ -1,4 +1,4 @@
-import parser from 'yargs-parser'
+import type { Options as ParserOptions } from 'yargs-parser'
 import { UsageError } from '../errors.js'
 import { hidePassword } from '../input/hide-password.js'
 import { findConflict, formatOption, OPTION_ROWS, type OptionRow, type PartialOptions } from './options.js'
@@ -18,8 +18,11 @@ export async function parseArguments(argv: readonly string[]): Promise<CommandLi
 
 /** Returns what yargs makes of the words. Throws UsageError, whose messages are our own. */
 export async function splitWords(argv: readonly string[]): Promise<Omit<CommandLine, 'options'>> {
-  await checkWords(argv)
-  const { _: words, ...typed } = parser([...argv], PARSER_OPTIONS)
+  const rows = await checkWords(argv)
+  // Many lines have no option, and the parser is a quarter of the code that all lines need.
+  if (!argv.some((word) => word.startsWith('-'))) return { words: argv, typed: {} }
+  const { parseWords } = await import('./words.js')
+  const { _: words, ...typed } = parseWords([...argv], parserOptionsOf(rows))
   return { words: words.map(String), typed }
 }
 
@@ -32,18 +35,20 @@ export const PARSER_CONFIGURATION = {
   'camel-case-expansion': false,
 } as const
 
-const namesOfKinds = (...kinds: readonly OptionRow['kind'][]): string[] =>
-  [...OPTION_ROWS].flatMap(([name, { kind }]) => (kinds.includes(kind) ? name : []))
-
-const PARSER_OPTIONS = {
-  boolean: namesOfKinds('flag'),
-  count: namesOfKinds('counter'),
-  string: namesOfKinds('value', 'list'),
-  narg: Object.fromEntries(
-    namesOfKinds('value', 'list').flatMap((name) => (OPTION_ROWS.get(name)?.isOptional ? [] : [[name, 1]])),
-  ),
-  alias: Object.fromEntries([...OPTION_ROWS].map(([name, { alias }]) => [name, alias ?? []])),
-  configuration: PARSER_CONFIGURATION,
+/** Returns what the parser must know of the options in a line: with all options it would take much longer. */
+function parserOptionsOf(rows: ReadonlySet<OptionRow>): ParserOptions {
+  const known = [...OPTION_ROWS].filter(([, row]) => rows.has(row))
+  const namesOfKinds = (...kinds: readonly OptionRow['kind'][]): string[] =>
+    known.flatMap(([name, { kind }]) => (kinds.includes(kind) ? name : []))
+  const withValue = known.filter(([, row]) => takesValue(row) && !row.isOptional)
+  return {
+    boolean: namesOfKinds('flag'),
+    count: namesOfKinds('counter'),
+    string: namesOfKinds('value', 'list'),
+    narg: Object.fromEntries(withValue.map(([name]) => [name, 1])),
+    alias: Object.fromEntries(known.map(([name, { alias }]) => [name, alias ?? []])),
+    configuration: PARSER_CONFIGURATION,
+  }
 }
 
 /** Returns the options in what yargs has parsed. Throws UsageError, which names the option and a value that could be typed. */
@@ -73,8 +78,9 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
   }
 }
 
-/** Throws UsageError for unknown options and missing values, which yargs reports in its own words. */
-async function checkWords(argv: readonly string[]): Promise<void> {
+/** Returns the options of a line. Throws UsageError for unknown ones and missing values, which yargs reports in its own words. */
+async function checkWords(argv: readonly string[]): Promise<ReadonlySet<OptionRow>> {
+  const rows = new Set<OptionRow>()
   for (let index = 0; index < argv.length && argv[index] !== '--'; index++) {
     const word = argv[index] ?? ''
     for (const { name, row, hasValue } of optionsInWord(word)) {
@@ -82,6 +88,7 @@ async function checkWords(argv: readonly string[]): Promise<void> {
         const { unknownOption } = await import('./suggest.js')
         throw unknownOption(name, word)
       }
+      rows.add(row)
       const option = formatOption(name)
       if (!takesValue(row)) {
         // yargs takes the words true and false for the value of a flag.
@@ -101,6 +108,7 @@ async function checkWords(argv: readonly string[]): Promise<void> {
         throw new UsageError(`${option} needs a value; for example ${option} ${row.example ?? ''}`)
     }
   }
+  return rows
 }
 
 export function takesValue({ kind }: OptionRow): boolean {

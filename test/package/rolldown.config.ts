@@ -23,6 +23,8 @@ const library = {
 const command = {
   ...common,
   input: { cli: 'src/cli.ts' },
+  // The same parser without its parts for files and environment, which etrn doesn't use, and which take time at the start.
+  resolve: { alias: { 'yargs-parser': 'yargs-parser/browser' } },
   output: { ...output, format: 'cjs', entryFileNames: '[name].cjs', chunkFileNames: '[name].cjs' },
 } as const satisfies RolldownOptions
 
