@@ -15,7 +15,8 @@ const UNPRINTABLE_CHARACTERS = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}
  */
 export function printable(raw: Uint8Array | string): string {
   const text = typeof raw === 'string' ? raw : isUtf8(raw) ? octetsOf(raw).toString() : escapeInvalidOctets(raw)
-  return text.replace(UNPRINTABLE_CHARACTERS, escapeCharacter)
+  // Nearly all texts are ASCII, for which the tables of Unicode, which take long to load, aren't needed.
+  return /^[ -~]*$/.test(text) ? text : text.replace(UNPRINTABLE_CHARACTERS, escapeCharacter)
 }
 
 /** Returns text of our own as printable lines, in which tabs may stand. */

@@ -19,7 +19,7 @@ export function checkLoginOptions(target: Target): void {
     const option = file === undefined ? 'password-command' : 'password-file'
     throw new OptionError(option, `--${option} needs a user name; add --user NAME`)
   }
-  const rule = brokenSendableRule(user ?? '')
+  const rule = user === undefined ? undefined : brokenSendableRule(user)
   if (rule !== undefined) throw new OptionError(userOption(target), `the user name for ${target.server.word} ${rule}`)
 }
 

@@ -136,6 +136,7 @@ export function joinChoices(choices: readonly string[]): string {
 
 /** Returns the rule by which a text must not be sent, or undefined: a character in it could end the line, or hide. */
 export function brokenSendableRule(word: string): string | undefined {
+  if (/^[!-~]*$/.test(word)) return undefined
   const found = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.exec(word)?.[0]
   if (found === undefined) return undefined
   const code = (found.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')
