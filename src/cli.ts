@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { bugReport, EXIT } from './errors.js'
 import { type Host, main } from './main.js'
 
 function pathOf(name: string): string {
-  return fileURLToPath(new URL(`../${name}`, import.meta.url))
+  return join(import.meta.dirname, '..', name)
 }
 
 const onSignal: Host['onSignal'] = (listener, signals) => {
@@ -49,7 +49,7 @@ const host: Host = {
   stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
-  program: [process.execPath, pathOf('bin/etrn')],
+  program: () => [process.execPath, pathOf('bin/etrn')],
   // npm requires a version in it.
   version: () => (JSON.parse(readFileSync(pathOf('package.json'), 'utf8')) as { readonly version: string }).version,
   now: Date.now,

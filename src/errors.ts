@@ -18,6 +18,14 @@ export const EXIT = {
   CONFIG: 78,
 } as const
 
+/** Returns one exit status for several, which are in command-line order. 75 wins, because a retry can help; else the first failure. */
+export function mergeExitStatuses(exitStatuses: readonly number[]): number {
+  if (exitStatuses.includes(EXIT.TEMPFAIL)) return EXIT.TEMPFAIL
+  const failures = exitStatuses.filter((status) => status !== EXIT.OK)
+  // A server that can't tell whether mail is waiting has not failed.
+  return failures.find((status) => status !== EXIT.QUEUE_UNKNOWN) ?? failures[0] ?? EXIT.OK
+}
+
 export type FailureKind =
   | 'connection-lost' // The server closed the connection or replied 421: a new session can continue.
   | 'unencrypted-data' // The server sent plain text where TLS must begin, or within TLS.

@@ -1,6 +1,6 @@
 import { settleOptions } from './command/option-sources.js'
 import { TLS_LEVELS, TLS_VERSIONS } from './command/options.js'
-import { checkPem } from './command/tls-options.js'
+import { checkPem } from './command/tls-files.js'
 import { messageOf, UsageError } from './errors.js'
 import type { Outcome, Result, ServerReport } from './etrn/outcome.js'
 import { requestNames } from './etrn/session-pool.js'

@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
-import { type CommandLine, parseArguments } from './command/arguments.js'
+import type { CommandLine } from './command/arguments.js'
 import type { InputSources } from './command/read-file.js'
-import { BUG, EXIT, stackOf, StepError, UsageError } from './errors.js'
+import { BUG, EXIT, mergeExitStatuses, stackOf, StepError, UsageError } from './errors.js'
 import type { Reporter } from './report/reporter.js'
 import { Terminal, type TerminalOptions } from './report/terminal.js'
 
@@ -19,7 +19,7 @@ export type Host = TerminalOptions &
     readonly uid: number | undefined
     readonly stdin: () => Readable
     /** The absolute paths of node and etrn, for hooks. */
-    readonly program: readonly string[]
+    readonly program: () => readonly string[]
     readonly version: () => string
     /** Returns the time in milliseconds since 1970. */
     readonly now: () => number
@@ -56,7 +56,6 @@ class Command {
     stopListening()
     if (writeError === undefined) return exitStatus
     this.#terminal.warn(`etrn: can't write the output: ${writeError.message}`)
-    const { mergeExitStatuses } = await import('./etrn/outcome.js')
     return mergeExitStatuses([exitStatus, EXIT.IOERR])
   }
 
@@ -64,12 +63,15 @@ class Command {
   async #dispatch(): Promise<number> {
     const { argv } = this.#host
     if (argv[0] === '--complete') return this.#complete(argv.slice(1))
+    // Alone, it needs no table of options.
+    if (argv.length === 1 && ['--version', '-V'].includes(argv[0] ?? '')) return this.#printVersion()
+    const { parseArguments } = await import('./command/arguments.js')
     const line = await parseArguments(argv)
     const { help, version, completion, hook } = line.options
     if (help) {
       this.#terminal.print(await this.#helpText((line.options.verbose ?? 0) > 0))
     } else if (version) {
-      this.#terminal.print(`etrn ${this.#host.version()}`)
+      return this.#printVersion()
     } else if (completion !== undefined) {
       const { completionScript, shellOf } = await import('./command/completion.js')
       const shell = completion === 'auto' ? shellOf(this.#host.environment['SHELL']) : completion
@@ -81,6 +83,11 @@ class Command {
       const options = { ...this.#host, signal: this.#abort.signal, warn: this.#terminal.warn }
       this.#host.stdout.write(await createHook(line, hook, options))
     }
+    return EXIT.OK
+  }
+
+  #printVersion(): number {
+    this.#terminal.print(`etrn ${this.#host.version()}`)
     return EXIT.OK
   }
 

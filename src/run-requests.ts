@@ -2,13 +2,13 @@ import { constants } from 'node:os'
 import type { Check } from './check/check.js'
 import type { CommandLine } from './command/arguments.js'
 import { configFilesOf } from './command/config-files.js'
-import { readConfig } from './command/config.js'
+import type { Config } from './command/config.js'
 import { settleOptions } from './command/option-sources.js'
 import type { Options } from './command/options.js'
+import type { Reader } from './command/read-file.js'
 import { createRequests } from './command/requests.js'
 import { swapHint } from './command/targets.js'
-import { EXIT, stackOf, UsageError } from './errors.js'
-import { mergeExitStatuses } from './etrn/outcome.js'
+import { EXIT, mergeExitStatuses, stackOf, UsageError } from './errors.js'
 import type { FailedRequest, Request } from './etrn/request.js'
 import { resultOfBadLine, type Run, run } from './etrn/run.js'
 import { validNames } from './input/names-file.js'
@@ -171,4 +171,11 @@ export async function createReporter(
 function settleOutput(options: Options): Options {
   if (options['report-after'] === undefined) return options
   return options.check || options.json ? { ...options, 'report-after': undefined } : { ...options, quiet: 1 }
+}
+
+/** Returns what the files configure. Throws UsageError. */
+async function readConfig(files: readonly string[], reader: Reader): Promise<Config> {
+  if (files.length === 0) return { tops: [], profiles: new Map(), paths: new Map() }
+  const config = await import('./command/config.js')
+  return config.readConfig(files, reader)
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { codeOf, EXIT, messageOf, StepError, UsageError } from '../src/errors.js'
+import { codeOf, EXIT, mergeExitStatuses, messageOf, StepError, UsageError } from '../src/errors.js'
 
 test('EXIT has the numbers of sysexits.h, 0 and 2', () => {
   assert.deepEqual(EXIT, {
@@ -61,4 +61,22 @@ test('messageOf returns the message of an error, and anything else as text', () 
   assert.equal(messageOf(new TypeError('wrong')), 'wrong')
   assert.equal(messageOf('text'), 'text')
   assert.equal(messageOf(undefined), 'undefined')
+})
+
+suite('mergeExitStatuses', () => {
+  for (const [statuses, merged] of [
+    [[], 0],
+    [[0, 0], 0],
+    [[0, 77, 0], 77],
+    [[65, 77], 65],
+    [[77, 65], 77],
+    [[77, 75], 75],
+    [[75, 77], 75],
+    [[2, 75], 75],
+    [[2, 0], 2],
+    [[0, 2], 2],
+    [[2, 77], 77],
+    [[77, 2], 77],
+  ] as const)
+    test(`merges ${JSON.stringify(statuses)} to ${merged}`, () => assert.equal(mergeExitStatuses(statuses), merged))
 })

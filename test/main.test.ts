@@ -24,7 +24,7 @@ function createHost(argv: readonly string[], host: Partial<Host> = {}): Host {
     stdin: () => new PassThrough().end(),
     stdout: new PassThrough().resume(),
     stderr: new PassThrough().resume(),
-    program: ['/node', '/etrn'],
+    program: () => ['/node', '/etrn'],
     version: () => '1.2.3',
     now: Date.now,
     onSignal: () => () => undefined,
@@ -286,7 +286,7 @@ suite('main: hooks', { concurrency: true }, () => {
     ): Promise<string> => {
       const stderr = new PassThrough()
       const args = ['--hook', kind, ...options, 'mx.example', 'a.example']
-      const { exitStatus } = await main(createHost(args, { program, stderr, uid: asUser }))
+      const { exitStatus } = await main(createHost(args, { program: () => program, stderr, uid: asUser }))
       assert.equal(exitStatus, 0)
       return text(stderr.end())
     }

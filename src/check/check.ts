@@ -1,4 +1,4 @@
-import { EXIT, StepError } from '../errors.js'
+import { EXIT, mergeExitStatuses, StepError } from '../errors.js'
 import { localServerError } from '../etrn/local-server.js'
 import {
   chooseExchangers,
@@ -8,7 +8,7 @@ import {
   notListedWarning,
   selfExclusions,
 } from '../etrn/mx.js'
-import { mergeExitStatuses, resultOf } from '../etrn/outcome.js'
+import { resultOf } from '../etrn/outcome.js'
 import { addHint } from '../etrn/reply-meanings.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import { validNames } from '../input/names-file.js'

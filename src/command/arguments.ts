@@ -19,8 +19,10 @@ export async function parseArguments(argv: readonly string[]): Promise<CommandLi
 /** Returns what yargs makes of the words. Throws UsageError, whose messages are our own. */
 export async function splitWords(argv: readonly string[]): Promise<Omit<CommandLine, 'options'>> {
   const rows = await checkWords(argv)
-  // Many lines have no option, and the parser is a quarter of the code that all lines need.
+  // The parser takes long to load, and neither a line without options nor a flag alone, such as --version, needs it.
   if (!argv.some((word) => word.startsWith('-'))) return { words: argv, typed: {} }
+  const flag = flagAlone(argv)
+  if (flag !== undefined) return { words: [], typed: flag }
   const { parseWords } = await import('./words.js')
   const { _: words, ...typed } = parseWords([...argv], parserOptionsOf(rows))
   return { words: words.map(String), typed }
@@ -34,6 +36,16 @@ export const PARSER_CONFIGURATION = {
   'boolean-negation': false,
   'camel-case-expansion': false,
 } as const
+
+/** Returns what the parser would make of a flag that is the whole line; undefined for any other line. */
+function flagAlone([word, ...more]: readonly string[]): CommandLine['typed'] | undefined {
+  for (const [name, { kind, alias = [] }] of more.length === 0 ? OPTION_ROWS : []) {
+    const forms = [name, alias].flat()
+    const isMeant = kind === 'flag' && forms.some((form) => formatOption(form) === word)
+    if (isMeant) return Object.fromEntries(forms.map((form) => [form, true]))
+  }
+  return undefined
+}
 
 /** Returns what the parser must know of the options in a line: with all options it would take much longer. */
 function parserOptionsOf(rows: ReadonlySet<OptionRow>): ParserOptions {

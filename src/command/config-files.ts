@@ -1,9 +1,7 @@
-import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, openSync } from 'node:fs'
-import { codeOf, EXIT, UsageError } from '../errors.js'
+import { codeOf } from '../errors.js'
 import type { CommandLine } from './arguments.js'
-import { unsafeFileReason } from './file-safety.js'
-import { describeFileError, openFile, type Reader, readStream } from './read-file.js'
+import { describeFileError } from './file-errors.js'
 
 export type ConfigSearch = {
   readonly environment: Readonly<Record<string, string | undefined>>
@@ -38,29 +36,4 @@ export function configFilesOf({ options }: Pick<CommandLine, 'options'>, { warn,
   if (options.config !== undefined) return [options.config]
   const isSilent = options.quiet || options['report-after'] !== undefined
   return findConfigFiles({ ...search, warn: isSilent ? (): void => undefined : warn })
-}
-
-/**
- * Returns the text of a file that only its reader and root can change. Throws UsageError: 78 if it is unsafe or not UTF-8, 66 if it
- * can't be read.
- */
-export async function readSafely(file: string, { uid, signal }: Reader): Promise<string> {
-  try {
-    const stream = await openFile(file, (stats) => {
-      const reason = unsafeFileReason(file, stats, uid, { isStrict: true })
-      if (reason !== undefined)
-        throw new UsageError(`${file} is not safe to use: ${reason}`, { exitStatus: EXIT.CONFIG })
-    })
-    const octets = await readStream(stream, signal)
-    if (isUtf8(octets)) return octets.toString()
-  } catch (error) {
-    if (error instanceof UsageError || signal.aborted) throw error
-    throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, {
-      exitStatus: EXIT.NOINPUT,
-      cause: error,
-    })
-  }
-  throw new UsageError(`${file} is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8`, {
-    exitStatus: EXIT.CONFIG,
-  })
 }

@@ -2,10 +2,10 @@ import { dirname, resolve } from 'node:path'
 import { EXIT, messageOf, UsageError } from '../errors.js'
 import { parseServer } from '../input/server-address.js'
 import { printable } from '../printable.js'
-import { readSafely } from './config-files.js'
 import type { OptionSource } from './option-sources.js'
 import { findConflict, OPTION_ROWS, type OptionRow, type PartialOptions } from './options.js'
 import type { Reader } from './read-file.js'
+import { readSafely } from './read-safely.js'
 import type { TomlEntry, TomlTable, TomlValue } from './toml.js'
 
 export type Config = {

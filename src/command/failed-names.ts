@@ -5,7 +5,7 @@ import type { Result, ServerReport } from '../etrn/outcome.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import type { Run } from '../etrn/run.js'
 import { validNames } from '../input/names-file.js'
-import { describeFileError } from './read-file.js'
+import { describeFileError } from './file-errors.js'
 import { replaceFile } from './replace-file.js'
 
 const NEW_FILE_MODE = 0o600

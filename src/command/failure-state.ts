@@ -5,7 +5,7 @@ import { codeOf } from '../errors.js'
 import type { CommandLine } from './arguments.js'
 import { unsafeReason } from './file-safety.js'
 import { OPTION_ROWS } from './options.js'
-import { describeFileError } from './read-file.js'
+import { describeFileError } from './file-errors.js'
 import { replaceFile } from './replace-file.js'
 import { requestFileName } from './request-file.js'
 

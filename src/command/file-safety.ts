@@ -1,7 +1,7 @@
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { platform } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
-import { describeFileError } from './read-file.js'
+import { describeFileError } from './file-errors.js'
 
 const OTHERS_WRITE_MODE = 0o002
 /** In a file with an ACL this is the mask: what a user or a group of the ACL may do at most (acl(5)). */

@@ -3,8 +3,9 @@ import { dirname, join, resolve } from 'node:path'
 import { messageOf, UsageError } from '../errors.js'
 import type { CommandLine } from './arguments.js'
 import { type Config, readConfig } from './config.js'
+import { describeFileError } from './file-errors.js'
 import { unsafePathReason } from './file-safety.js'
-import { describeFileError, type Reader } from './read-file.js'
+import type { Reader } from './read-file.js'
 
 // A user may print a hook that root runs. Root reads other files than the user, and trusts fewer.
 

@@ -210,9 +210,9 @@ export function formatOption(name: string): string {
 
 /** Returns the options of a group with its name, which is their heading in help. */
 function group<T extends Readonly<Record<string, object>>>(name: string, rows: T) {
-  const entries = Object.entries(rows).map(([option, row]) => [option, { ...row, group: name }])
-  // fromEntries forgets which option has which row.
-  return Object.fromEntries(entries) as { [K in keyof T]: T[K] & { readonly group: string } }
+  for (const row of Object.values(rows)) Object.assign(row, { group: name })
+  // Each row has its group now.
+  return rows as { [K in keyof T]: T[K] & { readonly group: string } }
 }
 
 type RowDetails = Partial<

@@ -8,13 +8,14 @@ import type { Reader } from './read-file.js'
 export type HookOptions = Reader & {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** The absolute paths of node and etrn */
-  readonly program: readonly string[]
+  readonly program: () => readonly string[]
   readonly warn: (message: string) => void
 }
 
 /** Returns the hook of --hook for a command line. Warns of what root should not run. Throws UsageError. */
 export async function createHook(line: CommandLine, kind: HookKind, options: HookOptions): Promise<string> {
-  const { environment, uid, program, warn, signal } = options
+  const { environment, uid, warn, signal } = options
+  const program = options.program()
   const runner = kind === 'cron' ? uid : 0
   const files = configFilesOf(line, { environment, uid: runner, warn })
   const config = await readConfig(files, { uid, signal })

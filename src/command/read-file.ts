@@ -3,7 +3,8 @@ import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
-import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
+import { EXIT, OptionError } from '../errors.js'
+import { describeFileError } from './file-errors.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
@@ -100,25 +101,4 @@ export async function readStream(stream: Readable, signal: AbortSignal, end?: st
     throw signal.aborted ? signal.reason : error
   }
   return Buffer.concat(chunks)
-}
-
-const FILE_ERRORS: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file',
-  EACCES: 'permission denied',
-  EPERM: 'permission denied',
-  EISDIR: 'is a directory',
-  ENOTDIR: 'a part of the path is not a directory',
-  ELOOP: 'the symbolic links form a loop',
-  ENAMETOOLONG: 'the file name is too long',
-  ENXIO: 'is a socket, or a device that does not exist',
-  ENOSPC: 'no space left on the device',
-  EDQUOT: 'the disk quota is exceeded',
-  EROFS: 'the file system is read-only',
-  EIO: 'input/output error',
-  ERR_INVALID_ARG_VALUE: 'a file name must not contain NUL',
-}
-
-/** Returns a system error about a file in plain words. */
-export function describeFileError(error: unknown): string {
-  return FILE_ERRORS[codeOf(error)] ?? messageOf(error)
 }

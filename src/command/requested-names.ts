@@ -4,10 +4,9 @@ import { UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
 import { type NodeName, parseNodeName } from '../input/node-name.js'
 import { ownHostName } from '../net/this-host.js'
-import { warnIfExposed } from './file-safety.js'
 import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
-import { type InputSources, readInput, readText } from './read-file.js'
+import type { InputSources } from './read-file.js'
 
 /** Returns the names to request; the domain is that of --mx. A message names the server if there are several. */
 export type NameReader = (options: Options, domain?: string, server?: string) => Promise<readonly NameEntry[]>
@@ -58,7 +57,9 @@ type NamesText = { readonly text: string; readonly isHidden: boolean }
 
 async function readNames(file: string, sources: InputSources): Promise<NamesText> {
   const { input, signal } = sources
+  const { readInput, readText } = await import('./read-file.js')
   if (file === '-') return { text: await readInput('names-from', input, signal), isHidden: false }
+  const { warnIfExposed } = await import('./file-safety.js')
   let isHidden = false
   const text = await readText('names-from', file, signal, (stats) => {
     isHidden = !warnIfExposed(file, stats, 'list of names', sources)

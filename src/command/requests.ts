@@ -10,6 +10,7 @@ import { locateError } from './option-sources.js'
 import type { InputSources } from './read-file.js'
 import { createNameReader, type NameReader } from './requested-names.js'
 import { checkServerWords, resolveTargets, type Target } from './targets.js'
+import { readTlsPolicy } from './tls-options.js'
 
 /**
  * Returns the requests that the command line and the configuration ask for, with all files read. What one of several profiles lacks is a
@@ -39,7 +40,6 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
     entries = await readNames(options, isMx ? server.host : undefined, hasOthers ? server.word : undefined)
     stage = 'tls'
     checkLoginOptions(target)
-    const { readTlsPolicy } = await import('./tls-options.js')
     const tls = await readTlsPolicy(target, sources)
     stage = 'auth'
     const credentials = await readCredentials(target, sources)
@@ -60,7 +60,8 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
 /** Returns what holds for every session with a server. */
 export function requestSettingsOf({ options, isMx }: Target): RequestSettings {
   const { ipv4, ipv6 } = options
-  const own = ownHostName()
+  // Few runs need the name, and /etc/hosts may be long.
+  const own = isMx || options.helo === undefined ? ownHostName() : undefined
   const helo = options.helo?.replace(/\.$/, '')
   const self = [own, helo, ...options.self].flatMap((name) => name?.toLowerCase() ?? [])
   return {

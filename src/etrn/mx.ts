@@ -4,7 +4,7 @@ import { lookUpMx, type MxRecord } from '../net/dns.js'
 import { DOMAIN_CHARACTERS, isHostName } from '../net/domain.js'
 import { judgeExchanger, type JudgedExchanger } from '../net/exchanger.js'
 import { listSome, printable, shortenMessage } from '../printable.js'
-import type { ServerReport } from './outcome.js'
+import { isSelfReport, type SelfFacts } from './outcome.js'
 import type { Request, RequestSettings } from './request.js'
 
 /** A mail exchanger of a domain that is not requested from, and the reason */
@@ -16,13 +16,6 @@ export type ExchangerChoice = {
   readonly excluded: readonly Exclusion[]
   /** True if this host is one of the domain's mail exchangers. */
   readonly includesSelf: boolean
-}
-
-type SelfFacts = Pick<ServerReport, 'server' | 'error'> & Partial<Pick<ServerReport, 'names'>>
-
-/** Returns true if the session with an exchanger has led back to this host. One that has answered for a name stays another server. */
-export function isSelfReport({ error, names = [] }: SelfFacts): boolean {
-  return error?.kind === 'self' && names.every(({ code }) => code === null)
 }
 
 /** Returns the exclusions of a domain's exchangers whose sessions have led back to this host. */

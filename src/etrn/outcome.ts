@@ -112,10 +112,9 @@ export function exitStatusesOf({ names, error, isQueueUnknown }: ServerReport): 
   return [...ofNames, error?.exitStatus ?? EXIT.OK, isQueueUnknown ? EXIT.QUEUE_UNKNOWN : EXIT.OK]
 }
 
-/** Returns one exit status for several, which are in command-line order. 75 wins, because a retry can help; else the first failure. */
-export function mergeExitStatuses(exitStatuses: readonly number[]): number {
-  if (exitStatuses.includes(EXIT.TEMPFAIL)) return EXIT.TEMPFAIL
-  const failures = exitStatuses.filter((status) => status !== EXIT.OK)
-  // A server that can't tell whether mail is waiting has not failed.
-  return failures.find((status) => status !== EXIT.QUEUE_UNKNOWN) ?? failures[0] ?? EXIT.OK
+export type SelfFacts = Pick<ServerReport, 'server' | 'error'> & Partial<Pick<ServerReport, 'names'>>
+
+/** Returns true if the session with an exchanger has led back to this host. One that has answered for a name stays another server. */
+export function isSelfReport({ error, names = [] }: SelfFacts): boolean {
+  return error?.kind === 'self' && names.every(({ code }) => code === null)
 }

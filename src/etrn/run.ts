@@ -1,25 +1,16 @@
 import pLimit, { type LimitFunction } from 'p-limit'
-import { EXIT, StepError } from '../errors.js'
+import { EXIT, mergeExitStatuses, StepError } from '../errors.js'
+import type { Limits } from '../net/deadline.js'
 import { type BadLine, type NameEntry, validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { bugError, SessionError, sessionErrorOf } from '../smtp/errors.js'
 import type { Server } from '../smtp/session-settings.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { backoffAfter, type Pause, retryStep, RetryWindow } from './backoff.js'
-import { waitForLocalServer } from './local-server.js'
-import {
-  chooseExchangers,
-  type ExchangerChoice,
-  type Exclusion,
-  exclusionLines,
-  isSelfReport,
-  noExchangerError,
-  notListedWarning,
-  selfExclusions,
-} from './mx.js'
+import type { ExchangerChoice, Exclusion } from './mx.js'
 import {
   exitStatusesOf,
-  mergeExitStatuses,
+  isSelfReport,
   outcomeOfError,
   type Result,
   type ServerReport,
@@ -64,8 +55,7 @@ export async function run(given: readonly (Request | FailedRequest)[], options: 
   if (requests.length === 0) return NOTHING_TO_DO
   const { waitLocalMs, signal, trace } = options
   const limits = { timeoutMs: Math.min(...requests.map(({ settings }) => settings.timeoutMs)), signal }
-  const localFailure =
-    waitLocalMs === 0 ? undefined : await waitForLocalServer(waitLocalMs, limits, (pause) => trace(null, pause))
+  const localFailure = await waitForLocal(waitLocalMs, limits, (pause) => trace(null, pause))
   if (localFailure !== undefined) {
     // After a signal every name is reported.
     const servers = localFailure.kind === 'interrupted' ? requests.map(unsentReport) : []
@@ -83,6 +73,16 @@ export async function run(given: readonly (Request | FailedRequest)[], options: 
     error: null,
     exitStatus: mergeExitStatuses(servers.flatMap(exitStatusesOf)),
   }
+}
+
+async function waitForLocal(
+  waitMs: number,
+  limits: Limits,
+  onPause: (pause: Pause) => void,
+): Promise<SessionError | undefined> {
+  if (waitMs === 0) return undefined
+  const { waitForLocalServer } = await import('./local-server.js')
+  return waitForLocalServer(waitMs, limits, onPause)
 }
 
 class Runner {
@@ -121,6 +121,7 @@ class Runner {
   async #sendToExchangers(request: Request): Promise<ServerReport[]> {
     const { server, settings } = request
     const { warn } = this.#options
+    const { exclusionLines, noExchangerError, notListedWarning, selfExclusions } = await import('./mx.js')
     const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
     for (const line of exclusionLines(server.word, excluded)) warn(line)
     const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one, server.word)))
@@ -136,6 +137,7 @@ class Runner {
   /** Looks up the mail exchangers. Within --retry-for every DNS failure is retried, and that none is left to request. */
   async #lookUpExchangers(request: Request): Promise<ExchangerChoice> {
     const { signal, trace } = this.#options
+    const { chooseExchangers, noExchangerError } = await import('./mx.js')
     let excluded: readonly Exclusion[] = []
     const choose = async (): Promise<ExchangerChoice> => {
       const choice = await this.#limit(async () => chooseExchangers(request, signal))

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EXIT, StepError } from '../errors.js'
 import { canonicalAddress, type Family } from './address.js'
 import type { Limits } from './deadline.js'
 import { type Addresses, lookUpAddresses } from './dns.js'
-import { isThisHost } from './this-host.js'
+import { isThisHost, selfError } from './this-host.js'
 
 /**
  * Returns the addresses of a mail exchanger, whose name is absolute. `self` lists names and addresses of this host. Throws StepError:
@@ -54,9 +53,4 @@ export async function judgeExchanger(host: string, self: readonly string[], limi
 function ownAddressTest(self: readonly string[]): (address: string) => Promise<boolean> {
   const own = self.map(canonicalAddress)
   return async (address) => own.includes(canonicalAddress(address)) || isThisHost(address)
-}
-
-/** Returns the failure of a session that would lead back to this host, which has the identity, a name or an address. */
-export function selfError(identity: string): StepError {
-  return new StepError(`the server is this host (${identity})`, { exitStatus: EXIT.NOHOST, kind: 'self' })
 }

@@ -1,4 +1,4 @@
-import { createSocket, type Socket } from 'node:dgram'
+import type { Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { hostname } from 'node:os'
 import { codeOf } from '../errors.js'
@@ -58,6 +58,11 @@ export function isSameHost(local: string | undefined, remote: string): boolean {
   return isLoopback(remote) || isLoopback(local) || canonicalAddress(local) === canonicalAddress(remote)
 }
 
+/** Returns the failure of a session that would lead back to this host, which has the identity, a name or an address. */
+export function selfError(identity: string): StepError {
+  return new StepError(`the server is this host (${identity})`, { exitStatus: EXIT.NOHOST, kind: 'self' })
+}
+
 function isOnInterface(canonical: string): boolean {
   try {
     return interfaceAddresses().some(({ address }) => canonicalAddress(address) === canonical)
@@ -91,6 +96,7 @@ async function localEndTo(address: string): Promise<string | undefined> {
 
 /** Returns the local end of a socket after the event that `act` waits for; undefined if the system has no such address. */
 async function askKernel(address: string, act: (socket: Socket) => string): Promise<string | undefined> {
+  const { createSocket } = await import('node:dgram')
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
     await once(socket, act(socket))

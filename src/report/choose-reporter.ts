@@ -1,5 +1,4 @@
-import { DelayedReporter, type FailureRecorder } from './delayed.js'
-import { jsonReporter } from './json.js'
+import type { FailureRecorder } from './delayed.js'
 import type { Output, Reporter } from './reporter.js'
 import { TextReporter } from './text.js'
 
@@ -16,8 +15,13 @@ export type ReportOptions = {
 }
 
 /** Returns the form of output that the options ask for. */
-export function chooseReporter({ json, record, verbose, ...options }: ReportOptions): Reporter {
+export async function chooseReporter({ json, record, verbose, ...options }: ReportOptions): Promise<Reporter> {
   const text = (quiet: number): Reporter => new TextReporter({ ...options, quiet, verbose: verbose > 0 })
-  if (json) return jsonReporter(options.out, text(options.quiet))
-  return record === undefined ? text(options.quiet) : new DelayedReporter(text(2), text(1), record)
+  if (json) {
+    const { jsonReporter } = await import('./json.js')
+    return jsonReporter(options.out, text(options.quiet))
+  }
+  if (record === undefined) return text(options.quiet)
+  const { DelayedReporter } = await import('./delayed.js')
+  return new DelayedReporter(text(2), text(1), record)
 }

@@ -1,10 +1,9 @@
 import type { Socket } from 'node:net'
-import { EXIT, StepError } from '../errors.js'
-import { addressLiteral, familyOf } from '../net/address.js'
+import { EXIT } from '../errors.js'
+import { addressLiteral, familyOf, unmapAddress } from '../net/address.js'
 import { connect } from '../net/connect.js'
-import { type Addresses, lookUpAddresses } from '../net/dns.js'
-import { lookUpExchanger, selfError } from '../net/exchanger.js'
-import { isSameHost } from '../net/this-host.js'
+import type { Addresses } from '../net/dns.js'
+import { isSameHost, selfError } from '../net/this-host.js'
 import { Connection } from './connection.js'
 import { checkListener } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
@@ -56,23 +55,16 @@ export async function reachServer(server: Server, options: SessionOptions): Prom
   }
 }
 
-async function lookUpServer(
-  { host, isExchanger, addresses = [] }: Server,
-  options: SessionOptions,
-): Promise<Addresses> {
-  const { family, self } = options
+/** Returns the addresses of a server. Those that are known, and an address in place of a host, need no DNS. */
+async function lookUpServer(server: Server, options: SessionOptions): Promise<Addresses> {
+  const { host, isExchanger } = server
+  const literal = isExchanger || familyOf(host) === 0 ? [] : [unmapAddress(host)]
+  const { addresses = literal } = server
+  const { family } = options
   const known = addresses.filter((address) => family === undefined || familyOf(address) === family)
   if (known.length > 0) return { first: known, late: Promise.resolve([]), cancel: () => undefined }
-  try {
-    return await (isExchanger ? lookUpExchanger(host, family, self, options) : lookUpAddresses(host, family, options))
-  } catch (error) {
-    // The user has not typed the name of an exchanger.
-    const isWrongRecord = isExchanger && error instanceof StepError && error.exitStatus === EXIT.NOHOST
-    if (!isWrongRecord || error.kind !== undefined) throw error
-    const { message, exitStatus, cause } = error
-    const hint = 'correct the MX record, or add an address for the host that it names'
-    throw new StepError(message, { exitStatus, hint, cause })
-  }
+  const { lookUpHost } = await import('./look-up-host.js')
+  return lookUpHost(server, options)
 }
 
 /** Returns the addresses to try. The last place is kept for one of another family, which DNS may return later. */

@@ -152,7 +152,7 @@ test('splitWords: yargs reads the same words as its parser alone', async () => {
       const typed = Object.fromEntries(Object.entries(parsed).filter(([, value]) => value !== 0))
       assert.deepEqual(split, { words: words.map(String), typed })
     }),
-    { numRuns: 500, examples: [[['-p=', '--', '--mx']], [['-p=', 'mail.example']]] },
+    { numRuns: 500, examples: [[['-p=', '--', '--mx']], [['-p=', 'mail.example']], [['-V']], [['--all']], [['-kk']]] },
   )
   assert.ok(compared > 50, `${compared} compared`)
 })

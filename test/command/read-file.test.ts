@@ -17,14 +17,8 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { suite, test, type TestContext } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import {
-  describeFileError,
-  openFile,
-  readFirstLine,
-  readInput,
-  readStream,
-  readText,
-} from '../../src/command/read-file.js'
+import { describeFileError } from '../../src/command/file-errors.js'
+import { openFile, readFirstLine, readInput, readStream, readText } from '../../src/command/read-file.js'
 import { assertRefused, etrn, spawnEtrn } from '../helpers/command.js'
 import { BIN, fixture, fixturePath, makeFile, makeFolder } from '../helpers/files.js'
 import { noOtherUser } from '../helpers/namespace.js'

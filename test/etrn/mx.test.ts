@@ -7,7 +7,6 @@ import { StepError } from '../../src/errors.js'
 import {
   chooseExchangers,
   type ExchangerChoice,
-  isSelfReport,
   noExchangerError,
   notListedWarning,
   selfExclusions,
@@ -361,16 +360,3 @@ if (isInNamespace(import.meta.url)) {
     })
   })
 }
-
-suite('isSelfReport', () => {
-  const self = new SessionError('greeting', 'mx.example is this host', { exitStatus: 68, kind: 'self' })
-  const server = { ...parseServer('mx.example'), tls: undefined, credentials: undefined }
-  const name = { name: 'a.example', enhancedCode: null, text: null, pending: null, hint: null }
-  test('is true if no name has a reply', () => {
-    assert.ok(isSelfReport({ server, error: self, names: [{ ...name, outcome: 'failed', code: null }] }))
-    assert.ok(isSelfReport({ server, error: self }))
-  })
-  test('is false for a server that has answered for a name before', () =>
-    assert.ok(!isSelfReport({ server, error: self, names: [{ ...name, outcome: 'started', code: 250 }] })))
-  test('is false for another failure', () => assert.ok(!isSelfReport({ server, error: null, names: [] })))
-})

@@ -6,7 +6,7 @@ import {
   exitStatusesOf,
   isAccepted,
   isSecurityFailure,
-  mergeExitStatuses,
+  isSelfReport,
   type Outcome,
   outcomeOfError,
   resultOf,
@@ -190,24 +190,6 @@ suite('isSecurityFailure', () => {
     })
 })
 
-suite('mergeExitStatuses', () => {
-  for (const [statuses, merged] of [
-    [[], 0],
-    [[0, 0], 0],
-    [[0, 77, 0], 77],
-    [[65, 77], 65],
-    [[77, 65], 77],
-    [[77, 75], 75],
-    [[75, 77], 75],
-    [[2, 75], 75],
-    [[2, 0], 2],
-    [[0, 2], 2],
-    [[2, 77], 77],
-    [[77, 2], 77],
-  ] as const)
-    test(`merges ${JSON.stringify(statuses)} to ${merged}`, () => assert.equal(mergeExitStatuses(statuses), merged))
-})
-
 function reportOf(outcomes: readonly Outcome[], facts: Partial<ServerReport> = {}): ServerReport {
   return {
     ...NO_FACTS,
@@ -336,4 +318,17 @@ suite('the command: the examples of RFC 1985, section 7, octet for octet', { con
     outcomes: ['empty', 'pending', 'pending', 'refused'],
     status: 77,
   })
+})
+
+suite('isSelfReport', () => {
+  const self = new SessionError('greeting', 'mx.example is this host', { exitStatus: 68, kind: 'self' })
+  const server = { ...parseServer('mx.example'), tls: undefined, credentials: undefined }
+  const name = { name: 'a.example', enhancedCode: null, text: null, pending: null, hint: null }
+  test('is true if no name has a reply', () => {
+    assert.ok(isSelfReport({ server, error: self, names: [{ ...name, outcome: 'failed', code: null }] }))
+    assert.ok(isSelfReport({ server, error: self }))
+  })
+  test('is false for a server that has answered for a name before', () =>
+    assert.ok(!isSelfReport({ server, error: self, names: [{ ...name, outcome: 'started', code: 250 }] })))
+  test('is false for another failure', () => assert.ok(!isSelfReport({ server, error: null, names: [] })))
 })

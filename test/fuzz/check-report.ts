@@ -1,4 +1,5 @@
-import { EXIT_STATUS_OF, mergeExitStatuses, type Result, type ServerReport } from '../../src/etrn/outcome.js'
+import { mergeExitStatuses } from '../../src/errors.js'
+import { EXIT_STATUS_OF, type Result, type ServerReport } from '../../src/etrn/outcome.js'
 import { hasStalledSince } from './event-loop.js'
 import { fail, type FuzzRun, type ObservedConnection, type SentRequest } from './fuzz-run.js'
 import { expectedOutcomeOf, shownReplyOf, speaksOfLimit, trimHalfCharacter } from './reference.js'

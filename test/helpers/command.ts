@@ -116,7 +116,7 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
     stdin: () => stdin,
     stdout,
     stderr,
-    program: [process.execPath, BIN],
+    program: () => [process.execPath, BIN],
     version: () => '0.0.0',
     now: options.now ?? Date.now,
     onSignal: (listener) => {

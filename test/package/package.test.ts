@@ -53,8 +53,8 @@ function headsOfOptions(): string[] {
 
 suite('the bundle', () => {
   const built = bundleFiles()
-  /** Returns the files that are loaded together with an entry point. */
-  const filesLoadedBy = async (fileName: string): Promise<BundleFile[]> => {
+  /** Returns the files that are loaded together with these. */
+  const filesLoadedBy = async (...fileNames: readonly string[]): Promise<BundleFile[]> => {
     const files = await built
     const loaded = new Set<BundleFile>()
     const visit = (name: string): void => {
@@ -63,17 +63,27 @@ suite('the bundle', () => {
       loaded.add(file)
       for (const path of file.imports) visit(path)
     }
-    visit(fileName)
+    for (const name of fileNames) visit(name)
     return [...loaded]
   }
+  const hasModule = (files: readonly BundleFile[], name: string): boolean =>
+    files.some(({ modules }) => modules.some((module) => module === name || packageOf(module) === name))
   const isLoadedBy = async (fileName: string, name: string): Promise<boolean> =>
-    (await filesLoadedBy(fileName)).some(({ modules }) =>
-      modules.some((module) => module === name || packageOf(module) === name),
-    )
-  test('the command loads these modules and packages only when they are needed', async () => {
-    assert.ok(await isLoadedBy('cli.cjs', 'yargs-parser'))
-    for (const late of ['yargs', 'ora', 'tldts', '@mongodb-js/saslprep', 'toml-eslint-parser', 'src/smtp/tls.ts'])
-      assert.ok(!(await isLoadedBy('cli.cjs', late)), late)
+    hasModule(await filesLoadedBy(fileName), name)
+  /** The files of a run without options, in the order in which they are loaded */
+  const PLAIN_RUN = ['cli.cjs', 'arguments.cjs', 'run.cjs']
+  test('a run loads these modules and packages only when they are needed', async () => {
+    const files = await filesLoadedBy(...PLAIN_RUN)
+    for (const name of ['src/main.ts', 'src/command/options.ts', 'src/smtp/session.ts', 'p-limit'])
+      assert.ok(hasModule(files, name), name)
+    for (const name of ['yargs', 'yargs-parser', 'ora', 'tldts', '@mongodb-js/saslprep', 'toml-eslint-parser'])
+      assert.ok(!hasModule(files, name), name)
+    for (const name of ['command/config', 'report/json', 'etrn/mx', 'smtp/auth', 'smtp/tls', 'net/dns'])
+      assert.ok(!hasModule(files, `src/${name}.ts`), name)
+  })
+  test('--version loads no options, and needs no other file', async () => {
+    const files = await filesLoadedBy('cli.cjs')
+    assert.deepEqual([files.length, hasModule(files, 'src/command/options.ts')], [1, false])
   })
   test('the library loads no yargs, chalk or ora', async () => {
     assert.ok(await isLoadedBy('index.js', 'src/index.ts'))
@@ -81,7 +91,7 @@ suite('the bundle', () => {
       assert.ok(!(await isLoadedBy('index.js', other)), other)
   })
   test('the command is ASCII: in memory another character doubles the size of its file', async () => {
-    const files = await filesLoadedBy('cli.cjs')
+    const files = await filesLoadedBy(...PLAIN_RUN, 'words.cjs')
     assert.deepEqual(
       files.map(({ fileName }) => fileName).filter((name) => /[^\0-\x7f]/.test(packageFile(`dist/${name}`))),
       [],

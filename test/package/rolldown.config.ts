@@ -17,15 +17,29 @@ const library = {
 } as const satisfies RolldownOptions
 
 /**
- * The bundle that bin/etrn runs: CommonJS, because Node takes longer to start its loader for ES modules. A module that is loaded late has a file of
- * its own, so that a plain run reads only what it needs.
+ * The bundle that bin/etrn runs: CommonJS, because Node takes longer to start its loader for ES modules. A module that is loaded late has a
+ * file of its own, so that a run reads only what it needs.
  */
 const command = {
   ...common,
   input: { cli: 'src/cli.ts' },
   // The same parser without its parts for files and environment, which etrn doesn't use, and which take time at the start.
   resolve: { alias: { 'yargs-parser': 'yargs-parser/browser' } },
-  output: { ...output, format: 'cjs', entryFileNames: '[name].cjs', chunkFileNames: '[name].cjs' },
+  output: {
+    ...output,
+    format: 'cjs',
+    entryFileNames: '[name].cjs',
+    chunkFileNames: '[name].cjs',
+    // Each of these modules takes along all that it imports, unless one above has taken that: every file takes time to open.
+    codeSplitting: {
+      groups: [
+        { name: 'cli', test: /src\/cli\.ts$/, priority: 3 },
+        { name: 'arguments', test: /src\/command\/arguments\.ts$/, priority: 2 },
+        { name: 'run', test: /src\/run-requests\.ts$/, priority: 1 },
+        { name: 'words', test: /src\/command\/words\.ts$/, priority: 1 },
+      ],
+    },
+  },
 } as const satisfies RolldownOptions
 
 export default [library, command]

@@ -1,0 +1,30 @@
+import { isUtf8 } from 'node:buffer'
+import { EXIT, UsageError } from '../errors.js'
+import { describeFileError } from './file-errors.js'
+import { unsafeFileReason } from './file-safety.js'
+import { openFile, type Reader, readStream } from './read-file.js'
+
+/**
+ * Returns the text of a file that only its reader and root can change. Throws UsageError: 78 if it is unsafe or not UTF-8, 66 if it
+ * can't be read.
+ */
+export async function readSafely(file: string, { uid, signal }: Reader): Promise<string> {
+  try {
+    const stream = await openFile(file, (stats) => {
+      const reason = unsafeFileReason(file, stats, uid, { isStrict: true })
+      if (reason !== undefined)
+        throw new UsageError(`${file} is not safe to use: ${reason}`, { exitStatus: EXIT.CONFIG })
+    })
+    const octets = await readStream(stream, signal)
+    if (isUtf8(octets)) return octets.toString()
+  } catch (error) {
+    if (error instanceof UsageError || signal.aborted) throw error
+    throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, {
+      exitStatus: EXIT.NOINPUT,
+      cause: error,
+    })
+  }
+  throw new UsageError(`${file} is not UTF-8; convert it, for example with iconv -f latin1 -t utf-8`, {
+    exitStatus: EXIT.CONFIG,
+  })
+}
