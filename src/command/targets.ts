@@ -114,14 +114,15 @@ function listTargets({ options, words }: CommandLine, { tops, profiles }: Config
   const { all, mx } = options
   const names = mx === undefined ? words.slice(1) : words
   const typed = { options: names.length === 0 ? options : { ...options, names } }
+  // Servers without a profile share their options: there can be thousands of servers.
+  const common = settleOptions([typed, ...tops])
   if (mx !== undefined) {
-    const settled = settleOptions([typed, ...tops])
-    const serverOf = (domain: string): ServerArgument => parseServer(domain, settled.options.port)
-    return removeRepeats(mx.map((domain) => ({ ...settled, server: serverOf(domain), isMx: true, profile: undefined })))
+    const serverOf = (domain: string): ServerArgument => parseServer(domain, common.options.port)
+    return removeRepeats(mx.map((domain) => ({ ...common, server: serverOf(domain), isMx: true, profile: undefined })))
   }
   const targetOf = (word: string): Target => {
     const profile = profiles.get(word)
-    const settled = settleOptions([typed, profile ?? [], tops].flat())
+    const settled = profile === undefined ? common : settleOptions([typed, profile, ...tops])
     const server = parseServer(profile?.server ?? word, settled.options.port)
     // The server is no option, but errors about its user are located like those of one.
     const sourceOf: Target['sourceOf'] = (option) => (option === 'server' ? profile : settled.sourceOf(option))
