@@ -1,7 +1,7 @@
 import type { Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { hostname } from 'node:os'
-import { codeOf } from '../errors.js'
+import { codeOf, EXIT, StepError } from '../errors.js'
 import { canonicalAddress, embeddedAddress, familyOf, isLoopback, isUnspecified, unmapAddress } from './address.js'
 import { isQualifiedDomain } from './domain.js'
 import { hostsEntries } from './hosts-file.js'

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { EXIT } from '../errors.js'
+import { EXIT, StepError } from '../errors.js'
 import { addressLiteral, familyOf, unmapAddress } from '../net/address.js'
 import { connect } from '../net/connect.js'
 import type { Addresses } from '../net/dns.js'

@@ -44,7 +44,7 @@ function headsOfOptions(): string[] {
   for (const [name, row] of OPTION_ROWS) {
     if (row.group !== group) heads.push(`.Ss ${row.group}`)
     group = row.group
-    const value = row.placeholder?.replace('/', ' Ns | Ns Ar ')
+    const value = row.placeholder?.replace('|', ' Ns | Ns Ar ')
     const argument = value === undefined ? '' : row.isOptional ? ` Op Ar ${value}` : ` Ar ${value}`
     heads.push(`.It Fl ${row.alias === undefined ? '' : `${row.alias} , `}-${name}${argument}`)
   }
