@@ -37,13 +37,13 @@ const HOOKS = '/run/ip-up.d'
 const LOG = '/run/log'
 const STATUS = '/run/status'
 
-/** Replaces logger by a program that writes a file, and wraps flock in one that records its exit status. */
+/** Replaces logger by a program that writes a file, and wraps flock in one that records its exit status, which appears after the last line. */
 function replacePrograms(): void {
   const write = (file: string, script: string): void => writeFileSync(file, `#!/bin/sh\n${script}\n`, { mode: 0o755 })
   mkdirSync(HOOKS)
   execFileSync('cp', ['/usr/bin/flock', '/run/flock'])
-  write('/run/logger.sh', `exec cat >>${LOG}`)
-  write('/run/flock.sh', `/run/flock "$@"; s=$?\necho $s >${STATUS}.new; mv ${STATUS}.new ${STATUS}; exit $s`)
+  write('/run/logger.sh', `cat >>${LOG}; mv ${STATUS}.new ${STATUS}`)
+  write('/run/flock.sh', `/run/flock "$@"; s=$?\necho $s >${STATUS}.new; exit $s`)
   execFileSync('mount', ['--bind', '/run/logger.sh', '/usr/bin/logger'])
   execFileSync('mount', ['--bind', '/run/flock.sh', '/usr/bin/flock'])
 }
