@@ -13,6 +13,7 @@ const PACKAGE_USERS = {
   'toml-eslint-parser': 'command/toml',
   'fastest-levenshtein': 'command/suggest',
   '@mongodb-js/saslprep': 'smtp/saslprep',
+  'dns-packet': 'net/dns-message',
 }
 
 // The folders of src, lowest first. A file may import from its own folder and from lower ones, types included.

@@ -3,7 +3,7 @@ import { Resolver } from 'node:dns/promises'
 import { once } from 'node:events'
 import { codeOf } from '../errors.js'
 import { familyOf } from './address.js'
-import { encodeQuery, isReplyTo, parseReply, RECORD_TYPES, type Reply, RESPONSE_CODES } from './dns-message.js'
+import type { DecodedPacket } from './dns-message.js'
 
 /** A name server that is asked for records. */
 export class NameServer {
@@ -22,7 +22,7 @@ export class NameServer {
    * without a record: also for the codes from YXDOMAIN to NOTZONE, for a reply that is cut short, and for a server that knows nothing of
    * the domain or of the one that an alias leads to.
    */
-  async confirm(error: unknown, name: string, type: 'A' | 'AAAA' | 'MX'): Promise<unknown> {
+  async confirm(error: unknown, name: string, type: RecordType): Promise<unknown> {
     if (!['ENODATA', 'ENOTFOUND'].includes(codeOf(error))) return error
     if (await isDefinite(this.#address, name, type, this.#cancellation.signal)) return error
     return Object.assign(new Error(`indefinite answer for ${name}`), { code: 'EBADRESP', cause: error })
@@ -44,24 +44,26 @@ export function rejectEmpty<T>(records: T[]): T[] {
 const QUERY_MS = 2000
 const QUERIES = 2
 
+type RecordType = 'A' | 'AAAA' | 'MX'
+
 /** Asks the server again, and returns true if the reply shows that there is no such record. Never throws. */
-async function isDefinite(
-  server: string,
-  name: string,
-  type: 'A' | 'AAAA' | 'MX',
-  signal: AbortSignal,
-): Promise<boolean> {
+async function isDefinite(server: string, name: string, type: RecordType, signal: AbortSignal): Promise<boolean> {
   const [, address = server, port = '53'] = familyOf(server) === 0 ? (/^\[?(.*?)\]?:(\d+)$/.exec(server) ?? []) : []
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
     socket.connect(Number(port), address)
     await once(socket, 'connect', { signal })
-    // Few runs need it, and it takes long to load.
-    const { randomInt } = await import('node:crypto')
-    const query = encodeQuery(randomInt(0x10000), name, RECORD_TYPES[type])
+    // Few runs need them, and they take long to load.
+    const [{ randomInt }, { decode, encode, RECURSION_DESIRED }] = await Promise.all([
+      import('node:crypto'),
+      import('./dns-message.js'),
+    ])
+    const id = randomInt(0x10000)
+    const query = encode({ type: 'query', id, flags: RECURSION_DESIRED, questions: [{ type, name }] })
+    const isReply = (message: Buffer): boolean => message.length > 1 && message.readUInt16BE(0) === id
     for (let count = 0; count < QUERIES; count++) {
-      const reply = await exchange(socket, query, signal)
-      if (reply !== undefined) return isNegative(parseReply(query, reply))
+      const reply = await exchange(socket, query, isReply, signal)
+      if (reply !== undefined) return isNegative(decode(reply), name, type)
     }
     return false
   } catch {
@@ -72,13 +74,18 @@ async function isDefinite(
 }
 
 /** Returns the reply to a query; undefined if there is none in time. */
-async function exchange(socket: Socket, query: Buffer, signal: AbortSignal): Promise<Buffer | undefined> {
+async function exchange(
+  socket: Socket,
+  query: Buffer,
+  isReply: (message: Buffer) => boolean,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(QUERY_MS)])
   socket.send(query)
   try {
     for (;;) {
       const [message] = (await once(socket, 'message', { signal: limit })) as [Buffer]
-      if (isReplyTo(query, message)) return message
+      if (isReply(message)) return message
     }
   } catch (error) {
     signal.throwIfAborted()
@@ -87,18 +94,28 @@ async function exchange(socket: Socket, query: Buffer, signal: AbortSignal): Pro
   }
 }
 
+const RESPONSE_CODE_BITS = 0xf
+/** RFC 1035, 4.1.1 */
+const RESPONSE_CODES = { NOERROR: 0, NXDOMAIN: 3 } as const
+
 /**
  * Returns true if a reply shows that a name doesn't exist, or has no record of a type (RFC 2308, section 2). The server must know the
  * domain, or ask those that do. An alias must lead to a name that the server knows, and a referral only tells who knows more.
  */
-function isNegative({ code, isTruncated, isAuthoritative, isRecursive, answers, authorities }: Reply): boolean {
+function isNegative(reply: DecodedPacket, name: string, type: RecordType): boolean {
+  const { flag_tc: isTruncated, flag_aa: isAuthoritative, flag_ra: isRecursive } = reply
+  const { flags = 0, questions = [], answers = [], authorities = [] } = reply
+  const isOwn = (owner: string): boolean => owner.toLowerCase() === name.toLowerCase()
+  if (!questions.some((question) => question.type === type && isOwn(question.name))) return false
   if (isTruncated || !(isAuthoritative || isRecursive)) return false
-  const hasType = (type: number): boolean => authorities.some((record) => record.type === type)
-  const isKnown = isRecursive || hasType(RECORD_TYPES.SOA)
-  const isAlias = answers.some(({ isOwn }) => isOwn) && answers.every(({ type }) => ALIAS_TYPES.includes(type))
-  if (answers.length > 0 && !(isAlias && isKnown)) return false
-  const isReferral = hasType(RECORD_TYPES.NS) && !hasType(RECORD_TYPES.SOA)
+  const hasStart = authorities.some((record) => record.type === 'SOA')
+  const isAlias = answers.some((record) => isOwn(record.name)) && answers.every((record) => isAliasType(record.type))
+  if (answers.length > 0 && !(isAlias && (isRecursive || hasStart))) return false
+  const isReferral = !hasStart && authorities.some((record) => record.type === 'NS')
+  const code = flags & RESPONSE_CODE_BITS
   return code === RESPONSE_CODES.NXDOMAIN || (code === RESPONSE_CODES.NOERROR && !isReferral)
 }
 
-const ALIAS_TYPES: readonly number[] = [RECORD_TYPES.CNAME, RECORD_TYPES.DNAME]
+function isAliasType(type: string): boolean {
+  return type === 'CNAME' || type === 'DNAME'
+}
