@@ -50,7 +50,8 @@ async function checkLocalServer(limits: Limits, steps: StepLog): Promise<StepErr
 }
 
 const LOCAL_STEP = 'local server'
-const LOCAL_HINT = 'start the local mail server, which receives the requested mail; --wait-local 2m waits for it'
+const LOCAL_HINT =
+  'start the local mail server, which receives the requested mail; --wait-local 2m waits for the server'
 
 /** Returns the domain that mail for a name goes to. The name of a queue says nothing about it. */
 function domainOfName(name: string): string[] {
@@ -75,7 +76,7 @@ async function checkDomain(domain: string, checks: readonly ServerCheck[], limit
     const hosts = all.slice(0, EXCHANGERS_LOOKED_UP)
     const found = await Promise.all(hosts.map(async (host) => publicAddresses(host, lookup)))
     const texts = found.map(({ host, addresses }) => `${host} (${listSome(addresses) || 'no address'})`)
-    const text = listSome([...texts, ...all.slice(hosts.length)])
+    const text = `mail goes to ${listSome([...texts, ...all.slice(hosts.length)])}`
     const route = await judgeRoute(
       found.flatMap(({ addresses }) => addresses),
       text,

@@ -46,7 +46,7 @@ export function textCheckReporter(
         if (isFailure(error)) printFailure(`etrn: ${server.word}: `, error)
       }
       if (isFailure(ownError)) printFailure('etrn: ', ownError)
-      if (quiet === 0) line('ETRN was not sent: only a real run shows whether the server accepts a name.')
+      if (quiet === 0) line('ETRN was not sent: only a real run shows whether the server accepts a name')
     },
   }
 }

@@ -85,7 +85,7 @@ function parseOption(name: string, row: OptionRow, given: unknown): unknown {
     const option = formatOption(name)
     const values = row.kind === 'list' ? word.split(/[,;]/).filter((one) => one !== '') : []
     const repeated = values.map((one) => `${option} ${one}`).join(' ')
-    const advice = values.length > 1 ? `repeat the option: ${repeated}` : `for example ${option} ${row.example}`
+    const advice = values.length > 1 ? `repeat the option: ${repeated}` : `write, for example, ${option} ${row.example}`
     throw new UsageError(`${option} "${word}" ${error.message}; ${advice}`)
   }
 }

@@ -138,8 +138,8 @@ complete -F _etrn etrn
 `
 
 const ZSH = String.raw`#compdef etrn
-# Completion of etrn(1) for zsh. Save this file as _etrn in a directory of your
-# fpath, or run after compinit: source <(etrn --completion zsh)
+# Completion of etrn(1) for zsh. Save this file as _etrn in a directory on your
+# fpath or, after compinit, run: source <(etrn --completion zsh)
 _etrn() {
   local line
   local -a found

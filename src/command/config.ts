@@ -97,7 +97,7 @@ class ConfigParser {
   #parseServer(profile: string, { value, line }: TomlEntry): string {
     if (typeof value !== 'string' || value === '') {
       const rule = value === '' ? 'is empty' : 'must be a string'
-      throw this.#error(line, `server ${rule}; for example ${SERVER_EXAMPLE}`, profile)
+      throw this.#error(line, `server ${rule}; write, for example, ${SERVER_EXAMPLE}`, profile)
     }
     try {
       parseServer(value)
@@ -181,7 +181,7 @@ class ConfigParser {
 function exampleOf(key: string, kind: OptionRow['kind'], example?: string): string {
   if (example === undefined) return ''
   const literal = /^\d+$/.test(example) ? example : `"${example}"`
-  return `; for example ${key} = ${kind === 'list' ? `[${literal}]` : literal}`
+  return `; write, for example, ${key} = ${kind === 'list' ? `[${literal}]` : literal}`
 }
 
 async function unknownReason(key: string, value: TomlValue, scope: Scope): Promise<string> {

@@ -42,7 +42,8 @@ function problemOf(file: string, work: () => void): string | undefined {
     work()
     return undefined
   } catch (error) {
-    return `--failed-to ${file}: ${codeOf(error) === 'ENOENT' ? 'the directory does not exist' : describeFileError(error)}`
+    const isMissing = codeOf(error) === 'ENOENT'
+    return `--failed-to ${file}: ${isMissing ? `no directory ${dirname(file)}` : describeFileError(error)}`
   }
 }
 

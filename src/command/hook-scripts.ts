@@ -103,7 +103,7 @@ export function scriptText(kind: keyof typeof SCRIPTS, parts: HookParts): string
 # Requests the mail queued for this site when a network link comes up; see etrn(1).
 # As root, ${save} ${file}, and run: chmod ${mode} ${file}
 # To try the script once, run: ${attempt(file, word)}
-# The output is in the system log: journalctl -t etrn
+# The output is in the system log, when the retries are over: journalctl -t etrn (facility mail)
 ${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${isSourced ? `(${body})\n` : body}`
 }
 
@@ -155,6 +155,7 @@ export function cronText(parts: HookParts): string {
   }
   return `# Every ten minutes, requests the mail queued for this site; see etrn(1).
 # Add these lines to your crontab with: crontab -e
+# The command prints nothing on success, and retries temporary failures first.
 # To try the command once, run: crontab -l | grep '^[^#].*/\\.etrn-${name}' | cut -d ' ' -f 6- | sh
 # cron mails any output: ${cron.note}
 ${nameNotes(parts)

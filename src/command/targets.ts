@@ -33,7 +33,8 @@ const PROFILES_SHOWN = 8
 export function resolveTargets(line: CommandLine, config: Config, warn: (message: string) => void): Target[] {
   const targets = listTargets(line, config)
   const { self, mx, interval } = line.options
-  if (self !== undefined && mx === undefined) throw new UsageError('--self needs --mx; add --mx DOMAIN')
+  if (self !== undefined && mx === undefined)
+    throw new UsageError('--self works only with --mx; remove --self, or write --mx DOMAIN in place of SERVER')
   if (interval !== undefined && targets.every(({ options }) => options.wait === undefined))
     throw new UsageError('--interval needs --wait; for example --wait 30m')
   const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
@@ -131,7 +132,7 @@ function listTargets({ options, words }: CommandLine, { tops, profiles }: Config
   const [servers] = words
   if (all) {
     if (servers !== undefined)
-      throw new UsageError(`--all takes no SERVER and no NAME; remove ${words.map(hidePassword).join(' ')}`)
+      throw new UsageError(`--all takes no SERVER or NAME; remove ${words.map(hidePassword).join(' ')}`)
     if (profiles.size > 0) return [...profiles.keys()].map(targetOf)
     throw new UsageError('--all needs a profile, but none is configured', {
       hint: `add a profile to ${options.config ?? 'the configuration file'}: [servers.isp], and below it server = "mail.isp.example"`,

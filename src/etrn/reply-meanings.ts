@@ -58,7 +58,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     words.REVERSE_NAME,
     HINTS.reverseName,
     'Postfix: reject_unknown_client_hostname',
-    'before that, try again with --retry-for 10m',
+    'but first try again with --retry-for 10m',
   ),
   ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
   ...rowsByClass(words.ADDRESS, HINTS.postfixAddress, 'Postfix: smtpd_client_restrictions', RETRY_STEP),
@@ -210,14 +210,14 @@ const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>
     },
     {
       codes: [501, 504, 553],
-      hint: 'use a name of this host that DNS knows: --helo HOST.DOMAIN',
+      hint: 'send another name of this host: --helo HOST.DOMAIN; if no name is accepted, ask your provider which name to send',
       source: 'RFC 5321, 4.1.4',
     },
     { codes: [503], text: words.ACCESS_DENIED, hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
     { codes: [550, 554], hint: HINTS.noMail, source: 'Postfix: smtpd_delay_reject = no' },
   ],
   starttls: [
-    { codes: [454], hint: `the server has no TLS at the moment: ${RETRY_STEP}`, source: 'RFC 3207, 4' },
+    { codes: [454], hint: `the server has no TLS at the moment; ${RETRY_STEP}`, source: 'RFC 3207, 4' },
     { codes: ['5xx'], hint: 'ask your provider which port offers TLS and ETRN', source: 'RFC 3207, 4' },
   ],
   etrn: [

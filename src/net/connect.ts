@@ -181,7 +181,9 @@ function connectHint(errors: readonly unknown[], port: number): string | undefin
   if (errors.some(isLocalProblem))
     return 'check the interface and its address (ip addr); --retry-for 10m waits for the interface'
   if (hasCode(errors, 'EACCES', 'EPERM')) return 'check the firewall and the routes of this host'
-  return hasCode(errors, 'EINVAL') ? 'add the interface to a link-local address, for example fe80::1%eth0' : undefined
+  return hasCode(errors, 'EINVAL')
+    ? 'a link-local address needs the interface name after it, for example fe80::1%eth0'
+    : undefined
 }
 
 /** Returns the next step if nothing has answered; undefined for other failures. */

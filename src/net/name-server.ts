@@ -25,7 +25,7 @@ export class NameServer {
   async confirm(error: unknown, name: string, type: RecordType): Promise<unknown> {
     if (!['ENODATA', 'ENOTFOUND'].includes(codeOf(error))) return error
     if (await isDefinite(this.#address, name, type, this.#cancellation.signal)) return error
-    return Object.assign(new Error(`indefinite answer for ${name}`), { code: 'EBADRESP', cause: error })
+    return Object.assign(new Error(`inconclusive answer for ${name}`), { code: 'EBADRESP', cause: error })
   }
 
   cancel(): void {

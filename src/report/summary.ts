@@ -16,7 +16,7 @@ const WORDS: Readonly<Record<Outcome, string>> = {
   deferred: 'deferred',
   skipped: 'not requested',
 }
-const WITHOUT_REPLY = 'without reply'
+const WITHOUT_REPLY = 'without a reply'
 /** In the order of the summary: names that were not sent come last. */
 const COUNTED = [...new Set(Object.values(WORDS))].toSpliced(-1, 0, WITHOUT_REPLY)
 

@@ -42,8 +42,8 @@ export function checkRecipients(servers: number, isFromDns: boolean, { name, fin
   if (servers > 1)
     throw new UsageError('credentials are for one server only: run etrn once for each server, or use profiles')
   if (isFromDns && name === undefined && fingerprint === undefined) {
-    const need = '--tls-name or --tls-fingerprint'
-    throw new UsageError(`--mx with credentials also requires ${need}, because DNS answers can be forged`)
+    const need = "add --tls-name NAME (the name in the server's certificate) or --tls-fingerprint SHA256"
+    throw new UsageError(`DNS answers can be false, so credentials with --mx need a named certificate; ${need}`)
   }
 }
 

@@ -11,7 +11,7 @@ const MASKED_KEYWORD = /^X{3,}[A-Z]?$/
 const NOOP_REPLY = /^(?:\d\.\d{1,3}\.\d{1,3} )?(?:ok|okay|noop)\b|^$/i
 
 export const MIDDLEBOX_HINT =
-  "a firewall on the network path may hide ETRN and STARTTLS; if the firewall is yours, turn off its SMTP inspection (Cisco: 'no inspect esmtp' or 'no fixup protocol smtp'); otherwise ask your provider for another port"
+  "a firewall on the network path may hide ETRN and STARTTLS; if the firewall is yours, turn off its SMTP inspection (Cisco: 'no inspect esmtp' or 'no fixup protocol smtp'); otherwise ask your mail provider for another port"
 
 /** Returns true if a firewall or proxy seems to change what the server says, or to answer in its place. */
 export function isBehindMiddlebox({ greeting, hello }: GreetedDialogue, extensions: Extensions): boolean {

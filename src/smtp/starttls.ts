@@ -31,7 +31,7 @@ export async function readFirstReply<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** Says in a warning that a session goes on without TLS, and how to prevent this. */
-export const WITHOUT_TLS = 'continuing without TLS (--tls encrypt prevents this)'
+export const WITHOUT_TLS = 'continuing without TLS (to require TLS: --tls encrypt)'
 
 /** Starts TLS as the policy says (RFC 3207). Returns undefined if the session continues without it. */
 export async function startTls(

@@ -318,7 +318,7 @@ if (isInNamespace(import.meta.url)) {
           'mx1.site.example port 2500',
           'mx2.site.example port 2500',
           'delivery to this host',
-          'ETRN was not sent: only a real run shows whether the server accepts a name.',
+          'ETRN was not sent: only a real run shows whether the server accepts a name',
         ],
       )
       for (const part of servers.slice(0, 2)) assert.match(part, /^ {2}ok ETRN +listed$/m)

@@ -77,7 +77,7 @@ if (isInNamespace(import.meta.url)) {
         ok: false,
         elapsedMs: 0,
         text: 'connection refused (127.0.0.1 port 25)',
-        hint: 'start the local mail server, which receives the requested mail; --wait-local 2m waits for it',
+        hint: 'start the local mail server, which receives the requested mail; --wait-local 2m waits for the server',
       })
       assert.equal(localFailure?.message, 'connection refused (127.0.0.1 port 25)')
     })
@@ -102,7 +102,7 @@ if (isInNamespace(import.meta.url)) {
     const zoneAt = (...addresses: readonly string[]): Zone => ({ ...MX, 'A gw.site.example': { addresses } })
     testRoute('holds if the MX is this host', zoneAt(SITE), LOCAL, {
       ok: true,
-      text: 'gw.site.example (192.0.2.100): 192.0.2.100 is this host',
+      text: 'mail goes to gw.site.example (192.0.2.100): 192.0.2.100 is this host',
       hint: null,
     })
     testRoute(
@@ -120,20 +120,20 @@ if (isInNamespace(import.meta.url)) {
       LOCAL,
       {
         ok: true,
-        text: 'gw.site.example (192.0.2.100), mx2.site.example (198.51.100.8, 198.51.100.9): 192.0.2.100 is this host',
+        text: 'mail goes to gw.site.example (192.0.2.100), mx2.site.example (198.51.100.8, 198.51.100.9): 192.0.2.100 is this host',
         hint: null,
       },
     )
     testRoute('holds if the domain has no MX and is this host', { 'A site.example': { addresses: [SITE] } }, LOCAL, {
       ok: true,
-      text: 'site.example (192.0.2.100): 192.0.2.100 is this host',
+      text: 'mail goes to site.example (192.0.2.100): 192.0.2.100 is this host',
       hint: null,
     })
     testRoute(
       'holds if the MX is the address that the server sees, as behind NAT',
       zoneAt('198.51.100.7'),
       seenAs('198.51.100.7'),
-      { ok: true, text: 'gw.site.example (198.51.100.7): 198.51.100.7 is this host', hint: null },
+      { ok: true, text: 'mail goes to gw.site.example (198.51.100.7): 198.51.100.7 is this host', hint: null },
     )
     testRoute(
       'fails if the MX is another address than the one that the server sees',
@@ -141,18 +141,18 @@ if (isInNamespace(import.meta.url)) {
       seenAs('203.0.113.9'),
       {
         ok: false,
-        text: 'gw.site.example (198.51.100.7): not 203.0.113.9, the address that the server sees',
+        text: 'mail goes to gw.site.example (198.51.100.7): not 203.0.113.9, the address that the server sees',
         hint: DNS_HINT,
       },
     )
     testRoute('is unknown if the MX is elsewhere and the server shows no address', zoneAt('198.51.100.7'), LOCAL, {
       ok: null,
-      text: 'gw.site.example (198.51.100.7): not an address of this host; behind NAT this can still be right',
+      text: 'mail goes to gw.site.example (198.51.100.7): not an address of this host; behind NAT this can still be right',
       hint: null,
     })
     testRoute('is unknown if the MX has no address', { ...MX, 'TXT gw.site.example': {} }, LOCAL, {
       ok: null,
-      text: 'gw.site.example (no address): not an address of this host; behind NAT this can still be right',
+      text: 'mail goes to gw.site.example (no address): not an address of this host; behind NAT this can still be right',
       hint: null,
     })
     testRoute('fails at a null MX', { 'MX site.example': { mx: [[0, '.']] } }, LOCAL, {
@@ -171,13 +171,13 @@ if (isInNamespace(import.meta.url)) {
       { seenAs: null, address: PUBLIC_SERVER },
       {
         ok: null,
-        text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this host, but the address is private',
+        text: 'mail goes to gw.site.example (127.0.0.1): 127.0.0.1 is this host, but the address is private',
         hint: 'only servers on the same network can deliver to a private address',
       },
     )
     testRoute('holds if the MX is a private address of this host and so is the server', zoneAt('127.0.0.1'), LOCAL, {
       ok: true,
-      text: 'gw.site.example (127.0.0.1): 127.0.0.1 is this host',
+      text: 'mail goes to gw.site.example (127.0.0.1): 127.0.0.1 is this host',
       hint: null,
     })
     testRoute(
@@ -186,7 +186,7 @@ if (isInNamespace(import.meta.url)) {
       { seenAs: '203.0.113.9', address: '198.51.100.1' },
       {
         ok: null,
-        text: 'gw.site.example (198.51.100.1): the server itself, which needs its own route to this host',
+        text: 'mail goes to gw.site.example (198.51.100.1): the server itself, which needs its own route to this host',
         hint: null,
       },
     )
@@ -196,7 +196,7 @@ if (isInNamespace(import.meta.url)) {
       { seenAs: '203.0.113.9', address: '198.51.100.1' },
       {
         ok: false,
-        text: 'gw.site.example (198.51.100.1, 198.51.100.2): not 203.0.113.9, the address that the server sees',
+        text: 'mail goes to gw.site.example (198.51.100.1, 198.51.100.2): not 203.0.113.9, the address that the server sees',
         hint: DNS_HINT,
       },
     )
@@ -204,7 +204,7 @@ if (isInNamespace(import.meta.url)) {
       'holds if the MX is an IPv4-mapped address of this host, or the one that the server sees',
       { ...MX, 'AAAA gw.site.example': { addresses: ['::ffff:198.51.100.7'] } },
       seenAs('198.51.100.7'),
-      { ok: true, text: 'gw.site.example (198.51.100.7): 198.51.100.7 is this host', hint: null },
+      { ok: true, text: 'mail goes to gw.site.example (198.51.100.7): 198.51.100.7 is this host', hint: null },
     )
     testRoute(
       'is unknown, and not wrong, if an MX can not be looked up now',
@@ -222,7 +222,7 @@ if (isInNamespace(import.meta.url)) {
       seenAs('203.0.113.9'),
       {
         ok: null,
-        text: 'gw.site.example (no address), mx2.site.example (198.51.100.8); gw.site.example: the DNS resolver reports a failure (ESERVFAIL)',
+        text: 'mail goes to gw.site.example (no address), mx2.site.example (198.51.100.8); gw.site.example: the DNS resolver reports a failure (ESERVFAIL)',
         hint: 'check again when DNS works',
       },
     )
@@ -236,7 +236,7 @@ if (isInNamespace(import.meta.url)) {
         `mx${n}.example (${addresses.slice(0, 5).join(', ')} and ${HOST_ADDRESSES - 5} more)`
       assert.equal(
         steps[1]?.text,
-        `${[0, 1, 2, 3, 4].map(shown).join(', ')} and 95 more: not an address of this host; behind NAT this can still be right`,
+        `mail goes to ${[0, 1, 2, 3, 4].map(shown).join(', ')} and 95 more: not an address of this host; behind NAT this can still be right`,
       )
     })
     test('is unknown if the DNS fails', async (t) => {

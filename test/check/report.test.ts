@@ -47,7 +47,7 @@ function documentOf(check: Partial<Check>): unknown {
   return JSON.parse(lines[0] ?? '')
 }
 
-const END = 'ETRN was not sent: only a real run shows whether the server accepts a name.'
+const END = 'ETRN was not sent: only a real run shows whether the server accepts a name'
 const REFUSED = new SessionError('connect', 'connection refused', { exitStatus: 75 })
 const REJECTED = new SessionError('greeting', 'the server rejected the connection (554 no)', {
   exitStatus: 69,
@@ -81,8 +81,8 @@ if (isInNamespace(import.meta.url)) {
   ✔ ETRN                   listed
 delivery to this host
   ✘ local server N ms  connection refused (127.0.0.1 port 25)
-     hint: start the local mail server, which receives the requested mail; --wait-local 2m waits for it
-ETRN was not sent: only a real run shows whether the server accepts a name.
+     hint: start the local mail server, which receives the requested mail; --wait-local 2m waits for the server
+ETRN was not sent: only a real run shows whether the server accepts a name
 `,
       )
     })

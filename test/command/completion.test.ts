@@ -100,7 +100,7 @@ suite('--completion', () => {
   test('refuses a shell that it does not know', async () =>
     assertRefused(
       ['--completion', 'ksh'],
-      'etrn: --completion "ksh" must be bash, zsh or fish; for example --completion zsh\n',
+      'etrn: --completion "ksh" must be bash, zsh or fish; write, for example, --completion zsh\n',
     ))
 })
 

@@ -154,16 +154,16 @@ suite('config: refused files', { concurrency: true }, () => {
     /:2: profile isp: unknown key prot; did you mean port\?/,
   )
   refuses(`servers.isp.server = "mail.invalid"\nservers.isp.prot = 25`, /:2: profile isp: unknown key prot; /)
-  refuses('timeout = "soon"', /:1: timeout must be a duration .*; for example timeout = "60s"$/m)
-  refuses('port = 70000', /:1: port must be a number from 1 to 65535; for example port = 25$/m)
-  refuses('port = true', /:1: port must be a string or a number; for example port = 25/)
-  refuses('timeout = 1979-05-27', /:1: timeout must be a string or a number; for example timeout = "60s"/)
+  refuses('timeout = "soon"', /:1: timeout must be a duration .*; write, for example, timeout = "60s"$/m)
+  refuses('port = 70000', /:1: port must be a number from 1 to 65535; write, for example, port = 25$/m)
+  refuses('port = true', /:1: port must be a string or a number; write, for example, port = 25/)
+  refuses('timeout = 1979-05-27', /:1: timeout must be a string or a number; write, for example, timeout = "60s"/)
   refuses('json = "yes"', /:1: json must be true or false$/m)
   refuses('quiet = true', /:1: quiet must be 0, 1 or 2$/m)
   refuses('quiet = 3', /:1: quiet must be 0, 1 or 2$/m)
   refuses(
     'names = "a.example"',
-    /:1: names must be a non-empty list of strings; for example names = \["site\.example"\]/,
+    /:1: names must be a non-empty list of strings; write, for example, names = \["site\.example"\]/,
   )
   refuses(
     'names = ["a.example,b.example"]',
@@ -171,7 +171,7 @@ suite('config: refused files', { concurrency: true }, () => {
   )
   refuses('names = []', /:1: names must be a non-empty list of strings/)
   refuses('names = [""]', /:1: names must be a non-empty list of strings/)
-  refuses('queue = ["q", 1]', /:1: queue must be a non-empty list of strings; for example queue = \["uucp"\]/)
+  refuses('queue = ["q", 1]', /:1: queue must be a non-empty list of strings; write, for example, queue = \["uucp"\]/)
   refuses('mx = "site.example"', /:1: mx is not a key; use --mx on the command line$/m)
   refuses('q = 1', /:1: unknown key q; man etrn lists all keys$/m)
   refuses(`[servers.isp]\n${SERVER}host = "x"`, /:3: profile isp: unknown key host; did you mean server\?/)
@@ -190,9 +190,12 @@ suite('config: refused files', { concurrency: true }, () => {
   refuses('[servers.isp]\nport = 25', /:1: profile isp has no server; write server = "mail\.isp\.example"$/m)
   refuses(
     '[servers.isp]\nserver = 3',
-    /:2: profile isp: server must be a string; for example server = "mail\.isp\.example"$/m,
+    /:2: profile isp: server must be a string; write, for example, server = "mail\.isp\.example"$/m,
   )
-  refuses('[servers.isp]\nserver = ""', /:2: profile isp: server is empty; for example server = "mail\.isp\.example"$/m)
+  refuses(
+    '[servers.isp]\nserver = ""',
+    /:2: profile isp: server is empty; write, for example, server = "mail\.isp\.example"$/m,
+  )
   refuses('[servers.isp]\nserver = "a b"', /:2: profile isp: server "a b" contains a space/)
   refuses(
     '[servers.isp]\nserver = "smtp://u:p@mail.invalid"',

@@ -149,13 +149,17 @@ suite('--failed-to: the file', { concurrency: true }, () => {
   })
   const refuses = (title: string, reason: string, make: (folder: string) => string): void =>
     void test(`${title}: refuses it before anything is sent`, async (t) => {
-      const file = make(makeFolder(t))
+      const folder = makeFolder(t)
+      const file = make(folder)
       const server = await loose(t)
       const run = await spawnEtrn([`127.0.0.1:${server.port}`, '--failed-to', file, 'a.example'])
-      assert.deepEqual([run.status, run.stdout, run.stderr], [74, '', `etrn: --failed-to ${file}: ${reason}\n`])
+      assert.deepEqual(
+        [run.status, run.stdout, run.stderr],
+        [74, '', `etrn: --failed-to ${file}: ${reason.replace('FOLDER', folder)}\n`],
+      )
       assert.deepEqual(server.received, [])
     })
-  refuses('a missing folder', 'the directory does not exist', (folder) => `${folder}/none/later`)
+  refuses('a missing folder', 'no directory FOLDER/none', (folder) => `${folder}/none/later`)
   refuses('a folder', 'is a directory', (folder) => folder)
   refuses('a file in place of the folder', 'a part of the path is not a directory', (folder) => {
     writeFileSync(`${folder}/file`, '')
@@ -174,7 +178,7 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     assert.deepEqual([run.status, run.stdout], [64, ''])
     assert.match(
       run.stderr,
-      /^etrn: --failed-to "-" must be a file, because the results go to standard output; for example /,
+      /^etrn: --failed-to "-" must be a file, because the results go to standard output; write, for example, /,
     )
   })
   test('that cannot be written at the end is reported, even under -qq', async (t) => {

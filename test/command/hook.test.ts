@@ -153,7 +153,7 @@ suite('hook: refused command lines', { concurrency: true }, () => {
     })
   refuses(
     ['--hook', 'procmail', 'mx', 'a.example'],
-    /--hook "procmail" must be pppd, ifupdown, networkmanager, networkd, dhcpcd, script, cron or systemd; for example --hook pppd$/m,
+    /--hook "procmail" must be pppd, ifupdown, networkmanager, networkd, dhcpcd, script, cron or systemd; write, for example, --hook pppd$/m,
   )
   refuses(['--hook', 'cron'], /^etrn: no server given; write etrn SERVER NAME \(see etrn --help\)$/m)
   refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--check and --hook can't be used together; use only one$/m)

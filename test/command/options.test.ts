@@ -44,20 +44,20 @@ suite('options: values from the command line', () => {
         return true
       })
     })
-  refuses(['--timeout='], /^--timeout "" is empty; for example --timeout 60s$/)
+  refuses(['--timeout='], /^--timeout "" is empty; write, for example, --timeout 60s$/)
   refuses(['--timeout', '5x'], /^--timeout "5x" must be a duration from 1s to 576h/)
   refuses(['--timeout', '1', '--timeout', '5x'], /^--timeout "5x" must be a duration from 1s to 576h/)
-  refuses(['--port', '0'], /^--port "0" must be a number from 1 to 65535; for example --port 25$/)
-  refuses(['--jobs', '0'], /^--jobs "0" must be a number from 1 to 9999; for example --jobs 8$/)
+  refuses(['--port', '0'], /^--port "0" must be a number from 1 to 65535; write, for example, --port 25$/)
+  refuses(['--jobs', '0'], /^--jobs "0" must be a number from 1 to 9999; write, for example, --jobs 8$/)
   refuses(['--color', 'blue'], /^--color "blue" must be auto, always or never; /)
   refuses(['--tls', 'must'], /^--tls "must" must be none, may, encrypt or verify; /)
   refuses(['--tls-min', 'SSLv3'], /^--tls-min "SSLv3" must be TLSv1, TLSv1\.1, TLSv1\.2 or TLSv1\.3; /)
-  refuses(['--self', 'a b'], /^--self "a b" contains a space; for example --self mx1\.site\.example$/)
+  refuses(['--self', 'a b'], /^--self "a b" contains a space; write, for example, --self mx1\.site\.example$/)
 
   test('reports a space in --helo', async () =>
     assertRefused(
       ['mx', 'a.example', '--helo', 'a b'],
-      'etrn: --helo "a b" contains a space; for example --helo gw.site.example\n',
+      'etrn: --helo "a b" contains a space; write, for example, --helo gw.site.example\n',
     ))
   for (const name of ['é/evil.example', 'é%41.example', 'é\u00ad.example', 'xn--a.example'])
     for (const [place, argv] of [

@@ -177,7 +177,7 @@ suite('password: its source', { concurrency: true }, () => {
     'reports 64 if the mechanism is unknown',
     ['--user', 'site', '--auth', 'NTLM'],
     64,
-    /^etrn: --auth "NTLM" must be EXTERNAL, .* or OAUTHBEARER; for example --auth PLAIN\n$/,
+    /^etrn: --auth "NTLM" must be EXTERNAL, .* or OAUTHBEARER; write, for example, --auth PLAIN\n$/,
   )
   refuses(
     'reports 64 if the user has a control character',

@@ -62,11 +62,14 @@ suite('requested-names: standard input', { concurrency: true }, () => {
 
 suite('requested-names: refused names', { concurrency: true }, () => {
   test('reports # in the value of --queue', async () =>
-    assertRefused(['mx', '--queue', '#q'], 'etrn: --queue "#q" must not start with #; for example --queue uucp\n'))
+    assertRefused(
+      ['mx', '--queue', '#q'],
+      'etrn: --queue "#q" must not start with #; write, for example, --queue uucp\n',
+    ))
   test('reports @ in the value of --subdomains', async () =>
     assertRefused(
       ['mx', '--subdomains', '@a.example'],
-      'etrn: --subdomains "@a.example" must not start with @; for example --subdomains site.example\n',
+      'etrn: --subdomains "@a.example" must not start with @; write, for example, --subdomains site.example\n',
     ))
   test('reports names that are joined by a comma', async () =>
     assertRefused(

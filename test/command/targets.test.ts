@@ -178,7 +178,10 @@ suite('targets: refused command lines', { concurrency: true }, () => {
       'etrn: server "mail.example.com:0" has an invalid port; a port must be a number from 1 to 65535\n',
     ))
   test('reports --self without --mx', async () =>
-    assertRefused(['mx', 'a.example', '--self', 'b.example'], 'etrn: --self needs --mx; add --mx DOMAIN\n'))
+    assertRefused(
+      ['mx', 'a.example', '--self', 'b.example'],
+      'etrn: --self works only with --mx; remove --self, or write --mx DOMAIN in place of SERVER\n',
+    ))
   for (const [title, argv, options] of [
     ['--all with --mx', ['--all', '--mx', 'a.example'], '--mx and --all'],
     ['-4 with -6', ['-4', '-6', 'mx.example'], '-4 and -6'],
@@ -203,7 +206,7 @@ suite('targets: refused command lines', { concurrency: true }, () => {
   test('reports --all with a server', async (t) =>
     assertRefused(
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), '--all', 'isp'],
-      /^etrn: --all takes no SERVER and no NAME; remove isp\n$/,
+      /^etrn: --all takes no SERVER or NAME; remove isp\n$/,
     ))
 })
 

@@ -87,7 +87,7 @@ suite('tls-options: refused command lines', { concurrency: true }, () => {
   refuses(
     ['--tls', 'maybe'],
     64,
-    /^etrn: --tls "maybe" must be none, may, encrypt or verify; for example --tls verify\n$/,
+    /^etrn: --tls "maybe" must be none, may, encrypt or verify; write, for example, --tls verify\n$/,
   )
   refuses(['--tls-min', 'SSLv3'], 64, /^etrn: --tls-min "SSLv3" must be TLSv1, /)
   refuses(['--tls-fingerprint', 'AB:CD'], 64, /64 hex digits/)

@@ -36,7 +36,7 @@ const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN] = 
   /from your IP address/,
   /--user NAME --password-file FILE$/,
   /--tls encrypt/,
-  /--helo HOST\.DOMAIN$/,
+  /--helo HOST\.DOMAIN; if no name is accepted, /,
   /--retry-for 10m/,
   /plain name/,
   /^check the name, then ask your provider which name/,
@@ -176,10 +176,10 @@ suite('a reply about this host', () => {
     ['450 5.7.1 <gw>: Helo command rejected: Host not found', HELO],
   ])
   replies('deferred', [
-    ['450 4.7.1 <gw>: Helo command rejected: Host not found', /--helo HOST\.DOMAIN; --retry-for 10m tries again$/],
+    ['450 4.7.1 <gw>: Helo command rejected: Host not found', /--helo HOST\.DOMAIN; .*; --retry-for 10m tries again$/],
     [
       '450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]',
-      /reverse DNS.*; before that, try again with --retry-for 10m$/,
+      /reverse DNS.*; but first try again with --retry-for 10m$/,
     ],
     [
       '450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',

@@ -54,7 +54,7 @@ suite('summaryOf', () => {
   })
   sums(
     'tells a name that was sent from one that was not, whatever ended the session',
-    '3 results at 2 servers: 1 accepted, 1 without reply, 1 not requested',
+    '3 results at 2 servers: 1 accepted, 1 without a reply, 1 not requested',
     reportOf({ started: 1 }),
     {
       ...reportOf({}),

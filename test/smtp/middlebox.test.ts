@@ -6,7 +6,7 @@ import { BYE, etrnSteps, scripted, type Step } from '../helpers/scripted-server.
 const EHLO = 'C: EHLO gw.site.example'
 const HELO = ['--helo', 'gw.site.example']
 const PIX_GREETING = 'S: 220 *********************************2****0*0'
-const FIREWALL = /no inspect esmtp.*no fixup protocol smtp.*ask your provider for another port/
+const FIREWALL = /no inspect esmtp.*no fixup protocol smtp.*ask your mail provider for another port/
 const PROVES_NOTHING = /^etrn: warning: \S+: a firewall may be answering in place of the server, [^\n]*\n/m
 
 const HIDDEN: readonly (readonly [title: string, hello: readonly Step[]])[] = [
