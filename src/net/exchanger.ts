@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { canonicalAddress, type Family } from './address.js'
+import { canonicalAddress, type Family, familyOf } from './address.js'
 import type { Limits } from './deadline.js'
 import { type Addresses, lookUpAddresses } from './dns.js'
-import { isThisHost, selfError } from './this-host.js'
+import { isThisHost, mayHaveFamily, selfError } from './this-host.js'
 
 /**
  * Returns the addresses of a mail exchanger, whose name is absolute. `self` lists names and addresses of this host. Throws StepError:
@@ -29,7 +29,7 @@ export async function lookUpExchanger(
   return { first, late: foreign, cancel }
 }
 
-/** The time that a judgement waits for the second family of addresses */
+/** The time that a judgement waits for the second family of addresses, if this host may have one of them */
 const SECOND_FAMILY_MS = 1000
 
 /** A mail exchanger: is it this host, and which addresses has it, best first? */
@@ -41,13 +41,22 @@ export async function judgeExchanger(host: string, self: readonly string[], limi
   const isOwn = ownAddressTest(self)
   const { first, late, cancel } = await lookUpAddresses(host, undefined, limits, { isAbsolute: true })
   try {
-    const wait = sleep(SECOND_FAMILY_MS, [], { ref: false })
+    const wait = sleep(mayOwnSecondFamily(first, self) ? SECOND_FAMILY_MS : 0, [], { ref: false })
     const addresses = [...first, ...(await Promise.race([late, wait]))]
     for (const address of addresses) if (await isOwn(address)) return { isOwn: true, addresses }
     return { isOwn: false, addresses }
   } finally {
     cancel()
   }
+}
+
+/** Returns true if this host may have an address of the family that the first addresses lack: some name servers never answer AAAA. */
+function mayOwnSecondFamily(first: readonly string[], self: readonly string[]): boolean {
+  const includesFamily = (addresses: readonly string[], family: 4 | 6): boolean =>
+    addresses.some((address) => familyOf(address) === family)
+  return ([4, 6] as const).some(
+    (family) => !includesFamily(first, family) && (mayHaveFamily(family) || includesFamily(self, family)),
+  )
 }
 
 function ownAddressTest(self: readonly string[]): (address: string) => Promise<boolean> {

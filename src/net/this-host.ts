@@ -2,7 +2,15 @@ import type { Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { hostname } from 'node:os'
 import { codeOf, EXIT, StepError } from '../errors.js'
-import { canonicalAddress, embeddedAddress, familyOf, isLoopback, isUnspecified, unmapAddress } from './address.js'
+import {
+  canonicalAddress,
+  embeddedAddress,
+  familyOf,
+  isLinkLocal,
+  isLoopback,
+  isUnspecified,
+  unmapAddress,
+} from './address.js'
 import { isQualifiedDomain } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
 import { interfaceAddresses } from './interfaces.js'
@@ -69,6 +77,17 @@ function isOnInterface(canonical: string): boolean {
   } catch {
     // The kernel may know.
     return false
+  }
+}
+
+/** Returns false if this host has no address of a family that can stand in DNS. */
+export function mayHaveFamily(family: 4 | 6): boolean {
+  try {
+    return interfaceAddresses().some(
+      ({ address }) => familyOf(address) === family && !isLoopback(address) && !isLinkLocal(address),
+    )
+  } catch {
+    return true
   }
 }
 

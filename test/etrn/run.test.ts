@@ -187,6 +187,15 @@ if (isInNamespace(import.meta.url)) {
         assert.match(stderr, /no MX to request mail from; skipped: mx1\.site\.example \(this host\)/)
         assert.equal(status, 68)
       })
+    test('does not wait for AAAA records if the site has no IPv6 address', { timeout: 20_000 }, async (t) => {
+      await listenAt(t, TWO, ACCEPTED)
+      const zone = { ...zoneOf([20, 'mx2.site.example']), 'AAAA mx2.site.example': { silent: true } as const }
+      const during = (child: Running): void => t.signal.addEventListener('abort', () => child.kill('SIGKILL'))
+      // With this clock, a wait of a second never ends.
+      const start: typeof etrn = async (args) => spawnEtrn(args, { through: AT_SITE, env: LEAPING, during })
+      const { stdout, status } = await runMx(t, zone, [], start)
+      assert.deepEqual([status, stdout], [0, 'mx2.site.example: site.example: accepted (250 OK)\n'])
+    })
     test('connects to the address of an exchanger that was judged, whatever DNS returns next', async (t) => {
       const next = inTurn({ addresses: [ONE] }, { addresses: ['127.0.0.1'] })
       const zone = {

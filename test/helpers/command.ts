@@ -68,9 +68,9 @@ const CLOCK = `
     waiting.delete(timer)
     realClearTimeout(timer)
   }
-  promises.setTimeout = (ms, _, { signal } = {}) =>
+  promises.setTimeout = (ms, value, { signal } = {}) =>
     new Promise((resolve, reject) => {
-      const timer = setTimeout(resolve, ms)
+      const timer = setTimeout(() => resolve(value), ms)
       signal?.addEventListener('abort', () => {
         clearTimeout(timer)
         reject(signal.reason)
