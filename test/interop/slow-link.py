@@ -34,11 +34,19 @@ def open_tun(name):
     return device
 
 
+def is_pure_fin(packet):
+    """Returns whether a packet is a TCP segment with FIN and without data: the client waits for no reply to it."""
+    head = (packet[0] & 15) * 4
+    return packet[9] == socket.IPPROTO_TCP and packet[head + 13] & 1 and len(packet) == head + (packet[head + 12] >> 4) * 4
+
+
 def segment_key(packet):
-    """Returns a key for a TCP segment with data, SYN or FIN, else None. A retransmission has the same key."""
+    """Returns a key for a datagram, or a TCP segment with data, SYN or FIN, else None. A retransmission has the same key."""
+    head = (packet[0] & 15) * 4
+    if packet[9] == socket.IPPROTO_UDP:
+        return packet[12:20] + packet[head:]
     if packet[9] != socket.IPPROTO_TCP:
         return None
-    head = (packet[0] & 15) * 4
     offset = head + (packet[head + 12] >> 4) * 4
     has_sequence = len(packet) > offset or packet[head + 13] & 3
     return packet[12:20] + packet[head : head + 8] if has_sequence else None
@@ -50,11 +58,14 @@ class Direction:
     def __init__(self, source, target, seed, line):
         self.source, self.target, self.line = source, target, line
         self.random = random.Random(seed)
+        self.back = None
+        # The longest chain of packets that ends at the source: each was sent after the one before it had arrived.
+        self.chain = 0
         self.is_cut = False
         self.free_at = 0.0
         self.in_flight = collections.deque()
         self.known_segments = set()
-        self.count = dict(packets=0, octets=0, segments=0, retransmitted=0, lost=0, dropped=0)
+        self.count = dict(packets=0, octets=0, segments=0, trips=0, retransmitted=0, lost=0, dropped=0)
 
     def read_packet(self):
         packet = os.read(self.source, 65536)
@@ -65,8 +76,12 @@ class Direction:
         self.count["packets"] += 1
         self.count["octets"] += len(packet)
         key = segment_key(packet)
-        if key is not None:
-            self.count["retransmitted" if key in self.known_segments else "segments"] += 1
+        chain = 0 if is_pure_fin(packet) else self.chain + 1
+        if key in self.known_segments:
+            self.count["retransmitted"] += 1
+        elif key is not None:
+            self.count["segments"] += 1
+            self.count["trips"] = max(self.count["trips"], (chain + 1) // 2)
             self.known_segments.add(key)
         is_lost = self.random.random() < self.line.loss
         begins = max(now, self.free_at)
@@ -77,7 +92,7 @@ class Direction:
         if is_lost or self.is_cut:
             self.count["lost"] += 1
         else:
-            self.in_flight.append((self.free_at + self.line.delay / 1000, packet))
+            self.in_flight.append((self.free_at + self.line.delay / 1000, packet, chain))
 
     def cut(self):
         self.is_cut = True
@@ -90,7 +105,9 @@ class Direction:
             seconds = self.in_flight[0][0] - time.monotonic()
             if seconds > 0:
                 return seconds
-            os.write(self.target, self.in_flight.popleft()[1])
+            _, packet, chain = self.in_flight.popleft()
+            self.back.chain = max(self.back.chain, chain)
+            os.write(self.target, packet)
         return None
 
 
@@ -117,6 +134,7 @@ def main():
         one: Direction(ends[one], ends[other], f"{line.seed} there", line),
         other: Direction(ends[other], ends[one], f"{line.seed} back", line),
     }
+    directions[one].back, directions[other].back = directions[other], directions[one]
     run_command("count", directions)
     # select doesn't see lines in a buffer.
     commands = open(0, "rb", buffering=0)

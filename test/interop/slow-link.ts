@@ -16,8 +16,10 @@ export type PacketCount = {
   readonly packets: number
   /** IP and TCP headers included */
   readonly octets: number
-  /** TCP segments with data, SYN or FIN, each counted once */
+  /** Datagrams, and TCP segments with data, SYN or FIN, each counted once */
   readonly segments: number
+  /** Round trips: pairs in the longest chain of segments that each waited for the one before */
+  readonly trips: number
   /** Retransmissions of these segments */
   readonly retransmitted: number
   readonly lost: number
