@@ -15,6 +15,7 @@ import {
   truncate,
   truncateOctets,
 } from '../src/printable.js'
+import { anyText } from './helpers/any-text.js'
 import { etrn } from './helpers/command.js'
 import { makeFile, makeFolder } from './helpers/files.js'
 import { BYE, type Conversation, HELLO, loose } from './helpers/scripted-server.js'
@@ -110,7 +111,7 @@ suite('printable', () => {
     test(title, () => assert.equal(printable(raw), text))
   }
   test('returns text that no terminal obeys, for any octets and any text', () => {
-    const raw = fc.oneof(fc.uint8Array({ maxLength: 60 }), fc.string({ unit: 'binary' }))
+    const raw = fc.oneof(fc.uint8Array({ maxLength: 60 }), anyText())
     fc.assert(
       fc.property(raw, (input) => {
         const shown = printable(input)
@@ -281,7 +282,7 @@ suite(
 )
 
 test('printable changes nothing that it has made', () => {
-  fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => printable(printable(text)) === printable(text)))
+  fc.assert(fc.property(anyText(), (text) => printable(printable(text)) === printable(text)))
 })
 
 test('printableLines keeps ends of lines and tabs', () =>
@@ -289,7 +290,7 @@ test('printableLines keeps ends of lines and tabs', () =>
 
 test('printableJson means the same, and has only characters that can be seen', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), (text) => {
+    fc.property(anyText(), (text) => {
       const json = printableJson(JSON.stringify({ text }, undefined, 2))
       assert.doesNotMatch(json, UNPRINTABLE)
       assert.deepEqual(JSON.parse(json), { text })

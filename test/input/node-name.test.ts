@@ -3,6 +3,7 @@ import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { UsageError } from '../../src/errors.js'
 import { parseNodeName } from '../../src/input/node-name.js'
+import { anyText } from '../helpers/any-text.js'
 
 const STRICT = { allowWide: false }
 const WIDE = { allowWide: true }
@@ -151,7 +152,7 @@ suite('a queue name', () => {
 
 test('any name that is accepted fits in one command line of ASCII', async () => {
   const word = fc.oneof(
-    fc.string({ unit: 'binary', maxLength: 600 }),
+    anyText({ maxLength: 600 }),
     fc.domain(),
     fc.domain().map((d) => `@${d}`),
     fc.string({ maxLength: 600 }).map((s) => `#${s}`),
