@@ -64,6 +64,11 @@ async function ipUp(): Promise<string> {
   return (await output).join('')
 }
 
+/** Waits until the command that a hook started has failed for the first time. */
+async function waitForRetry(): Promise<void> {
+  while (!existsSync(LOG) || !readFileSync(LOG, 'utf8').includes('retry at')) await setTimeout(50)
+}
+
 /** Waits for the end of the command that a hook started. Returns its exit status and its log. */
 async function waitForEnd(): Promise<{ readonly status: number; readonly log: string }> {
   while (!existsSync(STATUS)) await setTimeout(50)
@@ -96,14 +101,14 @@ else if (isInNamespace(import.meta.url)) {
     assert.equal(await ipUp(), '')
     assert.ok(!existsSync(STATUS), 'the hook does not wait for its command')
     link('up')
-    const later = setTimeout(5000).then(() => resolver(ONE))
     await nameServer(t, ZONE, ONE)
     // The first MX host starts when the second one has sent everything.
     const startFirst = async (): Promise<unknown> =>
       startAt(t, TWO, sessionWithReply('250 queued'), sessionWithReply('251 none'))
     const last: Conversation = [...sessionWithReply('251 none'), startFirst]
     await startAt(t, THREE, sessionWithReply('253 2 pending messages'), sessionWithReply('253 1 pending message'), last)
-    await later
+    await waitForRetry()
+    resolver(ONE)
     const { status, log } = await waitForEnd()
     assert.equal(status, 0)
     assert.match(log, /Z site\.example: .*DNS.*; retry at \d\d:\d\d:\d\d; retries end at /)
@@ -126,7 +131,7 @@ else if (isInNamespace(import.meta.url)) {
 
   suite('hooks: failures', { concurrency: false, timeout: 120_000 }, () => {
     test('pppd hook: reports 75 if no resolver appears', async () => {
-      await install('--retry-for', '3s')
+      await install('--retry-for', '1s')
       resolver(undefined)
       await ipUp()
       const { status, log } = await waitForEnd()
@@ -137,7 +142,7 @@ else if (isInNamespace(import.meta.url)) {
       )
     })
     test('pppd hook: reports 68 if the domain does not exist by the end of --retry-for', async (t) => {
-      await install('--retry-for', '3s', '-v')
+      await install('--retry-for', '1s', '-v')
       resolver(ONE)
       await nameServer(t, {}, ONE)
       await ipUp()
@@ -145,14 +150,14 @@ else if (isInNamespace(import.meta.url)) {
       assert.equal(status, 68)
       assert.match(
         log,
-        /no such (?:host|domain)[^;\n]*; retry at .*\n(?:.*\n)*etrn: site\.example: no such (?:host|domain)[^;\n]*; gave up after \d+ attempts in \d+s; site\.example not requested/,
+        /no such (?:host|domain)[^;\n]*; final retry at .*\n(?:.*\n)*etrn: site\.example: no such (?:host|domain)[^;\n]*; gave up after \d+ attempts in \d+s; site\.example not requested/,
       )
     })
     test('pppd hook: reports 75 if the first MX host stays down, and requests the second one', async (t) => {
       resolver(ONE)
       await nameServer(t, ZONE, ONE)
       await startAt(t, THREE, sessionWithReply('250 queued'))
-      await install('--retry-for', '2s')
+      await install('--retry-for', '1s')
       await ipUp()
       const { status, log } = await waitForEnd()
       assert.equal(status, 75)
@@ -178,7 +183,7 @@ else if (isInNamespace(import.meta.url)) {
       resolver(undefined)
       await ipUp()
       // The run holds the lock while it waits.
-      while (!existsSync(LOG) || !readFileSync(LOG, 'utf8').includes('retry at')) await setTimeout(50)
+      await waitForRetry()
       const second = await finished(
         spawn('/run/flock', ['-n', ...locks(), 'true'], { stdio: ['ignore', 'pipe', 'pipe'] }),
       )

@@ -112,7 +112,7 @@ suite('a reply by drips', { concurrency: true }, () => {
   })
   test('leaves the exit status at 0 after QUIT', async (t) => {
     const conversation: Conversation = [...HELLO, 'C: ETRN site.example', 'S: 250 OK', 'C: QUIT', drip(`221 ${long}`)]
-    assert.equal((await requestFrom(t, conversation)).status, 0)
+    assert.equal((await requestFrom(t, conversation, ...TIMEOUT)).status, 0)
   })
 })
 
@@ -182,7 +182,8 @@ suite('plain text after the reply to STARTTLS fails with 76', { concurrency: tru
       testFailed(
         `${title}, with --tls ${level}`,
         [...LISTED, 'C: STARTTLS', Buffer.from(octets), ignoreInput, silence],
-        options,
+        // The server doesn't reply to QUIT.
+        [...options, '--timeout', '2s'],
         'starttls',
         /^unencrypted data arrived after STARTTLS, before TLS began$/,
       )
