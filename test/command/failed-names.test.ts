@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { etrn, type Finished, spawnEtrn } from '../helpers/command.js'
+import { etrn, type Finished, leap, LEAPING, spawnEtrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
 import {
   BYE,
@@ -113,7 +113,9 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const file = makeFile(t, 'later', '')
     const server = await loose(t, [...HELLO, ...etrnSteps('a.example', OK), 'C: ETRN b.example', silence])
     const names = ['a.example', 'b.example', 'c.example']
-    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--max-time', '1s', '--failed-to', file, ...names])
+    const args = ['-v', '--max-time', '1s', '--failed-to', file, `127.0.0.1:${server.port}`, ...HELO]
+    const run = await etrn([...args, ...names], { env: LEAPING, once: { said: 'C: ETRN b.example', act: leap } })
+    assert.match(run.stderr, /--max-time/)
     assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'b.example\nc.example\n'])
   })
   test('stand in JSON, too', async (t) => {
