@@ -1,29 +1,15 @@
 import { setMaxListeners } from 'node:events'
 import { constants } from 'node:os'
-import type { Readable } from 'node:stream'
 import type { CommandLine } from './command/arguments.js'
-import type { InputSources } from './command/read-file.js'
 import { BUG, EXIT, mergeExitStatuses, stackOf, StepError, UsageError } from './errors.js'
+import type { Host } from './host.js'
 import type { Reporter } from './report/reporter.js'
-import { Terminal, type TerminalOptions } from './report/terminal.js'
+import { Terminal } from './report/terminal.js'
 
 // Loads late all that only some command lines need: reading and compiling code is most of the start.
 
 /** Signals that end a run in good order. */
 export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const satisfies readonly NodeJS.Signals[]
-
-export type Host = TerminalOptions &
-  Pick<InputSources, 'kill' | 'onSignal' | 'raise'> & {
-    readonly argv: readonly string[]
-    /** The effective user; undefined on systems without user IDs. */
-    readonly uid: number | undefined
-    readonly stdin: () => Readable
-    /** The absolute paths of node and etrn, for hooks. */
-    readonly program: () => readonly string[]
-    readonly version: () => string
-    /** Returns the time in milliseconds since 1970. */
-    readonly now: () => number
-  }
 
 /**
  * Runs the command. Prints every failure; never throws. Returns the exit status, and the signal that ended the run, if one did: the
