@@ -5,13 +5,15 @@ export const RETRY_STEP = '--retry-for 10m tries again'
 export const HINTS = {
   limit: 'etrn reconnected and got the same reply; ask your provider to raise the limit on requests',
   helo: "the server rejects this host's EHLO name, not the requested name; send a full name of this host: --helo HOST.DOMAIN; if no name is accepted, ask your provider which name to send",
-  blocklist: `your IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow your IP address, or which port offers a login (${LOGIN_OPTIONS})`,
-  reverseName: `the server finds no valid reverse DNS name (PTR) for your IP address; ask your Internet provider to set one`,
+  blocklist: `your public IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow it, or to name a port with a login (${LOGIN_OPTIONS})`,
+  reverseName: `the server finds no valid reverse DNS name (PTR) for your public IP address; ask your Internet provider to set one`,
   certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
   address: `the server does not accept requests from your IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
   postfixAddress: `the server does not accept requests from your IP address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,
   login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
   tls: 'the server requires TLS before ETRN: --tls encrypt',
+  connections:
+    'the server counts too many connections from your public IP address, perhaps those of other programs; --retry-for 10m waits for their end',
   temporary: `the server can't start the delivery now; ${RETRY_STEP}`,
   exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your IP address",
   refusal: `ask your provider to allow requests for this name from your IP address, or ${LOGIN_STEP}`,
@@ -25,6 +27,7 @@ export const HINTS = {
     "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its own name",
   plainName: "the server may not support names that start with '@' or '#'; request each domain by its plain name",
   noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',
+  noEhlo: 'a server without EHLO has no ETRN: check the host and the port',
   noMail:
     'the server accepts no mail, or none from your IP address (dynamic addresses are often blocked); check the host name, then ask your provider to allow your IP address',
 } as const

@@ -15,6 +15,9 @@ export const SESSION_LIMIT = anyOf(
   /\b(?:per|in (?:this|one|a|a single)) (?:session|connection)\b/,
 )
 
+/** A limit on the connections of one client */
+export const CONNECTION_LIMIT = anyOf(/\btoo many (?:\w+ ){0,2}connections from\b/)
+
 export const HELO_NAME = anyOf(
   /\b(?:helo|ehlo) (?:command|name|argument|domain|host)/,
   /\b(?:invalid|bad|unknown|forged) (?:helo|ehlo)\b/,

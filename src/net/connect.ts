@@ -141,7 +141,7 @@ function connectError(
   return new StepError([over?.message ?? [], describeFailures(failed, port, local)].flat().join('; '), {
     exitStatus: over?.exitStatus ?? EXIT.TEMPFAIL,
     kind: over?.kind,
-    hint: connectHint(errors, port) ?? over?.hint ?? unansweredHint(errors, port, timeoutMs),
+    hint: connectHint(errors, port) ?? over?.hint ?? unansweredHint(failed, port, timeoutMs),
     cause: first ?? over?.cause,
   })
 }
@@ -187,10 +187,13 @@ function connectHint(errors: readonly unknown[], port: number): string | undefin
 }
 
 /** Returns the next step if nothing has answered; undefined for other failures. */
-function unansweredHint(errors: readonly unknown[], port: number, timeoutMs: number): string | undefined {
+function unansweredHint(failed: readonly FailedAttempt[], port: number, timeoutMs: number): string | undefined {
+  const errors = failed.map(({ error }) => error)
   if (hasCode(errors, 'ETIMEDOUT')) return timeoutHint(port, timeoutMs)
   const isUnreachable = hasCode(errors, 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN')
-  return isUnreachable ? 'check that the link is up; --retry-for 10m waits for the link' : undefined
+  if (!isUnreachable) return undefined
+  const isIpv6 = failed.every(({ address }) => familyOf(address) === 6)
+  return `check that the link is up${isIpv6 ? ' and has IPv6' : ''}; --retry-for 10m waits for the link`
 }
 
 function timeoutHint(port: number, timeoutMs: number): string {

@@ -68,7 +68,7 @@ function nameError(certificate: X509Certificate, name: string): StepError | unde
   const hint =
     other === undefined
       ? pinHint(certificate)
-      : `if ${other} is your provider's name for the server: --tls-name ${other}`
+      : `ask your provider whether ${other} is a name of the server; only if so: --tls-name ${other}`
   const message =
     names.length === 0
       ? `certificate contains no host name (a common name alone does not count), so it is not valid for ${name}`

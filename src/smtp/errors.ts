@@ -78,7 +78,7 @@ function rejectionProblem(stage: Stage, reply: Reply, isEarly: boolean, argument
   const command = STAGE_LABELS[stage]
   if (reply.code === 421) return `the server closed the connection ${isEarly ? 'before' : 'after'} ${command}`
   if (!isTransient(reply) && !isPermanent(reply)) return `unexpected reply to ${command}`
-  const verdict = isTransient(reply) ? 'deferred' : 'rejected'
+  const verdict = isTransient(reply) ? 'temporarily rejected' : 'rejected'
   const [verb, before] = stage === 'auth' ? ['login', 'with '] : [command, '']
   return `${verb} ${argument === undefined ? '' : `${before}${argument} `}${verdict}`
 }

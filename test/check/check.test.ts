@@ -222,7 +222,7 @@ if (isInNamespace(import.meta.url)) {
       const { port } = await scripted(t, [...TLS.slice(0, -1), 'S: 454 not now', ...BYE])
       const args = ['--check', '-v', '--helo', 'gw.site.example', `127.0.0.1:${port}`, '#q']
       const { stdout, stderr } = await etrn([...args, '--assume-etrn'])
-      assert.match(stdout, /^ {2}-- TLS .* STARTTLS deferred \(454 not now\); continuing without TLS/m)
+      assert.match(stdout, /^ {2}-- TLS .* STARTTLS temporarily rejected \(454 not now\); continuing without TLS/m)
       assert.doesNotMatch(stderr, /going on in clear/)
     })
     test('shows the hint for a name of this form at this server', async (t) => {

@@ -142,6 +142,12 @@ if (isInNamespace(import.meta.url)) {
       1000,
       'check that the link is up; --retry-for 10m waits for the link',
     )
+    testHint(
+      'to check for IPv6 if no route leads to an IPv6 address',
+      ['2001:db8:ffff::1'],
+      1000,
+      'check that the link is up and has IPv6; --retry-for 10m waits for the link',
+    )
     test('does not suggest a longer timeout if it was ample, and names the blocked port 25', async (t) => {
       t.mock.timers.enable({ apis: ['setTimeout'] })
       const attempt = connect({ first: ['192.0.2.9'], late: Promise.resolve([]) }, 25, {

@@ -133,7 +133,7 @@ suite('the hint after a rejected certificate', { concurrency: true }, () => {
     'names --tls-name if it has another name',
     'other',
     CA,
-    /^hint: if other\.example is .*: --tls-name other\.example$/,
+    /^hint: ask your provider whether other\.example is .*: --tls-name other\.example$/,
   )
   testHint(
     'names --tls-ca if its issuer is unknown',

@@ -95,7 +95,7 @@ suite('STARTTLS', { concurrency: true }, () => {
       [...STARTTLS_SENT, 'S: 454 not now', ...BYE],
       options,
       'starttls',
-      /^STARTTLS deferred \(454 not now\)$/,
+      /^STARTTLS temporarily rejected \(454 not now\)$/,
       75,
     )
     testFailed(
@@ -146,12 +146,12 @@ suite('with --tls may', { concurrency: true }, () => {
   testFallback(
     'the session goes on without TLS after a 454 to STARTTLS',
     [[...STARTTLS_SENT, 'S: 454 4.7.0 not now', ...ACCEPTED]],
-    /: STARTTLS deferred \(454 4\.7\.0 not now\); continuing without TLS/,
+    /: STARTTLS temporarily rejected \(454 4\.7\.0 not now\); continuing without TLS/,
   )
   testFallback(
     'a long reply to STARTTLS does not push the warning off the line',
     [[...STARTTLS_SENT, `S: 454 ${'x'.repeat(2000)}`, ...ACCEPTED]],
-    /: STARTTLS deferred \(454 x+\.\.\.; continuing without TLS/,
+    /: STARTTLS temporarily rejected \(454 x+\.\.\.; continuing without TLS/,
   )
   testFallback(
     'a new session goes without TLS after an alert',

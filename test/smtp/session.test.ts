@@ -293,7 +293,7 @@ suite('session: a second EHLO', { concurrency: true }, () => {
   }
   for (const [reply, problem] of [
     ['421 bye', 'the server closed the connection after EHLO'],
-    ['451 later', 'EHLO deferred'],
+    ['451 later', 'EHLO temporarily rejected'],
   ] as const)
     test(`ends the session with 75 if AUTH came before and its reply is ${reply}`, async (t) => {
       const run = await runAfterLogin(t, ['--assume-etrn'], `S: ${reply}`)
