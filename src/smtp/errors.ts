@@ -118,12 +118,19 @@ export function protocolError(message: string, hint?: string, cause?: unknown): 
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, hint, cause })
 }
 
+const ATTACK_HINT = 'the server or a proxy may be faulty, or this may be an attack: tell your provider'
+
+/** Returns the failure of data that TLS doesn't protect, although it stands: the session must not go on without TLS (76). */
+function dataWithinTlsError(message: string, cause: unknown): StepError {
+  return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint: ATTACK_HINT, cause })
+}
+
 /** Returns the failure of a server that sends plain text where TLS must begin: a faulty server, or a forgery (76). */
 export function unencryptedDataError(isImplicitTls: boolean, cause?: unknown): StepError {
   const message = `unencrypted data arrived ${isImplicitTls ? 'in place of TLS' : 'after STARTTLS, before TLS began'}`
   const hint = isImplicitTls
     ? 'smtps:// is only for a port that expects TLS from the start: check the host and the port, or use smtp:// with --tls verify'
-    : 'the server or a proxy may be faulty, or this may be an attack: tell your provider'
+    : ATTACK_HINT
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
 }
 
@@ -133,18 +140,18 @@ const PLAIN_TEXT_CODES =
 
 /** Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. */
 export function tlsErrorOf(error: unknown): StepError | undefined {
-  // Directly after the handshake Node can lose OpenSSL's error: then the next write fails with this code.
-  const code = codeOf(error) === 'EPROTO' ? 'ERR_SSL_PROTOCOL_ERROR' : codeOf(error)
+  const code = codeOf(error)
+  // Directly after the handshake Node can lose OpenSSL's error about a record: then the next write fails with this code.
+  if (code === 'EPROTO') return dataWithinTlsError('invalid data arrived within TLS (protocol error)', error)
   const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_|SSL\/TLS_)?(ALERT_)?(.*)$/.exec(code) ?? []
   if (name === undefined) return undefined
   const words = name.replaceAll('_', ' ').toLowerCase()
   // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.
   const needsCertificate = isAlert !== undefined && /certificate|handshake|unknown ca/.test(words)
+  if (PLAIN_TEXT_CODES.test(code)) return dataWithinTlsError(`unencrypted data arrived within TLS (${words})`, error)
   const hint = needsCertificate
     ? 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
     : 'ask your provider which TLS versions and ciphers the server supports'
-  const kind = PLAIN_TEXT_CODES.test(code) ? 'unencrypted-data' : undefined
   const problem = isAlert === undefined ? 'TLS failed' : 'the server ended TLS with an alert'
-  const message = `${kind === undefined ? problem : 'unencrypted data arrived within TLS'} (${words})`
-  return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind, hint, cause: error })
+  return protocolError(`${problem} (${words})`, hint, error)
 }

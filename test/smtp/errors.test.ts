@@ -121,6 +121,7 @@ suite('SessionError', () => {
 
 suite('tlsErrorOf', () => {
   const VERSION_HINT = 'ask your provider which TLS versions and ciphers the server supports'
+  const ATTACK_HINT = 'the server or a proxy may be faulty, or this may be an attack: tell your provider'
   const CLIENT_HINT = 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
   const errorOf = (code: string): StepError | undefined => tlsErrorOf(Object.assign(new Error('x'), { code }))
   for (const [code, message, hint] of [
@@ -133,12 +134,13 @@ suite('tlsErrorOf', () => {
     ],
     ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'the server ended TLS with an alert (unknown ca)', CLIENT_HINT],
     ['ERR_OSSL_BAD_DECRYPT', 'TLS failed (bad decrypt)', VERSION_HINT],
-    ['EPROTO', 'TLS failed (protocol error)', VERSION_HINT],
-    ['ERR_SSL_WRONG_VERSION_NUMBER', 'unencrypted data arrived within TLS (wrong version number)', VERSION_HINT],
+    ['EPROTO', 'invalid data arrived within TLS (protocol error)', ATTACK_HINT],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', 'unencrypted data arrived within TLS (wrong version number)', ATTACK_HINT],
   ] as const) {
     test(`is "${message}" for ${code}`, () => {
       const error = errorOf(code)
-      assert.deepEqual([error?.message, error?.exitStatus, error?.hint], [message, 76, hint])
+      const kind = hint === ATTACK_HINT ? 'unencrypted-data' : undefined
+      assert.deepEqual([error?.message, error?.exitStatus, error?.hint, error?.kind], [message, 76, hint, kind])
     })
   }
   test('is undefined for an error that is not of OpenSSL', () => {
