@@ -22,6 +22,8 @@ const STRONG_PSS = new RegExp(`^0609${RSASSA_PSS}30..a0..30..0609608648016503040
 
 /** The limits of OpenSSL's security level 1 */
 const RSA_BITS = 1024
+/** Those of less than 160 bits */
+const WEAK_CURVES = /^sec[pt]1[123]\d|wtls[1468]$/
 const CHAIN_CERTIFICATES = 16
 
 /**
@@ -67,7 +69,8 @@ function weaknessOfOne(certificate: X509Certificate): string | undefined {
   const key = publicKeyOf(certificate)
   const problem = signatureProblem(certificate, key)
   if (problem !== undefined) return problem
-  const { modulusLength } = key?.asymmetricKeyDetails ?? {}
+  const { modulusLength, namedCurve } = key?.asymmetricKeyDetails ?? {}
+  if (namedCurve !== undefined && WEAK_CURVES.test(namedCurve)) return `has a key on the weak curve ${namedCurve}`
   return modulusLength !== undefined && modulusLength < RSA_BITS ? `has a key of only ${modulusLength} bits` : undefined
 }
 

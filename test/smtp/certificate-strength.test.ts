@@ -45,6 +45,7 @@ const WEAKNESSES: readonly (readonly [name: string, weakness: string | undefined
   ['weak-pss-mask', 'certificate is signed with SHA-1, whose signatures can be forged'],
   ['weak-ecdsa', 'certificate is signed with SHA-1, whose signatures can be forged'],
   ['weak-key', 'certificate has a key of only 768 bits'],
+  ['weak-curve', 'certificate has a key on the weak curve secp112r1'],
   ['weak-not', undefined],
   ['weak-not-pss', undefined],
   // The signature of a root proves nothing.
