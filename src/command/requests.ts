@@ -3,6 +3,8 @@ import type { FailedRequest, Request, RequestSettings } from '../etrn/request.js
 import type { NameEntry } from '../input/names-file.js'
 import { ownHostName } from '../net/this-host.js'
 import { SessionError, type Stage } from '../smtp/errors.js'
+import { shareRedactor } from '../smtp/redact.js'
+import type { Credentials } from '../smtp/session-settings.js'
 import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
 import { checkLoginOptions, checkLoginTargets, readCredentials } from './login.js'
@@ -28,7 +30,19 @@ export async function createRequests(
   const requests: (Request | FailedRequest)[] = []
   // One after another: several may ask for a password on the terminal.
   for (const target of targets) requests.push(await createRequest(target, targets.length > 1, readNames, sources))
+  shareRedactors(requests)
   return requests
+}
+
+/** Masks the passwords of all profiles of a server in what the server says: it knows them all. */
+function shareRedactors(requests: readonly (Request | FailedRequest)[]): void {
+  const credentialsOf = new Map<string, Credentials[]>()
+  for (const request of requests) {
+    if ('error' in request || request.server.credentials === undefined) continue
+    const { host, credentials } = request.server
+    credentialsOf.set(host, [...(credentialsOf.get(host) ?? []), credentials])
+  }
+  for (const credentials of credentialsOf.values()) shareRedactor(credentials)
 }
 
 async function createRequest(target: Target, hasOthers: boolean, readNames: NameReader, sources: InputSources) {

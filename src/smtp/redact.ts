@@ -18,9 +18,15 @@ const redactors = new WeakMap<Credentials, Redactor>()
  */
 export function redactorFor(credentials: Credentials | undefined): Redactor {
   if (credentials === undefined) return new Redactor()
-  const redactor = redactors.get(credentials) ?? new Redactor(credentials.password)
+  const redactor = redactors.get(credentials) ?? new Redactor(credentials.password ?? '')
   redactors.set(credentials, redactor)
   return redactor
+}
+
+/** Makes the credentials of several users share a redactor: their server can repeat to one user what it was sent by another. */
+export function shareRedactor(all: readonly Credentials[]): void {
+  const redactor = new Redactor(...all.map(({ password = '' }) => password))
+  for (const credentials of all) redactors.set(credentials, redactor)
 }
 
 /** With SCRAM and CRAM-MD5 each session makes secrets of its own, and there can be thousands of sessions. */
@@ -28,15 +34,15 @@ const GENERATION_SECRETS = 200
 
 /** Masks passwords, and what sessions make from them, in output. No decision depends on a masked text. */
 export class Redactor {
-  readonly #password = new SecretFinder()
+  readonly #passwords = new SecretFinder()
   /** Secrets that sessions have made from the password, in two generations: the older one is forgotten when the newer one is full. */
   #older = new SecretFinder()
   #newer = new SecretFinder()
   /** Replies that are redacted already: the transcript and the result need the same one. */
   #redacted = new WeakMap<Reply, Reply>()
 
-  constructor(password = '') {
-    this.#password.add(password)
+  constructor(...passwords: readonly string[]) {
+    for (const password of passwords) this.#passwords.add(password)
   }
 
   /** Adds a text that is made from the password. It is masked from now on, until some hundred others have followed. */
@@ -112,7 +118,7 @@ export class Redactor {
 
   /** Returns where secrets stand in each line. */
   #find(lines: readonly string[]): Range[][] {
-    return findSecrets(lines, [this.#password, this.#older, this.#newer])
+    return findSecrets(lines, [this.#passwords, this.#older, this.#newer])
   }
 
   #redactEvent(event: TraceEvent): TraceEvent {

@@ -16,6 +16,7 @@ import {
   testLogin,
 } from '../helpers/login.js'
 import { NO_SOURCES, targetOf } from '../helpers/options.js'
+import { crowd } from '../helpers/concurrent-server.js'
 import { BYE, scripted, type Step } from '../helpers/scripted-server.js'
 
 const TLS: Step = { tls: { cert: fixture('mx.pem'), key: fixture('mx.key') } }
@@ -220,6 +221,21 @@ suite('login: where a login may go', { concurrency: true }, () => {
       `[servers.${name}]\nserver = "smtp://u@127.0.0.1:1"\npassword-command = "echo x"\n`
     const args = ['--config', makeFile(t, 'config.toml', profile('a') + profile('b')), 'a,b', 'a.example']
     assert.equal((await etrn(args)).status, 75)
+  })
+  test('masks the passwords of all profiles of a server in what the server says', async (t) => {
+    const { port } = await crowd(t, {
+      listed: ['AUTH PLAIN'],
+      other: (line) => (line.startsWith('AUTH') ? '235 OK' : undefined),
+      etrn: () => '250 alpha-secret bravo-secret',
+    })
+    const profile = (name: string, password: string): string =>
+      `[servers.${name}]\nserver = "127.0.0.1:${port}"\nuser = "${name}"\npassword-command = "echo ${password}"\n`
+    const toml = `helo = "gw.site.example"\n${profile('a', 'alpha-secret')}${profile('b', 'bravo-secret')}`
+    const run = await etrn(['--config', makeFile(t, 'config.toml', toml), 'a,b', 'a.example'])
+    assert.deepEqual(
+      [run.status, run.stdout.split('\n').sort()],
+      [0, ['', 'a: a.example: accepted (250 **** ****)', 'b: a.example: accepted (250 **** ****)']],
+    )
   })
   test('refuses a login with --mx unless the certificate is named or pinned', async () => {
     const args = ['--mx', 'site.invalid', '--user', 'u', '--password-command', 'exit 3', 'a.example']
