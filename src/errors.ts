@@ -35,6 +35,7 @@ export type FailureKind =
   | 'interrupted' // A signal ended the run.
   | 'timeout' // A step took longer than --timeout.
   | 'malformed-reply' // The server sent something that is not an SMTP reply.
+  | 'surplus-reply' // The server sent one reply too many: results may belong to other names.
   | 'login-rejected' // The server rejected the credentials.
 
 export type FailureFacts = Pick<StepError, 'exitStatus'> & Partial<Pick<StepError, 'kind' | 'hint' | 'cause'>>

@@ -81,7 +81,7 @@ class RequestRun {
     options: Options,
     reporter: Reporter,
   ): Promise<number> {
-    const { terminal, signal } = this.#context
+    const { host, terminal, signal } = this.#context
     // The exchangers of --mx are not known yet.
     if (options.mx.length === 0) terminal.setNames(requests.flatMap(({ entries }) => validNames(entries)).length)
     const done = await run(requests, {
@@ -98,7 +98,7 @@ class RequestRun {
       warn: (message) => reporter.warn(message),
     })
     const { 'failed-to': file } = options
-    const problem = file && (await import('./command/failed-names.js')).writeFailedNames(file, done, requests)
+    const problem = file && (await import('./command/failed-names.js')).writeFailedNames(file, done, requests, host.uid)
     if (!problem) return this.#end(reporter, done)
     terminal.warn(`etrn: ${problem}`)
     return this.#end(reporter, { ...done, exitStatus: mergeExitStatuses([done.exitStatus, EXIT.IOERR]) })

@@ -27,12 +27,15 @@ export function writeFailedNames(
   file: string,
   run: Run,
   requests: readonly (Request | FailedRequest)[],
+  uid: number | undefined,
 ): string | undefined {
   const names =
     run.error === null ? run.servers.flatMap(namesLeft) : requests.flatMap(({ entries }) => validNames(entries))
   return problemOf(file, () => {
     const stats = lstatSync(file, { throwIfNoEntry: false })
-    const mode = stats === undefined ? NEW_FILE_MODE : stats.mode & 0o777
+    // Another user has made the file to keep access to it.
+    const isOwn = stats !== undefined && (stats.uid === uid || stats.uid === 0)
+    const mode = isOwn ? stats.mode & 0o777 : NEW_FILE_MODE
     replaceFile(file, [...new Set(names)].map((name) => `${name}\n`).join(''), mode)
   })
 }
@@ -49,9 +52,12 @@ function problemOf(file: string, work: () => void): string | undefined {
 
 /**
  * Returns the names that a later run can request with success: deferred, or without a reply, or mail may be waiting after --wait. A
- * session that failed for good says nothing about its names: once the certificate or the login is right, the names can succeed.
+ * session that failed for good says nothing about its names: once the certificate or the login is right, the names can succeed. After a
+ * surplus reply, a name may have another one's result.
  */
-function namesLeft({ names, waiting = [] }: ServerReport): string[] {
+function namesLeft({ names, error, waiting = [] }: ServerReport): string[] {
+  if (error?.kind === 'surplus-reply')
+    return names.filter(({ outcome }) => outcome !== 'rejected').map(({ name }) => name)
   const accepted = new Set(waiting)
   const isLeft = ({ name, outcome, code }: Result): boolean =>
     outcome === 'deferred' || (code === null && outcome !== 'rejected') || accepted.has(name)

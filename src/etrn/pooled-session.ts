@@ -154,8 +154,14 @@ export class PooledSession implements SessionProgress {
     const reply = this.redactor.redactReply(ending.reply)
     const shown = `(${ending.isEarly ? '' : 'QUIT: '}${shortenMessage(formatReply(reply))})`
     const text = `the server sent one reply too many, so results may belong to other names ${shown}`
-    if (!ending.isEarly) throw new SessionError('etrn', text, { exitStatus: EXIT.PROTOCOL, reply })
-    this.#trace({ type: 'warning', stage: 'etrn', text })
+    if (!ending.isEarly)
+      throw new SessionError('etrn', text, { exitStatus: EXIT.PROTOCOL, kind: 'surplus-reply', reply })
+    this.warn(text)
     return false
+  }
+
+  /** Reports something that makes no difference to the results. */
+  warn(text: string): void {
+    this.#trace({ type: 'warning', stage: 'etrn', text })
   }
 }

@@ -264,6 +264,7 @@ class SessionPool {
       this.#queue.requeue(pendingName)
     }
     if (isLost) return
+    if (isSecurityFailure(error)) session.warn(`an additional session failed: ${error.message}`)
     this.#state.isOneAtATime = true
     const mayFail = number <= this.#failedAfter
     this.#failedAfter = Math.min(this.#failedAfter, this.#started)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -118,6 +119,13 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     assert.match(run.stderr, /--max-time/)
     assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'b.example\nc.example\n'])
   })
+  test('are written, too, if a surplus reply shows that results may belong to other names', async (t) => {
+    const steps = [...HELLO, ...etrnSteps('a.example', OK), 'C: QUIT', 'S: 450 busy', 'S: 221 bye'] as const
+    const file = join(makeFolder(t), 'later')
+    const server = await scripted(t, [...steps])
+    const run = await etrn([...HELO, '--failed-to', file, `127.0.0.1:${server.port}`, 'a.example'])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'a.example\n'])
+  })
   test('stand in JSON, too', async (t) => {
     const [run, text] = await requestWith(t, etrnSteps('a.example', '450 busy'), '--json', 'a.example')
     assert.match(run.stdout, /"outcome": "deferred"/)
@@ -138,6 +146,15 @@ suite('--failed-to: the file', { concurrency: true }, () => {
         [0o600, 'a.example\n'],
       ],
     )
+  })
+  const needsRoot = { skip: process.getuid?.() === 0 ? false : 'needs root' }
+  test("does not keep the mode of another user's file", needsRoot, async (t) => {
+    const file = makeFile(t, 'later', '')
+    chmodSync(file, 0o666)
+    chownSync(file, 1234, 1234)
+    await etrn(['127.0.0.1:9', '--failed-to', file, 'a.example'])
+    const { mode, uid } = statSync(file)
+    assert.deepEqual([mode & 0o777, uid], [0o600, 0])
   })
   test('is not touched by --check', async (t) => {
     const file = join(makeFolder(t), 'later')

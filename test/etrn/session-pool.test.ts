@@ -523,9 +523,10 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
     })
     // With one job beside the first session, no AUTH is on the way when the reply arrives.
     const args = ['--jobs', '2', '--tls', 'none', '--user', 'site', '--retry-for', '1s', `127.0.0.1:${port}`]
-    const { status, document } = await etrnJson([...args, ...list(20)], { env: { ETRN_PASSWORD: 'secret' } })
+    const { status, document, stderr } = await etrnJson([...args, ...list(20)], { env: { ETRN_PASSWORD: 'secret' } })
     const [report] = document.servers
     assert.deepEqual([status, report?.error?.message], [77, 'login with PLAIN rejected (535 no)'])
+    assert.match(stderr, /^etrn: warning: \S+: an additional session failed: login with PLAIN rejected \(535 no\)$/m)
     const outcomes = report?.names.map(({ outcome }) => outcome)
     assert.deepEqual(outcomes, [...Array<string>(7).fill('started'), ...Array<string>(13).fill('refused')])
     assert.equal(server.log.filter((line) => line.includes('AUTH')).length, 2)
