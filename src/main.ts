@@ -124,8 +124,9 @@ class Command {
 
   /** Prints an error that no report covers, and returns its exit status. */
   async #explain(error: unknown): Promise<number> {
-    const isExpected = error instanceof UsageError || error instanceof StepError
-    const failure = isExpected ? error : { message: BUG, exitStatus: EXIT.SOFTWARE, hint: undefined }
+    const known = hasNoFolder(error) ? NO_FOLDER : error
+    const isExpected = known instanceof UsageError || known instanceof StepError
+    const failure = isExpected ? known : { message: BUG, exitStatus: EXIT.SOFTWARE, hint: undefined }
     const reporter = this.#reporter ?? (await this.#createReporter())
     await reporter.fail(failure)
     if (!isExpected) this.#terminal.warnLines(stackOf(error))
@@ -145,4 +146,13 @@ class Command {
     const end = argv.indexOf('--')
     return argv.slice(0, end === -1 ? argv.length : end).includes('--json')
   }
+}
+
+const NO_FOLDER = new UsageError('the current directory has been removed; change to another directory', {
+  exitStatus: EXIT.NOINPUT,
+})
+
+/** Returns true if a relative path can't be resolved, because the current directory is gone. */
+function hasNoFolder(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && error.syscall === 'uv_cwd'
 }

@@ -49,6 +49,20 @@ suite('the process: signals', { concurrency: true }, () => {
   })
 })
 
+test('exits with 66 if the current directory has been removed', async (t) => {
+  const folder = makeFolder(t)
+  for (const args of [
+    '--hook pppd --names-from x 127.0.0.1:1',
+    '--names-from - --failed-to later 127.0.0.1:1 </dev/null',
+  ]) {
+    const run = await runShell(`mkdir ${folder}/d; cd ${folder}/d; rmdir ../d; ${BIN} ${args}`)
+    assert.deepEqual(
+      [run.status, run.stderr],
+      [66, 'etrn: the current directory has been removed; change to another directory\n'],
+    )
+  }
+})
+
 suite('the process: streams', { concurrency: true }, () => {
   for (const redirection of ['>&-', '2>&-', '<&-', '<&- >&- 2>&-']) {
     test(`succeeds with closed streams: ${redirection}`, async (t) => {
