@@ -59,7 +59,8 @@ export async function check(requests: readonly (Request | FailedRequest)[], opti
   let localFailure: StepError | undefined
   // After an interruption nothing more is reported.
   if (!options.signal.aborted) {
-    delivery = new StepLog('delivery to this host', options)
+    const effect = options.waitsForLocal ? '' : ' (without effect on the exit status)'
+    delivery = new StepLog(`delivery to this host${effect}`, options)
     const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
     localFailure = await checkDelivery(servers, { timeoutMs, signal: options.signal }, delivery)
   }

@@ -5,7 +5,7 @@ export const RETRY_STEP = '--retry-for 10m tries again'
 export const HINTS = {
   limit: 'etrn reconnected and got the same reply; ask your provider to raise the limit on requests',
   helo: "the server rejects this host's EHLO name, not the requested name; send a full name of this host: --helo HOST.DOMAIN; if no name is accepted, ask your provider which name to send",
-  blocklist: `your public IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow it, or to name a port with a login (${LOGIN_OPTIONS})`,
+  blocklist: `your public IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow it, or for a login and its port (${LOGIN_OPTIONS} --port N)`,
   reverseName: `the server finds no valid reverse DNS name (PTR) for your public IP address; ask your Internet provider to set one`,
   certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
   address: `the server does not accept requests from your IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
@@ -13,7 +13,7 @@ export const HINTS = {
   login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
   tls: 'the server requires TLS before ETRN: --tls encrypt',
   connections:
-    'the server counts too many connections from your public IP address, perhaps those of other programs; --retry-for 10m waits for their end',
+    'the server has too many connections from your public IP address, perhaps those of other programs: try again later; --retry-for 10m keeps trying',
   temporary: `the server can't start the delivery now; ${RETRY_STEP}`,
   exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your IP address",
   refusal: `ask your provider to allow requests for this name from your IP address, or ${LOGIN_STEP}`,

@@ -173,7 +173,7 @@ function loginHint({ code }: Reply, used: MechanismName, other: MechanismName | 
     case 432:
       return `run once with --auth PLAIN: the server then stores the password in the form that ${used} needs`
     case 535: {
-      const alternative = other === undefined ? '' : ` (some servers need --auth ${other})`
+      const alternative = other === undefined ? '' : ` (some servers need the mechanism ${other}: --auth ${other})`
       return `check the user name and the ${secretNameOf(used)}${alternative}, then ask your provider whether this user may log in`
     }
     default:

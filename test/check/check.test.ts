@@ -317,7 +317,7 @@ if (isInNamespace(import.meta.url)) {
         [
           'mx1.site.example port 2500',
           'mx2.site.example port 2500',
-          'delivery to this host',
+          'delivery to this host (without effect on the exit status)',
           'ETRN was not sent: only a real run shows whether the server accepts a name',
         ],
       )

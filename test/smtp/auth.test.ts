@@ -316,12 +316,12 @@ suite('the hint of a failed login', () => {
   test('names another mechanism that the server offers', async () =>
     assert.equal(
       await hintOf('535 no', ['CRAM-MD5', 'PLAIN']),
-      'check the user name and the password (some servers need --auth PLAIN), then ask your provider whether this user may log in',
+      'check the user name and the password (some servers need the mechanism PLAIN: --auth PLAIN), then ask your provider whether this user may log in',
     ))
   test('names the strongest other mechanism if --auth named a weaker one', async () =>
     assert.match(
       (await hintOf('535 no', ['LOGIN', 'CRAM-MD5', 'PLAIN'], { mechanism: 'PLAIN' })) ?? '',
-      /\(some servers need --auth CRAM-MD5\)/,
+      /\(some servers need the mechanism CRAM-MD5: --auth CRAM-MD5\)/,
     ))
   test('names no mechanism that the client cannot use', async () =>
     assert.equal(
@@ -344,7 +344,7 @@ suite('the hint of a failed login', () => {
   test('is about the certificate after EXTERNAL', async () =>
     assert.equal(
       await hintOf('535 no', ['EXTERNAL', 'PLAIN'], {}, { hasCertificate: true }),
-      'check the user name and the client certificate (some servers need --auth PLAIN), then ask your provider whether this user may log in',
+      'check the user name and the client certificate (some servers need the mechanism PLAIN: --auth PLAIN), then ask your provider whether this user may log in',
     ))
   test('names a mechanism that the server offers beside the refused one of --auth', async () =>
     assert.equal(
