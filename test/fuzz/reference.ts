@@ -115,7 +115,7 @@ export function shownReplyOf({ code, lines }: ReferenceReply): { enhancedCode: s
 
 /** Removes the half of a character or escape, or the replacement of a character, that a cut left before the ellipsis. */
 export function trimHalfCharacter(text: string): string {
-  return text.replace(/(?:[\ud800-\udbff\ufffd]|(?:[%=+]|\\x)[0-9a-f]?|\\(?:u(?:\{[0-9a-f]*)?)?)\.\.\.$/i, '...')
+  return text.replace(/(?:[\ud800-\udbff\ufffd]|(?:[%=+]|\\x)[0-9a-f]?|\\(?:u(?:\{[0-9a-f]*)?)?)+\.\.\.$/i, '...')
 }
 
 /** Tells whether a reply speaks of a limit on the requests of one session. */
