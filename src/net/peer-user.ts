@@ -11,24 +11,31 @@ export type SocketEnds = {
 /** The kernel's tables of connections (proc(5)); IPv4 connections of a socket for both families are in the second one. */
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
 
+/** An established connection (include/net/tcp_states.h); one that has ended, or is not accepted yet, is printed as root's. */
+const ESTABLISHED = '01'
+const NO_INODE = '0'
+
 /**
- * Returns the user whose process has the other end of a connection within this host; undefined if the kernel doesn't tell: the other
- * end is elsewhere, the tables can't be read, or the system isn't Linux. Throws StepError (75) if this host lacks the resources to read them.
+ * Returns the users whose processes have the other end of a connection within this host: a user can make sockets that look like that end.
+ * Returns none if the kernel doesn't tell: the other end is elsewhere, the tables can't be read, or the system isn't Linux. Throws
+ * StepError (75) if this host lacks the resources to read them.
  */
-export function userOfPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): number | undefined {
+export function usersOfPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): readonly number[] {
   const [own, peer] = [canonicalAddress(localAddress), canonicalAddress(remoteAddress)]
+  const users = new Set<number>()
   try {
     for (const line of readLines(TABLES)) {
       // The other end's local address is our remote one.
-      const [, local, remote, , , , , user] = line.trim().split(/\s+/)
+      const [, local, remote, state, , , , user, , inode] = line.trim().split(/\s+/)
       const isPeer = isEnd(local, peer, remotePort) && isEnd(remote, own, localPort)
-      if (isPeer) return Number(user)
+      if (isPeer && state === ESTABLISHED && inode !== NO_INODE) users.add(Number(user))
     }
   } catch (error) {
     if (isLackOfResources(error)) throw resourcesError('who runs the server on this host', error)
-    // The kernel doesn't tell.
+    // A table that can't be read whole tells nothing.
+    return []
   }
-  return undefined
+  return [...users]
 }
 
 const BLOCK_OCTETS = 65_536

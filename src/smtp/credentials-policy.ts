@@ -3,7 +3,7 @@ import { platform } from 'node:os'
 import { EXIT, StepError, UsageError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { isLoopback } from '../net/address.js'
-import { type SocketEnds, userOfPeer } from '../net/peer-user.js'
+import { type SocketEnds, usersOfPeer } from '../net/peer-user.js'
 import { isVerificationRequired, type Server, type TlsLevel, type TlsPolicy } from './session-settings.js'
 
 // The rules for credentials: which servers may receive them, and which TLS level follows from that.
@@ -89,9 +89,11 @@ function isOwnLoopback(host: string, { remoteAddress }: SocketEnds): boolean {
 function checkPeer(level: TlsLevel, ends: SocketEnds): void {
   // Other systems don't tell who has the other end.
   if (level === 'none' || platform() !== 'linux') return
-  const user = userOfPeer(ends)
-  const isOwn = user !== undefined && user !== OVERFLOW_USER_ID && user === statSync('/proc/self').uid
-  if (user !== undefined && (user < PEOPLES_USER_IDS || isOwn)) return
+  const users = usersOfPeer(ends)
+  const isTrusted = (user: number): boolean =>
+    user < PEOPLES_USER_IDS || (user !== OVERFLOW_USER_ID && user === statSync('/proc/self').uid)
+  if (users.length > 0 && users.every(isTrusted)) return
+  const user = users.find((one) => !isTrusted(one))
   const [problem, trusted] =
     user === undefined
       ? ['the kernel does not report who runs the server on this host', 'all users of this host']

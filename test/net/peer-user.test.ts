@@ -4,10 +4,10 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { platform, userInfo } from 'node:os'
 import { suite, test } from 'node:test'
-import { userOfPeer } from '../../src/net/peer-user.js'
+import { usersOfPeer } from '../../src/net/peer-user.js'
 import { finished } from '../helpers/command.js'
 
-suite('userOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () => {
+suite('usersOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () => {
   for (const [title, listen, host] of [
     ['an IPv4 socket', '127.0.0.1', '127.0.0.1'],
     ['an IPv6 socket', '::1', '::1'],
@@ -23,25 +23,34 @@ suite('userOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () =
       await Promise.all([accepted, once(socket, 'connect')])
       const { localAddress = '', localPort, remoteAddress = '', remotePort } = socket
       const ends = { localAddress, localPort, remoteAddress, remotePort }
-      assert.equal(userOfPeer(ends), userInfo().uid)
-      assert.equal(
-        userOfPeer({ ...ends, localPort: remotePort, remotePort: localPort, remoteAddress: '127.9.9.9' }),
-        undefined,
-      )
+      assert.deepEqual(usersOfPeer(ends), [userInfo().uid])
+      const otherEnds = { ...ends, localPort: remotePort, remotePort: localPort, remoteAddress: '127.9.9.9' }
+      assert.deepEqual(usersOfPeer(otherEnds), [])
     })
+  test('returns nobody for a connection that the other end has closed, which the kernel prints as that of root', async (t) => {
+    const server = createServer((peer) => peer.destroy()).listen(0, '127.0.0.1')
+    t.after(() => server.close())
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true })
+    t.after(() => socket.destroy())
+    await once(socket.resume(), 'end')
+    const { localAddress = '', localPort, remoteAddress = '', remotePort } = socket
+    assert.deepEqual(usersOfPeer({ localAddress, localPort, remoteAddress, remotePort }), [])
+  })
   test('throws 75 if this host lacks file descriptors', async () => {
     const code = `
       import { openSync } from 'node:fs'
-      import { userOfPeer } from './src/net/peer-user.ts'
+      import { usersOfPeer } from './src/net/peer-user.ts'
       const ends = { localAddress: '127.0.0.1', localPort: 1, remoteAddress: '127.0.0.1', remotePort: 1 }
-      console.log(userOfPeer(ends))
+      console.log(usersOfPeer(ends).length)
       try { for (;;) openSync('/dev/null') } catch {}
-      try { console.log(userOfPeer(ends)) } catch ({ exitStatus, kind }) { console.log(exitStatus, kind) }`
+      try { console.log(usersOfPeer(ends)) } catch ({ exitStatus, kind }) { console.log(exitStatus, kind) }`
     const run = spawn('sh', ['-c', 'ulimit -n 64; exec "$@"', '-', process.execPath, '--import', 'tsx', '-'], {
       stdio: ['pipe', 'pipe', 'pipe'],
     })
     run.stdin.end(code)
     const { stdout, stderr } = await finished(run)
-    assert.equal(stdout, 'undefined\n75 no-resources\n', stderr)
+    assert.equal(stdout, '0\n75 no-resources\n', stderr)
   })
 })
