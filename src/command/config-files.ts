@@ -1,7 +1,7 @@
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { codeOf } from '../errors.js'
 import type { CommandLine } from './arguments.js'
-import { describeFileError } from './file-errors.js'
+import { describeFileError, OPEN_FLAGS } from './file-errors.js'
 
 export type ConfigSearch = {
   readonly environment: Readonly<Record<string, string | undefined>>
@@ -20,7 +20,7 @@ export function findConfigFiles({ environment, uid, warn }: ConfigSearch): strin
   const files = folders.map((folder) => `${folder}/etrn/config.toml`)
   return files.filter((file) => {
     try {
-      closeSync(openSync(file, constants.O_RDONLY | constants.O_NONBLOCK))
+      closeSync(openSync(file, OPEN_FLAGS))
       return true
     } catch (error) {
       // Without the folder there is no file.

@@ -9,6 +9,8 @@ import { describeFileError } from './file-errors.js'
 import { replaceFile } from './replace-file.js'
 
 const NEW_FILE_MODE = 0o600
+/** The permissions of a file that a new one keeps: others may not write names that a later run requests. */
+const KEPT_MODE = 0o755
 
 /** Returns the reason if the file of --failed-to can't be written, as far as this shows before the run. */
 export function failedToProblem(file: string): string | undefined {
@@ -35,7 +37,7 @@ export function writeFailedNames(
     const stats = lstatSync(file, { throwIfNoEntry: false })
     // Another user has made the file to keep access to it.
     const isOwn = stats !== undefined && (stats.uid === uid || stats.uid === 0)
-    const mode = isOwn ? stats.mode & 0o777 : NEW_FILE_MODE
+    const mode = isOwn ? stats.mode & KEPT_MODE : NEW_FILE_MODE
     replaceFile(file, [...new Set(names)].map((name) => `${name}\n`).join(''), mode)
   })
 }

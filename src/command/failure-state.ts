@@ -5,7 +5,7 @@ import { codeOf } from '../errors.js'
 import type { CommandLine } from './arguments.js'
 import { unsafeReason } from './file-safety.js'
 import { OPTION_ROWS } from './options.js'
-import { describeFileError } from './file-errors.js'
+import { describeFileError, OPEN_FLAGS } from './file-errors.js'
 import { replaceFile } from './replace-file.js'
 import { requestFileName } from './request-file.js'
 
@@ -171,7 +171,7 @@ const STATE_OCTETS = 16 * 1024 * 1024
 function readRecords(file: string, uid: number | undefined): FailureRecord[] {
   let fd: number
   try {
-    fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    fd = openSync(file, OPEN_FLAGS | constants.O_NOFOLLOW)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return []
     throw codeOf(error) === 'ELOOP' ? new Error('is a symbolic link') : error

@@ -1,4 +1,8 @@
+import { constants } from 'node:fs'
 import { codeOf, messageOf } from '../errors.js'
+
+/** Opens a file for reading, and waits for no writer of a FIFO. A terminal does not become that of this process. */
+export const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
 
 const FILE_ERRORS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',

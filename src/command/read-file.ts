@@ -1,10 +1,10 @@
-import { createReadStream, fstat, open, constants, type Stats } from 'node:fs'
+import { createReadStream, fstat, open, type Stats } from 'node:fs'
 import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
 import { EXIT, OptionError } from '../errors.js'
-import { describeFileError } from './file-errors.js'
+import { describeFileError, OPEN_FLAGS } from './file-errors.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
@@ -71,7 +71,7 @@ async function readSource(
 /** Opens a file of any kind and returns its octets, which read nothing yet. */
 export async function openFile(file: string, check?: FileCheck): Promise<Readable> {
   // Without NONBLOCK nothing could end the wait for a pipe without a writer, not even the end of the process.
-  const fd = await promisify(open)(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  const fd = await promisify(open)(file, OPEN_FLAGS)
   const stats = await promisify(fstat)(fd)
   const stream = isatty(fd) ? new ReadStream(fd) : stats.isFIFO() ? new Socket({ fd }) : createReadStream('', { fd })
   try {

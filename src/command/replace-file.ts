@@ -3,11 +3,11 @@ import {
   closeSync,
   fchmodSync,
   fsyncSync,
+  lstatSync,
   openSync,
   readdirSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -48,13 +48,23 @@ function writeNewFile(file: string, text: string, mode: number): void {
 }
 
 function removeLeftovers(folder: string, prefix: string): void {
+  for (const name of readNames(folder)) if (name.startsWith(prefix)) removeLeftover(join(folder, name))
+}
+
+function readNames(folder: string): readonly string[] {
   try {
-    for (const name of readdirSync(folder)) {
-      const path = join(folder, name)
-      // The clock may have jumped in either direction.
-      if (name.startsWith(prefix) && Math.abs(Date.now() - statSync(path).mtimeMs) > LEFTOVER_AGE_MS) rmSync(path)
-    }
+    return readdirSync(folder)
   } catch {
-    // The folder can't be read, or another run was faster.
+    return []
+  }
+}
+
+function removeLeftover(path: string): void {
+  try {
+    const { mtimeMs } = lstatSync(path)
+    // The clock may have jumped in either direction.
+    if (Math.abs(Date.now() - mtimeMs) > LEFTOVER_AGE_MS) rmSync(path)
+  } catch {
+    // Another run was faster, or another user has put something else there.
   }
 }
