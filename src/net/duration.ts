@@ -4,7 +4,7 @@ const HOUR_MS = 60 * MINUTE_MS
 
 /** Returns a duration as an option has it: `1.5s`, `60s`, `7m37s`, `1h30m`. Less than two minutes are seconds, as in the manual. */
 export function formatDuration(ms: number): string {
-  if (ms < 2 * MINUTE_MS) return `${ms / SECOND_MS}s`
+  if (ms < 2 * MINUTE_MS) return `${Math.round(ms) / SECOND_MS}s`
   const parts = [
     [Math.floor(ms / HOUR_MS), 'h'],
     [Math.floor((ms % HOUR_MS) / MINUTE_MS), 'm'],
