@@ -13,6 +13,8 @@ export type ServerAddress = {
   readonly port: number
   /** True for smtps://, where TLS begins before the greeting (RFC 8314). */
   readonly isImplicitTls: boolean
+  /** True for a name of several labels with a final dot: the search list does not complete it. */
+  readonly isAbsolute?: true
 }
 
 /** A parsed SERVER argument: the address, and the user name in its URL. */
@@ -55,6 +57,7 @@ function splitServer(word: string, defaultPort: number | undefined): ServerArgum
     host: familyOf(host) === 0 ? parseHostName(host) : host,
     port: port === undefined ? (defaultPort ?? DEFAULT_PORTS[scheme]) : parsePortOf(port),
     isImplicitTls: scheme === 'smtps',
+    ...(host.endsWith('.') && trimDot(host).includes('.') ? { isAbsolute: true } : {}),
     user,
   }
 }

@@ -4,10 +4,14 @@ import { lookUpExchanger } from '../net/exchanger.js'
 import type { Server, SessionOptions } from './session-settings.js'
 
 /** Returns the addresses that DNS and this host have for a server. Throws StepError. */
-export async function lookUpHost({ host, isExchanger }: Server, options: SessionOptions): Promise<Addresses> {
+export async function lookUpHost(
+  { host, isExchanger, isAbsolute }: Server,
+  options: SessionOptions,
+): Promise<Addresses> {
   const { family, self } = options
   try {
-    return await (isExchanger ? lookUpExchanger(host, family, self, options) : lookUpAddresses(host, family, options))
+    if (isExchanger) return await lookUpExchanger(host, family, self, options)
+    return await lookUpAddresses(host, family, options, { isAbsolute })
   } catch (error) {
     // The user has not typed the name of an exchanger.
     const isWrongRecord = isExchanger && error instanceof StepError && error.exitStatus === EXIT.NOHOST

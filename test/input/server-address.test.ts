@@ -34,15 +34,14 @@ const FORMS: readonly (readonly [word: string, host: string, port: number])[] = 
 
 suite('parseServer', () => {
   for (const [word, host, port] of FORMS) {
-    test(`returns host ${host} and port ${port} for ${word}`, () =>
-      assert.deepEqual(parseServer(word), {
-        word,
-        host,
-        port,
-        isImplicitTls: /^smtps:/i.test(word),
-        user: undefined,
-      }))
+    test(`returns host ${host} and port ${port} for ${word}`, () => {
+      const { isAbsolute, ...server } = parseServer(word)
+      assert.deepEqual(server, { word, host, port, isImplicitTls: /^smtps:/i.test(word), user: undefined })
+      assert.equal(isAbsolute, word.endsWith('.') ? true : undefined)
+    })
   }
+  test('takes a single label with a final dot for a name that the search list may complete', () =>
+    assert.equal(parseServer('isp.').isAbsolute, undefined))
   test('takes the default port for a server that names none', () => {
     assert.deepEqual(
       ['a.example', 'b.example:26', 'smtps://c.example'].map((word) => parseServer(word, 587).port),

@@ -322,6 +322,11 @@ if (isInNamespace(import.meta.url)) {
       await serveAt(t, '127.0.0.6', ACCEPTED)
       assert.equal((await etrn([`mail.dmz:${PORT}`, ...REQUEST.slice(1)])).status, 0)
     })
+    test('is not completed if it has a final dot', async (t) => {
+      await serveNames(t, { 'A mail.dmz.isp.example': { addresses: ['127.0.0.6'] } })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      assert.equal((await etrn([`mail.dmz.:${PORT}`, ...REQUEST.slice(1)])).status, 68)
+    })
     test('is completed by the search list if the name servers refuse to answer', async (t) => {
       await serveNames(t, {
         '*': { rcode: 'REFUSED' },
