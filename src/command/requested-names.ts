@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { UsageError } from '../errors.js'
 import { type NameEntry, parseNamesFile, removeDuplicates } from '../input/names-file.js'
-import { type NodeName, parseNodeName } from '../input/node-name.js'
+import { type NodeName, parseNodeName, quoteName } from '../input/node-name.js'
 import { ownHostName } from '../net/this-host.js'
 import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
@@ -78,9 +78,11 @@ export function noNameError(): UsageError {
 export async function typedNames(options: Options): Promise<NodeName[]> {
   const { names, subdomains, queue, 'allow-wide': allowWide } = options
   const given = [
-    ...names.map((name) => ['names', name] as const),
-    ...subdomains.map((node) => ['subdomains', `@${node}`] as const),
-    ...queue.map((name) => ['queue', `#${name}`] as const),
+    ...names.map((name) => ['names', name, undefined] as const),
+    ...subdomains.map((node) => ['subdomains', `@${node}`, `--subdomains ${quoteName(node)}`] as const),
+    ...queue.map((name) => ['queue', `#${name}`, `--queue ${quoteName(name)}`] as const),
   ]
-  return Promise.all(given.map(async ([option, name]) => forOption(option, () => parseNodeName(name, { allowWide }))))
+  return Promise.all(
+    given.map(async ([option, name, typed]) => forOption(option, () => parseNodeName(name, { allowWide }, typed))),
+  )
 }

@@ -29,11 +29,18 @@ export type NameOptions = {
 export const COMMAND_LINE_OCTETS = 512
 const QUEUE_OCTETS = COMMAND_LINE_OCTETS - 'ETRN #\r\n'.length
 
-/** Returns a NAME argument as a NodeName. Throws UsageError, which quotes the word, names the rule that it breaks, and what to write. */
-export async function parseNodeName(word: string, options: NameOptions): Promise<NodeName> {
+/**
+ * Returns a NAME argument as a NodeName. Throws UsageError, which quotes the word as it was typed, and names the rule that it breaks and
+ * what to write.
+ */
+export async function parseNodeName(
+  word: string,
+  options: NameOptions,
+  typed = `name ${quoteName(word)}`,
+): Promise<NodeName> {
   const checked = await checkName(word, options)
   if (typeof checked === 'string') return checked
-  throw new UsageError(`name ${quoteName(word)} ${checked.message}`)
+  throw new UsageError(`${typed} ${checked.message}`)
 }
 
 /** The message is the rule that a word breaks, as a sentence without its subject. */
@@ -56,9 +63,9 @@ async function parseArgument(word: string, { allowWide }: NameOptions): Promise<
     const domain = parseDomain(word, word, allowWide)
     if (allowWide || domain.includes('.')) return domain
     const typed = trimDot(word)
-    const queue = isAscii(typed) ? `; if your provider has a queue with this name: --queue ${typed}` : ''
+    const queue = isAscii(typed) ? `; to send #${typed}: --queue ${typed}` : ''
     throw new NameRuleError(
-      `is not fully qualified; write, for example, ${typed}.example (--allow-wide sends the name unchanged${queue})`,
+      `is not fully qualified; write, for example, ${typed}.example (if your provider told you to send ${typed} itself: --allow-wide${queue})`,
     )
   }
   const domain = parseDomain(word.slice(1), word, allowWide)
@@ -156,7 +163,7 @@ function foreignCharacter(label: string): string {
 
 const NAME_CHARACTERS_SHOWN = 80
 
-function quoteName(word: string): string {
+export function quoteName(word: string): string {
   const text = hidePassword(word)
   return text.length > NAME_CHARACTERS_SHOWN ? `"${truncate(text, NAME_CHARACTERS_SHOWN)}"...` : `"${text}"`
 }

@@ -43,7 +43,9 @@ export function checkRecipients(servers: number, isFromDns: boolean, { name, fin
     throw new UsageError('credentials are for one server only: run etrn once for each server, or use profiles')
   if (isFromDns && name === undefined && fingerprint === undefined) {
     const need = "add --tls-name NAME (the name in the server's certificate) or --tls-fingerprint SHA256"
-    throw new UsageError(`DNS answers can be false, so credentials with --mx need a certificate that you name; ${need}`)
+    throw new UsageError(
+      `--mx finds servers in DNS, and a forged answer could send your credentials to another server; ${need}`,
+    )
   }
 }
 

@@ -60,9 +60,12 @@ suite('a node name', () => {
   testRejected('.', /is empty/)
   testRejected(
     'localname',
-    /^name "localname" is not fully qualified; write, for example, localname\.example \(--allow-wide sends the name unchanged; if your provider has a queue with this name: --queue localname\)$/,
+    /^name "localname" is not fully qualified; write, for example, localname\.example \(if your provider told you to send localname itself: --allow-wide; to send #localname: --queue localname\)$/,
   )
-  testRejected('bücher', /for example, bücher\.example \(--allow-wide sends the name unchanged\)$/)
+  testRejected(
+    'bücher',
+    /for example, bücher\.example \(if your provider told you to send bücher itself: --allow-wide\)$/,
+  )
   testSent('localname', 'localname', WIDE)
   testRejected('1.2.3', / is not a domain name, because the last label is a number$/)
   testRejected('192.0.2.1', / is an IP address, not a name; the server comes first: etrn 192\.0\.2\.1 NAME$/)
