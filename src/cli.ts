@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { bugReport, EXIT } from './errors.js'
-import type { Host } from './host.js'
 import { main } from './main.js'
+import type { Host } from './run-requests.js'
 
 function pathOf(name: string): string {
   return join(import.meta.dirname, '..', name)

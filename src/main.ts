@@ -2,9 +2,9 @@ import { setMaxListeners } from 'node:events'
 import { constants } from 'node:os'
 import type { CommandLine } from './command/arguments.js'
 import { BUG, EXIT, mergeExitStatuses, stackOf, StepError, UsageError } from './errors.js'
-import type { Host } from './host.js'
 import type { Reporter } from './report/reporter.js'
 import { Terminal } from './report/terminal.js'
+import type { Host } from './run-requests.js'
 
 // Loads late all that only some command lines need: reading and compiling code is most of the start.
 

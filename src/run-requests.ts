@@ -1,22 +1,36 @@
 import { constants } from 'node:os'
+import type { Readable } from 'node:stream'
 import type { Check } from './check/check.js'
 import type { CommandLine } from './command/arguments.js'
 import { configFilesOf } from './command/config-files.js'
 import type { Config } from './command/config.js'
 import { settleOptions } from './command/option-sources.js'
 import type { Options } from './command/options.js'
-import type { Reader } from './command/read-file.js'
+import type { InputSources, Reader } from './command/read-file.js'
 import { createRequests } from './command/requests.js'
 import { swapHint } from './command/targets.js'
 import { EXIT, mergeExitStatuses, stackOf, UsageError } from './errors.js'
 import type { FailedRequest, Request } from './etrn/request.js'
 import { resultOfBadLine, type Run, run } from './etrn/run.js'
 import { validNames } from './input/names-file.js'
-import type { Host } from './host.js'
 import { chooseReporter } from './report/choose-reporter.js'
 import type { FailureRecorder } from './report/delayed.js'
 import type { Progress, Reporter } from './report/reporter.js'
-import type { Terminal } from './report/terminal.js'
+import type { Terminal, TerminalOptions } from './report/terminal.js'
+
+/** The process as the command sees it */
+export type Host = TerminalOptions &
+  Pick<InputSources, 'kill' | 'onSignal' | 'raise'> & {
+    readonly argv: readonly string[]
+    /** The effective user; undefined on systems without user IDs. */
+    readonly uid: number | undefined
+    readonly stdin: () => Readable
+    /** The absolute paths of node and etrn, for hooks. */
+    readonly program: () => readonly string[]
+    readonly version: () => string
+    /** Returns the time in milliseconds since 1970. */
+    readonly now: () => number
+  }
 
 /** The parts of the command that a run uses */
 export type RunContext = {
