@@ -36,7 +36,9 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
   if (self !== undefined && mx === undefined)
     throw new UsageError('--self works only with --mx; remove --self, or write --mx DOMAIN in place of SERVER')
   if (interval !== undefined && targets.every(({ options }) => options.wait === undefined))
-    throw new UsageError('--interval needs --wait; for example --wait 30m')
+    throw new UsageError(
+      '--interval works only with --wait, which repeats the request until no mail is waiting; add --wait 30m',
+    )
   const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
   for (const { profile, server, options } of targets) {
     const isWord = profile === undefined && isBareWord(server.word)

@@ -8,20 +8,20 @@ export const HINTS = {
   blocklist: `your public IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow it, or to give you a login and the port for it (${LOGIN_OPTIONS} --port N)`,
   reverseName: `the server finds no valid reverse DNS name (PTR) for your public IP address; ask your Internet provider to set one`,
   certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
-  address: `the server does not accept requests from your IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
-  postfixAddress: `the server does not accept requests from your IP address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,
+  address: `the server does not accept requests from your public IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
+  postfixAddress: `the server does not accept requests from your public IP address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,
   login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
   tls: 'the server requires TLS before ETRN: --tls encrypt',
   connections:
     'the server has too many connections from your public IP address, perhaps those of other programs: try again later; --retry-for 10m keeps trying',
   temporary: `the server can't start the delivery now; ${RETRY_STEP}`,
-  exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your IP address",
-  refusal: `ask your provider to allow requests for this name from your IP address, or ${LOGIN_STEP}`,
-  name: 'ask your provider to allow requests for this name from your IP address',
+  exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your public IP address",
+  refusal: `ask your provider to allow requests for this name from your public IP address, or ${LOGIN_STEP}`,
+  name: 'ask your provider to allow requests for this name from your public IP address',
   otherCommand:
     'this is a reply to another command, so the request may have failed: run again with -v and show the output to your provider',
-  elsewhere: 'check whether another server holds the mail; if not, ask your provider to hold mail for this name',
-  flush: `${RETRY_STEP}; if that fails too, show the reply to your provider (if the server is Postfix: the flush service may be off, or postscreen_access_list may lack your IP address)`,
+  elsewhere: 'this server holds no mail for the name; ask your provider which server does, or to hold the mail',
+  flush: `${RETRY_STEP}; if that fails too, show the reply to your provider (if the server is Postfix: the flush service may be off, or postscreen_access_list may lack your public IP address)`,
   badName: 'check the name, then ask your provider which name the server expects',
   ignoredSign:
     "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its own name",
@@ -29,5 +29,5 @@ export const HINTS = {
   noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',
   noEhlo: 'a server without EHLO has no ETRN: check the host and the port',
   noMail:
-    'the server accepts no mail, or none from your IP address (dynamic addresses are often blocked); check the host name, then ask your provider to allow your IP address',
+    'the server accepts no mail, or none from your public IP address (dynamic addresses are often blocked); check the host name, then ask your provider to allow your public IP address',
 } as const

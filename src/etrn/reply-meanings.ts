@@ -195,7 +195,7 @@ const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMeaning[]>>
     { codes: ['5xx'], hint: HINTS.noMail, source: 'RFC 5321, 3.1; RFC 7504; Postfix: smtpd_delay_reject = no' },
     {
       kind: 'connection-lost',
-      hint: `${RETRY_STEP}; if the server keeps closing the connection, ask your provider whether your IP address is blocked`,
+      hint: `${RETRY_STEP}; if the server keeps closing the connection, ask your provider whether your public IP address is blocked`,
       source: 'TCP wrappers',
     },
   ],

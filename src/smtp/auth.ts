@@ -119,7 +119,7 @@ function chooseMechanisms(credentials: Credentials, context: AuthContext): reado
 
 function noAuthHint(host: string): string {
   const url = `smtps://${familyOf(host) === 6 ? `[${host}]` : host}`
-  return `many servers offer AUTH only on port 587 (--port 587) or with TLS from the start (${url}); if neither works, ask your provider which port offers AUTH and ETRN`
+  return `many servers offer AUTH only on port 587 (--port 587) or with TLS from the start (${url} in place of ${host}); if neither works, ask your provider which port offers AUTH and ETRN`
 }
 
 /** Returns the next step if the server offers no mechanism that the credentials allow. */

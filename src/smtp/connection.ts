@@ -237,7 +237,9 @@ export class Connection {
       return isShortTimeout(timeoutMs) ? 'a repeated request does no harm: try again with --timeout 60s' : REPEAT_HINT
     const { silenceHint } = this.#options
     const isGreetingMissing = this.#awaited === 'greeting' && isSilent
-    return [(isGreetingMissing ? silenceHint : undefined) ?? [], timeoutHint(timeoutMs)].flat().join('; otherwise ')
+    return [(isGreetingMissing ? silenceHint : undefined) ?? [], timeoutHint(timeoutMs)]
+      .flat()
+      .join('; if that does not help, ')
   }
 
   #describeMalformed({ message }: MalformedReplyError): string {

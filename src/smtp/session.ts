@@ -139,7 +139,7 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
   const hint = isHidden
     ? MIDDLEBOX_HINT
     : /Exim/.test(greeting.text)
-      ? 'ask your provider to allow ETRN from your IP address (Exim: acl_smtp_etrn)'
+      ? 'ask your provider to allow ETRN from your public IP address (Exim: acl_smtp_etrn)'
       : mayNeedLogin
         ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; otherwise ask your provider to enable ETRN`
         : ASSUME_HINT

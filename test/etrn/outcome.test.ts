@@ -87,7 +87,7 @@ suite('resultOf', () => {
       enhancedCode: '4.7.1',
       text: 'not / yours',
       pending: null,
-      hint: 'ask your provider to allow requests for this name from your IP address',
+      hint: 'ask your provider to allow requests for this name from your public IP address',
     })
   })
   for (const [line, outcome] of [

@@ -32,8 +32,8 @@ const EXIM = 'mx.example ESMTP Exim 4.96'
 const POSTFIX = 'mx.example ESMTP Postfix'
 const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN] = [
   /acl_smtp_etrn/,
-  /requests for this name from your IP address$/,
-  /from your IP address/,
+  /requests for this name from your public IP address$/,
+  /from your public IP address/,
   /--user NAME --password-file FILE$/,
   /--tls encrypt/,
   /--helo HOST\.DOMAIN; if no name is accepted, /,
@@ -48,8 +48,8 @@ suite('a 458 that means a policy is refused', () => {
     ['458 Administrative prohibition', ACL],
     ['458 administrative prohibition', ACL],
     ['458 Administrative prohibition', ACL, 'site.example', EXIM],
-    ['458 Node site.example does not store mail here', /another server.*ask your provider to hold mail for this name$/],
-    ["458 Node site.example doesn't store mail here", /another server/],
+    ['458 Node site.example does not store mail here', /holds no mail.*ask your provider which server does/],
+    ["458 Node site.example doesn't store mail here", /which server does/],
     ['458 Sorry, only literal target domains accepted', NAME],
     ['458 5.7.1 Sorry, only literal target domains accepted', NAME],
     ['458 5.7.1 Unable to queue messages', undefined],
@@ -183,17 +183,17 @@ suite('a reply about this host', () => {
     ],
     [
       '450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
-      /from your IP address.*; --retry-for 10m tries again$/,
+      /from your public IP address.*; --retry-for 10m tries again$/,
     ],
     [
       '458 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
-      /from your IP address.*; --retry-for 10m tries again$/,
+      /from your public IP address.*; --retry-for 10m tries again$/,
     ],
     [
       '450 4.1.8 <a@b.example>: Sender address rejected: Domain not found',
-      /from your IP address.*; --retry-for 10m tries again$/,
+      /from your public IP address.*; --retry-for 10m tries again$/,
     ],
-    ['450 4.7.1 Access denied', /from your IP address.*; --retry-for 10m tries again$/],
+    ['450 4.7.1 Access denied', /from your public IP address.*; --retry-for 10m tries again$/],
     [
       '454 4.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org',
       /blocklist.*; --retry-for 10m tries again$/,

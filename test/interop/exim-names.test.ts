@@ -165,7 +165,7 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
         argument: 'other.example',
         line: 'other.example: refused (459 4.7.1 not your queue)',
         status: 77,
-        hint: /ask your provider to allow requests for this name from your IP address/,
+        hint: /ask your provider to allow requests for this name from your public IP address/,
       })
     })
   })

@@ -115,7 +115,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
           argument,
           line: `${argument}: refused (554 5.7.1 <site.example>: ${DENIED_TEXT})`,
           status: 77,
-          hint: /does not accept requests from your IP address; .* smtpd_etrn_restrictions .* give you a login/,
+          hint: /does not accept requests from your public IP address; .* smtpd_etrn_restrictions .* give you a login/,
         })
       })
     }

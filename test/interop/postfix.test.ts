@@ -85,7 +85,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
         const run = await spawnEtrn(['127.0.0.1', 'site.example'])
         assert.equal(run.status, status)
         assert.match(run.stdout, reply)
-        assert.match(run.stderr, /does not accept requests from your IP address; .*smtpd_client_restrictions/)
+        assert.match(run.stderr, /does not accept requests from your public IP address; .*smtpd_client_restrictions/)
       })
     test('exit status 75 follows a greeting with 421 too many connections', async (t) => {
       await startPostfix(t, 'smtpd_client_connection_rate_limit = 1\nsmtpd_client_event_limit_exceptions =\n')

@@ -131,7 +131,7 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
       ])
       assert.match(
         run.stderr,
-        /^hint: ship\.site\.example: ask your provider to allow requests for this name from your IP address\nhint: @site\.example: .* by its plain name\n$/,
+        /^hint: ship\.site\.example: ask your provider to allow requests for this name from your public IP address\nhint: @site\.example: .* by its plain name\n$/,
       )
       assert.equal((await nextMessage()).to, 'a@site.example')
       await waitForDelivery({ moved: ['a@site.example'] })
@@ -145,7 +145,7 @@ if (isInside(import.meta.url, enterCommand('sendmail'))) {
       assert.equal(run.stdout, 'ship.site.example: refused (550 5.7.1 not your queue)\nnot requested: site.example\n')
       assert.match(
         run.stderr,
-        /^hint: ship\.site\.example: ask your provider to allow requests for this name from your IP address, .*\nhint: stopped after /,
+        /^hint: ship\.site\.example: ask your provider to allow requests for this name from your public IP address, .*\nhint: stopped after /,
       )
       assert.deepEqual(namesBySession(), [['ship.site.example']])
     })

@@ -406,7 +406,7 @@ suite('the hint of a failed login', () => {
     'asks for the port if AUTH is not listed',
     [],
     {},
-    'many servers offer AUTH only on port 587 (--port 587) or with TLS from the start (smtps://mx.example); if neither works, ask your provider which port offers AUTH and ETRN',
+    'many servers offer AUTH only on port 587 (--port 587) or with TLS from the start (smtps://mx.example in place of mx.example); if neither works, ask your provider which port offers AUTH and ETRN',
   )
   test('is missing after a reply of no certain meaning', async () =>
     assert.equal(await hintOf('554 no', ['CRAM-MD5', 'PLAIN']), undefined))

@@ -392,7 +392,7 @@ suite('Connection: timeouts', () => {
       undefined,
       { silenceHint: TLS_HINT },
       'no greeting within 1s (0 octets received)',
-      `${TLS_HINT}; otherwise ${SHORT_HINT}`,
+      `${TLS_HINT}; if that does not help, ${SHORT_HINT}`,
     ],
     [
       'a greeting, with ample time,',
