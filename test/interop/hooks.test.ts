@@ -125,6 +125,8 @@ if (isInside(import.meta.url, bootCommand('hooks'))) {
     writeFileSync('/etc/dhcpcd.exit-hook', await printHook('dhcpcd', server.port, '--interface', 'c0'))
     runShell('systemctl start dhcpcd')
     await waitForLog()
+    // The end of the link would cut the session off before the reply to QUIT.
+    await server.verify()
     runShell('systemctl stop dhcpcd')
   })
 
@@ -151,6 +153,8 @@ if (isInside(import.meta.url, bootCommand('hooks'))) {
     // Nobody answers, so the service never reports that it is ready.
     runShell('systemctl start --no-block openvpn@site')
     await waitForLog()
+    // The end of the link would cut the session off before the reply to QUIT.
+    await server.verify()
     runShell('systemctl stop openvpn@site')
   })
 
@@ -166,6 +170,8 @@ if (isInside(import.meta.url, bootCommand('hooks'))) {
     // Without the kernel's module, wg-quick starts wireguard-go.
     runShell('systemctl start wg-quick@wg7')
     await waitForLog()
+    // The end of the link would cut the session off before the reply to QUIT.
+    await server.verify()
     runShell('systemctl stop wg-quick@wg7')
   })
 
