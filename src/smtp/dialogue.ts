@@ -23,7 +23,7 @@ export type GreetedDialogue = Dialogue & {
   readonly hello: Reply
 }
 
-/** What a session waits for in each stage */
+/** The event that each stage waits for, as messages name it */
 const AWAITED: Readonly<Record<Stage, string>> = {
   dns: 'DNS',
   connect: 'a connection',
