@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { endianness } from 'node:os'
-import { canonicalAddress } from './address.js'
+import { canonicalAddress, familyOf } from './address.js'
 import { isLackOfResources, resourcesError } from './resources-error.js'
 
 /** The two ends of a connection */
@@ -11,31 +11,42 @@ export type SocketEnds = {
 /** The kernel's tables of connections (proc(5)); IPv4 connections of a socket for both families are in the second one. */
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6']
 
-/** An established connection (include/net/tcp_states.h); one that has ended, or is not accepted yet, is printed as root's. */
+/** States of a connection (include/net/tcp_states.h); one that has ended, or is not accepted yet, is printed as root's. */
 const ESTABLISHED = '01'
+const LISTEN = '0A'
 const NO_INODE = '0'
 
+/** The address of a listener for all addresses of a family; one for IPv6 may take IPv4 connections, too. */
+const ANY_ADDRESS = { 0: '', 4: '0.0.0.0', 6: '::' } as const
+
 /**
- * Returns the users whose processes have the other end of a connection within this host: a user can make sockets that look like that end.
- * Returns none if the kernel doesn't tell: the other end is elsewhere, the tables can't be read, or the system isn't Linux. Throws
- * StepError (75) if this host lacks the resources to read them.
+ * Returns the users whose processes have the other end of a connection within this host, and those who listen there: a user can make
+ * sockets that look like that end, and the kernel prints the connections that a user's SMC socket accepts as root's (af_smc). Returns
+ * none if the kernel doesn't tell: the other end is elsewhere, nobody listens any more, the tables can't be read, or the system isn't
+ * Linux. Throws StepError (75) if this host lacks the resources to read them.
  */
 export function usersOfPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): readonly number[] {
   const [own, peer] = [canonicalAddress(localAddress), canonicalAddress(remoteAddress)]
   const users = new Set<number>()
+  // The kernel prefers the listener that is named first.
+  const listeners = new Map(
+    [peer, ANY_ADDRESS[familyOf(peer)], ANY_ADDRESS[6]].map((address) => [address, new Set<number>()]),
+  )
   try {
     for (const line of readLines(TABLES)) {
       // The other end's local address is our remote one.
       const [, local, remote, state, , , , user, , inode] = line.trim().split(/\s+/)
       const isPeer = isEnd(local, peer, remotePort) && isEnd(remote, own, localPort)
       if (isPeer && state === ESTABLISHED && inode !== NO_INODE) users.add(Number(user))
+      if (state === LISTEN && portOf(local) === remotePort) listeners.get(addressOf(local))?.add(Number(user))
     }
   } catch (error) {
     if (isLackOfResources(error)) throw resourcesError('who runs the server on this host', error)
     // A table that can't be read whole tells nothing.
     return []
   }
-  return [...users]
+  const listening = [...listeners.values()].find(({ size }) => size > 0)
+  return users.size === 0 || listening === undefined ? [] : [...new Set([...users, ...listening])]
 }
 
 const BLOCK_OCTETS = 65_536
@@ -59,15 +70,18 @@ function* readLines(files: readonly string[]): Generator<string> {
 }
 
 /** Returns true if a table's `0100007F:0019` is this address and port. */
-function isEnd(end = '', address: string, port = 0): boolean {
-  const [words = '', portDigits = ''] = end.split(':')
-  return parseInt(portDigits, 16) === port && canonicalAddress(addressOf(words)) === address
+function isEnd(end: string | undefined, address: string, port: number | undefined): boolean {
+  return portOf(end) === port && addressOf(end) === address
+}
+
+function portOf(end = ''): number {
+  return parseInt(end.split(':')[1] ?? '', 16)
 }
 
 /** Returns the address that the kernel prints as words of 32 bits, each in the machine's order of octets. */
-function addressOf(words: string): string {
-  const octets = Buffer.from(words, 'hex')
+function addressOf(end = ''): string {
+  const octets = Buffer.from(end.split(':')[0] ?? '', 'hex')
   if (endianness() === 'LE' && octets.length % 4 === 0) octets.swap32()
-  if (octets.length === 4) return octets.join('.')
-  return octets.toString('hex').replace(/.{4}(?=.)/g, '$&:')
+  const address = octets.length === 4 ? octets.join('.') : octets.toString('hex').replace(/.{4}(?=.)/g, '$&:')
+  return canonicalAddress(address)
 }

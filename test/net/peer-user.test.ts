@@ -1,11 +1,21 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { platform, userInfo } from 'node:os'
-import { suite, test } from 'node:test'
-import { usersOfPeer } from '../../src/net/peer-user.js'
+import { suite, test, type TestContext } from 'node:test'
+import { type SocketEnds, usersOfPeer } from '../../src/net/peer-user.js'
 import { finished } from '../helpers/command.js'
+
+/** Connects to the server and returns the ends of the connection when the server has accepted it. */
+async function endsOfConnection(t: TestContext, server: Server, host: string): Promise<SocketEnds> {
+  const accepted = once(server, 'connection')
+  const socket = connect((server.address() as AddressInfo).port, host)
+  t.after(() => socket.destroy())
+  await Promise.all([accepted, once(socket, 'connect')])
+  const { localAddress = '', localPort, remoteAddress = '', remotePort } = socket
+  return { localAddress, localPort, remoteAddress, remotePort }
+}
 
 suite('usersOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () => {
   for (const [title, listen, host] of [
@@ -17,12 +27,8 @@ suite('usersOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () 
       const server = createServer((peer) => peer.resume()).listen(0, listen)
       t.after(() => server.close())
       await once(server, 'listening')
-      const accepted = once(server, 'connection')
-      const socket = connect((server.address() as AddressInfo).port, host)
-      t.after(() => socket.destroy())
-      await Promise.all([accepted, once(socket, 'connect')])
-      const { localAddress = '', localPort, remoteAddress = '', remotePort } = socket
-      const ends = { localAddress, localPort, remoteAddress, remotePort }
+      const ends = await endsOfConnection(t, server, host)
+      const { localPort, remotePort } = ends
       assert.deepEqual(usersOfPeer(ends), [userInfo().uid])
       const otherEnds = { ...ends, localPort: remotePort, remotePort: localPort, remoteAddress: '127.9.9.9' }
       assert.deepEqual(usersOfPeer(otherEnds), [])
@@ -37,6 +43,30 @@ suite('usersOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () 
     await once(socket.resume(), 'end')
     const { localAddress = '', localPort, remoteAddress = '', remotePort } = socket
     assert.deepEqual(usersOfPeer({ localAddress, localPort, remoteAddress, remotePort }), [])
+  })
+  test(
+    'also returns the user who listens, if another user has accepted the connection',
+    { skip: userInfo().uid !== 0 && 'only root can listen as another user' },
+    async (t) => {
+      const code = `
+        const server = require('net').createServer()
+        server.listen(0, '127.0.0.1', () => process.send('listening', server, () => process.exit()))`
+      const listener = spawn(process.execPath, ['-e', code], {
+        uid: 54_321,
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      })
+      const [, server] = (await once(listener, 'message')) as [string, Server]
+      t.after(() => server.close())
+      assert.deepEqual(usersOfPeer(await endsOfConnection(t, server, '127.0.0.1')), [0, 54_321])
+    },
+  )
+  test('returns nobody if the listener is closed', async (t) => {
+    const server = createServer((peer) => peer.resume()).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const ends = await endsOfConnection(t, server, '127.0.0.1')
+    assert.deepEqual(usersOfPeer(ends), [userInfo().uid])
+    server.close()
+    assert.deepEqual(usersOfPeer(ends), [])
   })
   test('throws 75 if this host lacks file descriptors', async () => {
     const code = `
