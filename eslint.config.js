@@ -9,7 +9,7 @@ const PACKAGE_USERS = {
   chalk: 'report/colours',
   ora: 'report/spinner',
   tldts: 'input/public-suffix',
-  'p-limit': 'etrn/run',
+  'p-limit': 'etrn/session-slots',
   'toml-eslint-parser': 'command/toml',
   'fastest-levenshtein': 'command/suggest',
   '@mongodb-js/saslprep': 'smtp/saslprep',

@@ -3,7 +3,9 @@ import { TLS_LEVELS, TLS_VERSIONS } from './command/options.js'
 import { checkPem } from './command/tls-files.js'
 import { messageOf, UsageError } from './errors.js'
 import type { Outcome, Result, ServerReport } from './etrn/outcome.js'
+import { SESSIONS_PER_SERVER } from './etrn/session-limits.js'
 import { requestNames } from './etrn/session-pool.js'
+import { SessionSlots } from './etrn/session-slots.js'
 import { removeDuplicates } from './input/names-file.js'
 import { type NodeName, parseNodeName } from './input/node-name.js'
 import {
@@ -128,7 +130,7 @@ export async function ask(server: string, names: readonly string[], options: Ask
   const nodes = await parseNames(names, allowWide)
   const report = await requestNames({ ...target, tls, credentials }, nodes, settings, {
     signal: given.signal ?? new AbortController().signal,
-    limiter: async (work) => work(),
+    limiter: new SessionSlots(SESSIONS_PER_SERVER).limiterFor(target),
     onResult: (_, result) => given.onResult?.(result),
     trace: (_, event, session) => given.trace?.(event, session),
   })

@@ -1,10 +1,8 @@
-import pLimit, { type LimitFunction } from 'p-limit'
 import { EXIT, mergeExitStatuses, StepError } from '../errors.js'
 import type { Limits } from '../net/deadline.js'
 import { type BadLine, type NameEntry, validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { bugError, SessionError, sessionErrorOf } from '../smtp/errors.js'
-import type { Server } from '../smtp/session-settings.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { backoffAfter, type Pause, retryStep, RetryWindow } from './backoff.js'
 import type { ExchangerChoice, Exclusion } from './mx.js'
@@ -18,8 +16,7 @@ import {
 } from './outcome.js'
 import type { FailedRequest, Request } from './request.js'
 import { isRetried, requestInRounds } from './retry.js'
-import { SESSIONS_PER_SERVER } from './session-limits.js'
-import type { Limiter } from './session-pool.js'
+import { SessionSlots } from './session-slots.js'
 
 export type RunOptions = {
   /** The most sessions at once, over all servers */
@@ -89,13 +86,11 @@ class Runner {
   readonly excluded: Exclusion[] = []
   readonly #options: RunOptions
   readonly #startedAt = performance.now()
-  readonly #limit: LimitFunction
-  /** Limits by host and port: several profiles may name one server. */
-  readonly #serverLimits = new Map<string, LimitFunction>()
+  readonly #slots: SessionSlots
 
   constructor(options: RunOptions) {
     this.#options = options
-    this.#limit = pLimit(options.jobs)
+    this.#slots = new SessionSlots(options.jobs)
   }
 
   async send(request: Request | FailedRequest): Promise<ServerReport[]> {
@@ -108,7 +103,7 @@ class Runner {
   }
 
   async #sendTo(request: Request, target = request.server.word): Promise<ServerReport> {
-    const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#limiterFor(request.server) }
+    const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#slots.limiterFor(request.server) }
     try {
       const report = await requestInRounds(request, context)
       if (!isSelfReport(report)) this.#options.onReport(report, target)
@@ -140,7 +135,7 @@ class Runner {
     const { chooseExchangers, noExchangerError } = await import('./mx.js')
     let excluded: readonly Exclusion[] = []
     const choose = async (): Promise<ExchangerChoice> => {
-      const choice = await this.#limit(async () => chooseExchangers(request, signal))
+      const choice = await this.#slots.run(request.server.word, async () => chooseExchangers(request, signal))
       excluded = choice.excluded
       if (choice.requests.length === 0) throw noExchangerError(excluded)
       return choice
@@ -152,13 +147,6 @@ class Runner {
       onPause: (pause) => trace(request.server, pause),
       signal,
     }).finally(() => this.excluded.push(...excluded))
-  }
-
-  #limiterFor({ host, port }: Server): Limiter {
-    const key = `${host} ${port}`
-    const limit = this.#serverLimits.get(key) ?? pLimit(SESSIONS_PER_SERVER)
-    this.#serverLimits.set(key, limit)
-    return async (work) => limit(async () => this.#limit(work))
   }
 
   #reportFailure(request: Request | FailedRequest, error: SessionError, target = request.server.word): ServerReport {

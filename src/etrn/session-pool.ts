@@ -17,9 +17,7 @@ import { type Answer, PooledSession } from './pooled-session.js'
 import type { RequestSettings } from './request.js'
 import { ServerState } from './server-state.js'
 import { type SessionProgress, SESSIONS_PER_SERVER, wouldFinishSooner } from './session-limits.js'
-
-/** Runs a session as soon as the limit on sessions allows it. */
-export type Limiter = <T>(work: () => Promise<T>) => Promise<T>
+import type { Limiter } from './session-slots.js'
 
 export type PoolContext = {
   readonly signal: AbortSignal
@@ -114,6 +112,11 @@ class SessionPool {
     return !isSomeOpen || wouldFinishSooner(this.#remaining, sessions, another)
   }
 
+  /** True if a session must leave its slot to a server that has none: this server has others. */
+  get #mustYield(): boolean {
+    return this.#sessions.size > 1 && this.#options.limiter.isContended()
+  }
+
   #continue(): void {
     if (this.#needsSession(this.#waiting)) this.#startSession()
     if (this.#sessions.size === 0 && this.#remaining === 0) this.#finish()
@@ -121,7 +124,7 @@ class SessionPool {
 
   #startSession(): void {
     this.#waiting++
-    void this.#options.limiter(async () => {
+    void this.#options.limiter.run(async () => {
       this.#waiting--
       // Meanwhile other sessions may have taken all names.
       if (this.#needsSession(0)) await this.#runSession()
@@ -164,7 +167,7 @@ class SessionPool {
       this.#reachedServer = await session.open(this.#reachedServer, this.#options, trace)
       this.#setupTrips = session.roundTrips
       this.#facts = session.facts
-      while (this.#remaining > 0 && session.namesLeft > 0) {
+      while (this.#remaining > 0 && session.namesLeft > 0 && !this.#mustYield) {
         await this.#options.drain?.()
         const answer = await session.request(() => this.#take(session))
         if (answer === undefined) break
@@ -238,19 +241,15 @@ class SessionPool {
     return isPermanent({ code: code ?? 0 }) && !this.#options.keepGoing
   }
 
-  /** Calls back. An error must not surface in a connection that is about to end, or in a timer. */
+  /** Calls back. An error must not surface in a connection that is about to end, or in a timer: it ends the request. */
   #notify(callback: () => void): void {
     try {
       callback()
     } catch (error) {
-      this.#abort(error)
+      this.#thrown.push(error)
+      this.#queue.end(null, 'skipped')
+      for (const session of this.#sessions) session.cancel()
     }
-  }
-
-  #abort(error: unknown): void {
-    this.#thrown.push(error)
-    this.#queue.end(null, 'skipped')
-    for (const session of this.#sessions) session.cancel()
   }
 
   /** Lets other sessions continue after a failed one, or ends the request. */

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import { mock, suite, test, type TestContext } from 'node:test'
-import pLimit from 'p-limit'
 import type { Pause } from '../../src/etrn/backoff.js'
 import type { Result, ServerReport } from '../../src/etrn/outcome.js'
 import type { Request, RetryPolicy } from '../../src/etrn/request.js'
 import { requestInRounds } from '../../src/etrn/retry.js'
+import { SessionSlots } from '../../src/etrn/session-slots.js'
 import { run, type Run } from '../../src/etrn/run.js'
 import { parseNodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
@@ -113,7 +113,7 @@ async function requestWithoutPauses(
   const report = await requestInRounds(request, {
     signal: new AbortController().signal,
     // One session at a time
-    limiter: pLimit(1),
+    limiter: new SessionSlots(1).limiterFor(request.server),
     startedAt: performance.now() - elapsedMs,
     trace: (_: Server, event: TraceEvent | Pause) => {
       if (event.type !== 'pause') return

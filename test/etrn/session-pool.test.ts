@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import type { Outcome, Result } from '../../src/etrn/outcome.js'
 import { requestNames } from '../../src/etrn/session-pool.js'
+import { SessionSlots } from '../../src/etrn/session-slots.js'
 import { ask } from '../../src/index.js'
 import type { NodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
@@ -649,7 +650,7 @@ suite('session pool: output that takes no more', LIMITS, () => {
       { ...base, assumeEtrn: false, keepGoing: false },
       {
         signal: new AbortController().signal,
-        limiter: async (work) => work(),
+        limiter: new SessionSlots(4).limiterFor(target),
         trace: (_, event) => {
           if (event.type === 'connecting') steps.push('connects')
           if (event.type === 'sent') steps.push(event.line)

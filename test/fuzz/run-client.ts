@@ -3,7 +3,9 @@ import type { Socket } from 'node:net'
 import fc from 'fast-check'
 import { EXIT, StepError } from '../../src/errors.js'
 import type { ServerReport } from '../../src/etrn/outcome.js'
+import { SESSIONS_PER_SERVER } from '../../src/etrn/session-limits.js'
 import { requestNames } from '../../src/etrn/session-pool.js'
+import { SessionSlots } from '../../src/etrn/session-slots.js'
 import { parseNodeName } from '../../src/input/node-name.js'
 import type { MechanismName } from '../../src/smtp/mechanisms.js'
 import type { Server, TlsLevel, TlsPolicy } from '../../src/smtp/session-settings.js'
@@ -104,10 +106,10 @@ async function runClient(
   const server: Server = { word: `127.0.0.1:${port}`, host: '127.0.0.1', port, isImplicitTls, tls, credentials }
   const hello = { helo: 'gw.site.example', family: undefined, local: undefined, self: [] }
   const settings = { ...hello, keepGoing, assumeEtrn, timeoutMs }
-  const runAtOnce = async <T>(work: () => Promise<T>): Promise<T> => work()
+  const limiter = new SessionSlots(SESSIONS_PER_SERVER).limiterFor(server)
   try {
     const names = await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide: false })))
-    const report = await requestNames(server, names, settings, { ...listeners, signal, limiter: runAtOnce })
+    const report = await requestNames(server, names, settings, { ...listeners, signal, limiter })
     const outcomes = report.names.map(({ outcome, code }) => `${outcome} ${code ?? ''}`.trim())
     record(run, 'report', `${report.error?.message ?? 'no error'}; ${outcomes.join(', ')}`)
     return report
