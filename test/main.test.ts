@@ -198,6 +198,19 @@ suite('main: --max-time', { concurrency: true }, () => {
   })
 })
 
+suite('main: --max-time that other servers use up', () => {
+  test('names --jobs to a server whose session never started', async (t) => {
+    const silent = await loose(t, [silence])
+    const waiting = await loose(t, [])
+    const servers = `127.0.0.1:${silent.port},127.0.0.1:${waiting.port}`
+    const run = await etrnJson([servers, ...HELO, '--jobs', '1', '--max-time', '1s', 'a.example'])
+    const [, report] = run.document.servers
+    assert.deepEqual([run.status, report?.error?.stage], [75, 'connect'])
+    assert.equal(report?.error?.message, '--max-time limit reached while waiting for the sessions of other servers')
+    assert.match(report?.error?.hint ?? '', /^a higher --jobs /)
+  })
+})
+
 suite('main: errors', { concurrency: true }, () => {
   test('prints a usage error as one line without control characters, and sends nothing', async () =>
     assertRefused(['--timeout', 'a\x1b[1mb'], /^etrn: --timeout "a\\x1b\[1mb" must be a duration /))

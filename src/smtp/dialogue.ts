@@ -36,7 +36,9 @@ const AWAITED: Readonly<Record<Stage, string>> = {
 }
 
 /** Reports a step and its time to the trace, and adds the stage to its failure. */
-export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: () => Promise<T>): Promise<T> {
+export async function runStep<T>(stage: Stage, options: SessionOptions, work: () => Promise<T>): Promise<T> {
+  const { trace, signal } = options
+  const isTooLate = signal.aborted
   trace({ type: 'step', stage })
   const startedAt = performance.now()
   try {
@@ -46,15 +48,20 @@ export async function runStep<T>(stage: Stage, { trace }: SessionOptions, work: 
   } catch (error) {
     if (!(error instanceof StepError) || error instanceof SessionError) throw error
     const failure = sessionErrorOf(stage, error)
+    if (error.kind !== 'time-over') throw failure
     // A limit on the whole run doesn't tell what the run was waiting for.
-    throw error.kind === 'time-over'
-      ? failure.withMessage(
-          `${error.message} while waiting for ${AWAITED[stage]}`,
-          'a longer --max-time gives the server more time',
-        )
-      : failure
+    const [awaited, hint] = isTooLate
+      ? OTHER_SERVERS
+      : [AWAITED[stage], 'a longer --max-time gives the server more time']
+    throw failure.withMessage(`${error.message} while waiting for ${awaited}`, hint)
   }
 }
+
+/** What a session was waiting for that started when the time was over, and a hint */
+const OTHER_SERVERS = [
+  'the sessions of other servers',
+  'a higher --jobs allows more sessions at the same time, and a longer --max-time gives the servers more time',
+] as const
 
 /** Returns the reply if it has this code; otherwise throws SessionError, whose message names the argument of the command. */
 export function expectCode(stage: Stage, code: number, reply: Reply, argument?: string): Reply {
