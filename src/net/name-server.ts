@@ -100,7 +100,8 @@ const RESPONSE_CODES = { NOERROR: 0, NXDOMAIN: 3 } as const
 
 /**
  * Returns true if a reply shows that a name doesn't exist, or has no record of a type (RFC 2308, section 2). The server must know the
- * domain, or ask those that do. An alias must lead to a name that the server knows, and a referral only tells who knows more.
+ * domain, or ask those that do. An alias must lead to a name that the server knows, not back to itself, and a referral only tells who
+ * knows more.
  */
 function isNegative(reply: DecodedPacket, name: string, type: RecordType): boolean {
   const { flag_tc: isTruncated, flag_aa: isAuthoritative, flag_ra: isRecursive } = reply
@@ -109,8 +110,10 @@ function isNegative(reply: DecodedPacket, name: string, type: RecordType): boole
   if (!questions.some((question) => question.type === type && isOwn(question.name))) return false
   if (isTruncated || !(isAuthoritative || isRecursive)) return false
   const hasStart = authorities.some((record) => record.type === 'SOA')
-  const isAlias = answers.some((record) => isOwn(record.name)) && answers.every((record) => isAliasType(record.type))
-  if (answers.length > 0 && !(isAlias && (isRecursive || hasStart))) return false
+  const owners = answers.map((record) => record.name.toLowerCase())
+  const isAlias = owners.some(isOwn) && answers.every((record) => isAliasType(record.type))
+  const hasEnd = answers.some((record) => record.type === 'CNAME' && !owners.includes(record.data.toLowerCase()))
+  if (answers.length > 0 && !(isAlias && hasEnd && (isRecursive || hasStart))) return false
   const isReferral = !hasStart && authorities.some((record) => record.type === 'NS')
   const code = flags & RESPONSE_CODE_BITS
   return code === RESPONSE_CODES.NXDOMAIN || (code === RESPONSE_CODES.NOERROR && !isReferral)

@@ -69,11 +69,14 @@ function nameError(certificate: X509Certificate, name: string): StepError | unde
     other === undefined
       ? pinHint(certificate)
       : `ask your provider whether ${other} is a name of the server; only if so: --tls-name ${other}`
-  const message =
-    names.length === 0
-      ? `certificate contains no host name (a common name alone does not count), so it is not valid for ${name}`
-      : `certificate is for ${listSome(names)}, not for ${name}`
-  return protocolError(message, hint)
+  return protocolError(nameProblem(names, name), hint)
+}
+
+function nameProblem(names: readonly string[], name: string): string {
+  if (names.length === 0)
+    return `certificate contains no host name (a common name alone does not count), so it is not valid for ${name}`
+  if (names.includes(name)) return `certificate lists ${name} as a DNS name, but not as an IP address`
+  return `certificate is for ${listSome(names)}, not for ${name}`
 }
 
 function chainError(code: string, certificate: X509Certificate): StepError {

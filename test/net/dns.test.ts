@@ -41,6 +41,10 @@ if (isInNamespace(import.meta.url)) {
       'CNAME mail.example': { cname: 'mail.isp.example' },
       'CNAME site.example': { cname: 'isp.example' },
     }
+    const loop = {
+      'CNAME mail.example': { cname: 'mail.example' },
+      'CNAME site.example': { cname: 'site.example' },
+    }
     for (const [title, answers] of [
       ...(['YXDOMAIN', 'YXRRSET', 'NXRRSET', 'NOTAUTH', 'NOTZONE', 'DSOTYPENI'] as const).map(
         (rcode) => [`replies ${rcode}`, { '*': { rcode } }] as const,
@@ -51,6 +55,7 @@ if (isInNamespace(import.meta.url)) {
       ['refers to others', { '*': { authority: ['NS'] } }],
       ['knows only an alias that leads out of its zone', { ...alias, '*': { authoritative: true } }],
       ['refers to others for the end of an alias', { ...alias, '*': { authority: ['NS'] } }],
+      ['has an alias that leads back to itself', loop],
       ['has only an alias of another name', { ...alias, '*': { owner: 'other.example' } }],
       ['answers with a record of another type', { '*': { text: 'mail' } }],
     ] as const) {

@@ -226,6 +226,13 @@ suite('verificationError', () => {
     )
     assert.match(error.hint ?? '', /: --tls-name wild\.example$/)
   })
+  test('says that an address among the DNS names is no IP address', () => {
+    const listing = new X509Certificate(fixture('address-name.pem'))
+    assert.equal(
+      verificationError(socketWith(), listing, '192.0.2.1', POLICY)?.message,
+      'certificate lists 192.0.2.1 as a DNS name, but not as an IP address',
+    )
+  })
   test('says that there is no certificate', () => {
     assert.equal(
       verificationError(socketWith(), undefined, 'mx.example', POLICY)?.message,
