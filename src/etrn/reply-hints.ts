@@ -20,7 +20,7 @@ export const HINTS = {
   name: 'ask your provider to allow requests for this name from your public IP address',
   otherCommand:
     'this is a reply to another command, so the request may have failed: run again with -v and show the output to your provider',
-  elsewhere: 'this server holds no mail for the name; ask your provider which server does, or to hold the mail',
+  elsewhere: 'this server holds no mail for the name; ask your provider which server holds the mail',
   flush: `${RETRY_STEP}; if that fails too, show the reply to your provider (if the server is Postfix: the flush service may be off, or postscreen_access_list may lack your public IP address)`,
   badName: 'check the name, then ask your provider which name the server expects',
   ignoredSign:

@@ -58,7 +58,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     words.REVERSE_NAME,
     HINTS.reverseName,
     'Postfix: reject_unknown_client_hostname',
-    'but first try again with --retry-for 10m',
+    'a DNS failure can also be the reason: --retry-for 10m tries again',
   ),
   ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
   ...rowsByClass(words.ADDRESS, HINTS.postfixAddress, 'Postfix: smtpd_client_restrictions', RETRY_STEP),

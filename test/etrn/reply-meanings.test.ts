@@ -48,8 +48,8 @@ suite('a 458 that means a policy is refused', () => {
     ['458 Administrative prohibition', ACL],
     ['458 administrative prohibition', ACL],
     ['458 Administrative prohibition', ACL, 'site.example', EXIM],
-    ['458 Node site.example does not store mail here', /holds no mail.*ask your provider which server does/],
-    ["458 Node site.example doesn't store mail here", /which server does/],
+    ['458 Node site.example does not store mail here', /holds no mail.*ask your provider which server holds the mail/],
+    ["458 Node site.example doesn't store mail here", /which server holds the mail/],
     ['458 Sorry, only literal target domains accepted', NAME],
     ['458 5.7.1 Sorry, only literal target domains accepted', NAME],
     ['458 5.7.1 Unable to queue messages', undefined],
@@ -179,7 +179,7 @@ suite('a reply about this host', () => {
     ['450 4.7.1 <gw>: Helo command rejected: Host not found', /--helo HOST\.DOMAIN; .*; --retry-for 10m tries again$/],
     [
       '450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]',
-      /reverse DNS.*; but first try again with --retry-for 10m$/,
+      /reverse DNS.*; a DNS failure can also be the reason: --retry-for 10m tries again$/,
     ],
     [
       '450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
