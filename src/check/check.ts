@@ -59,7 +59,7 @@ export async function check(requests: readonly (Request | FailedRequest)[], opti
   let localFailure: StepError | undefined
   // After an interruption nothing more is reported.
   if (!options.signal.aborted) {
-    const effect = options.waitsForLocal ? '' : ' (without effect on the exit status)'
+    const effect = options.waitsForLocal ? '' : ' (does not affect the exit status)'
     delivery = new StepLog(`delivery to this host${effect}`, options)
     const timeoutMs = Math.min(...requests.map(({ settings }) => settings.timeoutMs))
     localFailure = await checkDelivery(servers, { timeoutMs, signal: options.signal }, delivery)
@@ -142,7 +142,12 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
     const hints = validNames(entries).map((name) => resultOf(name, accepted, greeting).hint)
     for (const hint of new Set(hints)) if (hint !== null) checker.note('names', null, hint)
     if (entries.length === 0)
-      checker.note('names', null, 'no name given, and this host has no usable domain name', 'add a NAME for a real run')
+      checker.note(
+        'names',
+        null,
+        'no name given, and this host has no domain name that other hosts know',
+        'add a NAME for a real run',
+      )
   } catch (cause) {
     if (!(cause instanceof SessionError)) throw cause
     error = addHint(redactor.redactError(cause), checker.facts.greeting ?? '')

@@ -139,7 +139,7 @@ complete -F _etrn etrn
 
 const ZSH = String.raw`#compdef etrn
 # Completion of etrn(1) for zsh. Save this file as _etrn in a directory on your
-# fpath or, after compinit, run: source <(etrn --completion zsh)
+# fpath. Or run, after compinit: source <(etrn --completion zsh)
 _etrn() {
   local line
   local -a found

@@ -199,7 +199,7 @@ async function unknownReason(key: string, value: TomlValue, scope: Scope): Promi
 
 function misplacedReason(key: string, { scope: own }: OptionRow, scope: Scope): string | undefined {
   if (own === undefined || own === scope) return undefined
-  if (own === 'command line') return `${key} is not a key; use --${key} on the command line`
+  if (own === 'command line') return `${key} is not a configuration key; use --${key} on the command line`
   return scope === 'profile'
     ? `${key} applies to the whole run; move ${key} to the top of the file`
     : `${key} applies to one server; move ${key} into its profile, below [servers.NAME]`

@@ -48,7 +48,7 @@ function problemOf(file: string, work: () => void): string | undefined {
     return undefined
   } catch (error) {
     const isMissing = codeOf(error) === 'ENOENT'
-    return `--failed-to ${file}: ${isMissing ? `no directory ${dirname(file)}` : describeFileError(error)}`
+    return `--failed-to ${file}: ${isMissing ? `no such directory: ${dirname(file)}` : describeFileError(error)}`
   }
 }
 

@@ -74,6 +74,6 @@ const EXIT_STATUSES: readonly Entry[] = [
   ['  74', "the output or the --failed-to file can't be written"],
   ['  75', 'a temporary failure; try again'],
   ['  76', 'an SMTP or TLS failure'],
-  ['  77', 'not allowed, or the login failed'],
+  ['  77', 'not allowed, or the login fails'],
   ['  78', 'the configuration is invalid or unsafe'],
 ]

@@ -23,7 +23,7 @@ const SCRIPTS: Readonly<Record<Exclude<HookKind, 'cron' | 'systemd'>, Script>> =
     notes: [
       'Debian: run-parts skips files with a dot in their names. Arch and Gentoo: only scripts named',
       '/etc/ppp/ip-up.d/*.sh run, so save the script as etrn.sh.',
-      'pppd passes the interface as $1, gives the script an empty environment, and waits for it.',
+      'pppd passes the interface as $1, gives the script an empty environment, and waits for the script.',
     ],
     guard: '',
     interfaceVariable: '1',
@@ -64,7 +64,7 @@ const SCRIPTS: Readonly<Record<Exclude<HookKind, 'cron' | 'systemd'>, Script>> =
     attempt: (file, local) => `interface=${local} reason=BOUND sh ${file}`,
     notes: [
       'dhcpcd passes interface and reason, reads the file into its own shell, and waits. The parentheses start a',
-      'subshell, so that nothing here changes or ends that shell.',
+      'subshell, so that nothing here changes or ends the shell of dhcpcd.',
       'The list of reasons leaves out renewals. If all addresses come from router advertisements, add ROUTERADVERT.',
     ],
     guard: `
@@ -85,8 +85,8 @@ esac
       'OpenVPN: add the lines "script-security 2" and "up /usr/local/sbin/etrn-up".',
       'OpenVPN with user or chroot: also add persist-tun, so that a reconnection does not run the script',
       'without root privileges.',
-      'cloud-init, at each boot: ln -s /usr/local/sbin/etrn-up /var/lib/cloud/scripts/per-boot/etrn',
-      'The caller may pass the interface as $1. The exit status is 0, because a failure would bring down the VPN.',
+      'cloud-init, to run the script at each boot: ln -s /usr/local/sbin/etrn-up /var/lib/cloud/scripts/per-boot/etrn',
+      'The caller may pass the interface as $1. The exit status is always 0, because a failure would bring down the VPN.',
     ],
     guard: '\n[ "${1-}" != lo ] || exit 0\n',
     interfaceVariable: '1',
@@ -103,7 +103,7 @@ export function scriptText(kind: keyof typeof SCRIPTS, parts: HookParts): string
 # Requests the mail queued for this site when a network link comes up; see etrn(1).
 # As root, ${save} ${file}, and run: chmod ${mode} ${file}
 # To try the script once, run: ${attempt(file, word)}
-# The output is in the system log, when the retries are over: journalctl -t etrn (facility mail)
+# The output goes to the system log when the retries are over: journalctl -t etrn (facility mail)
 ${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${isSourced ? `(${body})\n` : body}`
 }
 
@@ -155,7 +155,7 @@ export function cronText(parts: HookParts): string {
   }
   return `# Every ten minutes, requests the mail queued for this site; see etrn(1).
 # Add these lines to your crontab with: crontab -e
-# The command prints nothing on success, and retries temporary failures first.
+# The command prints nothing on success. It retries temporary failures before it reports them.
 # To try the command once, run: crontab -l | grep '^[^#].*/\\.etrn-${name}' | cut -d ' ' -f 6- | sh
 # cron mails any output: ${cron.note}
 ${nameNotes(parts)

@@ -43,7 +43,7 @@ Description=Request the mail queued for this site
 Documentation=man:etrn(1)
 Wants=network-online.target
 After=network-online.target nss-lookup.target
-# To start a unit of yours after each failure, temporary ones included, remove the # from the next line.
+# To start your own unit after each failure, even a temporary one, remove the # from the next line.
 # OnFailure=report-failure@%n.service
 
 [Service]

@@ -75,7 +75,7 @@ const OPTION_TABLE = {
     'retry-for': value('DUR', 'Retry temporary failures for up to DUR', '10m', parseDuration),
     wait: value('DUR', 'Repeat for up to DUR until no mail is waiting', '30m', parseDuration),
     interval: value('DUR', 'Repeat the request every DUR during --wait', '60s', parseDuration, { default: '60s' }),
-    'wait-local': value('DUR', 'Wait up to DUR for the local mail server first', '2m', parseDuration, RUN_WIDE),
+    'wait-local': value('DUR', 'First wait up to DUR for the local mail server', '2m', parseDuration, RUN_WIDE),
     'keep-going': flag('Request the remaining names after a refusal', { alias: 'k' }),
   }),
   ...group('TLS', {

@@ -201,7 +201,7 @@ function openTerminal(option: string) {
   } catch {
     const message = 'no password given, and no terminal on which to ask for one'
     throw new OptionError(option, message, {
-      hint: 'use --password-file FILE, --password-command COMMAND or ETRN_PASSWORD',
+      hint: 'use --password-file FILE or --password-command COMMAND, or set the environment variable ETRN_PASSWORD',
     })
   }
 }

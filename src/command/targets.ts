@@ -34,7 +34,9 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
   const targets = listTargets(line, config)
   const { self, mx, interval } = line.options
   if (self !== undefined && mx === undefined)
-    throw new UsageError('--self works only with --mx; remove --self, or write --mx DOMAIN in place of SERVER')
+    throw new UsageError(
+      `--self works only with --mx; remove --self ${self.join(' --self ')}, or write --mx DOMAIN in place of ${hidePassword(line.words[0] ?? 'SERVER')}`,
+    )
   if (interval !== undefined && targets.every(({ options }) => options.wait === undefined))
     throw new UsageError(
       '--interval works only with --wait, which repeats the request until no mail is waiting; add --wait 30m',
@@ -134,7 +136,9 @@ function listTargets({ options, words }: CommandLine, { tops, profiles }: Config
   const [servers] = words
   if (all) {
     if (servers !== undefined)
-      throw new UsageError(`--all takes no SERVER or NAME; remove ${words.map(hidePassword).join(' ')}`)
+      throw new UsageError(
+        `--all requests the names of all profiles, and takes no SERVER or NAME; remove --all, or remove ${words.map(hidePassword).join(' ')}`,
+      )
     if (profiles.size > 0) return [...profiles.keys()].map(targetOf)
     throw new UsageError('--all needs a profile, but none is configured', {
       hint: `add a profile to ${options.config ?? 'the configuration file'}: [servers.isp], and below it server = "mail.isp.example"`,

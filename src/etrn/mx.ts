@@ -1,4 +1,5 @@
 import { EXIT, StepError } from '../errors.js'
+import { canonicalAddress } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
 import { lookUpMx, type MxRecord } from '../net/dns.js'
 import { DOMAIN_CHARACTERS, isHostName } from '../net/domain.js'
@@ -98,7 +99,9 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
   for (const exchanger of exchangers) {
     const host = printableHost(exchanger.host)
     const { isOwn, addresses } = judged.get(exchanger) ?? { isOwn: false, addresses: [] }
-    const reason = isOwn ? 'this host' : exclusionReason(exchanger, first?.preference)
+    const reason = isOwn
+      ? selfReason([host, ...addresses], request.selfOption)
+      : exclusionReason(exchanger, first?.preference)
     if (reason === undefined)
       requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true, addresses } })
     else excluded.push({ domain, host, reason })
@@ -117,6 +120,13 @@ function limitTimeout(request: Request, _: number, { length }: readonly Request[
   const { timeoutMs } = request.settings
   const share = Math.max(HURRIED_TIMEOUT_MS, Math.round((timeoutMs * UNHURRIED_EXCHANGERS) / length))
   return { ...request, settings: { ...request.settings, timeoutMs: Math.min(timeoutMs, share) } }
+}
+
+function selfReason(identities: readonly string[], selfOption: readonly string[]): string {
+  const given = selfOption.map((word) => canonicalAddress(word.toLowerCase()))
+  return identities.some((identity) => given.includes(canonicalAddress(identity)))
+    ? 'this host, by --self'
+    : 'this host'
 }
 
 function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): string | undefined {

@@ -5,7 +5,7 @@ export const RETRY_STEP = '--retry-for 10m tries again'
 export const HINTS = {
   limit: 'etrn reconnected and got the same reply; ask your provider to raise the limit on requests',
   helo: "the server rejects this host's EHLO name, not the requested name; send a full name of this host: --helo HOST.DOMAIN; if no name is accepted, ask your provider which name to send",
-  blocklist: `your public IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow it, or to give you a login and the port for it (${LOGIN_OPTIONS} --port N)`,
+  blocklist: `your public IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow the address, or to give you a login and the port for the login (${LOGIN_OPTIONS} --port N)`,
   reverseName: `the server finds no valid reverse DNS name (PTR) for your public IP address; ask your Internet provider to set one`,
   certificate: 'the server requires a client certificate that it trusts: --tls-cert FILE --tls-key FILE',
   address: `the server does not accept requests from your public IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,

@@ -12,6 +12,8 @@ export type Request = {
   readonly entries: readonly NameEntry[]
   readonly settings: RequestSettings
   readonly retryPolicy: RetryPolicy
+  /** The words of --self: reasons to skip an exchanger that the user has given, and can take back */
+  readonly selfOption: readonly string[]
 }
 
 /** A request that can't be sent, because its server lacks something of its own, for example a password file. */

@@ -177,7 +177,7 @@ function hasCode(errors: readonly unknown[], ...codes: readonly string[]): boole
 /** Returns the next step if the server or this host has refused a connection; else undefined. */
 function connectHint(errors: readonly unknown[], port: number): string | undefined {
   if (hasCode(errors, 'ECONNREFUSED'))
-    return `no mail server listens on port ${port}, or a firewall rejects you: check the host and the port with your provider; --retry-for 10m waits for a server that is restarting`
+    return `no mail server listens on port ${port}, or a firewall rejects the connection: check the host and the port with your provider; --retry-for 10m waits for a server that is restarting`
   if (errors.some(isLocalProblem))
     return 'check the interface and its address (ip addr); --retry-for 10m waits for the interface'
   if (hasCode(errors, 'EACCES', 'EPERM')) return 'check the firewall and the routes of this host'
@@ -193,7 +193,7 @@ function unansweredHint(failed: readonly FailedAttempt[], port: number, timeoutM
   const isUnreachable = hasCode(errors, 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN')
   if (!isUnreachable) return undefined
   const isIpv6 = failed.every(({ address }) => familyOf(address) === 6)
-  return `check that the link is up${isIpv6 ? ' and has IPv6' : ''}; --retry-for 10m waits for the link`
+  return `check that the link (or VPN) that leads to the server is up${isIpv6 ? ' and has IPv6' : ''}; --retry-for 10m waits for the link`
 }
 
 function timeoutHint(port: number, timeoutMs: number): string {

@@ -155,7 +155,8 @@ function describeUnanswered({ names, unconfirmed = [] }: ServerReport): string {
     ({ name, code, outcome }) => code === null && outcome !== 'skipped' && !isAccepted(outcome) && !sent.has(name),
   )
   const [only] = names.length === 1 ? unconfirmed : []
-  const request = only === undefined ? `request for ${listNames(unconfirmed)}` : 'request'
+  const requests = unconfirmed.length > 1 ? 'requests' : 'request'
+  const request = only === undefined ? `${requests} for ${listNames(unconfirmed)}` : requests
   const sentPart = unconfirmed.length === 0 ? '' : `; the ${request} may have been accepted`
   const unsentPart = unsent.length === 0 ? '' : `; ${listNames(unsent.map(({ name }) => name))} not requested`
   return sentPart + unsentPart

@@ -105,7 +105,7 @@ function chainError(code: string, certificate: X509Certificate): StepError {
 }
 
 function changedHint({ fingerprint256 }: X509Certificate): string {
-  return `the server's certificate now has another SHA-256 fingerprint; use it only if your provider confirms it: --tls-fingerprint ${fingerprint256}`
+  return `the server's certificate now has a different SHA-256 fingerprint; use it only if your provider confirms it: --tls-fingerprint ${fingerprint256}`
 }
 
 function pinHint({ fingerprint256 }: X509Certificate): string {

@@ -49,19 +49,16 @@ export async function runStep<T>(stage: Stage, options: SessionOptions, work: ()
     if (!(error instanceof StepError) || error instanceof SessionError) throw error
     const failure = sessionErrorOf(stage, error)
     if (error.kind !== 'time-over') throw failure
+    if (isTooLate)
+      throw failure.withMessage(`not contacted: ${error.message} before other servers had finished`, TOO_LATE_HINT)
     // A limit on the whole run doesn't tell what the run was waiting for.
-    const [awaited, hint] = isTooLate
-      ? OTHER_SERVERS
-      : [AWAITED[stage], 'a longer --max-time gives the server more time']
-    throw failure.withMessage(`${error.message} while waiting for ${awaited}`, hint)
+    const hint = 'a longer --max-time gives the server more time'
+    throw failure.withMessage(`${error.message} while waiting for ${AWAITED[stage]}`, hint)
   }
 }
 
-/** What a session was waiting for that started when the time was over, and a hint */
-const OTHER_SERVERS = [
-  'the sessions of other servers',
-  'a higher --jobs allows more sessions at the same time, and a longer --max-time gives the servers more time',
-] as const
+const TOO_LATE_HINT =
+  'a higher --jobs allows more sessions at the same time, and a longer --max-time gives the servers more time'
 
 /** Returns the reply if it has this code; otherwise throws SessionError, whose message names the argument of the command. */
 export function expectCode(stage: Stage, code: number, reply: Reply, argument?: string): Reply {

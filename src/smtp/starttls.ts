@@ -65,7 +65,7 @@ export async function startTls(
 }
 
 const MISSING_HINT =
-  'ask your provider which port offers TLS and ETRN; a firewall on the network path may also hide STARTTLS'
+  'ask your provider which port offers TLS and ETRN; perhaps a firewall on the network path hides STARTTLS'
 
 /** Returns the option that requires TLS. A user who has given credentials alone may not know it. */
 function requirementOf({ tls: { level }, credentials }: Server): string {

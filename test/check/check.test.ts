@@ -317,7 +317,7 @@ if (isInNamespace(import.meta.url)) {
         [
           'mx1.site.example port 2500',
           'mx2.site.example port 2500',
-          'delivery to this host (without effect on the exit status)',
+          'delivery to this host (does not affect the exit status)',
           'ETRN was not sent: only a real run shows whether the server accepts a name',
         ],
       )
@@ -460,7 +460,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(status, 64)
       assert.match(
         stdout,
-        /^ {2}-- names {18}no name given, and this host has no usable domain name\n {6}hint: add a NAME for a real run$/m,
+        /^ {2}-- names {18}no name given, and this host has no domain name that other hosts know\n {6}hint: add a NAME for a real run$/m,
       )
     })
     test('exits with 65 if every line of --names-from is invalid, although the server refuses connections', async () => {

@@ -79,7 +79,7 @@ if (isInNamespace(import.meta.url)) {
   – TLS                    not offered: the session is unencrypted
   – AUTH                   no credentials given; the server offers no AUTH
   ✔ ETRN                   listed
-delivery to this host (without effect on the exit status)
+delivery to this host (does not affect the exit status)
   ✘ local server N ms  connection refused (127.0.0.1 port 25)
      hint: start the local mail server, which receives the requested mail; --wait-local 2m waits for the server
 ETRN was not sent: only a real run shows whether the server accepts a name

@@ -172,7 +172,7 @@ suite('config: refused files', { concurrency: true }, () => {
   refuses('names = []', /:1: names must be a non-empty list of strings/)
   refuses('names = [""]', /:1: names must be a non-empty list of strings/)
   refuses('queue = ["q", 1]', /:1: queue must be a non-empty list of strings; write, for example, queue = \["uucp"\]/)
-  refuses('mx = "site.example"', /:1: mx is not a key; use --mx on the command line$/m)
+  refuses('mx = "site.example"', /:1: mx is not a configuration key; use --mx on the command line$/m)
   refuses('q = 1', /:1: unknown key q; man etrn lists all keys$/m)
   refuses(`[servers.isp]\n${SERVER}host = "x"`, /:3: profile isp: unknown key host; did you mean server\?/)
   refuses('ipv4 = true\nipv6 = true', /:2: ipv4 and ipv6 can't be used together; use only one$/m)

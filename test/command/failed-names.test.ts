@@ -178,7 +178,7 @@ suite('--failed-to: the file', { concurrency: true }, () => {
       )
       assert.deepEqual(server.received, [])
     })
-  refuses('a missing folder', 'no directory FOLDER/none', (folder) => `${folder}/none/later`)
+  refuses('a missing folder', 'no such directory: FOLDER/none', (folder) => `${folder}/none/later`)
   refuses('a folder', 'is a directory', (folder) => folder)
   refuses('a file in place of the folder', 'a part of the path is not a directory', (folder) => {
     writeFileSync(`${folder}/file`, '')

@@ -207,6 +207,7 @@ suite('createRequests', () => {
         keepGoing: false,
       },
       retryPolicy: { retryForMs: 0, waitMs: 0, intervalMs: 60_000 },
+      selfOption: [],
       entries: ['a.example'],
       server: {
         word: 'mx.example',

@@ -180,7 +180,7 @@ suite('targets: refused command lines', { concurrency: true }, () => {
   test('reports --self without --mx', async () =>
     assertRefused(
       ['mx', 'a.example', '--self', 'b.example'],
-      'etrn: --self works only with --mx; remove --self, or write --mx DOMAIN in place of SERVER\n',
+      'etrn: --self works only with --mx; remove --self b.example, or write --mx DOMAIN in place of mx\n',
     ))
   for (const [title, argv, options] of [
     ['--all with --mx', ['--all', '--mx', 'a.example'], '--mx and --all'],
@@ -206,7 +206,7 @@ suite('targets: refused command lines', { concurrency: true }, () => {
   test('reports --all with a server', async (t) =>
     assertRefused(
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), '--all', 'isp'],
-      /^etrn: --all takes no SERVER or NAME; remove isp\n$/,
+      /^etrn: --all requests the names of all profiles, and takes no SERVER or NAME; remove --all, or remove isp\n$/,
     ))
 })
 

@@ -47,6 +47,7 @@ function requestOf(self: readonly string[], timeoutMs: number): Request {
     entries: [],
     settings: { ...settings, keepGoing: false },
     retryPolicy: { retryForMs: 0, waitMs: 0, intervalMs: 60_000 },
+    selfOption: self,
   }
 }
 
@@ -202,7 +203,7 @@ if (isInNamespace(import.meta.url)) {
         const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
         const { requested, excluded, includesSelf } = await choose(t, zone, [self])
         assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
-        assert.deepEqual(excluded, ['mx1.site.example (this host)'])
+        assert.deepEqual(excluded, ['mx1.site.example (this host, by --self)'])
       })
     test("recognises this host by its name in /etc/hosts, at Debian's 127.0.1.1", async (t) => {
       const hosts = readFileSync('/etc/hosts', 'utf8')

@@ -42,6 +42,7 @@ async function requestOf(
     entries: await Promise.all(words.map(async (word) => parseNodeName(word, { allowWide: false }))),
     settings: { ...sessionSettings, assumeEtrn: false, keepGoing },
     retryPolicy: { retryForMs: 3_600_000, waitMs: 0, intervalMs: 60_000, ...retryPolicy },
+    selfOption: [],
   }
 }
 

@@ -116,13 +116,19 @@ if (isInNamespace(import.meta.url)) {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', 'MX1.site.example.'])
-      assert.deepEqual([status, stderr], [0, 'etrn: site.example: skipping MX mx1.site.example (this host)\n'])
+      assert.deepEqual(
+        [status, stderr],
+        [0, 'etrn: site.example: skipping MX mx1.site.example (this host, by --self)\n'],
+      )
     })
     test('skips the exchanger that has the address in --self', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
       const { stderr, status } = await runMx(t, zone, ['--self', ONE])
-      assert.deepEqual([status, stderr], [0, 'etrn: site.example: skipping MX mx1.site.example (this host)\n'])
+      assert.deepEqual(
+        [status, stderr],
+        [0, 'etrn: site.example: skipping MX mx1.site.example (this host, by --self)\n'],
+      )
     })
     test('requests from every exchanger, with a warning, if none is this host', async (t) => {
       await listenAt(t, ONE, ACCEPTED)

@@ -126,7 +126,7 @@ if (isInNamespace(import.meta.url)) {
         })
       })
     const REFUSED_HINT =
-      'no mail server listens on port 2500, or a firewall rejects you: check the host and the port with your provider; --retry-for 10m waits for a server that is restarting'
+      'no mail server listens on port 2500, or a firewall rejects the connection: check the host and the port with your provider; --retry-for 10m waits for a server that is restarting'
     const DROPPED_HINT = 'a firewall may be dropping the connection; check the host and the port'
     testHint('to check the port if one address refuses', ['127.0.1.1', '192.0.2.9'], 1000, REFUSED_HINT)
     testHint('to raise a short timeout', ['192.0.2.9'], 300, `try --timeout 60s; ${DROPPED_HINT}`)
@@ -140,13 +140,13 @@ if (isInNamespace(import.meta.url)) {
       'to check the link if no route leads there',
       ['100.64.0.1'],
       1000,
-      'check that the link is up; --retry-for 10m waits for the link',
+      'check that the link (or VPN) that leads to the server is up; --retry-for 10m waits for the link',
     )
     testHint(
       'to check for IPv6 if no route leads to an IPv6 address',
       ['2001:db8:ffff::1'],
       1000,
-      'check that the link is up and has IPv6; --retry-for 10m waits for the link',
+      'check that the link (or VPN) that leads to the server is up and has IPv6; --retry-for 10m waits for the link',
     )
     test('does not suggest a longer timeout if it was ample, and names the blocked port 25', async (t) => {
       t.mock.timers.enable({ apis: ['setTimeout'] })

@@ -33,7 +33,7 @@ suite('summaryOf', () => {
   )
   sums(
     'counts the names at several servers',
-    '3 results at 2 servers: 2 accepted, 1 deferred',
+    '3 results from 2 servers: 2 accepted, 1 deferred',
     reportOf({ started: 2 }),
     reportOf({ deferred: 1 }),
   )
@@ -44,7 +44,7 @@ suite('summaryOf', () => {
   )
   sums(
     'has the most attempts of several servers',
-    '2 results at 2 servers: 2 accepted; up to 3 attempts in 2m 10s',
+    '2 results from 2 servers: 2 accepted; up to 3 attempts in 2m 10s',
     reportOf({ started: 1 }, 3),
     reportOf({ started: 1 }),
   )
@@ -54,7 +54,7 @@ suite('summaryOf', () => {
   })
   sums(
     'tells a name that was sent from one that was not, whatever ended the session',
-    '3 results at 2 servers: 1 accepted, 1 without a reply, 1 not requested',
+    '3 results from 2 servers: 1 accepted, 1 without a reply, 1 not requested',
     reportOf({ started: 1 }),
     {
       ...reportOf({}),

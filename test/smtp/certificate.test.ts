@@ -146,7 +146,7 @@ suite('the hint after a rejected certificate', { concurrency: true }, () => {
     'mx',
     ['--tls-fingerprint', fingerprintOf('self')],
     new RegExp(
-      `^hint: the server's certificate now has another SHA-256 fingerprint; use it only if your provider confirms it: --tls-fingerprint ${fingerprintOf('mx')}$`,
+      `^hint: the server's certificate now has a different SHA-256 fingerprint; use it only if your provider confirms it: --tls-fingerprint ${fingerprintOf('mx')}$`,
     ),
   )
 })
