@@ -44,11 +44,16 @@ function formatExclusion({ host, reason }: Exclusion): string {
   return `${host} (${reason})`
 }
 
+/** The reason to skip an exchanger that only --self makes this host */
+const BY_SELF_OPTION = 'this host, by --self'
+
 export function noExchangerError(excluded: readonly Exclusion[]): StepError {
   const domain = excluded[0]?.domain ?? 'DOMAIN'
+  const given = excluded.find(({ reason }) => reason === BY_SELF_OPTION)
+  const selfStep = given === undefined ? '' : `if ${given.host} is another server, remove its --self; `
   return new StepError(`no MX to request mail from; skipped: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
-    hint: `if another server holds the mail: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
+    hint: `${selfStep}if another server holds the mail: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
   })
 }
 
@@ -124,9 +129,7 @@ function limitTimeout(request: Request, _: number, { length }: readonly Request[
 
 function selfReason(identities: readonly string[], selfOption: readonly string[]): string {
   const given = selfOption.map((word) => canonicalAddress(word.toLowerCase()))
-  return identities.some((identity) => given.includes(canonicalAddress(identity)))
-    ? 'this host, by --self'
-    : 'this host'
+  return identities.some((identity) => given.includes(canonicalAddress(identity))) ? BY_SELF_OPTION : 'this host'
 }
 
 function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): string | undefined {

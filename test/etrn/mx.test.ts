@@ -204,6 +204,10 @@ if (isInNamespace(import.meta.url)) {
         const { requested, excluded, includesSelf } = await choose(t, zone, [self])
         assert.deepEqual([requested, includesSelf], [['mx2.site.example'], true])
         assert.deepEqual(excluded, ['mx1.site.example (this host, by --self)'])
+        const hint = noExchangerError([
+          { domain: 'site.example', host: 'mx1.site.example', reason: 'this host, by --self' },
+        ]).hint
+        assert.match(hint ?? '', /^if mx1\.site\.example is another server, remove its --self; /)
       })
     test("recognises this host by its name in /etc/hosts, at Debian's 127.0.1.1", async (t) => {
       const hosts = readFileSync('/etc/hosts', 'utf8')
