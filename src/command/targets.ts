@@ -137,7 +137,7 @@ function listTargets({ options, words }: CommandLine, { tops, profiles }: Config
   if (all) {
     if (servers !== undefined)
       throw new UsageError(
-        `--all requests the names of all profiles, and takes no SERVER or NAME; remove --all, or remove ${words.map(hidePassword).join(' ')}`,
+        '--all takes no SERVER or NAME; for all profiles, write etrn --all; for one server, write etrn SERVER NAME',
       )
     if (profiles.size > 0) return [...profiles.keys()].map(targetOf)
     throw new UsageError('--all needs a profile, but none is configured', {

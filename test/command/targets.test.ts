@@ -206,7 +206,7 @@ suite('targets: refused command lines', { concurrency: true }, () => {
   test('reports --all with a server', async (t) =>
     assertRefused(
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), '--all', 'isp'],
-      /^etrn: --all requests the names of all profiles, and takes no SERVER or NAME; remove --all, or remove isp\n$/,
+      /^etrn: --all takes no SERVER or NAME; for all profiles, write etrn --all; for one server, write etrn SERVER NAME\n$/,
     ))
 })
 
