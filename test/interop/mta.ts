@@ -62,9 +62,9 @@ export function hasChildren(pid: number | undefined): boolean {
   return children.split(' ').some((child) => readStatus(child) !== '')
 }
 
-/** Tells whether a process runs this program. */
-export function isRunning(program: string): boolean {
-  return readdirSync('/proc').some((pid) => readStatus(pid).startsWith(`Name:\t${program}\n`))
+/** Tells whether a process runs this program, beside the one with this number. */
+export function isRunning(program: string, except?: number): boolean {
+  return readdirSync('/proc').some((pid) => pid !== String(except) && readStatus(pid).startsWith(`Name:\t${program}\n`))
 }
 
 /** Returns the status from proc(5), or '' for a zombie or a missing process. Exim's daemon reaps its zombies only now and then. */

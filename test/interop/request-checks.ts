@@ -18,6 +18,8 @@ export type MailQueue = {
   readonly namesBySession: () => string[][]
   /** Waits until the server knows that no client is connected. */
   readonly waitForIdle: () => Promise<void>
+  /** True if a queue run skips a message that another one reads at the same moment: a later run delivers it. */
+  readonly maySkipMessages?: boolean
 }
 
 /** One form of a name, and what a request for it causes at one server */
@@ -92,10 +94,12 @@ export async function checkManyNames(
     server.names.map(({ name, outcome, code }) => [name, outcome, code]),
     names.map((name) => [name, 'started', 250]),
   )
-  assert.deepEqual(await nextRecipients(RECIPIENTS_AT_NAMES.length), RECIPIENTS_AT_NAMES)
   await queue.waitForIdle()
   const sessions = queue.namesBySession()
   assert.deepEqual(sessions.flat().sort(), [...names].sort())
   assert.ok(Math.max(...sessions.map(({ length }) => length)) <= 7, JSON.stringify(sessions))
+  for (const to of queue.maySkipMessages === true ? queue.waitingRecipients() : [])
+    await spawnEtrn(['127.0.0.1', ...options, prefix + to.replace(/.*@/, '')])
+  assert.deepEqual(await nextRecipients(RECIPIENTS_AT_NAMES.length), RECIPIENTS_AT_NAMES)
   return server
 }
