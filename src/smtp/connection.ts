@@ -198,7 +198,8 @@ export class Connection {
         : protocolError(`the server sent data too early, before ${step}: ${error.message}`, undefined, error.cause)
     })
     if (reply.code === 421) throw new RejectedError(reply, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost' })
-    throw protocolError(`the server sent data too early, before ${step} (${formatReply(reply)})`)
+    const message = `the server sent data too early, before ${step} (${formatReply(reply)})`
+    throw new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'surplus-reply' })
   }
 
   #send(line: string, shown = line): void {

@@ -126,6 +126,20 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const run = await etrn([...HELO, '--failed-to', file, `127.0.0.1:${server.port}`, 'a.example'])
     assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'a.example\n'])
   })
+  test('are written, too, if a reply comes before the next command', async (t) => {
+    const file = join(makeFolder(t), 'later')
+    const steps = [
+      ...HELLO,
+      'C: ETRN a.example',
+      Buffer.from('250 OK\r\n458 busy\r\n'),
+      'C: QUIT',
+      'S: 221 bye',
+    ] as const
+    const server = await scripted(t, [...steps])
+    const names = ['a.example', 'b.example']
+    const run = await etrn([...HELO, '--failed-to', file, `127.0.0.1:${server.port}`, ...names])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'a.example\nb.example\n'])
+  })
   test('stand in JSON, too', async (t) => {
     const [run, text] = await requestWith(t, etrnSteps('a.example', '450 busy'), '--json', 'a.example')
     assert.match(run.stdout, /"outcome": "deferred"/)
@@ -180,7 +194,7 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     })
   refuses('a missing folder', 'no such directory: FOLDER/none', (folder) => `${folder}/none/later`)
   refuses('a folder', 'is a directory', (folder) => folder)
-  refuses('a file in place of the folder', 'a part of the path is not a directory', (folder) => {
+  refuses('a file in place of the folder', 'part of the path is not a directory', (folder) => {
     writeFileSync(`${folder}/file`, '')
     return `${folder}/file/later`
   })
