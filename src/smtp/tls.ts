@@ -1,7 +1,8 @@
+import { constants } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
+import { connect, createSecureContext, DEFAULT_CIPHERS, type SecureContext, type TLSSocket } from 'node:tls'
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { startDeadline, type Timeout } from '../net/deadline.js'
@@ -35,6 +36,10 @@ export type SecureConnection = {
 /** The systems' certificate authorities. Node has its own list, which lacks local ones. */
 const SYSTEM_CA_FILES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem']
 
+/** Without DHE: the server chooses the group, and one of 10,000 bits takes this host a second, in which every other session stands still. */
+const CIPHERS = `${DEFAULT_CIPHERS}:!DHE`
+const OLD_CIPHERS = 'DEFAULT@SECLEVEL=0:!DHE'
+
 const contexts = new WeakMap<TlsPolicy, SecureContext>()
 
 /** Prepares TLS, so that nothing must be read once the server has agreed. Throws OpenSSL's error for a bad certificate or key, StepError for the system's authorities. */
@@ -45,7 +50,9 @@ export function prepareTls(policy: TlsPolicy): SecureContext {
       ca: isCertificateChecked(policy) && policy.fingerprint === undefined ? (policy.ca ?? readSystemCa()) : [],
       ...(policy.cert === undefined ? {} : { cert: policy.cert, key: policy.key ?? policy.cert }),
       minVersion: policy.minVersion,
-      ...(isOldTlsAccepted(policy) ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}),
+      ciphers: isOldTlsAccepted(policy) ? OLD_CIPHERS : CIPHERS,
+      // A server could have this host compute keys again and again.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     })
   contexts.set(policy, context)
   return context

@@ -101,6 +101,11 @@ suite('the message for a lost connection', () => {
       errorWith('ECONNRESET'),
       'the server closed the connection after EHLO',
     ],
+    [
+      'is "closed" if only the stream of Node has ended',
+      errorWith('ERR_STREAM_PREMATURE_CLOSE'),
+      'the server closed the connection after EHLO',
+    ],
     ['has the code of any other error', errorWith('ETIMEDOUT'), 'the connection failed (ETIMEDOUT) after EHLO'],
   ] as const)
     test(title, () => assert.equal(connectionLostError('after EHLO', cause).message, message))

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { Socket } from 'node:net'
+import { type AddressInfo, Socket } from 'node:net'
 import { suite, test } from 'node:test'
-import { type TlsOptions, TLSSocket } from 'node:tls'
+import { connect as connectTls, createServer as createTlsServer, type TlsOptions, TLSSocket } from 'node:tls'
 import type { TlsPolicy } from '../../src/smtp/session-settings.js'
 import { handshake, prepareTls } from '../../src/smtp/tls.js'
 import { etrn, etrnJson } from '../helpers/command.js'
@@ -142,6 +142,33 @@ suite('a handshake fails', { concurrency: true }, () => {
       /^the server closed the connection during the TLS handshake$/,
       75,
     )
+  testFailed(
+    'with 76 if the server has only DHE, whose groups can cost seconds',
+    [
+      ...AGREED,
+      {
+        ...certificateStep('weak-key', { ciphers: 'DHE@SECLEVEL=0', dhparam: 'auto', maxVersion: 'TLSv1.2' }),
+        fails: true,
+      },
+    ],
+    ['--tls', 'encrypt'],
+    'tls',
+    /^the server ended TLS with an alert \(handshake failure\)$/,
+  )
+  test('if the server wants to negotiate TLS 1.2 again', async (t) => {
+    const server = createTlsServer({ ...certificateStep('mx').tls, maxVersion: 'TLSv1.2' }).listen(0, '127.0.0.1')
+    t.after(() => server.close())
+    const connected = once(server, 'secureConnection') as Promise<[TLSSocket]>
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const client = connectTls({ port, secureContext: prepareTls(POLICY), rejectUnauthorized: false })
+    t.after(() => client.destroy())
+    client.on('error', () => undefined).resume()
+    const [peer] = await connected
+    const failed = once(peer, 'error') as Promise<[NodeJS.ErrnoException]>
+    peer.renegotiate({}, () => assert.fail('negotiated again'))
+    assert.equal((await failed)[0].code, 'ERR_SSL_NO_RENEGOTIATION')
+  })
   testFailed(
     'with 76 if smtps:// reaches a port that sends plain text',
     [ignoreInput, 'S: 220 mx.example ESMTP', silence],
