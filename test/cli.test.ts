@@ -142,7 +142,7 @@ suite('the process: an output that nobody takes', { concurrency: true }, () => {
         text(child.stderr),
       ])
       assert.equal(status, 75)
-      assert.match(stderr, /^etrn: can\'t write the output: nothing read it in time$/m)
+      assert.match(stderr, /^etrn: can\'t write the output: no program read it in time$/m)
     },
   )
 })

@@ -227,7 +227,6 @@ suite(
     prints('in an unknown option', () => ({ args: [...TARGET, `--${WORD}`] }))
     prints('in a server', () => ({ args: [WORD, 'site.example'] }))
     prints('in a name', () => ({ args: ['127.0.0.1:9', WORD] }))
-    prints('in a name with --all', () => ({ args: ['--all', WORD] }))
     prints('in the name of a password file that others may read', (t) => {
       const file = join(makeFolder(t), WORD)
       writeFileSync(file, 'sesame')

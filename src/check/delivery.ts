@@ -107,8 +107,9 @@ async function judgeRoute(
     return [null, `${text}: ${own} is this host, but the address is private`, hint]
   }
   if (addresses.length > 0 && addresses.every((address) => servers.includes(canonicalAddress(address))))
-    return [null, `${text}: the server itself, which needs its own route to this host`]
-  if (seenAs.length === 0) return [null, `${text}: not an address of this host; behind NAT this can still be right`]
+    return [null, `${text}: this is the server itself, which needs its own route to this host`]
+  if (seenAs.length === 0)
+    return [null, `${text}: this is not an address of this host; behind NAT, it can still be right`]
   return [false, `${text}: not ${listSome(seenAs)}, the address that the server sees`, DNS_HINT]
 }
 

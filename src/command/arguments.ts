@@ -117,7 +117,7 @@ async function checkWords(argv: readonly string[]): Promise<ReadonlySet<OptionRo
         continue
       }
       if (next === undefined || /^-./.test(next))
-        throw new UsageError(`${option} needs a value; for example ${option} ${row.example ?? ''}`)
+        throw new UsageError(`${option} needs a value, for example ${option} ${row.example ?? ''}`)
     }
   }
   return rows

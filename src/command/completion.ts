@@ -102,7 +102,7 @@ export function completionScript(shell: Shell): string {
 }
 
 // bash splits words at = and : as well, and replaces only what follows them. Version 3.2 of macOS has no negative indexes.
-const BASH = String.raw`# Completion of etrn(1) for bash. Save this file as
+const BASH = String.raw`# Bash completion for etrn(1). Save this file as
 # ~/.local/share/bash-completion/completions/etrn, or run:
 # source <(etrn --completion bash)
 _etrn() {
@@ -138,7 +138,7 @@ complete -F _etrn etrn
 `
 
 const ZSH = String.raw`#compdef etrn
-# Completion of etrn(1) for zsh. Save this file as _etrn in a directory on your
+# Zsh completion for etrn(1). Save this file as _etrn in a directory on your
 # fpath. Or run, after compinit: source <(etrn --completion zsh)
 _etrn() {
   local line
@@ -160,7 +160,7 @@ else
 fi
 `
 
-const FISH = String.raw`# Completion of etrn(1) for fish. Save this file as
+const FISH = String.raw`# Fish completion for etrn(1). Save this file as
 # ~/.config/fish/completions/etrn.fish, or run: etrn --completion fish | source
 function __etrn_complete
     set -l words (commandline -opc)

@@ -130,7 +130,7 @@ class ConfigParser {
   #parseNames(entry: TomlEntry, profile?: string): string[] {
     const names = this.#parseList('names', entry, 'site.example', profile)
     if (!names.some((name) => /^[^#].*[,;]/.test(name))) return names
-    const message = 'names must have one name per string; for example names = ["a.example", "b.example"]'
+    const message = 'names must have one name per string, for example names = ["a.example", "b.example"]'
     throw this.#error(entry.line, message, profile)
   }
 

@@ -9,7 +9,7 @@ const FILE_ERRORS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EPERM: 'permission denied',
   EISDIR: 'is a directory',
-  ENOTDIR: 'a part of the path is not a directory',
+  ENOTDIR: 'part of the path is not a directory',
   ELOOP: 'the symbolic links form a loop',
   ENAMETOOLONG: 'the file name is too long',
   ENXIO: 'is a socket, or a device that does not exist',

@@ -103,7 +103,7 @@ export function scriptText(kind: keyof typeof SCRIPTS, parts: HookParts): string
 # Requests the mail queued for this site when a network link comes up; see etrn(1).
 # As root, ${save} ${file}, and run: chmod ${mode} ${file}
 # To try the script once, run: ${attempt(file, word)}
-# The output goes to the system log when the retries are over: journalctl -t etrn (facility mail)
+# The output goes to the system log when the retries end: journalctl -t etrn (facility mail)
 ${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${isSourced ? `(${body})\n` : body}`
 }
 

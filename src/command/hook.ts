@@ -198,7 +198,7 @@ export async function resolveHookTargets(
       throw locateError(error, target)
     }
   }
-  for (const name of impliedNames) warn(`etrn: no name given; the hook will request ${name}`)
+  for (const name of impliedNames) warn(`etrn: no name given; the hook requests ${name}`)
   return targets
 }
 

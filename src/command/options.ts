@@ -131,7 +131,7 @@ const OPTION_TABLE = {
       ...RUN_WIDE,
       excludes: 'json',
     }),
-    'failed-to': value('FILE', 'Write to FILE the names worth retrying', 'later.txt', parseOutputFile, {
+    'failed-to': value('FILE', 'Write the names worth retrying to FILE', 'later.txt', parseOutputFile, {
       ...COMMAND_LINE_ONLY,
       isPath: true,
     }),

@@ -39,7 +39,7 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
     )
   if (interval !== undefined && targets.every(({ options }) => options.wait === undefined))
     throw new UsageError(
-      '--interval works only with --wait, which repeats the request until no mail is waiting; add --wait 30m',
+      '--interval works only with --wait: add, for example, --wait 30m, which repeats the request for at most 30 minutes, until no mail is waiting',
     )
   const known = [...config.profiles.keys()].slice(0, PROFILES_SHOWN).join(', ')
   for (const { profile, server, options } of targets) {

@@ -49,8 +49,8 @@ const BY_SELF_OPTION = 'this host, by --self'
 
 export function noExchangerError(excluded: readonly Exclusion[]): StepError {
   const domain = excluded[0]?.domain ?? 'DOMAIN'
-  const given = excluded.find(({ reason }) => reason === BY_SELF_OPTION)
-  const selfStep = given === undefined ? '' : `if ${given.host} is another server, remove its --self; `
+  const isBySelf = excluded.some(({ reason }) => reason === BY_SELF_OPTION)
+  const selfStep = isBySelf ? 'remove the --self of each server that is not this host; ' : ''
   return new StepError(`no MX to request mail from; skipped: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
     hint: `${selfStep}if another server holds the mail: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
@@ -67,7 +67,7 @@ function nullMxError(): StepError {
 /** Returns the warning for a domain that doesn't list this host, which is known by the names in `self`. */
 export function notListedWarning(domain: string, self: readonly string[]): string {
   const names = self.length === 0 ? '' : ` (known as ${self.join(', ')})`
-  return `no MX of ${domain} is this host${names}, so mail is requested from all of them; if one is this host behind NAT: --self HOST`
+  return `none of the MXs of ${domain} is this host${names}, so mail is requested from all of them; if one is this host behind NAT: --self HOST`
 }
 
 /** The most exchangers of one domain: anybody can put any number into DNS. */

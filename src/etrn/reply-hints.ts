@@ -13,7 +13,7 @@ export const HINTS = {
   login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
   tls: 'the server requires TLS before ETRN: --tls encrypt',
   connections:
-    'the server has too many connections from your public IP address, perhaps those of other programs: try again later; --retry-for 10m keeps trying',
+    'the server has too many connections from your public IP address, perhaps from other programs: try again later; --retry-for 10m keeps trying',
   temporary: `the server can't start the delivery now; ${RETRY_STEP}`,
   exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your public IP address",
   refusal: `ask your provider to allow requests for this name from your public IP address, or ${LOGIN_STEP}`,

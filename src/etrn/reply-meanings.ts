@@ -115,7 +115,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
   {
     codes: [501],
     text: /\bmust begin with #/i,
-    hint: "this server accepts only names that start with '#': --queue {name} sends #{name}",
+    hint: "this server accepts only names that start with '#': write --queue {name} in place of the name",
     source: 'Exim 4.96 without smtp_etrn_command',
   },
   {

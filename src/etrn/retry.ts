@@ -191,7 +191,7 @@ class RetryState {
   }
 }
 
-const TIME_OVER = new StepError('the time for retries is over', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
+const TIME_OVER = new StepError('the time for retries has run out', { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' })
 
 /** Returns true if temporary failures are retried. */
 export function isRetried({ retryPolicy: { retryForMs, waitMs } }: Pick<Request, 'retryPolicy'>): boolean {

@@ -141,7 +141,7 @@ export class Terminal {
     let timer: NodeJS.Timeout | undefined
     const overdue = new Promise<void>((resolve) => {
       const giveUp = (): void => {
-        this.#writeError ??= new Error('nothing read it in time')
+        this.#writeError ??= new Error('no program read it in time')
         resolve()
       }
       const start = (): void => void (timer = setTimeout(giveUp, FLUSH_TIMEOUT_MS))

@@ -135,7 +135,7 @@ function notYetValidMessage({ validFrom }: X509Certificate): string {
 }
 
 function expiryMessage({ validTo }: X509Certificate): string {
-  if (new Date(validTo) >= new Date()) return "issuer's certificate expired"
+  if (new Date(validTo) >= new Date()) return "issuer's certificate has expired"
   return `certificate expired on ${formatDay(validTo)}`
 }
 

@@ -385,7 +385,7 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(status, 0)
       assert.match(
         stdout,
-        /^ {2}-- MX .* mx1\.site\.example\n {6}hint: no MX of site\.example is this host \(known as gw\.site\.example\), so mail is requested from all of them; .*--self HOST$/m,
+        /^ {2}-- MX .* mx1\.site\.example\n {6}hint: none of the MXs of site\.example is this host \(known as gw\.site\.example\), so mail is requested from all of them; .*--self HOST$/m,
       )
     })
   })
@@ -421,7 +421,10 @@ if (isInNamespace(import.meta.url)) {
       await scriptedAt(t, { host: TWO, port: 2500 }, [...HELLO, ...BYE])
       const args = ['--check', '--helo', 'gw.site.example', `${TWO}:2500`, 'site.example']
       const { stdout } = await spawnEtrn(args, { through: AT_SITE })
-      assert.match(stdout, /^ {2}-- site\.example .*: the server itself, which needs its own route to this host$/m)
+      assert.match(
+        stdout,
+        /^ {2}-- site\.example .*: this is the server itself, which needs its own route to this host$/m,
+      )
     })
     test('shows a private address of this host if the server has a public one', async (t) => {
       await serveZone(t, {

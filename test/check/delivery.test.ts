@@ -147,12 +147,12 @@ if (isInNamespace(import.meta.url)) {
     )
     testRoute('is unknown if the MX is elsewhere and the server shows no address', zoneAt('198.51.100.7'), LOCAL, {
       ok: null,
-      text: 'mail goes to gw.site.example (198.51.100.7): not an address of this host; behind NAT this can still be right',
+      text: 'mail goes to gw.site.example (198.51.100.7): this is not an address of this host; behind NAT, it can still be right',
       hint: null,
     })
     testRoute('is unknown if the MX has no address', { ...MX, 'TXT gw.site.example': {} }, LOCAL, {
       ok: null,
-      text: 'mail goes to gw.site.example (no address): not an address of this host; behind NAT this can still be right',
+      text: 'mail goes to gw.site.example (no address): this is not an address of this host; behind NAT, it can still be right',
       hint: null,
     })
     testRoute('fails at a null MX', { 'MX site.example': { mx: [[0, '.']] } }, LOCAL, {
@@ -186,7 +186,7 @@ if (isInNamespace(import.meta.url)) {
       { seenAs: '203.0.113.9', address: '198.51.100.1' },
       {
         ok: null,
-        text: 'mail goes to gw.site.example (198.51.100.1): the server itself, which needs its own route to this host',
+        text: 'mail goes to gw.site.example (198.51.100.1): this is the server itself, which needs its own route to this host',
         hint: null,
       },
     )
@@ -236,7 +236,7 @@ if (isInNamespace(import.meta.url)) {
         `mx${n}.example (${addresses.slice(0, 5).join(', ')} and ${HOST_ADDRESSES - 5} more)`
       assert.equal(
         steps[1]?.text,
-        `mail goes to ${[0, 1, 2, 3, 4].map(shown).join(', ')} and 95 more: not an address of this host; behind NAT this can still be right`,
+        `mail goes to ${[0, 1, 2, 3, 4].map(shown).join(', ')} and 95 more: this is not an address of this host; behind NAT, it can still be right`,
       )
     })
     test('is unknown if the DNS fails', async (t) => {

@@ -83,12 +83,12 @@ suite('arguments: options that yargs would read otherwise', () => {
 })
 
 suite('arguments: missing values', () => {
-  refuses(['--timeout'], /^--timeout needs a value; for example --timeout 60s$/)
+  refuses(['--timeout'], /^--timeout needs a value, for example --timeout 60s$/)
   refuses(['--timeout', '--json'], /^--timeout needs a value/)
   refuses(['-p', '-4'], /^-p needs a value/)
   refuses(['-p=', '25'], /^-p needs a value/)
   test('reports a missing value with an example', async () =>
-    assertRefused(['--timeout'], 'etrn: --timeout needs a value; for example --timeout 60s\n'))
+    assertRefused(['--timeout'], 'etrn: --timeout needs a value, for example --timeout 60s\n'))
 })
 
 suite('optionsInWord', () => {

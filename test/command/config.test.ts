@@ -167,7 +167,7 @@ suite('config: refused files', { concurrency: true }, () => {
   )
   refuses(
     'names = ["a.example,b.example"]',
-    /:1: names must have one name per string; for example names = \["a\.example", "b\.example"\]/,
+    /:1: names must have one name per string, for example names = \["a\.example", "b\.example"\]/,
   )
   refuses('names = []', /:1: names must be a non-empty list of strings/)
   refuses('names = [""]', /:1: names must be a non-empty list of strings/)

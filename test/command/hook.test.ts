@@ -136,7 +136,7 @@ suite('hook: without a name', { concurrency: true }, () => {
   for (const kind of ['pppd', 'cron', 'systemd'] as const)
     test(`${kind}: says which name it requests, on standard error and in the hook`, async () => {
       const run = await etrn(['--hook', kind, '--mx', 'site.example'])
-      assert.equal(run.stderr, 'etrn: no name given; the hook will request site.example\n')
+      assert.equal(run.stderr, 'etrn: no name given; the hook requests site.example\n')
       assert.match(run.stdout, /^# No NAME was given: this hook requests site\.example\.$/m)
       const named = await etrn(['--hook', kind, '--mx', 'site.example', 'a.example'])
       assert.equal(named.stderr, '')

@@ -32,7 +32,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
   const SOURCES: readonly (readonly [file: (t: TestContext) => string, message: string])[] = [
     [() => '/nonexistent/names', 'no such file'],
     [() => '/', 'is a directory'],
-    [() => '/etc/passwd/names', 'a part of the path is not a directory'],
+    [() => '/etc/passwd/names', 'part of the path is not a directory'],
     [() => `/${'n'.repeat(300)}`, 'the file name is too long'],
     [() => '/proc/self/mem', 'input/output error'],
     [() => '/dev/zero', 'more than 16777216 octets'],

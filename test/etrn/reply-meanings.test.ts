@@ -138,7 +138,7 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
     ['501 5.5.4 Syntax error', BAD_NAME],
     ['501 5.5.4 not accepted', BAD_NAME],
     ['501 5.5.2 no', BAD_NAME],
-    ['501 argument must begin with #', /--queue site\.example sends #site\.example$/],
+    ['501 argument must begin with #', /write --queue site\.example in place of the name$/],
     ['501 Syntax: ETRN domain', BAD_NAME],
     ['501 Error: invalid parameter syntax', BAD_NAME],
     ['501 invalid domain name syntax', BAD_NAME],
@@ -389,6 +389,6 @@ suite('replies in a run of the command', { concurrency: true }, () => {
       sessionWith(...names.flatMap((name) => etrnSteps(name, '501 argument must begin with #'))),
     )
     const { stderr } = await etrn(['-k', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, ...names])
-    assert.match(stderr, /^hint: [^\n]*--queue a\.example sends #a\.example\n$/)
+    assert.match(stderr, /^hint: [^\n]*write --queue a\.example in place of the name\n$/)
   })
 })

@@ -138,7 +138,7 @@ if (isInNamespace(import.meta.url)) {
       assert.match(stdout.split('\n').sort().join('\n'), /^mx1\.site\.example: .*\nmx2\.site\.example: /m)
       assert.match(
         stderr,
-        /^etrn: warning: no MX of site\.example is this host \(known as gw\.site\.example\), so mail is requested from all of them; if one is this host behind NAT: --self HOST\n/,
+        /^etrn: warning: none of the MXs of site\.example is this host \(known as gw\.site\.example\), so mail is requested from all of them; if one is this host behind NAT: --self HOST\n/,
       )
     })
     test('skips an exchanger that greets with the name of this host, as behind NAT', async (t) => {

@@ -16,7 +16,7 @@ import {
   titleOf,
 } from './request-checks.js'
 
-const TAKES_ONLY_QUEUES = { status: 65, hint: /accepts only names that start with '#': --queue/ }
+const TAKES_ONLY_QUEUES = { status: 65, hint: /accepts only names that start with '#': write --queue/ }
 const SYNTAX_ERROR = 'rejected (501 argument must begin with #)'
 
 /** With acl_smtp_etrn alone, Exim delivers to the recipients whose address contains the text after #. */

@@ -170,7 +170,7 @@ suite('Terminal', () => {
     const stdout = Object.assign(new Writable({ write: () => undefined }), { isTTY: true })
     const terminal = new Terminal({ stdout, stderr: new PassThrough().resume(), environment: {} })
     terminal.print('text')
-    assert.match((await terminal.close(AbortSignal.abort()))?.message ?? '', /nothing read it in time/)
+    assert.match((await terminal.close(AbortSignal.abort()))?.message ?? '', /no program read it in time/)
     const abort = new AbortController()
     const closed = terminal.close(abort.signal)
     abort.abort()

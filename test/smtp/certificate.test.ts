@@ -168,7 +168,7 @@ suite('verificationError', () => {
   for (const [code, message, hint] of [
     [
       'CERT_HAS_EXPIRED',
-      /^issuer's certificate expired$/,
+      /^issuer's certificate has expired$/,
       /^if the clock of this host is right \(\d{4}-\d\d-\d\d\), ask your provider to renew the certificate$/,
     ],
     ['CERT_NOT_YET_VALID', /^issuer's certificate is not yet valid$/, /^if the clock of this host is right \(/],
