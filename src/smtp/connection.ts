@@ -6,7 +6,6 @@ import { isShortTimeout, type Limits, startDeadline, type Timeout } from '../net
 import { shortenMessage } from '../printable.js'
 import {
   connectionLostError,
-  protocolError,
   RejectedError,
   REPEAT_HINT,
   timeoutHint,
@@ -188,18 +187,16 @@ export class Connection {
       if (this.#options.signal.aborted) await this.readReply()
       return
     }
-    const step = verb ?? 'the rest of the login'
+    const message = `the server sent data too early, before ${verb ?? 'the rest of the login'}`
+    const facts = { exitStatus: EXIT.PROTOCOL, kind: 'surplus-reply' } as const
     this.#awaited = 'early reply'
     const reply = await this.readReply().catch((error: unknown) => {
       const isGoodbye = this.#parser.firstThree === '421'
       const hasReason = isGoodbye || this.#options.signal.aborted || !(error instanceof StepError)
-      throw hasReason
-        ? error
-        : protocolError(`the server sent data too early, before ${step}: ${error.message}`, undefined, error.cause)
+      throw hasReason ? error : new StepError(`${message}: ${error.message}`, { ...facts, cause: error.cause })
     })
     if (reply.code === 421) throw new RejectedError(reply, { exitStatus: EXIT.TEMPFAIL, kind: 'connection-lost' })
-    const message = `the server sent data too early, before ${step} (${formatReply(reply)})`
-    throw new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'surplus-reply' })
+    throw new StepError(`${message} (${formatReply(reply)})`, facts)
   }
 
   #send(line: string, shown = line): void {

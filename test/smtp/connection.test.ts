@@ -318,7 +318,7 @@ suite('Connection', { concurrency: true }, () => {
       await smtp.readReply()
       await assert.rejects(smtp.command('NOOP'), (error) => {
         assert.ok(error instanceof StepError)
-        assert.deepEqual([error.message, error.exitStatus, error.kind], [message, 76, undefined])
+        assert.deepEqual([error.message, error.exitStatus, error.kind], [message, 76, 'surplus-reply'])
         return true
       })
       assert.deepEqual(sent, [])
