@@ -48,14 +48,13 @@ suite('usersOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () 
     'also returns the user who listens, if another user has accepted the connection',
     { skip: userInfo().uid !== 0 && 'only root can listen as another user' },
     async (t) => {
-      const code = `
-        const server = require('net').createServer()
-        server.listen(0, '127.0.0.1', () => process.send('listening', server, () => process.exit()))`
-      const listener = spawn(process.execPath, ['-e', code], {
-        uid: 54_321,
-        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      })
-      const [, server] = (await once(listener, 'message')) as [string, Server]
+      const server = createServer((peer) => peer.resume())
+      process.seteuid?.(54_321)
+      try {
+        await once(server.listen(0, '127.0.0.1'), 'listening')
+      } finally {
+        process.seteuid?.(0)
+      }
       t.after(() => server.close())
       assert.deepEqual(usersOfPeer(await endsOfConnection(t, server, '127.0.0.1')), [0, 54_321])
     },
