@@ -1,13 +1,6 @@
 import { EXIT, mergeExitStatuses, StepError } from '../errors.js'
 import { localServerError } from '../etrn/local-server.js'
-import {
-  chooseExchangers,
-  type Exclusion,
-  listExclusions,
-  noExchangerError,
-  notListedWarning,
-  selfExclusions,
-} from '../etrn/mx.js'
+import { chooseExchangers, type Exclusion, lateExclusions, listExclusions, noExchangerError } from '../etrn/mx.js'
 import { resultOf } from '../etrn/outcome.js'
 import { addHint } from '../etrn/reply-meanings.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
@@ -97,23 +90,23 @@ function failedCheck(request: Request | FailedRequest, steps: StepLog, step: str
 }
 
 async function checkExchangers(request: Request, options: CheckOptions): Promise<RequestCheck> {
-  const { server, settings } = request
+  const { server } = request
   const steps = new StepLog(`mail exchangers of ${server.host}`, options)
   const excluded: Exclusion[] = []
   try {
-    const { requests, includesSelf, ...choice } = await chooseExchangers(request, options.signal)
+    const choice = await chooseExchangers(request, options.signal)
+    const { requests, warning } = choice
     excluded.push(...choice.excluded)
     if (requests.length === 0) throw noExchangerError(excluded)
     const hosts = listSome(requests.map((one) => one.server.host))
     const suffix = excluded.length === 0 ? '' : `; excluded: ${listExclusions(excluded)}`
-    const hint = includesSelf ? null : notListedWarning(server.host, settings.self)
-    steps.add('MX', includesSelf ? true : null, hosts + suffix, hint)
+    steps.add('MX', warning === undefined ? true : null, hosts + suffix, warning)
     const checks: ServerCheck[] = []
     for (const one of requests) checks.push(await checkServer(one, options))
-    const self = selfExclusions(server.host, checks)
-    excluded.push(...self)
-    if (checks.length === self.length) throw noExchangerError(excluded)
-    return { servers: checks.filter(({ error }) => error?.kind !== 'self'), excluded }
+    const late = lateExclusions(server.host, choice, checks)
+    excluded.push(...late)
+    if (checks.length === late.length) throw noExchangerError(excluded)
+    return { servers: checks.filter((check) => !late.some(({ host }) => host === check.server.host)), excluded }
   } catch (cause) {
     if (!(cause instanceof StepError)) throw cause
     return { servers: [failedCheck(request, steps, 'MX', sessionErrorOf('dns', cause))], excluded }

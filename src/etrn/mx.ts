@@ -17,11 +17,30 @@ export type ExchangerChoice = {
   readonly excluded: readonly Exclusion[]
   /** True if this host is one of the domain's mail exchangers. */
   readonly includesSelf: boolean
+  /** Undefined if this host is one of them; otherwise the warning that it isn't. */
+  readonly warning: string | undefined
+  /** The preferences of the exchangers in `requests` */
+  readonly preferences: ReadonlyMap<string, number>
 }
 
-/** Returns the exclusions of a domain's exchangers whose sessions have led back to this host. */
-export function selfExclusions(domain: string, reports: readonly SelfFacts[]): Exclusion[] {
-  return reports.filter(isSelfReport).map(({ server }) => ({ domain, host: server.host, reason: 'this host' }))
+/**
+ * Returns the exclusions that only the sessions have shown: exchangers that are this host behind NAT, or could not be looked up before,
+ * and those that don't relay to this host, which nobody knew. A request to one of these doesn't count.
+ */
+export function lateExclusions(
+  domain: string,
+  { includesSelf, preferences }: Pick<ExchangerChoice, 'includesSelf' | 'preferences'>,
+  reports: readonly SelfFacts[],
+): Exclusion[] {
+  const preferenceOf = ({ server }: SelfFacts): number => preferences.get(server.host) ?? Infinity
+  const own = includesSelf ? -1 : Math.min(...reports.filter(isSelfReport).map(preferenceOf))
+  return reports.flatMap((report) => {
+    const { host } = report.server
+    if (isSelfReport(report)) return { domain, host, reason: 'this host' }
+    const preference = preferenceOf(report)
+    if (preference > own || own === Infinity) return []
+    return { domain, host, reason: `${preferenceReason(preference, own)}: the request does not count` }
+  })
 }
 
 const EXCLUSIONS_SHOWN = 8
@@ -65,13 +84,17 @@ function nullMxError(): StepError {
 }
 
 /** Returns the warning for a domain that doesn't list this host, which is known by the names in `self`. */
-export function notListedWarning(domain: string, self: readonly string[]): string {
+export function notListedWarning(domain: string, self: readonly string[], hasMx: boolean): string {
+  if (!hasMx) return `${domain} has no MX, so mail is requested from ${domain} itself`
   const names = self.length === 0 ? '' : ` (known as ${self.join(', ')})`
   return `none of the MXs of ${domain} is this host${names}, so mail is requested from all of them; if one is this host behind NAT: --self HOST`
 }
 
 /** The most exchangers of one domain: anybody can put any number into DNS. */
 const MAX_EXCHANGERS = 100
+/** The most results of one domain, one for each name and exchanger: all are kept. With many names, the first few exchangers must do. */
+const MAX_RESULTS = 200_000
+const MIN_EXCHANGERS = 2
 /** Home routers forward only so many queries at once. */
 const CONCURRENT_LOOKUPS = 25
 /** The longest time for the lookups before the first request. After a failed one, the exchanger's session looks it up and judges it. */
@@ -98,7 +121,8 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
   const sorted = records
     .toSorted((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
-  const exchangers = sorted.slice(0, MAX_EXCHANGERS)
+  const limit = Math.max(MIN_EXCHANGERS, Math.min(MAX_EXCHANGERS, Math.floor(MAX_RESULTS / request.entries.length)))
+  const exchangers = sorted.slice(0, limit)
   const judged = await judgeExchangers(exchangers, settings, signal)
   const first = exchangers.find((exchanger) => judged.get(exchanger)?.isOwn)
   for (const exchanger of exchangers) {
@@ -111,9 +135,12 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
       requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true, addresses } })
     else excluded.push({ domain, host, reason })
   }
-  for (const { host } of sorted.slice(MAX_EXCHANGERS))
-    excluded.push({ domain, host: printableHost(host), reason: `mail is requested from only ${MAX_EXCHANGERS} MXs` })
-  return { requests: requests.map(limitTimeout), excluded, includesSelf: first !== undefined }
+  for (const { host } of sorted.slice(limit))
+    excluded.push({ domain, host: printableHost(host), reason: `mail is requested from only ${limit} MXs` })
+  const preferences = new Map(exchangers.map(({ host, preference }) => [printableHost(host), preference]))
+  const includesSelf = first !== undefined
+  const warning = includesSelf ? undefined : notListedWarning(domain, settings.self, listed.length > 0)
+  return { requests: requests.map(limitTimeout), excluded, includesSelf, warning, preferences }
 }
 
 /** DNS can have anything as a name. */
@@ -135,6 +162,10 @@ function selfReason(identities: readonly string[], selfOption: readonly string[]
 function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): string | undefined {
   if (!isHostName(host)) return 'not a host name'
   if (preference > ownPreference) return undefined
+  return preferenceReason(preference, ownPreference)
+}
+
+function preferenceReason(preference: number, ownPreference: number): string {
   return `preference ${preference} is not larger than this host's ${ownPreference}`
 }
 

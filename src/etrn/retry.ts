@@ -101,8 +101,8 @@ class RetryState {
   /** Returns the pause before the next round; undefined if nothing remains to be requested, or if the time is over. */
   addRound(round: ServerReport): Pause | undefined {
     const { error, names } = round
-    // Retries every DNS failure: just after link-up a resolver may be missing or wrong.
-    const isDns = error?.stage === 'dns' && this.#retryWindow.hasLength
+    // Retries every DNS failure: just after link-up a resolver may be missing or wrong. That the server is this host is none.
+    const isDns = error?.stage === 'dns' && error.kind !== 'self' && this.#retryWindow.hasLength
     const isRetriedDns = isDns && !this.#retryWindow.isOver
     const isDeferred = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
     const isRefused = names.some(({ code }) => isPermanent({ code: code ?? 0 }))

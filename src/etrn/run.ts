@@ -114,19 +114,19 @@ class Runner {
   }
 
   async #sendToExchangers(request: Request): Promise<ServerReport[]> {
-    const { server, settings } = request
+    const { server } = request
     const { warn } = this.#options
-    const { exclusionLines, noExchangerError, notListedWarning, selfExclusions } = await import('./mx.js')
-    const { requests, excluded, includesSelf } = await this.#lookUpExchangers(request)
+    const { exclusionLines, lateExclusions, noExchangerError } = await import('./mx.js')
+    const choice = await this.#lookUpExchangers(request)
+    const { requests, excluded, warning } = choice
     for (const line of exclusionLines(server.word, excluded)) warn(line)
     const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one, server.word)))
-    const self = selfExclusions(server.host, reports)
-    this.excluded.push(...self)
-    for (const line of exclusionLines(server.word, self)) warn(line)
-    if (!includesSelf && self.length === 0 && reports.length > 0)
-      warn(`etrn: warning: ${notListedWarning(server.word, settings.self)}`)
-    if (reports.length === self.length) throw noExchangerError([...excluded, ...self])
-    return reports.filter((report) => !isSelfReport(report))
+    const late = lateExclusions(server.host, choice, reports)
+    this.excluded.push(...late)
+    for (const line of exclusionLines(server.word, late)) warn(line)
+    if (warning !== undefined && late.length === 0 && reports.length > 0) warn(`etrn: warning: ${warning}`)
+    if (reports.length === late.length) throw noExchangerError([...excluded, ...late])
+    return reports.filter((report) => !late.some(({ host }) => host === report.server.host))
   }
 
   /** Looks up the mail exchangers. Within --retry-for every DNS failure is retried, and that none is left to request. */

@@ -30,7 +30,7 @@ export async function lookUpExchanger(
 }
 
 /** The time that a judgement waits for the second family of addresses, if this host may have one of them */
-const SECOND_FAMILY_MS = 1000
+const SECOND_FAMILY_MS = 3000
 
 /** A mail exchanger: is it this host, and which addresses has it, best first? */
 export type JudgedExchanger = { readonly isOwn: boolean; readonly addresses: readonly string[] }

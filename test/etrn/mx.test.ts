@@ -7,11 +7,13 @@ import { StepError } from '../../src/errors.js'
 import {
   chooseExchangers,
   type ExchangerChoice,
+  type Exclusion,
+  lateExclusions,
   noExchangerError,
   notListedWarning,
-  selfExclusions,
 } from '../../src/etrn/mx.js'
 import type { Request } from '../../src/etrn/request.js'
+import type { NodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
@@ -164,6 +166,18 @@ if (isInNamespace(import.meta.url)) {
       )
       assert.equal(new Set(queries.filter((query) => query.startsWith('A h'))).size, 99)
     })
+    for (const [names, count] of [
+      [2000, 100],
+      [20_000, 10],
+      [200_000, 2],
+    ] as const)
+      test(`considers the first ${count} exchangers for ${names} names`, async (t) => {
+        resolver('127.0.0.1')
+        await nameServer(t, zoneOf(...Array.from({ length: 120 }, (_, n): [number, string] => [10, `h${n}.example`])))
+        const entries = Array<NodeName>(names).fill('a.example' as NodeName)
+        const { requested } = await chooseFor({ ...requestOf([], 60_000), entries })
+        assert.equal(requested.length, count)
+      })
     for (const [count, timeoutMs, expected] of [
       [16, 60_000, 60_000],
       [32, 60_000, 30_000],
@@ -346,9 +360,24 @@ if (isInNamespace(import.meta.url)) {
     test('name each excluded host with its reason', () => {
       const led = new SessionError('ehlo', 'this host', { exitStatus: 68, kind: 'self' })
       const lost = new SessionError('ehlo', 'lost', { exitStatus: 75, kind: 'connection-lost' })
-      const reports = [led, lost, null].map((error) => ({ server: parseServer('gw.site.example'), error }))
+      const preferences = new Map([
+        ['gw.site.example', 20],
+        ['mx1.site.example', 20],
+        ['mx2.site.example', 30],
+      ])
+      const reports = [
+        { server: parseServer('gw.site.example'), error: led },
+        { server: parseServer('mx1.site.example'), error: lost },
+        { server: parseServer('mx2.site.example'), error: null },
+      ]
       const self = { domain: 'site.example', host: 'gw.site.example', reason: 'this host' }
-      assert.deepEqual(selfExclusions('site.example', reports), [self])
+      const reason = "preference 20 is not larger than this host's 20: the request does not count"
+      const notRelaying = { domain: 'site.example', host: 'mx1.site.example', reason }
+      const lateOnes = (includesSelf: boolean, all = reports): Exclusion[] =>
+        lateExclusions('site.example', { includesSelf, preferences }, all)
+      assert.deepEqual(lateOnes(false), [self, notRelaying])
+      assert.deepEqual(lateOnes(true), [self])
+      assert.deepEqual(lateOnes(false, reports.slice(1)), [])
       const error = noExchangerError([self, { ...self, host: 'mx_.example', reason: 'not a host name' }])
       assert.deepEqual(
         [error.message, error.exitStatus],
@@ -357,9 +386,16 @@ if (isInNamespace(import.meta.url)) {
     })
     test('name what this host is known as in the warning that no MX is this host', () => {
       const advice = 'so mail is requested from all of them; if one is this host behind NAT: --self HOST'
-      assert.equal(notListedWarning('site.example', []), `none of the MXs of site.example is this host, ${advice}`)
       assert.equal(
-        notListedWarning('site.example', ['gw.site.example', ONE]),
+        notListedWarning('site.example', ['gw.site.example'], false),
+        'site.example has no MX, so mail is requested from site.example itself',
+      )
+      assert.equal(
+        notListedWarning('site.example', [], true),
+        `none of the MXs of site.example is this host, ${advice}`,
+      )
+      assert.equal(
+        notListedWarning('site.example', ['gw.site.example', ONE], true),
         `none of the MXs of site.example is this host (known as gw.site.example, 192.0.2.1), ${advice}`,
       )
     })

@@ -147,6 +147,37 @@ if (isInNamespace(import.meta.url)) {
       const { stderr, status } = await runMx(t, zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example']))
       assert.deepEqual([status, stderr], [0, 'etrn: site.example: skipping MX mx1.site.example (this host)\n'])
     })
+    test('exits with 68 if the exchanger that greets with the name of this host excludes the others', async (t) => {
+      await listenAt(t, ONE, ACCEPTED)
+      await listenAt(t, TWO, ['S: 220 GW.site.example ESMTP Postfix', ...BYE])
+      const zone = zoneOf([10, 'mx1.site.example'], [20, 'mx2.site.example'])
+      const { stderr, status } = await runMx(t, zone)
+      const reason = "preference 10 is not larger than this host's 20: the request does not count"
+      assert.equal(status, 68)
+      assert.match(stderr, new RegExp(`^etrn: site\\.example: skipping MX mx1\\.site\\.example \\(${reason}\\)$`, 'm'))
+      assert.match(stderr, /^etrn: site\.example: no MX to request mail from; skipped: /m)
+    })
+    test(
+      'exits with 68 if DNS knows the own exchanger only when the first request is out',
+      { timeout: 60_000 },
+      async (t) => {
+        let answer = (): void => undefined
+        const after = new Promise<void>((resolve) => (answer = resolve))
+        await listenAt(t, ONE, [() => answer(), ...ACCEPTED])
+        const zone: Zone = {
+          ...zoneOf([10, 'mx1.site.example'], [20, 'own.site.example']),
+          'A own.site.example': { addresses: [SITE], after },
+        }
+        // A retry can't help: the server stays this host.
+        const { stderr, status } = await runMx(t, zone, ['--timeout', '2s', '--retry-for', '1h'])
+        assert.equal(status, 68, stderr)
+        assert.match(stderr, /^etrn: site\.example: skipping MX own\.site\.example \(this host\)$/m)
+        assert.match(
+          stderr,
+          /^etrn: site\.example: skipping MX mx1\.site\.example \(preference 10 .*does not count\)$/m,
+        )
+      },
+    )
     for (const [title, conversations] of [
       ['the other requested', [ACCEPTED]],
       ['none requested', [['S: 220 gw.site.example ESMTP', ...BYE]]],
@@ -278,8 +309,9 @@ if (isInNamespace(import.meta.url)) {
     })
     test('requests from the domain itself if it has no MX', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
-      const { stdout, status } = await runMx(t, { 'A site.example': { addresses: [TWO] } })
-      assert.equal(status, 0)
+      const { stdout, stderr, status } = await runMx(t, { 'A site.example': { addresses: [TWO] } })
+      const warning = 'etrn: warning: site.example has no MX, so mail is requested from site.example itself\n'
+      assert.deepEqual([status, stderr], [0, warning])
       assert.match(stdout, /^site\.example: site\.example: accepted/)
     })
     test('requests from an exchanger whose name is an alias', async (t) => {
