@@ -8,8 +8,8 @@ import { isLocalhost } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
 import { NameServer, rejectEmpty } from './name-server.js'
 import { errorsOf, race } from './race.js'
+import { completedNames } from './resolv-conf.js'
 import { noAddressError, RESOLVER_HINT, resolutionError, SHORT_TIMEOUT_HINT } from './resolution-error.js'
-import { completedNames } from './search-list.js'
 import { SystemResolver } from './system-resolver.js'
 
 /** The addresses of a host, best first. */

@@ -2,8 +2,9 @@ import { createSocket, type Socket } from 'node:dgram'
 import { Resolver } from 'node:dns/promises'
 import { once } from 'node:events'
 import { codeOf } from '../errors.js'
-import { familyOf } from './address.js'
+import { familyOf, isLinkLocal } from './address.js'
 import type { DecodedPacket } from './dns-message.js'
+import { scopedNameServer } from './resolv-conf.js'
 
 /** A name server that is asked for records. */
 export class NameServer {
@@ -11,10 +12,13 @@ export class NameServer {
   readonly #address: string
   readonly #cancellation = new AbortController()
 
-  /** The address is one of `getServers()`; the only one has the options of resolv.conf, too. */
+  /**
+   * The address is one of `getServers()`; the only one has the options of resolv.conf, too. A link-local one can't be set, so c-ares
+   * takes all servers of resolv.conf in its place.
+   */
   constructor(address: string, isOnly: boolean) {
     this.#address = address
-    if (!isOnly) this.resolver.setServers([address])
+    if (!isOnly && !isLinkLocal(address)) this.resolver.setServers([address])
   }
 
   /**
@@ -51,7 +55,7 @@ async function isDefinite(server: string, name: string, type: RecordType, signal
   const [, address = server, port = '53'] = familyOf(server) === 0 ? (/^\[?(.*?)\]?:(\d+)$/.exec(server) ?? []) : []
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
-    socket.connect(Number(port), address)
+    socket.connect(Number(port), scopedNameServer(address))
     await once(socket, 'connect', { signal })
     // Few runs need them, and they take long to load.
     const [{ randomInt }, { decode, encode, RECURSION_DESIRED }] = await Promise.all([
@@ -114,9 +118,10 @@ function isNegative(reply: DecodedPacket, name: string, type: RecordType): boole
   const isAlias = owners.some(isOwn) && answers.every((record) => isAliasType(record.type))
   const hasEnd = answers.some((record) => record.type === 'CNAME' && !owners.includes(record.data.toLowerCase()))
   if (answers.length > 0 && !(isAlias && hasEnd && (isRecursive || hasStart))) return false
-  const isReferral = !hasStart && authorities.some((record) => record.type === 'NS')
+  // Some servers and proxies return an alias without the records of its end.
+  const isWhole = hasStart || (answers.length === 0 && !authorities.some((record) => record.type === 'NS'))
   const code = flags & RESPONSE_CODE_BITS
-  return code === RESPONSE_CODES.NXDOMAIN || (code === RESPONSE_CODES.NOERROR && !isReferral)
+  return code === RESPONSE_CODES.NXDOMAIN || (code === RESPONSE_CODES.NOERROR && isWhole)
 }
 
 function isAliasType(type: string): boolean {

@@ -54,7 +54,7 @@ export async function nameServer(
   zone: Readonly<Record<string, Answer>>,
   host = '127.0.0.1',
 ): Promise<{ readonly asked: string[] }> {
-  const socket = createSocket('udp4')
+  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
   const asked: string[] = []
   let isOpen = true
   const answerTo = (query: Buffer): { readonly message: Buffer; readonly answer: Answer } => {

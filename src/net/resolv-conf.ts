@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { canonicalAddress, isLinkLocal } from './address.js'
 import { isHostName, trimDot } from './domain.js'
 
 /** Returns the names that the search list of this host makes of a name, in the list's order (resolv.conf(5)). */
@@ -14,6 +15,15 @@ function searchList(): string[] {
   const lines = readResolvConf().matchAll(/^(?:search|domain)[ \t]+(\S.*)/gm)
   const [, list] = [...lines].at(-1) ?? []
   return list === undefined ? [hostname().replace(/^[^.]*\.?/, '')] : list.split(/\s+/)
+}
+
+/** Returns the address of a name server with its interface, which a link-local one needs, and which c-ares doesn't tell. */
+export function scopedNameServer(address: string): string {
+  if (!isLinkLocal(address)) return address
+  const servers = [...readResolvConf().matchAll(/^nameserver[ \t]+(\S+)/gm)].map(([, server = '']) => server)
+  return (
+    servers.find((server) => isLinkLocal(server) && canonicalAddress(server) === canonicalAddress(address)) ?? address
+  )
 }
 
 function readResolvConf(): string {
