@@ -4,10 +4,11 @@ import { isUtf8 } from 'node:buffer'
 // the screen, hide itself or fake a line. The constructors of errors and the outputs of a terminal do so with all that they get.
 
 /**
- * Control, invisible and direction-changing characters: Unicode's classes Other and Separator, ignorables, and the Braille blank. A wide
+ * Control, invisible and direction-changing characters: Unicode's classes Other and Separator, ignorables, and blanks among the symbols. A wide
  * or unbreakable blank could shift text to where a terminal begins a new line.
  */
-const UNPRINTABLE_CHARACTERS = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu
+const UNPRINTABLE_CHARACTERS =
+  /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800\u{13441}\u{13442}\u{16fe4}\u{1d159}]/gu
 
 /**
  * Returns octets or text as one line of printable text. Control characters and octets that are not UTF-8 become `\x1b`, other characters

@@ -86,8 +86,8 @@ suite('printable', () => {
     ['escapes characters that change the direction', '\u202e\u2066', '\\u{202e}\\u{2066}'],
     [
       'escapes every blank but the space',
-      'a \u00a0\u2003\u3000\u1680\u2800b',
-      'a \\u{a0}\\u{2003}\\u{3000}\\u{1680}\\u{2800}b',
+      'a \u00a0\u2003\u3000\u1680\u2800\u{13441}\u{13442}\u{16fe4}\u{1d159}b',
+      'a \\u{a0}\\u{2003}\\u{3000}\\u{1680}\\u{2800}\\u{13441}\\u{13442}\\u{16fe4}\\u{1d159}b',
     ],
     ['escapes separators of lines and paragraphs', '\u2028\u2029', '\\u{2028}\\u{2029}'],
     ['escapes characters of private use', '\ue000', '\\u{e000}'],

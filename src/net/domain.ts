@@ -58,9 +58,10 @@ function isALabel(label: string): boolean {
   return !isAscii(decoded) && domainToASCII(decoded) === label.toLowerCase()
 }
 
-/** Returns true if an ASCII name can name a host. */
+/** Returns true if an ASCII name can name a host. Node looks up no name with a bad A-label. */
 export function isHostName(name: string): boolean {
-  return name.split('.').every(isHostLabel) && name.length <= DOMAIN_CHARACTERS && !endsInNumber(name)
+  const isInForm = name.split('.').every(isHostLabel) && name.length <= DOMAIN_CHARACTERS && !endsInNumber(name)
+  return isInForm && toALabels(name) !== undefined
 }
 
 /** Returns true for a fully qualified domain name, internationalised or not. */
