@@ -160,7 +160,7 @@ function makeFolder(folder: string, uid: number | undefined): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const stats = lstatSync(folder)
   if (!stats.isDirectory()) throw new Error(`${folder} is not a directory`)
-  const reason = unsafeReason(stats, uid, folder, `the directory ${folder}`)
+  const reason = unsafeReason(stats, uid, folder, { subject: `the directory ${folder}` })
   if (reason !== undefined) throw new Error(reason)
 }
 

@@ -13,6 +13,15 @@ const LINKS_FOLLOWED = 40
 /** The shell and the kernel provide these files, and their folders are not those of the file that is read. */
 const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|\d+)\/fd\/\d+$)/
 
+type PathRules = {
+  /** A sticky folder of the file is unsafe, too. */
+  readonly isStrict?: boolean
+  /** Write permission for a group is no reason: the group of a user may have no other member. */
+  readonly trustsGroups?: boolean
+  /** The file, which will be replaced, is no reason; its folders and their links are. */
+  readonly ignoresFile?: boolean
+}
+
 /**
  * Returns the reason if a user other than root and this one can change or replace an open file; otherwise undefined. The path alone
  * may lead to another file since, or nowhere. Throws system errors.
@@ -21,43 +30,51 @@ export function unsafeFileReason(
   file: string,
   stats: Stats,
   uid: number | undefined,
-  options?: { readonly isStrict: boolean },
+  rules?: PathRules,
 ): string | undefined {
   const reason = unsafeReason(stats, uid, file)
-  return reason ?? (DESCRIPTOR_FILE.test(file) ? undefined : unsafePathReason(file, uid, options))
+  return reason ?? (DESCRIPTOR_FILE.test(file) ? undefined : unsafePathReason(file, uid, rules))
 }
 
 /**
  * Returns the reason if a user other than root and this one can change or replace a file; otherwise undefined. Checks the file, its links,
- * and every folder of its path. In a sticky folder such as `/tmp` others can't replace it; if `isStrict`, such a folder of the file is
- * unsafe all the same. Throws system errors.
+ * and every folder of its path. In a sticky folder such as `/tmp`, others can't replace a file, but can create one that is missing. Throws
+ * system errors.
  */
-export function unsafePathReason(file: string, uid: number | undefined, { isStrict = false } = {}): string | undefined {
+export function unsafePathReason(file: string, uid: number | undefined, rules: PathRules = {}): string | undefined {
   const names = splitPath(isAbsolute(file) ? file : `${resolve('.')}/${file}`)
   let folder = '/'
   let links = 0
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     const isFile = names.length === 0
-    const reason = unsafeFolderReason(folder, uid, isStrict && isFile)
+    const reason = unsafeFolderReason(folder, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
     if (reason !== undefined) return reason
     if (name === '..') {
       folder = dirname(folder)
       continue
     }
+    if (isFile && rules.ignoresFile) return undefined
     const path = join(folder, name)
-    const stats = lstatSync(path)
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    if (stats === undefined) return unsafeFolderReason(folder, uid, { ...rules, isStrict: true }) ?? missing(path)
     if (stats.isSymbolicLink()) {
       const owner = foreignOwnerReason(stats, uid, `the link ${path}`)
-      if (owner !== undefined) return owner
+      // The link of a descriptor leads to no path.
+      if (owner !== undefined || DESCRIPTOR_FILE.test(path)) return owner
       // The system reports a circle in the same way.
       if (++links > LINKS_FOLLOWED) statSync(path)
       const target = readlinkSync(path)
       names.unshift(...splitPath(target))
       if (isAbsolute(target)) folder = '/'
-    } else if (isFile) return unsafeReason(stats, uid, path)
+    } else if (isFile) return unsafeReason(stats, uid, path, rules)
     else folder = path
   }
   return undefined
+}
+
+/** Throws the system's error for a file that is missing. */
+function missing(path: string): undefined {
+  lstatSync(path)
 }
 
 /** Returns the reason if a user other than root and this one can change a file or folder; otherwise undefined. */
@@ -65,7 +82,7 @@ export function unsafeReason(
   stats: Stats,
   uid: number | undefined,
   path: string,
-  subject = 'the file',
+  { subject = 'the file', trustsGroups = false }: Pick<PathRules, 'trustsGroups'> & { readonly subject?: string } = {},
 ): string | undefined {
   // A device such as /dev/null has no content that others could change.
   if (stats.isCharacterDevice()) return undefined
@@ -73,18 +90,32 @@ export function unsafeReason(
   if (owner !== undefined || hasNoUsers(uid)) return owner
   if ((stats.mode & OTHERS_WRITE_MODE) !== 0) return `other users can write to ${subject} (chmod o-w ${path})`
   // A group that only this user is in makes no difference: an ACL would look the same.
-  return (stats.mode & GROUP_WRITES_MODE) !== 0
+  return (stats.mode & GROUP_WRITES_MODE) !== 0 && !trustsGroups
     ? `group members can write to ${subject} (chmod g-w ${path})`
     : undefined
 }
 
-function unsafeFolderReason(folder: string, uid: number | undefined, isStrict: boolean): string | undefined {
+function unsafeFolderReason(
+  folder: string,
+  uid: number | undefined,
+  { isStrict = false, trustsGroups = false }: PathRules,
+): string | undefined {
   const stats = statSync(folder)
   const subject = `the directory ${folder}`
-  if ((stats.mode & STICKY_MODE) === 0) return unsafeReason(stats, uid, folder, subject)
-  const isWritable = unsafeReason(stats, uid, folder) !== undefined
+  if ((stats.mode & STICKY_MODE) === 0) return unsafeReason(stats, uid, folder, { subject, trustsGroups })
+  const isWritable = unsafeReason(stats, uid, folder, { trustsGroups }) !== undefined
   const owner = foreignOwnerReason(stats, uid, subject)
   return owner ?? (isStrict && isWritable ? `other users can write to ${subject}; move the file` : undefined)
+}
+
+/**
+ * Returns the reason if another user can put something else in the place of a file, for example a FIFO that nobody writes to, or if that
+ * can't be told; otherwise undefined.
+ */
+export function foreignControlReason(file: string, uid: number | undefined): string | undefined {
+  // A pipe that the caller has opened has no path.
+  if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
+  return reasonOf(() => unsafePathReason(file, uid, { trustsGroups: true }))
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */
@@ -107,14 +138,14 @@ export function warnIfExposed(
   const mode = stats.uid === uid ? READ_MODES[content] : READ_MODES[content] & EVERYBODY_READS_MODE
   if ((stats.isFile() || stats.isFIFO()) && (stats.mode & mode) !== 0)
     warn(`etrn: warning: other users can read the ${content} in ${file} (chmod 600 ${file})`)
-  const reason = findUnsafeReason(file, stats, uid)
+  const reason = reasonOf(() => unsafeFileReason(file, stats, uid))
   if (reason !== undefined) warn(`etrn: warning: the ${content} in ${file} is not safe: ${reason}`)
   return reason === undefined
 }
 
-function findUnsafeReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
+function reasonOf(check: () => string | undefined): string | undefined {
   try {
-    return unsafeFileReason(file, stats, uid)
+    return check()
   } catch (error) {
     return `the path can't be checked (${describeFileError(error)})`
   }

@@ -20,7 +20,7 @@ export async function readPassword(target: Target, sources: InputSources): Promi
   const { ETRN_PASSWORD: typed } = sources.environment
   if (file !== undefined) {
     const check = (stats: Stats): void => void warnIfExposed(file, stats, 'password', sources)
-    const text = await readFirstLine('password-file', file, sources.signal, check)
+    const text = await readFirstLine('password-file', file, sources, check)
     const source = `--password-file ${file}`
     return checkPassword(firstLine(text), 'password-file', source, `${source}: no password on the first line`)
   }

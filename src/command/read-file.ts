@@ -1,10 +1,11 @@
-import { createReadStream, fstat, open, type Stats } from 'node:fs'
+import { createReadStream, fstat, open, stat, type Stats } from 'node:fs'
 import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
 import { EXIT, OptionError } from '../errors.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
+import { foreignControlReason } from './file-safety.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
@@ -30,19 +31,17 @@ export type InputSources = Reader & {
 /** Judges a file that is open, before anything is read. May throw to refuse the file. */
 type FileCheck = (stats: Stats) => void | Promise<void>
 
-/** Returns the text of a file that an option names. Throws OptionError (66), or the signal's reason if it ended the wait. */
-export async function readText(option: string, file: string, signal: AbortSignal, check?: FileCheck): Promise<string> {
-  return readSource(option, file, signal, async () => openFile(file, check))
+/**
+ * Returns the text of a file that an option names. Throws OptionError (66) if it can't be read, or if another user could have it wait
+ * without end, and the signal's reason if that ended the wait.
+ */
+export async function readText(option: string, file: string, reader: Reader, check?: FileCheck): Promise<string> {
+  return readSource(option, file, reader.signal, async () => openSafely(option, file, reader, check))
 }
 
 /** Returns the first line of a file, and perhaps more. A pipe may stay open behind it. Throws as readText does. */
-export async function readFirstLine(
-  option: string,
-  file: string,
-  signal: AbortSignal,
-  check?: FileCheck,
-): Promise<string> {
-  return readSource(option, file, signal, async () => openFile(file, check), '\n')
+export async function readFirstLine(option: string, file: string, reader: Reader, check?: FileCheck): Promise<string> {
+  return readSource(option, file, reader.signal, async () => openSafely(option, file, reader, check), '\n')
 }
 
 /** Returns the text of standard input. Throws as readText does. */
@@ -61,11 +60,30 @@ async function readSource(
     return (await readStream(await openSource(), signal, end)).toString()
   } catch (error) {
     if (signal.aborted) throw signal.reason
+    if (error instanceof OptionError) throw error
     throw new OptionError(option, `--${option} ${file}: ${describeFileError(error)}`, {
       exitStatus: EXIT.NOINPUT,
       cause: error,
     })
   }
+}
+
+/** Opens a file; a FIFO or a device only if no other user can have put it there. */
+async function openSafely(option: string, file: string, { uid }: Reader, check?: FileCheck): Promise<Readable> {
+  const reason = foreignControlReason(file, uid)
+  const refuse = (stats: Stats): void => {
+    if (reason === undefined || !(stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice())) return
+    throw new OptionError(option, `--${option} ${file}: is a FIFO or a device, and is not safe to use: ${reason}`, {
+      exitStatus: EXIT.NOINPUT,
+      hint: `use a regular file, or a path that only ${uid === 0 ? 'root' : 'you and root'} can change`,
+    })
+  }
+  // Only to open a device can have an effect.
+  refuse(await promisify(stat)(file))
+  return openFile(file, async (stats) => {
+    refuse(stats)
+    await check?.(stats)
+  })
 }
 
 /** Opens a file of any kind and returns its octets, which read nothing yet. */

@@ -61,7 +61,7 @@ async function readNames(file: string, sources: InputSources): Promise<NamesText
   if (file === '-') return { text: await readInput('names-from', input, signal), isHidden: false }
   const { warnIfExposed } = await import('./file-safety.js')
   let isHidden = false
-  const text = await readText('names-from', file, signal, (stats) => {
+  const text = await readText('names-from', file, sources, (stats) => {
     isHidden = !warnIfExposed(file, stats, 'list of names', sources)
   })
   return { text, isHidden }

@@ -14,7 +14,7 @@ export async function readTlsFiles(
   const read = async (part: keyof Pem, content?: 'CA certificate' | 'private key'): Promise<string | undefined> => {
     const file = options[`tls-${part}`]
     if (file === undefined) return undefined
-    return readText(`tls-${part}`, file, sources.signal, (stats) => {
+    return readText(`tls-${part}`, file, sources, (stats) => {
       if (content !== undefined) warnIfExposed(file, stats, content, { uid: sources.uid, warn })
     })
   }

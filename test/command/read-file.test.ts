@@ -4,6 +4,7 @@ import {
   closeSync,
   constants,
   createWriteStream,
+  lchownSync,
   mkdirSync,
   openSync,
   rmSync,
@@ -26,6 +27,7 @@ import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
 import { runShell } from '../helpers/shell.js'
 
+const READER = { uid: process.getuid?.(), signal: NO_SIGNAL }
 const OVERDUE = 'etrn: --max-time limit reached\n'
 
 suite('read-file: files that cannot be read', { concurrency: true }, () => {
@@ -134,20 +136,20 @@ suite('read-file', { concurrency: true }, () => {
     assert.deepEqual([run.status, run.stderr], [75, OVERDUE])
   })
   test('readText reads a file, and a device that is empty', async (t) => {
-    assert.equal(await readText('option', makeFile(t, 'file', 'sésame\n'), NO_SIGNAL), 'sésame\n')
-    assert.equal(await readText('option', '/dev/null', NO_SIGNAL), '')
+    assert.equal(await readText('option', makeFile(t, 'file', 'sésame\n'), READER), 'sésame\n')
+    assert.equal(await readText('option', '/dev/null', READER), '')
   })
   test('readText reads a file of 16 MiB, and refuses one octet more', async (t) => {
     const file = makeFile(t, 'file', 'a')
     truncateSync(file, 2 ** 24)
-    assert.equal((await readText('option', file, NO_SIGNAL)).length, 2 ** 24)
+    assert.equal((await readText('option', file, READER)).length, 2 ** 24)
     truncateSync(file, 2 ** 24 + 1)
-    await assert.rejects(readText('option', file, NO_SIGNAL), { exitStatus: 66, option: 'option' })
+    await assert.rejects(readText('option', file, READER), { exitStatus: 66, option: 'option' })
   })
   test('readText reads a pipe to its end', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
-    const text = readText('option', fifo, NO_SIGNAL)
+    const text = readText('option', fifo, READER)
     const writer = createWriteStream(fifo)
     writer.write('a\n', () => writer.end('b\n'))
     assert.equal(await text, 'a\nb\n')
@@ -155,7 +157,7 @@ suite('read-file', { concurrency: true }, () => {
   test('readFirstLine does not wait for the end of a pipe', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
-    const text = readFirstLine('option', fifo, NO_SIGNAL)
+    const text = readFirstLine('option', fifo, READER)
     const writer = await open(fifo, 'w')
     t.after(async () => writer.close())
     await writer.write('ab\nc')
@@ -168,9 +170,9 @@ suite('read-file', { concurrency: true }, () => {
     ['--tls-cert', [], `${fixture('client.pem')}${fixture('client.key')}`],
     ['--tls-key', ['--tls-cert', fixturePath('client.pem')], fixture('client.key')],
   ] as const)
-    test(`${title} warns of a pipe that others can write to, even if it is gone before it is read`, async (t) => {
+    test(`${title} warns of a pipe that its group can write to, even if it is gone before it is read`, async (t) => {
       const fifo = join(makeFolder(t), 'fifo')
-      execFileSync('mkfifo', ['-m', '666', fifo])
+      execFileSync('mkfifo', ['-m', '620', fifo])
       const run = etrn(['127.0.0.1:9', 'site.example', ...options, title, fifo])
       let writer = openWriter(fifo)
       while (writer === undefined) {
@@ -180,8 +182,71 @@ suite('read-file', { concurrency: true }, () => {
       rmSync(fifo)
       writeSync(writer, text)
       closeSync(writer)
-      assert.match((await run).stderr, /^etrn: warning: the .* is not safe: other users can write to the file/m)
+      assert.match((await run).stderr, /^etrn: warning: the .* is not safe: group members can write to the file/m)
     })
+  const makeOpenFifo = (t: TestContext): string => {
+    const fifo = join(makeFolder(t), 'fifo')
+    execFileSync('mkfifo', ['-m', '666', fifo])
+    return fifo
+  }
+  const OPEN = 'other users can write to the file (chmod o-w FILE)'
+  const makeForeignLink = (target: string) => (t: TestContext) => {
+    const folder = makeFolder(t)
+    symlinkSync(target, join(folder, 'link'))
+    lchownSync(join(folder, 'link'), 1234, 1234)
+    return join(folder, 'link')
+  }
+  const FOREIGN = 'the link FILE belongs to a user other than root (chown)'
+  const isRoot = process.getuid?.() === 0
+  for (const [title, make, reason, skip] of [
+    ['a FIFO that others can write to', makeOpenFifo, OPEN, false],
+    ['a device behind a link of another user', makeForeignLink('/dev/zero'), FOREIGN, !isRoot && 'needs root'],
+  ] as const)
+    for (const [key, others] of [
+      ['names-from', ''],
+      ['tls-ca', ''],
+      ['tls-cert', ''],
+      ['tls-cert', 'tls-key = "/dev/null"\n'],
+      ['tls-key', `tls-cert = "${fixturePath('client.pem')}"\n`],
+      ['password-file', 'user = "site"\n'],
+    ] as const)
+      test(`${title} is a failure of its server alone, with 66: ${key} ${others}`, { skip }, async (t) => {
+        const file = make(t)
+        const server = await scripted(t, [...HELLO, ...etrnSteps('b.example', '250 OK'), ...BYE])
+        const value = key === 'names-from' ? `["${file}"]` : `"${file}"`
+        const names = key === 'names-from' ? '' : 'names = ["a.example"]\n'
+        const toml = `helo = "gw.site.example"\n[servers.a]\nserver = "127.0.0.1:9"\n${names}${others}${key} = ${value}\n[servers.b]\nserver = "127.0.0.1:${server.port}"\nnames = ["b.example"]\n`
+        const run = await etrn(['--config', makeFile(t, 'c.toml', toml), '--all'])
+        await server.verify()
+        assert.equal(run.status, 66)
+        assert.match(run.stdout, /^b: b\.example: /m)
+        const message = `--${key} FILE: is a FIFO or a device, and is not safe to use: ${reason}`
+        assert.ok(run.stderr.includes(message.replaceAll('FILE', file)), run.stderr)
+        assert.match(run.stderr, /^hint: a: use a regular file, or a path that only .*root can change$/m)
+      })
+  test('does not open a device that another user has put there', { skip: isRoot ? false : 'needs root' }, async (t) => {
+    const fifo = join(makeFolder(t), 'fifo')
+    execFileSync('mkfifo', [fifo])
+    let isOpened = false
+    const opening = open(fifo, 'w').then((writer) => {
+      isOpened = true
+      return writer
+    })
+    await assert.rejects(readText('option', makeForeignLink(fifo)(t), READER), { exitStatus: 66, option: 'option' })
+    await setImmediate()
+    assert.equal(isOpened, false)
+    const reader = await open(fifo, constants.O_RDONLY | constants.O_NONBLOCK)
+    await (await opening).close()
+    await reader.close()
+  })
+  test('a pipe behind a link of the caller to standard input is read', async (t) => {
+    const link = join(makeFolder(t), 'link')
+    symlinkSync('/dev/stdin', link)
+    const run = await runShell(`echo a.example | ${BIN} 127.0.0.1:9 --names-from ${link}`)
+    assert.equal(run.status, 75)
+    assert.match(run.stderr, /a\.example/)
+    assert.doesNotMatch(run.stderr, /warning/)
+  })
   test('no warning is printed for a pipe that a shell has opened', async () => {
     const run = await runShell(
       `exec bash -c '${BIN} 127.0.0.1:9 --user u --password-file <(echo secret) --names-from <(echo a.example)'`,
@@ -191,7 +256,10 @@ suite('read-file', { concurrency: true }, () => {
   })
   test('readText throws the reason of a signal that is aborted', async (t) => {
     const reason = new Error('over')
-    await assert.rejects(readText('option', makeFile(t, 'file', 'text'), AbortSignal.abort(reason)), reason)
+    await assert.rejects(
+      readText('option', makeFile(t, 'file', 'text'), { ...READER, signal: AbortSignal.abort(reason) }),
+      reason,
+    )
   })
   test('openFile closes a pipe that its check refuses', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
