@@ -78,7 +78,7 @@ class RequestRun {
     const reporter = await createReporter(terminal, signal, { ...options, several, record })
     onReporter(reporter)
     const failedTo = options.check ? undefined : options['failed-to']
-    const problem = failedTo && (await import('./command/failed-names.js')).failedToProblem(failedTo)
+    const problem = failedTo && (await import('./command/failed-names.js')).failedToProblem(failedTo, host.uid)
     if (problem) throw new UsageError(problem, { exitStatus: EXIT.IOERR })
     const warn = (message: string): void => reporter.warn(message)
     const requests = await createRequests(line, config, { ...host, ...reader, input: host.stdin, warn })

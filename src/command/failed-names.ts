@@ -1,23 +1,29 @@
 import { accessSync, constants, lstatSync, type Stats } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { codeOf } from '../errors.js'
 import type { Result, ServerReport } from '../etrn/outcome.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import type { Run } from '../etrn/run.js'
 import { validNames } from '../input/names-file.js'
 import { describeFileError } from './file-errors.js'
+import { unsafePathReason } from './file-safety.js'
 import { replaceFile } from './replace-file.js'
 
 const NEW_FILE_MODE = 0o600
 /** The permissions of a file that a new one keeps: others may not write names that a later run requests. */
 const KEPT_MODE = 0o755
 
-/** Returns the reason if the file of --failed-to can't be written, as far as this shows before the run. */
-export function failedToProblem(file: string): string | undefined {
+/**
+ * Returns the reason if the file of --failed-to can't be written safely, as far as this shows before the run. Throws if the current
+ * directory is gone.
+ */
+export function failedToProblem(file: string, uid: number | undefined): string | undefined {
+  resolve(file)
   return problemOf(file, () => {
     const reason = unsuitableReason(lstatSync(file, { throwIfNoEntry: false }))
     if (reason !== undefined) throw new Error(reason)
     accessSync(dirname(file), constants.W_OK | constants.X_OK)
+    checkPath(file, uid)
   })
 }
 
@@ -38,8 +44,15 @@ export function writeFailedNames(
     // Another user has made the file to keep access to it.
     const isOwn = stats !== undefined && (stats.uid === uid || stats.uid === 0)
     const mode = isOwn ? stats.mode & KEPT_MODE : NEW_FILE_MODE
+    checkPath(file, uid)
     replaceFile(file, [...new Set(names)].map((name) => `${name}\n`).join(''), mode)
   })
+}
+
+/** Throws if another user chooses where the file is: any file of that name could be replaced, and its text has that user's names. */
+function checkPath(file: string, uid: number | undefined): void {
+  const reason = unsafePathReason(file, uid, { trustsGroups: true, ignoresFile: true })
+  if (reason !== undefined) throw new Error(`is not safe to write: ${reason}`)
 }
 
 function problemOf(file: string, work: () => void): string | undefined {

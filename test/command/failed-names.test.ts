@@ -4,6 +4,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -180,15 +181,15 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     assert.equal((await etrn(['127.0.0.1:9', '--failed-to', file, 'a..b'])).status, 64)
     assert.equal(readFileSync(file, 'utf8'), 'older.example\n')
   })
-  const refuses = (title: string, reason: string, make: (folder: string) => string): void =>
-    void test(`${title}: refuses it before anything is sent`, async (t) => {
+  const refuses = (title: string, reason: string, make: (folder: string) => string, skip = {}): void =>
+    void test(`${title}: refuses it before anything is sent`, skip, async (t) => {
       const folder = makeFolder(t)
       const file = make(folder)
       const server = await loose(t)
       const run = await spawnEtrn([`127.0.0.1:${server.port}`, '--failed-to', file, 'a.example'])
       assert.deepEqual(
         [run.status, run.stdout, run.stderr],
-        [74, '', `etrn: --failed-to ${file}: ${reason.replace('FOLDER', folder)}\n`],
+        [74, '', `etrn: --failed-to ${file}: ${reason.replaceAll('FOLDER', folder)}\n`],
       )
       assert.deepEqual(server.received, [])
     })
@@ -205,6 +206,53 @@ suite('--failed-to: the file', { concurrency: true }, () => {
   refuses('a FIFO', 'is not a regular file; only a regular file can be replaced as a whole', (folder) => {
     execFileSync('mkfifo', [`${folder}/later`])
     return `${folder}/later`
+  })
+  const OPEN = 'is not safe to write: other users can write to the directory FOLDER/open (chmod o-w FOLDER/open)'
+  const makeOpen = (folder: string): string => {
+    mkdirSync(`${folder}/open/inner`, { recursive: true })
+    chmodSync(`${folder}/open`, 0o777)
+    return folder
+  }
+  refuses('a folder that others can write to', OPEN, (folder) => `${makeOpen(folder)}/open/later`)
+  refuses('a folder in one that others can write to', OPEN, (folder) => `${makeOpen(folder)}/open/inner/later`)
+  refuses('a link to a folder in one that others can write to', OPEN, (folder) => {
+    symlinkSync('open/inner', `${makeOpen(folder)}/link`)
+    return `${folder}/link/later`
+  })
+  const refusesForeign = (title: string, subject: string, make: (folder: string) => string): void =>
+    refuses(title, `is not safe to write: ${subject} belongs to a user other than root (chown)`, make, needsRoot)
+  refusesForeign('a folder of another user', 'the directory FOLDER/theirs', (folder) => {
+    mkdirSync(`${folder}/theirs`)
+    chownSync(`${folder}/theirs`, 1234, 1234)
+    return `${folder}/theirs/later`
+  })
+  refusesForeign('a link of another user in a sticky folder', 'the link FOLDER/link', (folder) => {
+    chmodSync(folder, 0o1777)
+    symlinkSync('/etc', `${folder}/link`)
+    lchownSync(`${folder}/link`, 1234, 1234)
+    return `${folder}/link/later`
+  })
+  for (const [title, mode] of [
+    ['that is sticky', 0o1777],
+    ['that a group can write to', 0o2775],
+  ] as const)
+    test(`can be in a folder ${title}`, async (t) => {
+      const folder = makeFolder(t)
+      chmodSync(folder, mode)
+      await etrn(['127.0.0.1:9', '--failed-to', join(folder, 'later'), 'a.example'])
+      assert.equal(readFileSync(join(folder, 'later'), 'utf8'), 'a.example\n')
+    })
+  test('is not written if others can write to its folder since the run began', async (t) => {
+    const file = join(makeFolder(t), 'later')
+    const open = (): void => chmodSync(dirname(file), 0o777)
+    const server = await scripted(t, [...HELLO, 'C: ETRN a.example', open, 'S: 450 busy', ...BYE])
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, 'a.example'])
+    assert.equal(run.status, 75)
+    assert.match(
+      run.stderr,
+      /^etrn: --failed-to \S+later: is not safe to write: other users can write to the directory /m,
+    )
+    assert.equal(existsSync(file), false)
   })
   test('refuses -', async () => {
     const run = await etrn(['127.0.0.1:9', '--failed-to', '-', 'a.example'])
