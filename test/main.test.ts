@@ -325,12 +325,32 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.equal(await warnings('pppd', [process.execPath, installed]), '')
     const command = makeFile(t, 'password', '')
     chmodSync(command, 0o777)
-    for (const words of [`${command} isp`, `sh ${command} 2>/dev/null`, `gpg -d <'${command}'`]) {
+    const [, top = '', rest = ''] = /^\/([^/]+)\/(.*)$/.exec(command) ?? []
+    for (const words of [
+      ...[`${command} isp`, `sh ${command} 2>/dev/null`, `gpg -d <'${command}'`, `/${command}`, `../${top}/${rest}`],
+      ...[`/${top}\\/${rest}`, `/"${top}"/${rest}`, `/usr/../${top}/${rest}`],
+    ]) {
       const login = ['--user', 'site', '--password-command', words]
       const warning = await warnings('pppd', [process.execPath, installed], 1000, login)
-      assert.match(warning, /^etrn: warning: root runs this hook: (\S+) is not safe to use: [^\n]* \(chmod o-w \1\)\n$/)
-      assert.ok(warning.includes(command))
+      assert.match(
+        warning,
+        /^etrn: warning: root runs this hook: (?:\/usr\/\.\.)?(\S+) is not safe to use: [^\n]* \(chmod o-w \1\)\n$/,
+      )
+      assert.ok(warning.includes(rest), warning)
     }
+    const login = async (words: string): Promise<string> =>
+      warnings('pppd', [process.execPath, installed], 1000, ['--user', 'site', '--password-command', words])
+    assert.equal(
+      await login('cat $P/pw'),
+      "etrn: warning: root runs this hook: --password-command contains $P, so some of its files can't be checked; write their absolute paths\n",
+    )
+    const sticky = makeFolder(t)
+    chmodSync(sticky, 0o1777)
+    for (const missing of [`${sticky}/pw`, `${sticky}/none/pw`])
+      assert.equal(
+        await login(missing),
+        `etrn: warning: root runs this hook: ${missing} is not safe to use: other users can write to the directory ${sticky}; move the file\n`,
+      )
     chmodSync(dirname(etrnFile), 0o777)
     assert.match(
       await warnings('pppd', safe),

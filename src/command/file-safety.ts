@@ -55,8 +55,9 @@ export function unsafePathReason(file: string, uid: number | undefined, rules: P
     }
     if (isFile && rules.ignoresFile) return undefined
     const path = join(folder, name)
-    const stats = lstatSync(path, { throwIfNoEntry: false })
-    if (stats === undefined) return unsafeFolderReason(folder, uid, { ...rules, isStrict: true }) ?? missing(path)
+    const creation = existsAt(path) ? undefined : unsafeFolderReason(folder, uid, { ...rules, isStrict: true })
+    if (creation !== undefined) return creation
+    const stats = lstatSync(path)
     if (stats.isSymbolicLink()) {
       const owner = foreignOwnerReason(stats, uid, `the link ${path}`)
       // The link of a descriptor leads to no path.
@@ -72,9 +73,8 @@ export function unsafePathReason(file: string, uid: number | undefined, rules: P
   return undefined
 }
 
-/** Throws the system's error for a file that is missing. */
-function missing(path: string): undefined {
-  lstatSync(path)
+function existsAt(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
 /** Returns the reason if a user other than root and this one can change a file or folder; otherwise undefined. */

@@ -97,15 +97,30 @@ export function optionPathsOf(targets: readonly Target[]): string[] {
   return [...new Set(targets.flatMap(({ options }) => pathsOfOptions(options)))]
 }
 
-/** Returns everything in the targets' password commands that may be an absolute path: programs, and the files that they read. */
+/**
+ * Returns everything in the targets' password commands that may be a path: programs, and the files that they read. Each is absolute, as
+ * most mechanisms start a hook in `/`.
+ */
 export function commandPathsOf(targets: readonly Target[]): string[] {
-  const commands = targets.flatMap(({ options }) => options['password-command'] ?? [])
-  const words = commands.flatMap((command) => [
-    // A shell splits a command at these characters. A path in quotes may have them.
-    ...command.split(/[\s'"`=<>|;&(){}:,]+/),
+  const words = passwordCommandsOf(targets).flatMap((command) => [
+    // A shell splits a command at these characters, and joins what is quoted to the rest of its word.
+    ...[command, command.replace(/['"\\]/g, '')].flatMap((text) => text.split(/[\s'"`=<>|;&(){}:,]+/)),
     ...[...command.matchAll(/'([^']*)'|"([^"]*)"/g)].map(([, single, double]) => single ?? double ?? ''),
   ])
-  return [...new Set(words)].filter((word) => /^\/[^/]/.test(word))
+  const paths = words.flatMap((word) => /^(?:\.{0,2}\/)+([^/].*)$/s.exec(word)?.[1] ?? []).map((path) => `/${path}`)
+  return [...new Set(paths)]
+}
+
+/** Returns the variables and home directories in the targets' password commands: only a shell knows what paths they make. */
+export function commandVariablesOf(targets: readonly Target[]): string[] {
+  const found = passwordCommandsOf(targets).flatMap(
+    (command) => command.match(/(?<![^\s'"`=<>|;&(){}:,])~(?:[\w.-]+|(?=\/))|\$\{?[A-Za-z_]\w*\}?/g) ?? [],
+  )
+  return [...new Set(found)]
+}
+
+function passwordCommandsOf(targets: readonly Target[]): string[] {
+  return targets.flatMap(({ options }) => options['password-command'] ?? [])
 }
 
 function pathsOfOptions(options: Options): string[] {

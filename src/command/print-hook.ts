@@ -1,7 +1,14 @@
 import type { CommandLine } from './arguments.js'
 import { configFilesOf, findConfigFiles } from './config-files.js'
 import { type Config, readConfig } from './config.js'
-import { commandPathsOf, type HookKind, hookText, optionPathsOf, resolveHookTargets } from './hook.js'
+import {
+  commandPathsOf,
+  commandVariablesOf,
+  type HookKind,
+  hookText,
+  optionPathsOf,
+  resolveHookTargets,
+} from './hook.js'
 import { checkProfiles, rootObjections } from './hook-root.js'
 import type { Reader } from './read-file.js'
 
@@ -25,8 +32,13 @@ export async function createHook(line: CommandLine, kind: HookKind, options: Hoo
   // systemd hands the files over, and the service reads them as another user.
   const [read, used] = kind === 'systemd' ? [[], [...files, ...paths]] : [files, paths]
   const objections = runner === 0 ? await rootObjections(program, read, used, options) : []
+  if (runner === 0) objections.push(...commandVariablesOf(targets).map(uncheckedText))
   for (const objection of objections) warn(`etrn: warning: root runs this hook: ${objection}`)
   return hookText(kind, { line, targets, files, paths: config.paths, program })
+}
+
+function uncheckedText(variable: string): string {
+  return `--password-command contains ${variable}, so some of its files can't be checked; write their absolute paths`
 }
 
 /** Returns the configuration that this user reads; the hook's if the user's can't be read. */

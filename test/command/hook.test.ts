@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { type CommandLine, parseArguments } from '../../src/command/arguments.js'
-import { commandPathsOf, type HookInput, type HookKind, hookText, resolveHookTargets } from '../../src/command/hook.js'
+import {
+  commandPathsOf,
+  commandVariablesOf,
+  type HookInput,
+  type HookKind,
+  hookText,
+  resolveHookTargets,
+} from '../../src/command/hook.js'
 import { EXIT, UsageError } from '../../src/errors.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { BIN, makeFile } from '../helpers/files.js'
@@ -59,10 +66,24 @@ suite('commandPathsOf', () => {
     ['PATH=/opt/bin:/opt/sbin pass', ['/opt/bin', '/opt/sbin']],
     ['"/opt/my pass" isp', ['/opt/my', '/opt/my pass']],
     ["'/opt/a,b'", ['/opt/a', '/opt/a,b']],
-    ['pass show isp/mail ./x ~/y https://isp.example/z', []],
+    ['//opt/pass ///opt/a', ['/opt/pass', '/opt/a']],
+    ['cat /opt\\/a /opt/"b"/c', ['/opt\\/a', '/opt/', '/c', '/opt/a', '/opt/b/c']],
+    ['cat ../opt/a ./../opt/b', ['/opt/a', '/opt/b']],
+    ['pass show isp/mail ~/y', []],
   ] as const)
-    test(`finds every absolute path in ${command}`, () =>
+    test(`finds every path in ${command}`, () =>
       assert.deepEqual(commandPathsOf([targetOf('mx', { user: 'u', 'password-command': command })]), expected))
+})
+
+suite('commandVariablesOf', () => {
+  for (const [command, expected] of [
+    ['~alice/pw', ['~alice']],
+    ["cat ~alice/pw | sh -c '~/x'", ['~alice', '~']],
+    ['P=/opt; "$P/a" <${HOME}/b', ['$P', '${HOME}']],
+    ["awk '$1 ~ /isp/ {print $2}' /opt/a~ $(cat /opt/b)", []],
+  ] as const)
+    test(`finds what only a shell can resolve in ${command}`, () =>
+      assert.deepEqual(commandVariablesOf([targetOf('mx', { user: 'u', 'password-command': command })]), expected))
 })
 
 suite('hook: with a configuration', { concurrency: true }, () => {
