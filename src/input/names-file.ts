@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, UsageError } from '../errors.js'
 import { isLabel } from '../net/domain.js'
-import { printable } from '../printable.js'
+import { printable, shortenMessage } from '../printable.js'
 import { checkName, type NameOptions, type NodeName } from './node-name.js'
 
 /** A line of a names file that is no name. It doesn't stop the other lines. */
@@ -14,6 +14,9 @@ export type NameEntry = NodeName | BadLine
 const LINES_PER_TURN = 1000
 /** The most names and bad lines of a file: each of them is kept and reported. */
 const ENTRIES_PER_FILE = 200_000
+
+/** More than any name has, however its labels are written: to split a line of megabytes takes many times its memory. */
+const LINE_CHARACTERS = 4096
 
 /** The rules for the lines of a file */
 export type NamesFileOptions = NameOptions & {
@@ -46,7 +49,7 @@ export async function parseNamesFile(
       throw new UsageError(`${source} contains more than ${ENTRIES_PER_FILE} names; split the file`, {
         exitStatus: EXIT.NOINPUT,
       })
-    const checked = await checkName(word, options)
+    const checked = word.length > LINE_CHARACTERS ? TOO_LONG : await checkName(word, options)
     if (typeof checked === 'string') entries.push(checked)
     else entries.push({ line: number, ...describeBadLine(word, checked.message, options) })
   }
@@ -54,6 +57,8 @@ export async function parseNamesFile(
     throw new UsageError(`${source} contains no name; write one name per line`, { exitStatus: EXIT.NOINPUT })
   return entries
 }
+
+const TOO_LONG = { message: `is too long; a line has at most ${LINE_CHARACTERS} characters` }
 
 /** Yields the lines of a text. An array of all lines would need many times as much memory as the text. */
 function* splitLines(text: string): Generator<string> {
@@ -71,7 +76,8 @@ function describeBadLine(word: string, message: string, { isHidden }: NamesFileO
       word: '****',
       reason: 'is not a valid name; the line is not shown, because other users can change the file',
     }
-  return { word: printable(word), reason: likelySlip(word) ?? message }
+  const shown = word.length > LINE_CHARACTERS ? shortenMessage(word) : word
+  return { word: printable(shown), reason: likelySlip(word) ?? message }
 }
 
 /** Returns what is probably wrong with a line that is no name, and what to write; undefined if that is unknown. */

@@ -91,6 +91,26 @@ suite('parseNamesFile', () => {
       const [, bad] = await parseNamesFile(`a.example\n${line}\n`, 'x', STRICT)
       assert.equal(typeof bad === 'object' && bad.reason, reason)
     })
+  for (const [unit, reason] of [
+    ['.', 'is too long; a line has at most 4096 characters'],
+    ['\0', 'contains a NUL character; save the file as UTF-8'],
+    ['a,', 'contains a comma; write one name per line'],
+  ] as const)
+    test(`shows the beginning of a line of 16 MiB of ${JSON.stringify(unit)}, and does not split the line`, async () => {
+      const [bad, last] = await parseNamesFile(`${unit.repeat(2 ** 24 / unit.length)}\na.example`, 'x', WIDE)
+      assert.ok(typeof bad === 'object')
+      assert.deepEqual([bad.line, bad.reason, last], [1, reason, 'a.example'])
+      assert.match(bad.word, /^.{400,2000}\.\.\.$/)
+    })
+  test('accepts the longest name however it is written', async () => {
+    const label = 'a'.repeat(61)
+    const name = Array(4).fill(label).join('.')
+    assert.deepEqual(await parseNamesFile(`${name}\n#${'q'.repeat(504)}`, 'x', STRICT), [name, `#${'q'.repeat(504)}`])
+    const composed = Array(3).fill('각'.repeat(20)).join('.')
+    const [plain, decomposed] = await parseNamesFile(`${composed}\n${composed.normalize('NFD')}`, 'x', STRICT)
+    assert.ok(typeof plain === 'string' && plain.startsWith('xn--'))
+    assert.equal(decomposed, plain)
+  })
   test('takes a single label only with allowWide', async () => {
     assert.deepEqual(await parseNamesFile('site\n', 'x', WIDE), ['site'])
     assert.equal(typeof (await parseNamesFile('site\n', 'x', STRICT))[0], 'object')
