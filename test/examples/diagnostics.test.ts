@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { etrn, type Finished } from '../helpers/command.js'
 import { fixture, fixturePath, makeFile, makeFolder } from '../helpers/files.js'
@@ -97,6 +98,16 @@ const RUNS: Readonly<Record<string, Run>> = {
   'no profile WORD; did you mean PROFILE?': config(PROFILE, 0o600, 'ips'),
   'FILE is not safe to use': config(PROFILE, 0o666, 'isp'),
   '--password-file FILE: no such file': run(...PASSWORD, '/nowhere/password', 'mail.isp.example', 'site.example'),
+  '--names-from FILE: is a FIFO or a device, and is not safe to use': async (t) => {
+    const fifo = join(makeFolder(t), 'fifo')
+    execFileSync('mkfifo', ['-m', '666', fifo])
+    return etrn(['127.0.0.1:9', '--names-from', fifo])
+  },
+  '--failed-to FILE: is not safe to write': async (t) => {
+    const file = join(makeFolder(t), 'later')
+    chmodSync(dirname(file), 0o777)
+    return etrn(['127.0.0.1:9', '--failed-to', file, 'a.example'])
+  },
   '--failed-to FILE: no space left on the device': run('--failed-to', `${FULL_DISK}/later`, '127.0.0.1:9', 'a.example'),
   'SERVER: temporary failure in N runs since TIME': async (t) => {
     const home = makeFolder(t)
