@@ -102,7 +102,9 @@ function lossOf(cause: unknown): string {
   // Node gives this code to the end of a connection in the handshake, too. Only an error of the system has a call.
   const isReset = code === 'ECONNRESET' && cause instanceof Error && 'syscall' in cause
   if (isReset) return 'the connection was reset'
-  return /^(?:ECONNRESET|EPIPE|ERR_STREAM_PREMATURE_CLOSE)?$/.test(code) ? 'the server closed the connection' : `the connection failed (${code})`
+  return /^(?:ECONNRESET|EPIPE|ERR_STREAM_PREMATURE_CLOSE)?$/.test(code)
+    ? 'the server closed the connection'
+    : `the connection failed (${code})`
 }
 
 /** Returns the exit status of a reply that ends a session. A permanent one depends on the stage (SPEC, section 5). */
