@@ -93,7 +93,7 @@ export function notListedWarning(domain: string, self: readonly string[], hasMx:
 /** The most exchangers of one domain: anybody can put any number into DNS. */
 const MAX_EXCHANGERS = 100
 /** The most results of one domain, one for each name and exchanger: all are kept. With many names, the first few exchangers must do. */
-const MAX_RESULTS = 200_000
+const MAX_RESULTS = 100_000
 const MIN_EXCHANGERS = 2
 /** Home routers forward only so many queries at once. */
 const CONCURRENT_LOOKUPS = 25
