@@ -199,7 +199,7 @@ function openTerminal(option: string) {
     }
     return { input, write, close, isGone: () => !isatty(output) }
   } catch {
-    const message = 'no password given, and no terminal on which to ask for one'
+    const message = "no password given, and etrn can't ask for one without a terminal"
     throw new OptionError(option, message, {
       hint: 'use --password-file FILE or --password-command COMMAND, or set the environment variable ETRN_PASSWORD',
     })

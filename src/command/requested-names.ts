@@ -8,8 +8,8 @@ import { forOption } from './option-sources.js'
 import type { Options } from './options.js'
 import type { InputSources } from './read-file.js'
 
-/** Returns the names to request; the domain is that of --mx. A message names the server if there are several. */
-export type NameReader = (options: Options, domain?: string, server?: string) => Promise<readonly NameEntry[]>
+/** Returns the names to request from a server, as the user named it; the domain is that of --mx. */
+export type NameReader = (options: Options, server: string, domain?: string) => Promise<readonly NameEntry[]>
 
 /**
  * Returns a reader of names, in the order NAME, --subdomains, --queue, --names-from; else the domain of --mx, else this host's own name
@@ -34,7 +34,7 @@ export function createNameReader(sources: InputSources): NameReader {
     lists.set(key, list)
     return list
   }
-  return async (options, domain, server) => {
+  return async (options, server, domain) => {
     const { 'names-from': files, 'allow-wide': allowWide } = options
     const typed = await typedNames(options)
     const listed = await Promise.all([...new Set(files)].map(async (file) => readList(file, options)))
@@ -47,8 +47,7 @@ export function createNameReader(sources: InputSources): NameReader {
       if (options.check) return []
       throw noNameError()
     }
-    const given = server === undefined ? 'no name given' : `no name given for ${server}`
-    warn(`etrn: ${given}; requesting ${own}, the name of this host`)
+    warn(`etrn: no name given for the server ${server}; requesting ${own}, the name of this host`)
     return [await parseNodeName(own, { allowWide })]
   }
 }

@@ -51,7 +51,7 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
   let entries: readonly NameEntry[] = []
   let stage: Stage = 'etrn'
   try {
-    entries = await readNames(options, isMx ? server.host : undefined, hasOthers ? server.word : undefined)
+    entries = await readNames(options, server.word, isMx ? server.host : undefined)
     stage = 'tls'
     checkLoginOptions(target)
     const tls = await readTlsPolicy(target, sources)

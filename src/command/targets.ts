@@ -35,7 +35,7 @@ export function resolveTargets(line: CommandLine, config: Config, warn: (message
   const { self, mx, interval } = line.options
   if (self !== undefined && mx === undefined)
     throw new UsageError(
-      `--self works only with --mx; remove --self ${self.join(' --self ')}, or write --mx DOMAIN in place of ${hidePassword(line.words[0] ?? 'SERVER')}`,
+      `--self works only with --mx, which finds the servers of a domain in DNS; remove --self ${self.join(' --self ')}, or write --mx DOMAIN in place of ${hidePassword(line.words[0] ?? 'SERVER')}`,
     )
   if (interval !== undefined && targets.every(({ options }) => options.wait === undefined))
     throw new UsageError(

@@ -319,7 +319,7 @@ suite('password: its source', { concurrency: true }, () => {
     assert.equal(run.status, 64)
     assert.match(
       run.stderr,
-      /^etrn: no password given, and no terminal on which to ask for one\nhint: use --password-file FILE or --password-command COMMAND, or set the environment variable ETRN_PASSWORD\n$/,
+      /^etrn: no password given, and etrn can't ask for one without a terminal\nhint: use --password-file FILE or --password-command COMMAND, or set the environment variable ETRN_PASSWORD\n$/,
     )
   })
 })

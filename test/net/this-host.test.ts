@@ -27,10 +27,14 @@ if (isInNamespace(import.meta.url)) {
           'S: 250 OK',
           ...BYE,
         ])
-        const run = await etrn([`127.0.0.1:${server.port}`])
+        const word = `127.0.0.1:${server.port}`
+        const run = await etrn([word])
         await server.verify()
         assert.equal(run.status, 0)
-        assert.equal(run.stderr, `etrn: no name given; requesting ${own}, the name of this host\n`)
+        assert.equal(
+          run.stderr,
+          `etrn: no name given for the server ${word}; requesting ${own}, the name of this host\n`,
+        )
       })
     isNamed('is the host name if it has a dot', 'gw.site.example', '', 'gw.site.example')
     isNamed(
