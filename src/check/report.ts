@@ -14,16 +14,21 @@ export type CheckReporter = StepListener & { readonly end: (check: Check) => voi
 const STEP_WIDTH = 12
 const TIME_WIDTH = 8
 
-/** Prints one step a line, with a tick or a cross. Quiet prints only failures, with their hints; 2 also omits temporary ones. */
+/** Prints one step a line, with a tick or a cross, and each hint once. Quiet prints only failures, with their hints; 2 also omits temporary ones. */
 export function textCheckReporter(
   { line }: Output,
   { quiet, isUtf8 }: { readonly quiet: number; readonly isUtf8: boolean },
 ): CheckReporter {
   const [tick, cross, dash] = isUtf8 ? (['✔', '✘', '–'] as const) : (['ok', 'NO', '--'] as const)
+  const printed = new Set<string>()
+  const printHint = (indent: string, hint: string): void => {
+    if (!printed.has(hint)) line(`${indent}hint: ${hint}`)
+    printed.add(hint)
+  }
   const printFailure = (prefix: string, { message, hint, kind, exitStatus }: SessionError): void => {
     line(prefix + message)
     const next = hint ?? generalHint(exitStatus)
-    if (next !== undefined && kind !== 'interrupted' && kind !== 'time-over') line(`hint: ${next}`)
+    if (next !== undefined && kind !== 'interrupted' && kind !== 'time-over') printHint('', next)
   }
   return {
     onPart: (title) => {
@@ -35,7 +40,7 @@ export function textCheckReporter(
         ok === null ? dash : ok ? ({ style: 'green', text: tick } as const) : ({ style: 'red', text: cross } as const)
       const time = elapsedMs === null ? '' : `${elapsedMs} ms`
       line('  ', mark, ` ${step.padEnd(STEP_WIDTH)} ${time.padStart(TIME_WIDTH)}  ${text}`)
-      if (hint) line(`${' '.repeat(4 + tick.length)}hint: ${hint}`)
+      if (hint !== null) printHint(' '.repeat(4 + tick.length), hint)
     },
     end: ({ servers, error: ownError }) => {
       const isFailure = (error: SessionError | null): error is SessionError =>

@@ -47,7 +47,7 @@ export function createNameReader(sources: InputSources): NameReader {
       if (options.check) return []
       throw noNameError()
     }
-    warn(`etrn: no name given for the server ${server}; requesting ${own}, the name of this host`)
+    warn(`etrn: no NAME given; requesting ${own}, the name of this host, from the server ${server}`)
     return [await parseNodeName(own, { allowWide })]
   }
 }

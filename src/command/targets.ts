@@ -33,10 +33,13 @@ const PROFILES_SHOWN = 8
 export function resolveTargets(line: CommandLine, config: Config, warn: (message: string) => void): Target[] {
   const targets = listTargets(line, config)
   const { self, mx, interval } = line.options
-  if (self !== undefined && mx === undefined)
-    throw new UsageError(
-      `--self works only with --mx, which finds the servers of a domain in DNS; remove --self ${self.join(' --self ')}, or write --mx DOMAIN in place of ${hidePassword(line.words[0] ?? 'SERVER')}`,
-    )
+  if (self !== undefined && mx === undefined) {
+    const given = `--self ${self.join(' --self ')}`
+    const {
+      words: [, domain = 'DOMAIN'],
+    } = line
+    throw new UsageError(`--self works only with --mx; remove ${given}, or write etrn --mx ${domain} ${given}`)
+  }
   if (interval !== undefined && targets.every(({ options }) => options.wait === undefined))
     throw new UsageError(
       '--interval works only with --wait: add, for example, --wait 30m, which repeats the request for at most 30 minutes, until no mail is waiting',

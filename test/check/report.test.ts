@@ -117,15 +117,20 @@ ETRN was not sent: only a real run shows whether the server accepts a name
         END,
       ])
     })
+    test('prints a hint once, however many steps have it', () => {
+      const steps = ['ask', 'ask', 'look'].map((hint) => stepOf({ hint }))
+      const hints = textOf({ steps }).filter((line) => line.includes('hint: '))
+      assert.deepEqual(hints, ['     hint: ask', '     hint: look'])
+    })
     test('prints words in place of ticks without UTF-8', () => {
-      const steps = [true, false, null].map((ok) => stepOf({ ok, hint: 'a hint' }))
+      const steps = [true, false, null].map((ok) => stepOf({ ok, hint: `hint ${String(ok)}` }))
       assert.deepEqual(textOf({ steps }, { isUtf8: false }).slice(1, -1), [
         '  ok connect         12 ms  192.0.2.1',
-        '      hint: a hint',
+        '      hint: hint true',
         '  NO connect         12 ms  192.0.2.1',
-        '      hint: a hint',
+        '      hint: hint false',
         '  -- connect         12 ms  192.0.2.1',
-        '      hint: a hint',
+        '      hint: hint null',
       ])
     })
     test('prints green ticks, red crosses and uncoloured dashes', () => {

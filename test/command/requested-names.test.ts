@@ -179,7 +179,7 @@ suite('createNameReader', () => {
       assert.deepEqual(await read({ check: true }), [])
     } else {
       assert.deepEqual(await read({}), [own])
-      assert.deepEqual(warnings, [`etrn: no name given for the server isp; requesting ${own}, the name of this host`])
+      assert.deepEqual(warnings, [`etrn: no NAME given; requesting ${own}, the name of this host, from the server isp`])
     }
   })
   test('parses a file again for other rules, but reads standard input once', async () => {

@@ -180,7 +180,7 @@ suite('targets: refused command lines', { concurrency: true }, () => {
   test('reports --self without --mx', async () =>
     assertRefused(
       ['mx', 'a.example', '--self', 'b.example'],
-      'etrn: --self works only with --mx, which finds the servers of a domain in DNS; remove --self b.example, or write --mx DOMAIN in place of mx\n',
+      'etrn: --self works only with --mx; remove --self b.example, or write etrn --mx a.example --self b.example\n',
     ))
   for (const [title, argv, options] of [
     ['--all with --mx', ['--all', '--mx', 'a.example'], '--mx and --all'],

@@ -27,7 +27,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       const run = await spawnEtrn(['127.0.0.1'])
       assert.deepEqual(
         [run.status, run.stderr],
-        [0, 'etrn: no name given for the server 127.0.0.1; requesting gw.site.example, the name of this host\n'],
+        [0, 'etrn: no NAME given; requesting gw.site.example, the name of this host, from the server 127.0.0.1\n'],
       )
     })
     test('--wait ends with exit status 2, because Postfix reports no counts', async (t) => {

@@ -33,7 +33,7 @@ if (isInNamespace(import.meta.url)) {
         assert.equal(run.status, 0)
         assert.equal(
           run.stderr,
-          `etrn: no name given for the server ${word}; requesting ${own}, the name of this host\n`,
+          `etrn: no NAME given; requesting ${own}, the name of this host, from the server ${word}\n`,
         )
       })
     isNamed('is the host name if it has a dot', 'gw.site.example', '', 'gw.site.example')
