@@ -206,7 +206,7 @@ suite('main: --max-time that other servers use up', () => {
     const run = await etrnJson([servers, ...HELO, '--jobs', '1', '--max-time', '1s', 'a.example'])
     const [, report] = run.document.servers
     assert.deepEqual([run.status, report?.error?.stage], [75, 'connect'])
-    assert.equal(report?.error?.message, 'not contacted: --max-time limit reached before other servers had finished')
+    assert.equal(report?.error?.message, "not contacted: --max-time limit reached before it was this server's turn")
     assert.match(report.error.hint ?? '', /^a higher --jobs /)
   })
 })

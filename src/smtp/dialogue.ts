@@ -50,7 +50,7 @@ export async function runStep<T>(stage: Stage, options: SessionOptions, work: ()
     const failure = sessionErrorOf(stage, error)
     if (error.kind !== 'time-over') throw failure
     if (isTooLate)
-      throw failure.withMessage(`not contacted: ${error.message} before other servers had finished`, TOO_LATE_HINT)
+      throw failure.withMessage(`not contacted: ${error.message} before it was this server's turn`, TOO_LATE_HINT)
     // A limit on the whole run doesn't tell what the run was waiting for.
     const hint = 'a longer --max-time gives the server more time'
     throw failure.withMessage(`${error.message} while waiting for ${AWAITED[stage]}`, hint)
