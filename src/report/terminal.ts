@@ -117,7 +117,8 @@ export class Terminal {
     if (text === undefined) return
     const { done, total } = this.#names
     const count = total > 1 ? `${done} of ${total} names; ` : ''
-    const line = printable(`${count}${server === null ? '' : `${server.word}: `}${text}`)
+    // A terminal may draw other characters wider or narrower than ora assumes, which then erases too many lines with each frame.
+    const line = printable(`${count}${server === null ? '' : `${server.word}: `}${text}`).replace(/[^ -~]/gu, '?')
     // A server must not fill the screen with each frame.
     this.#awaited = shortenMessage(line, Math.max(MIN_SPINNER_CHARACTERS, (this.#options.stderr.columns ?? 0) - 6))
     this.#spinner?.start(this.#awaited)

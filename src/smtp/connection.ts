@@ -150,7 +150,7 @@ export class Connection {
   async #isFollowed(): Promise<boolean> {
     // A server that doesn't know QUIT closes the connection now.
     this.#socket.end()
-    const reply = await this.#readReplyWithin(CLOSE_TIMEOUT_MS).catch(() => undefined)
+    const reply = await this.#readReplyWithin(QUIT_TIMEOUT_MS).catch(() => undefined)
     return reply !== undefined && reply.code !== 421
   }
 

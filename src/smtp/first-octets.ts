@@ -4,8 +4,8 @@ import { protocolError } from './errors.js'
 
 /** Enough to know a TLS record by (RFC 8446, 5.1) */
 const FIRST_OCTETS = 2
-/** More than the longest reply: a server that sends so much before it reads anything wants to fill the memory. */
-const UNREAD_OCTETS = 2_097_152
+/** Twice as much as a session needs in which each reply has the greatest length */
+const SESSION_OCTETS = 2_097_152
 
 /**
  * A socket that TLS runs on, and that keeps the first octets that the server sends. OpenSSL reads a plain socket by itself, and its errors
@@ -13,10 +13,7 @@ const UNREAD_OCTETS = 2_097_152
  */
 export class ObservedSocket extends Duplex {
   #first: Buffer = Buffer.alloc(0)
-  /** True while the system can't take what was written last. */
-  #isWriting = false
-  /** The octets that arrived meanwhile */
-  #unreadOctets = 0
+  #octets = 0
   readonly #socket: Socket
 
   /** Takes over a connected socket. */
@@ -26,7 +23,7 @@ export class ObservedSocket extends Duplex {
     socket.on('data', (octets: Buffer) => {
       if (this.#first.length < FIRST_OCTETS)
         this.#first = Buffer.concat([this.#first, octets.subarray(0, FIRST_OCTETS)])
-      this.#countUnread(octets.length)
+      this.#count(octets.length)
       if (!this.push(octets)) socket.pause()
     })
     socket.once('end', () => this.push(null))
@@ -45,19 +42,16 @@ export class ObservedSocket extends Duplex {
   }
 
   override _write(octets: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#isWriting = true
-    this.#unreadOctets = 0
-    this.#socket.write(octets, (error) => {
-      this.#isWriting = false
-      done(error)
-    })
+    this.#socket.write(octets, done)
   }
 
-  /** Ends the connection if the server sends much but takes nothing: TLS answers some of its records, and keeps the answers. */
-  #countUnread(octets: number): void {
-    if (!this.#isWriting) return
-    this.#unreadOctets += octets
-    if (this.#unreadOctets > UNREAD_OCTETS) this.destroy(protocolError('the server sends data but reads none'))
+  /**
+   * Ends the connection if the server sends too much: records without a reply in them cost time, in which every other session stands
+   * still, and memory, because TLS keeps its answers to some of them.
+   */
+  #count(octets: number): void {
+    this.#octets += octets
+    if (this.#octets > SESSION_OCTETS) this.destroy(protocolError('the server sends too much data within TLS'))
   }
 
   override _final(done: () => void): void {

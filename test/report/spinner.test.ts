@@ -66,6 +66,12 @@ suite('the spinner of a terminal', () => {
     for (const line of text.split(/[\r\n]/)) assert.ok(line.length <= 80, line)
     assert.match(text, /isp: again at 1 \(x+\.\.\./)
   })
+  shows('has no characters whose width a terminal may see otherwise', 'isp: again at 1 (450 ?? h?)', SERVER, {
+    type: 'pause',
+    reason: '450 \u2630\u{1f600} h\u00e9',
+    next: 'again at 1',
+    pauseMs: 1,
+  })
   test('counts the names of a run with several', async () => {
     const stream = new TerminalStream()
     const terminal = new Terminal({ stdout: stream, stderr: stream, environment: {} })
