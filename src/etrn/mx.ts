@@ -5,7 +5,7 @@ import { lookUpMx, type MxRecord } from '../net/dns.js'
 import { DOMAIN_CHARACTERS, isHostName } from '../net/domain.js'
 import { judgeExchanger, type JudgedExchanger } from '../net/exchanger.js'
 import { listSome, printable, shortenMessage } from '../printable.js'
-import { isSelfReport, type SelfFacts } from './outcome.js'
+import { isAccepted, isSelfReport, type SelfFacts } from './outcome.js'
 import type { Request, RequestSettings } from './request.js'
 
 /** A mail exchanger of a domain that is not requested from, and the reason */
@@ -25,7 +25,8 @@ export type ExchangerChoice = {
 
 /**
  * Returns the exclusions that only the sessions have shown: exchangers that are this host behind NAT, or could not be looked up before,
- * and those that don't relay to this host, which nobody knew. A request to one of these doesn't count.
+ * and those that don't relay to this host, which nobody knew. If one of these has accepted all names, that doesn't count; a failure
+ * does, because any server can greet with the name of this host.
  */
 export function lateExclusions(
   domain: string,
@@ -38,7 +39,8 @@ export function lateExclusions(
     const { host } = report.server
     if (isSelfReport(report)) return { domain, host, reason: 'this host' }
     const preference = preferenceOf(report)
-    if (preference > own || own === Infinity) return []
+    const hasFailed = report.error !== null || report.names?.some(({ outcome }) => !isAccepted(outcome)) === true
+    if (preference > own || own === Infinity || hasFailed) return []
     return { domain, host, reason: `${preferenceReason(preference, own)}: the request does not count` }
   })
 }

@@ -367,7 +367,7 @@ if (isInNamespace(import.meta.url)) {
       ])
       const reports = [
         { server: parseServer('gw.site.example'), error: led },
-        { server: parseServer('mx1.site.example'), error: lost },
+        { server: parseServer('mx1.site.example'), error: null },
         { server: parseServer('mx2.site.example'), error: null },
       ]
       const self = { domain: 'site.example', host: 'gw.site.example', reason: 'this host' }
@@ -378,6 +378,8 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual(lateOnes(false), [self, notRelaying])
       assert.deepEqual(lateOnes(true), [self])
       assert.deepEqual(lateOnes(false, reports.slice(1)), [])
+      const failed = { server: parseServer('mx1.site.example'), error: lost }
+      assert.deepEqual(lateOnes(false, reports.with(1, failed)), [self])
       const error = noExchangerError([self, { ...self, host: 'mx_.example', reason: 'not a host name' }])
       assert.deepEqual(
         [error.message, error.exitStatus],
