@@ -103,7 +103,7 @@ export function scriptText(kind: keyof typeof SCRIPTS, parts: HookParts): string
 # Requests the mail queued for this site when a network link comes up; see etrn(1).
 # As root, ${save} ${file}, and run: chmod ${mode} ${file}
 # To try the script once, run: ${attempt(file, word)}
-# The output goes to the system log when the retries end: journalctl -t etrn (facility mail)
+# Each result goes to the system log as soon as it is final: journalctl -t etrn (facility mail)
 ${[...notes, ...nameNotes(parts)].map((note) => `# ${note}\n`).join('')}${isSourced ? `(${body})\n` : body}`
 }
 
@@ -155,7 +155,7 @@ export function cronText(parts: HookParts): string {
   }
   return `# Every ten minutes, requests the mail queued for this site; see etrn(1).
 # Add these lines to your crontab with: crontab -e
-# The command prints nothing on success. It retries temporary failures before it reports them.
+# The command prints nothing on success. It retries temporary failures, so a trial can take some minutes.
 # To try the command once, run: crontab -l | grep '^[^#].*/\\.etrn-${name}' | cut -d ' ' -f 6- | sh
 # cron mails any output: ${cron.note}
 ${nameNotes(parts)
