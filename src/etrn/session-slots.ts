@@ -24,8 +24,9 @@ export class SessionSlots {
     this.#limit = pLimit(slots)
   }
 
-  limiterFor({ host, port }: Pick<Server, 'host' | 'port'>): Limiter {
-    const server = `${host} ${port}`
+  limiterFor({ host, port, addresses }: Pick<Server, 'host' | 'port' | 'addresses'>): Limiter {
+    // Several exchangers may have one address.
+    const server = `${addresses?.[0] ?? host} ${port}`
     const limit = this.#serverLimits.get(server) ?? pLimit(SESSIONS_PER_SERVER)
     this.#serverLimits.set(server, limit)
     return {

@@ -115,8 +115,9 @@ export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord
   return records.map(({ exchange, priority }) => ({ host: exchange.toLowerCase(), preference: priority }))
 }
 
-/** Returns the A and AAAA records of a host, whatever /etc/hosts says. Throws StepError as lookUpMx does. */
+/** Returns the A and AAAA records of a host, whatever /etc/hosts says, but for localhost. Throws StepError as lookUpMx does. */
 export async function queryAddresses(host: string, family: Family, limits: Limits): Promise<Addresses> {
+  if (isLocalhost(host)) return { ...knownAddresses(listedAddresses(host, family), family), cancel: () => undefined }
   return withinLimits(limits, async (end) => {
     const found = await askServers(queryHost(host, family), limits.timeoutMs, end.signal)
     return { ...found, cancel: () => end.abort() }
@@ -161,21 +162,26 @@ async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSi
   const ask = async (server: string): Promise<T | StepError> => {
     const nameServer = new NameServer(server, servers.length === 1)
     signal.addEventListener('abort', () => nameServer.cancel())
+    const earlier = [...running]
     const ending = query(nameServer, signal)
     running.add(ending)
     try {
       return await ending
     } catch (error) {
-      if (isNoHost(error) && codeOf(error.cause) === 'ENOTFOUND') return error
+      if (isNoHost(error) && codeOf(error.cause) === 'ENOTFOUND') {
+        // An earlier server may only be slow, and know the name: that of a VPN, for example.
+        await waitForAll(earlier, patienceMs, signal)
+        return error
+      }
       failures.push(error)
       throw error
     } finally {
       running.delete(ending)
     }
   }
+  const patienceMs = Math.min(SYSTEM_DELAY_MS, timeoutMs / 2)
   const concede = async (): Promise<StepError> => {
-    const patience = sleep(Math.min(SYSTEM_DELAY_MS, timeoutMs / 2), undefined, { ref: false, signal })
-    await Promise.race([Promise.allSettled(running), patience])
+    await waitForAll(running, patienceMs, signal)
     if (running.size > 0)
       failures.push(new StepError('no answer from DNS', { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT }))
     return concededError(failures.filter((failure) => failure instanceof StepError))
@@ -187,6 +193,12 @@ async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSi
   })
   if (answer instanceof StepError) throw answer
   return answer
+}
+
+/** Waits until all promises are settled, or the time is over. Rejects if the signal aborts. */
+async function waitForAll(promises: Iterable<Promise<unknown>>, timeMs: number, signal: AbortSignal): Promise<void> {
+  const patience = sleep(timeMs, undefined, { ref: false, signal })
+  await Promise.race([Promise.allSettled(promises), patience])
 }
 
 /** Returns the error that counts if no server has a record. Throws the failure if no server has answered. */

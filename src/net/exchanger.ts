@@ -38,11 +38,15 @@ export type JudgedExchanger = { readonly isOwn: boolean; readonly addresses: rea
 /** Judges a mail exchanger by its name and by all its addresses of both families. Throws as lookUpExchanger does. */
 export async function judgeExchanger(host: string, self: readonly string[], limits: Limits): Promise<JudgedExchanger> {
   if (self.includes(host)) return { isOwn: true, addresses: [] }
+  const { signal } = limits
   const isOwn = ownAddressTest(self)
   const { first, late, cancel } = await lookUpAddresses(host, undefined, limits, { isAbsolute: true })
   try {
-    const wait = sleep(mayOwnSecondFamily(first, self) ? SECOND_FAMILY_MS : 0, [], { ref: false })
+    const wait = sleep(mayOwnSecondFamily(first, self) ? SECOND_FAMILY_MS : 0, [], { ref: false, signal }).catch(
+      () => [],
+    )
     const addresses = [...first, ...(await Promise.race([late, wait]))]
+    signal.throwIfAborted()
     for (const address of addresses) if (await isOwn(address)) return { isOwn: true, addresses }
     return { isOwn: false, addresses }
   } finally {

@@ -47,6 +47,8 @@ export function rejectEmpty<T>(records: T[]): T[] {
 /** A query that is lost is repeated after this time. */
 const QUERY_MS = 2000
 const QUERIES = 2
+/** The longest reply over UDP to a query without EDNS (RFC 1035, 4.2.1); a longer one can take seconds to decode. */
+const REPLY_OCTETS = 512
 
 type RecordType = 'A' | 'AAAA' | 'MX'
 
@@ -89,7 +91,7 @@ async function exchange(
   try {
     for (;;) {
       const [message] = (await once(socket, 'message', { signal: limit })) as [Buffer]
-      if (isReply(message)) return message
+      if (message.length <= REPLY_OCTETS && isReply(message)) return message
     }
   } catch (error) {
     signal.throwIfAborted()
@@ -99,6 +101,8 @@ async function exchange(
 }
 
 const RESPONSE_CODE_BITS = 0xf
+/** All are 0 for a standard query (RFC 1035, 4.1.1). */
+const OPCODE_BITS = 0x7800
 /** RFC 1035, 4.1.1 */
 const RESPONSE_CODES = { NOERROR: 0, NXDOMAIN: 3 } as const
 
@@ -109,7 +113,8 @@ const RESPONSE_CODES = { NOERROR: 0, NXDOMAIN: 3 } as const
  */
 function isNegative(reply: DecodedPacket, name: string, type: RecordType): boolean {
   const { flag_tc: isTruncated, flag_aa: isAuthoritative, flag_ra: isRecursive } = reply
-  const { flags = 0, questions = [], answers = [], authorities = [] } = reply
+  const { type: kind, flags = 0, questions = [], answers = [], authorities = [] } = reply
+  if (kind !== 'response' || (flags & OPCODE_BITS) !== 0) return false
   const isOwn = (owner: string): boolean => owner.toLowerCase() === name.toLowerCase()
   if (!questions.some((question) => question.type === type && isOwn(question.name))) return false
   if (isTruncated || !(isAuthoritative || isRecursive)) return false

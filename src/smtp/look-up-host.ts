@@ -1,7 +1,24 @@
 import { EXIT, StepError } from '../errors.js'
+import { isUnspecified } from '../net/address.js'
 import { type Addresses, lookUpAddresses } from '../net/dns.js'
 import { lookUpExchanger } from '../net/exchanger.js'
 import type { Server, SessionOptions } from './session-settings.js'
+
+/**
+ * Returns addresses without those that stand for no host, as which resolvers return the names that they block: the system would connect
+ * to itself. Throws StepError (75) if none is left.
+ */
+async function withoutUnspecified({ first, late, cancel }: Addresses): Promise<Addresses> {
+  const keep = (addresses: readonly string[]): string[] => addresses.filter((address) => !isUnspecified(address))
+  if (keep(first).length > 0) return { first: keep(first), late: late.then(keep), cancel }
+  const all = [...first, ...(await late)]
+  if (keep(all).length > 0) return { first: keep(all), late: Promise.resolve([]), cancel }
+  cancel()
+  throw new StepError(`the resolver returns ${all.join(', ')}, the address of no host`, {
+    exitStatus: EXIT.TEMPFAIL,
+    hint: "a filter in the resolver or in /etc/hosts may block the server's name: allow the name there",
+  })
+}
 
 /** Returns the addresses that DNS and this host have for a server. Throws StepError. */
 export async function lookUpHost(
@@ -11,7 +28,7 @@ export async function lookUpHost(
   const { family, self } = options
   try {
     if (isExchanger) return await lookUpExchanger(host, family, self, options)
-    return await lookUpAddresses(host, family, options, { isAbsolute })
+    return await withoutUnspecified(await lookUpAddresses(host, family, options, { isAbsolute }))
   } catch (error) {
     // The user has not typed the name of an exchanger.
     const isWrongRecord = isExchanger && error instanceof StepError && error.exitStatus === EXIT.NOHOST

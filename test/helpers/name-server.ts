@@ -22,6 +22,8 @@ export type Answer = {
   readonly owner?: string
   /** The answer is cut short, over TCP too. */
   readonly truncated?: true
+  /** The answer is longer than 512 octets. */
+  readonly padded?: true
   readonly silent?: true
   readonly afterMs?: number
   /** The server answers when this promise is fulfilled. */
@@ -70,7 +72,8 @@ export async function nameServer(
     const records = [...alias, ...recordsOf(owner, answer)]
     const authority = (answer.authority ?? []).map((kind) => authorityRecord(kind))
     const head = header(query, answer, records.length, authority.length)
-    return { answer, message: Buffer.concat([head, question, ...records, ...authority]) }
+    const rest = answer.padded ? [Buffer.alloc(513)] : []
+    return { answer, message: Buffer.concat([head, question, ...records, ...authority, ...rest]) }
   }
   socket.on('message', (query, peer) => {
     const { answer, message } = answerTo(query)

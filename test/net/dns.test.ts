@@ -37,6 +37,18 @@ if (isInNamespace(import.meta.url)) {
         assert.match(report?.error?.message ?? '', message)
       })
     fails('is 68 if the host does not exist', {}, 68, /^no such host$/)
+    const blocked = { 'A mail.example': { addresses: ['0.0.0.0'] }, 'AAAA mail.example': { addresses: ['::'] } }
+    fails(
+      'is 75 if a resolver blocks the host',
+      blocked,
+      75,
+      /^the resolver returns ::, 0\.0\.0\.0, the address of no host$/,
+    )
+    test('is 0 if one of the addresses is that of a host', async (t) => {
+      await serveNames(t, { 'A mail.example': { addresses: ['0.0.0.0', '127.0.0.1'] } })
+      await serveAt(t, '127.0.0.1', ACCEPTED)
+      assert.equal((await etrn(REQUEST)).status, 0)
+    })
     const alias = {
       'CNAME mail.example': { cname: 'mail.isp.example' },
       'CNAME site.example': { cname: 'isp.example' },
@@ -459,6 +471,16 @@ if (isInNamespace(import.meta.url)) {
     }
   })
 
+  test('localhost is not asked for in DNS', async (t) => {
+    const { asked } = await serveNames(t, {})
+    const { first } = await queryAddresses('mx.localhost', undefined, LIMITS)
+    assert.deepEqual([first, asked], [['::1', '127.0.0.1'], []])
+  })
+  test('a reply that is longer than DNS allows is no definite answer', { timeout: 60_000 }, async (t) => {
+    await serveNames(t, { '*': { rcode: 'NXDOMAIN', padded: true } })
+    await assert.rejects(lookUpMx('site.example', LIMITS), failsWith(75, /\(EBADRESP\)$/))
+  })
+
   suite('with two name servers', () => {
     // The delays are parts of the timeout.
     const limits = { ...LIMITS, timeoutMs: 1000 }
@@ -522,6 +544,17 @@ if (isInNamespace(import.meta.url)) {
       await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host$/))
       await assert.rejects(lookUpMx('site.example', limits), failsWith(68, /^no such domain$/))
       assert.deepEqual(askedSecond, [])
+    })
+    test('finds the MX at the first one if that is slow, and the second one says that the name does not exist', async (t) => {
+      // Within a second: a quarter of it later the second one is asked, which waits for half of it.
+      const slow = { 'MX site.example': { ...KNOWN['MX site.example'], afterMs: 400 } }
+      const { askedSecond } = await serveTwo(t, slow, {})
+      assert.deepEqual(await lookUpMx('site.example', limits), [{ host: 'mail.example', preference: 10 }])
+      assert.deepEqual(new Set(askedSecond), new Set(['MX site.example']))
+    })
+    test('fails with 68 if the first one is silent, and the second one says that the name does not exist', async (t) => {
+      await serveTwo(t, { '*': { silent: true } }, {})
+      await assert.rejects(lookUpMx('site.example', limits), failsWith(68, /^no such domain$/))
     })
     test('fails with 68 if one refuses and the other one says that the name does not exist', async (t) => {
       await serveTwo(t, { '*': { rcode: 'REFUSED' } }, {})
