@@ -82,6 +82,8 @@ function unitFilesOf({ command, config, files }: HookParts) {
     // A file is found beside the passed configuration only if it is written as a bare name.
     if (isAbsolute(name) || config === undefined)
       unread.push(`# The user of this service must be able to read ${path}\n`)
+    else if ([...ids.values()].includes(name))
+      throw new UsageError(`the systemd service can't have two files with the name ${name}; rename ${path}`)
     else if (/^[\w.-]+$/.test(name)) ids.set(path, name)
     else
       throw new UsageError(

@@ -59,6 +59,18 @@ suite('hook-units', { concurrency: true }, () => {
       ['--hook', 'systemd', 'mx', 'a.example', '--tls-ca', '/a\\'],
       /^etrn: systemd can't load a file whose path ends with a space or a backslash: "\/a\\"\n$/,
     ))
+  test('refuses a file beside the configuration that would have the name of another one', async (t) => {
+    const names = makeFile(t, 'names', 'a.example\n')
+    const taken = /^LoadCredential=(.*):.*names$/m.exec(
+      await printHookWithConfig(t, ISP, '--hook', 'systemd', '--names-from', names, 'isp'),
+    )
+    const name = taken?.[1] ?? assert.fail()
+    const config = makeFile(t, 'config.toml', `${ISP}tls-ca = "${name}"\n`)
+    await assertRefused(
+      ['--config', config, '--hook', 'systemd', '--names-from', names, 'isp'],
+      new RegExp(`^etrn: the systemd service can't have two files with the name ${name}; rename /\\S+/${name}\n$`),
+    )
+  })
   test('refuses a file in a folder beside the configuration', async (t) => {
     const config = makeFile(t, 'config.toml', `${ISP}tls-ca = "pem/ca.pem"\n`)
     await assertRefused(
