@@ -1,4 +1,6 @@
 import { isUtf8 } from 'node:buffer'
+import type { Stats } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { EXIT, UsageError } from '../errors.js'
 import { describeFileError } from './file-errors.js'
 import { unsafeFileReason } from './file-safety.js'
@@ -9,13 +11,14 @@ import { openFile, type Reader, readStream } from './read-file.js'
  * can't be read.
  */
 export async function readSafely(file: string, { uid, signal }: Reader): Promise<string> {
+  const check = (stats: Stats): void => {
+    const reason = unsafeFileReason(file, stats, uid, { isStrict: true })
+    if (reason !== undefined) throw new UsageError(`${file} is not safe to use: ${reason}`, { exitStatus: EXIT.CONFIG })
+  }
   try {
-    const stream = await openFile(file, (stats) => {
-      const reason = unsafeFileReason(file, stats, uid, { isStrict: true })
-      if (reason !== undefined)
-        throw new UsageError(`${file} is not safe to use: ${reason}`, { exitStatus: EXIT.CONFIG })
-    })
-    const octets = await readStream(stream, signal)
+    // Only to open a device can have an effect.
+    check(await stat(file))
+    const octets = await readStream(await openFile(file, check), signal)
     if (isUtf8(octets)) return octets.toString()
   } catch (error) {
     if (error instanceof UsageError || signal.aborted) throw error

@@ -10,8 +10,8 @@ export type BadLine = { readonly line: number; readonly word: string; readonly r
 /** A name of the run, in its order, or the line that stands in its place. */
 export type NameEntry = NodeName | BadLine
 
-/** Signals and timers have their turn after so many lines: a file may have millions. */
-const LINES_PER_TURN = 1000
+/** Signals and timers have their turn after so many characters: a file may have millions, and some take long to check. */
+const CHARACTERS_PER_TURN = 16_384
 /** The most names and bad lines of a file: each of them is kept and reported. */
 const ENTRIES_PER_FILE = 200_000
 
@@ -39,8 +39,13 @@ export async function parseNamesFile(
 ): Promise<NameEntry[]> {
   const entries: NameEntry[] = []
   let number = 0
+  let characters = 0
   for (const line of splitLines(text.replace(/^\ufeff/, ''))) {
-    if (number % LINES_PER_TURN === 0) await nextTurn()
+    characters += line.length + 1
+    if (characters > CHARACTERS_PER_TURN) {
+      characters = 0
+      await nextTurn()
+    }
     signal?.throwIfAborted()
     number++
     const word = line.replace(/^[ \t\r]+|(?<![ \t\r])[ \t\r]+$/g, '')

@@ -83,3 +83,15 @@ export function isPrivate(address: string): boolean {
   const canonical = canonicalAddress(address)
   return list.check(canonical, typeOf(canonical))
 }
+
+/** The most addresses of one host that count: a server needs no more, and anybody can put any number into DNS. */
+const HOST_ADDRESSES = 50
+
+/** Returns the addresses of a family, each once; of both families, they alternate, IPv6 first (RFC 8305, section 4). */
+export function interleaveFamilies(addresses: readonly string[], family: Family): string[] {
+  const unmapped = [...new Set(addresses.map(unmapAddress))]
+  const ipv6 = family === 4 ? [] : unmapped.filter((address) => familyOf(address) === 6)
+  const ipv4 = family === 6 ? [] : unmapped.filter((address) => familyOf(address) === 4)
+  const alternating = unmapped.flatMap((_, index) => [...ipv6.slice(index, index + 1), ...ipv4.slice(index, index + 1)])
+  return alternating.slice(0, HOST_ADDRESSES)
+}

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
-import { type Family, familyOf, isLoopback, unmapAddress } from './address.js'
+import { type Family, familyOf, interleaveFamilies, isLoopback } from './address.js'
 import { isShortTimeout, type Limits, startDeadline, type Timeout } from './deadline.js'
 import { isLocalhost } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
@@ -29,12 +29,16 @@ export type MxRecord = { readonly host: string; readonly preference: number }
 const RESOLUTION_DELAY_MS = 50
 /** The time after the first answer in which another one is of use: a query that is lost is repeated after 2 s. */
 const LATE_ANSWER_MS = 3000
-/** The most addresses of one host that count: a server needs no more, and anybody can put any number into DNS. */
-const HOST_ADDRESSES = 50
 /** A name server runs alone for this time, or a quarter of the timeout, before the next one is asked beside it. */
 const SERVER_DELAY_MS = 1500
 /** The name servers run alone for this time, or half of the timeout, before getaddrinfo is asked beside them. */
 const SYSTEM_DELAY_MS = 5000
+
+/**
+ * A name with so many labels is hardly meant to be completed. If DNS fails for it, the system goes on with the search list, and a wildcard
+ * there would answer in its place: often the address of this host.
+ */
+const WHOLE_NAME_LABELS = 3
 
 const systemResolver = new SystemResolver()
 
@@ -56,21 +60,20 @@ export async function lookUpAddresses(
   // For these names the system's resolver begins with the search list or with mDNS.
   const isCompletedFirst = !isAbsolute && (!host.includes('.') || /\.local$/i.test(host))
   return withinLimits(limits, async (end) => {
+    let isDenied = false
     const fromDns = async (name = host): Promise<FoundAddresses> =>
-      askServers(queryHost(name, family), limits.timeoutMs, end.signal)
-    const fromSystem = async (): Promise<FoundAddresses> => askSystem(host, family, isAbsolute, end.signal)
-    // getaddrinfo takes some failures of DNS for the answer that there is no such host, above all those for a completed name.
-    const fromBoth = async (): Promise<FoundAddresses> =>
-      fromSystem().catch(async (error: unknown) => {
-        if (!isNoHost(error)) throw error
-        const completed = isAbsolute ? [] : completedNames(host)
-        for (const name of isCompletedFirst ? [...completed, host] : completed) {
-          const found = await fromDns(name).catch((failure: unknown) => {
-            if (!isNoHost(failure)) throw name === host ? failure : withName(name, failure)
-          })
-          if (found !== undefined) return found
-        }
+      askServers(queryHost(name, family), limits.timeoutMs, end.signal).catch((error: unknown) => {
+        isDenied ||= name === host && isNoHost(error)
         throw error
+      })
+    const isLong = !isCompletedFirst && host.split('.').length >= WHOLE_NAME_LABELS
+    const isWhole = (): boolean => isAbsolute || (isLong && !isDenied)
+    const fromBoth = async (): Promise<FoundAddresses> =>
+      askSystem(host, family, isWhole(), end.signal).catch(async (error: unknown) => {
+        if (!isNoHost(error)) throw error
+        // getaddrinfo takes some failures of DNS for this answer, above all those for a completed name.
+        const names = [...(isWhole() ? [] : completedNames(host)), ...(isCompletedFirst ? [host] : [])]
+        return (await firstKnown(names, host, fromDns)) ?? Promise.reject(error)
       })
     const ways = isCompletedFirst ? [fromBoth] : [fromDns, fromBoth]
     const delayMs = Math.min(SYSTEM_DELAY_MS, limits.timeoutMs / 2)
@@ -79,6 +82,21 @@ export async function lookUpAddresses(
     })
     return { ...found, cancel: () => end.abort() }
   })
+}
+
+/** Returns the addresses of the first of these names that DNS knows; undefined if it denies all. Throws the failure of a name before. */
+async function firstKnown(
+  names: readonly string[],
+  host: string,
+  query: (name: string) => Promise<FoundAddresses>,
+): Promise<FoundAddresses | undefined> {
+  for (const name of names) {
+    const found = await query(name).catch((failure: unknown) => {
+      if (!isNoHost(failure)) throw name === host ? failure : withName(name, failure)
+    })
+    if (found !== undefined) return found
+  }
+  return undefined
 }
 
 function isNoHost(error: unknown): error is StepError {
@@ -271,15 +289,6 @@ function knownAddresses(addresses: readonly string[], family: Family): FoundAddr
   const first = interleaveFamilies(addresses, family)
   if (first.length === 0) throw noAddressError(family)
   return { first, late: Promise.resolve([]) }
-}
-
-/** Returns the addresses of a family, each once; of both families, they alternate, IPv6 first (RFC 8305, section 4). */
-function interleaveFamilies(addresses: readonly string[], family: Family): string[] {
-  const unmapped = [...new Set(addresses.map(unmapAddress))]
-  const ipv6 = family === 4 ? [] : unmapped.filter((address) => familyOf(address) === 6)
-  const ipv4 = family === 6 ? [] : unmapped.filter((address) => familyOf(address) === 4)
-  const alternating = unmapped.flatMap((_, index) => [...ipv6.slice(index, index + 1), ...ipv4.slice(index, index + 1)])
-  return alternating.slice(0, HOST_ADDRESSES)
 }
 
 /** Returns the first error of a race that the test holds for, else the first one. */

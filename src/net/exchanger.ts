@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { canonicalAddress, type Family, familyOf } from './address.js'
+import { canonicalAddress, type Family, familyOf, interleaveFamilies } from './address.js'
 import type { Limits } from './deadline.js'
 import { type Addresses, lookUpAddresses } from './dns.js'
 import { isThisHost, mayHaveFamily, selfError } from './this-host.js'
@@ -45,7 +45,8 @@ export async function judgeExchanger(host: string, self: readonly string[], limi
     const wait = sleep(mayOwnSecondFamily(first, self) ? SECOND_FAMILY_MS : 0, [], { ref: false, signal }).catch(
       () => [],
     )
-    const addresses = [...first, ...(await Promise.race([late, wait]))]
+    // A session tries only a few: of both families.
+    const addresses = interleaveFamilies([...first, ...(await Promise.race([late, wait]))], undefined)
     signal.throwIfAborted()
     for (const address of addresses) if (await isOwn(address)) return { isOwn: true, addresses }
     return { isOwn: false, addresses }

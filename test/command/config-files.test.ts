@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -29,6 +29,19 @@ const readAs = async (path: string, uid: number | undefined): Promise<string> =>
 const UID = process.getuid?.() || 1000
 
 suite('config-files: unsafe files', { concurrency: true }, () => {
+  test('are not opened: that could have an effect', async (t) => {
+    const folder = makeFolder(t)
+    const path = join(folder, 'config.toml')
+    execFileSync('mkfifo', [path])
+    chmodSync(path, 0o666)
+    await assert.rejects(readAs(path, UID), /is not safe to use: other users can write to the file/)
+    // A FIFO that is open for reading could be opened for writing.
+    assert.throws(() => openSync(path, constants.O_WRONLY | constants.O_NONBLOCK), { code: 'ENXIO' })
+    const writer = spawn('sh', ['-c', `echo x >"$1"`, '-', path])
+    t.after(() => writer.kill())
+    await assert.rejects(readAs(path, UID), /is not safe to use/)
+    assert.equal(writer.exitCode, null)
+  })
   const refuses = (title: string, change: (path: string) => void, message: RegExp): void =>
     void test(title, async (t) => {
       const path = makeFile(t, 'config.toml', '')

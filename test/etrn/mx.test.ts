@@ -156,6 +156,17 @@ if (isInNamespace(import.meta.url)) {
       )
       assert.deepEqual([requested, excluded, includesSelf], [['mx1.site.example', 'mx2.site.example'], [], false])
     })
+    test('keeps an address of each family among the first ones of an exchanger', async (t) => {
+      const many = Array.from({ length: 6 }, (_, n) => `2001:db8::${n + 1}`)
+      resolver('127.0.0.1')
+      await nameServer(t, {
+        ...zoneOf([10, 'mx2.site.example']),
+        'A mx2.site.example': { addresses: [TWO], afterMs: 100 },
+        'AAAA mx2.site.example': { addresses: many },
+      })
+      const { requests } = await chooseExchangers(requestOf([], 60_000), new AbortController().signal)
+      assert.deepEqual(requests[0]?.server.addresses?.slice(0, 2), ['2001:db8::1', TWO])
+    })
     test('considers the first hundred exchangers and looks up no others', async (t) => {
       const others = Array.from({ length: 120 }, (_, n): [number, string] => [10, `h${n}.example`])
       const { requested, excluded, queries } = await choose(t, zoneOf([5, 'gw.site.example'], ...others))

@@ -481,6 +481,23 @@ if (isInNamespace(import.meta.url)) {
     await assert.rejects(lookUpMx('site.example', LIMITS), failsWith(75, /\(EBADRESP\)$/))
   })
 
+  for (const [title, answer, kind] of [
+    ['fails', { rcode: 'SERVFAIL' }, undefined],
+    ['is silent', { silent: true }, 'timeout'],
+  ] as const)
+    test(`a wildcard in the search list does not answer for a name of three labels for which DNS ${title}`, async (t) => {
+      writeResolvConf('nameserver 127.0.0.1\nsearch site.example\noptions timeout:1 attempts:1\n')
+      const zone = { 'A mail.isp.example.site.example': { addresses: ['127.0.0.1'] }, '*': answer }
+      await nameServer(t, zone)
+      const limits = { ...LIMITS, timeoutMs: 3000 }
+      await assert.rejects(lookUpAddresses('mail.isp.example', 4, limits), failsWith(75, /DNS|resolver/, kind))
+    })
+  test('the search list answers for a name of two labels for which DNS fails, as the system lets it', async (t) => {
+    writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+    await nameServer(t, { 'A mail.dmz.isp.example': { addresses: ['127.0.0.7'] }, '*': { rcode: 'SERVFAIL' } })
+    assert.deepEqual((await lookUpAddresses('mail.dmz', 4, LIMITS)).first, ['127.0.0.7'])
+  })
+
   suite('with two name servers', () => {
     // The delays are parts of the timeout.
     const limits = { ...LIMITS, timeoutMs: 1000 }
