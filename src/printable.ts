@@ -94,9 +94,13 @@ function octetsOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength)
 }
 
+const OCTET_ESCAPES = Array.from({ length: 256 }, (_, octet) => `\\x${hexOf(octet, 2)}`)
+
 function escapeInvalidOctets(octets: Uint8Array): string {
   const text = octetsOf(octets).toString('latin1')
   return text.replace(SEQUENCE, (sequence) => {
+    // A server can send very many of these.
+    if (sequence.length === 1) return OCTET_ESCAPES[sequence.charCodeAt(0)] ?? ''
     const character = Buffer.from(sequence, 'latin1')
     return isUtf8(character) ? character.toString() : character.toString('hex').replace(/../g, '\\x$&')
   })

@@ -63,7 +63,7 @@ export function unansweredResult(name: string, outcome: Outcome, text: string | 
 }
 
 /** Returns the count in `253 OK, <n> pending messages for node <x> started`; 251 means that there are none. */
-function pendingCount({ code, text }: Reply): number | null {
+export function pendingCount({ code, text }: Pick<Reply, 'code' | 'text'>): number | null {
   if (code === 251) return 0
   const count = code === 253 ? /(?<![\w.,'-])(\d{1,9}) (?:\w+ )?messages?\b/i.exec(text)?.[1] : undefined
   return count === undefined ? null : Number(count)

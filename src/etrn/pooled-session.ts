@@ -7,7 +7,7 @@ import { formatReply, type Reply } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession, type Session } from '../smtp/session.js'
 import { NO_FACTS, type TraceEvent, updateFacts } from '../smtp/trace.js'
-import { isAccepted, type Result, resultOf } from './outcome.js'
+import { isAccepted, pendingCount, type Result, resultOf } from './outcome.js'
 import { addHint, isSessionLimit } from './reply-meanings.js'
 import type { SessionLimit, SessionProgress } from './session-limits.js'
 
@@ -114,7 +114,9 @@ export class PooledSession implements SessionProgress {
   /** Returns what a reply means for a name. */
   answerOf(name: NodeName, reply: Reply): Answer {
     const { enhancedCode, text } = this.redactor.redactReply(reply)
-    const result = { ...resultOf(name, reply, this.#banner), enhancedCode, text }
+    // A password of digits could stand in the place of the count.
+    const pending = pendingCount({ code: reply.code, text })
+    const result = { ...resultOf(name, reply, this.#banner), enhancedCode, text, pending }
     return { name, result, isSessionLimit: isSessionLimit(reply, name) }
   }
 

@@ -177,6 +177,18 @@ suite('session pool: several names, one after another', LIMITS, () => {
     })
     assert.equal(document.servers[0]?.names[0]?.text, 'hello ****')
   })
+  test('takes no password of digits for a number of messages', async (t) => {
+    const { port } = await crowd(t, {
+      listed: ['AUTH PLAIN'],
+      other: (line) => (line.startsWith('AUTH') ? '235 OK' : undefined),
+      etrn: () => '253 OK, 48151623 pending messages for node a.example started',
+    })
+    const { document } = await etrnJson(['--user', 'site', `127.0.0.1:${port}`, 'a.example'], {
+      env: { ETRN_PASSWORD: '48151623' },
+    })
+    const [name] = document.servers[0]?.names ?? []
+    assert.deepEqual([name?.outcome, name?.pending], ['pending', null])
+  })
   test('makes no attempt if there is no valid name', async () => {
     const { document } = await etrnJson(['127.0.0.1:9', '--names-from', '-'], { input: 'a b\n' })
     const [report] = document.servers
