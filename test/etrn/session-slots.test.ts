@@ -3,9 +3,9 @@ import { suite, test } from 'node:test'
 import { requestNames } from '../../src/etrn/session-pool.js'
 import { SessionSlots } from '../../src/etrn/session-slots.js'
 import type { NodeName } from '../../src/input/node-name.js'
-import { parseServer } from '../../src/input/server-address.js'
 import { crowd, list } from '../helpers/concurrent-server.js'
 import { etrn } from '../helpers/command.js'
+import { OPTIONS, serverAt } from '../smtp/plain-session.js'
 
 suite('session slots', { timeout: 60_000 }, () => {
   test('a free slot goes to the server with the fewest sessions, then to the one that has waited longest', async () => {
@@ -46,26 +46,12 @@ suite('session slots', { timeout: 60_000 }, () => {
         return '250 OK'
       },
     })
-    const target = parseServer(`127.0.0.1:${port}`)
-    const tls = {
-      level: 'none',
-      fingerprint: undefined,
-      name: undefined,
-      ca: undefined,
-      cert: undefined,
-      key: undefined,
-    } as const
-    const settings = { helo: 'gw.site.example', self: [], local: undefined, family: undefined, timeoutMs: 600_000 }
+    const target = serverAt(port)
     const report = requestNames(
-      { ...target, tls: { ...tls, minVersion: 'TLSv1.2' }, credentials: undefined },
+      target,
       list(40) as NodeName[],
-      { ...settings, assumeEtrn: false, keepGoing: false },
-      {
-        signal: new AbortController().signal,
-        limiter: slots.limiterFor(target),
-        trace: () => undefined,
-        onResult: () => undefined,
-      },
+      { ...OPTIONS, keepGoing: false },
+      { signal: OPTIONS.signal, limiter: slots.limiterFor(target), trace: () => undefined, onResult: () => undefined },
     )
     await server.until(/^open/, 4)
     await slots.run('other', async () => {
