@@ -130,6 +130,7 @@ export class Connection {
    * the connection, or said so with 421, in place of a reply; the surplus reply if there was one; else undefined. Never throws.
    */
   async quit(): Promise<'lost' | SurplusReply | undefined> {
+    const end = performance.now() + QUIT_TIMEOUT_MS
     try {
       if (!this.#socket.writable) return 'lost'
       const isEarly = this.#hasOctets()
@@ -137,7 +138,7 @@ export class Connection {
       const reply = await this.#readReplyWithin(QUIT_TIMEOUT_MS)
       if (reply.code === 421) return 'lost'
       if (reply.code === 221) return undefined
-      const isSurplus = isEarly || !QUIT_CODES.includes(reply.code) || (await this.#isFollowed())
+      const isSurplus = isEarly || !QUIT_CODES.includes(reply.code) || (await this.#isFollowed(end))
       return isSurplus ? { reply, isEarly } : undefined
     } catch (error) {
       return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : undefined
@@ -147,10 +148,10 @@ export class Connection {
   }
 
   /** Returns true if another reply follows the one after QUIT, which then belongs to an earlier command. Never throws. */
-  async #isFollowed(): Promise<boolean> {
+  async #isFollowed(end: number): Promise<boolean> {
     // A server that doesn't know QUIT closes the connection now.
     this.#socket.end()
-    const reply = await this.#readReplyWithin(QUIT_TIMEOUT_MS).catch(() => undefined)
+    const reply = await this.#readReplyWithin(Math.max(0, end - performance.now())).catch(() => undefined)
     return reply !== undefined && reply.code !== 421
   }
 
