@@ -55,9 +55,8 @@ export function unsafePathReason(file: string, uid: number | undefined, rules: P
     }
     if (isFile && rules.ignoresFile) return undefined
     const path = join(folder, name)
-    const creation = existsAt(path) ? undefined : unsafeFolderReason(folder, uid, { ...rules, isStrict: true })
-    if (creation !== undefined) return creation
-    const stats = lstatSync(path)
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    if (stats === undefined) return creationReason(path, folder, uid, rules)
     if (stats.isSymbolicLink()) {
       const owner = foreignOwnerReason(stats, uid, `the link ${path}`)
       // The link of a descriptor leads to no path.
@@ -73,8 +72,11 @@ export function unsafePathReason(file: string, uid: number | undefined, rules: P
   return undefined
 }
 
-function existsAt(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+/** Returns the reason if another user can create a file that is missing. Throws the system's error if nobody else can. */
+function creationReason(path: string, folder: string, uid: number | undefined, rules: PathRules): string | undefined {
+  const reason = unsafeFolderReason(folder, uid, { ...rules, isStrict: true })
+  if (reason === undefined) lstatSync(path)
+  return reason
 }
 
 /** Returns the reason if a user other than root and this one can change a file or folder; otherwise undefined. */

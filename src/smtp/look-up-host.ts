@@ -5,8 +5,8 @@ import { lookUpExchanger } from '../net/exchanger.js'
 import type { Server, SessionOptions } from './session-settings.js'
 
 /**
- * Returns addresses without those that stand for no host, as which resolvers return the names that they block: the system would connect
- * to itself. Throws StepError (75) if none is left.
+ * Returns addresses without 0.0.0.0 and the like, with which resolvers block a name: the system would connect to itself. Throws StepError
+ * (75) if none is left.
  */
 async function withoutUnspecified({ first, late, cancel }: Addresses): Promise<Addresses> {
   const keep = (addresses: readonly string[]): string[] => addresses.filter((address) => !isUnspecified(address))

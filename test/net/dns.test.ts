@@ -471,7 +471,7 @@ if (isInNamespace(import.meta.url)) {
     }
   })
 
-  test('localhost is not asked for in DNS', async (t) => {
+  test('localhost is not looked up in DNS', async (t) => {
     const { asked } = await serveNames(t, {})
     const { first } = await queryAddresses('mx.localhost', undefined, LIMITS)
     assert.deepEqual([first, asked], [['::1', '127.0.0.1'], []])
@@ -563,7 +563,7 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual(askedSecond, [])
     })
     test('finds the MX at the first one if that is slow, and the second one says that the name does not exist', async (t) => {
-      // Within a second: a quarter of it later the second one is asked, which waits for half of it.
+      // The second query starts after a quarter of the timeout, and its answer waits for half of the timeout.
       const slow = { 'MX site.example': { ...KNOWN['MX site.example'], afterMs: 400 } }
       const { askedSecond } = await serveTwo(t, slow, {})
       assert.deepEqual(await lookUpMx('site.example', limits), [{ host: 'mail.example', preference: 10 }])
