@@ -68,6 +68,7 @@ export async function handshake(socket: Socket, server: Server, options: Session
   const name = policy.name ?? server.host.replace(/%.*/, '')
   const observed = new ObservedSocket(socket)
   const secured = startHandshake(observed, name, policy)
+  secured.once('secureConnect', () => observed.endHandshake())
   const describeTimeout = (within: string): Timeout => ({
     message: `no TLS handshake ${within}`,
     hint: timeoutHint(options.timeoutMs),

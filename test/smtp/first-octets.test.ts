@@ -22,22 +22,33 @@ async function connectTo(t: TestContext, octets: number): Promise<ObservedSocket
 }
 
 suite('ObservedSocket', { timeout: 20_000 }, () => {
-  test('ends with 76 if the server sends more than a session needs', async (t) => {
-    const observed = await connectTo(t, 8 * 1024 * 1024)
-    const failed = once(observed, 'error') as Promise<[unknown]>
-    observed.resume()
-    const [error] = await failed
-    assert.ok(error instanceof StepError)
-    assert.deepEqual([error.message, error.exitStatus], ['the server sends too much data within TLS', 76])
-  })
-  test('takes a megabyte', async (t) => {
-    const octets = 1024 * 1024
-    const observed = await connectTo(t, octets)
-    let received = 0
-    for await (const chunk of observed) {
-      received += (chunk as Buffer).length
-      if (received === octets) break
-    }
-    assert.equal(received, octets)
-  })
+  for (const [place, octets] of [
+    ['in the TLS handshake', 64 * 1024],
+    ['within TLS', 8 * 1024 * 1024],
+  ] as const) {
+    test(`ends with 76 if the server sends ${octets} octets ${place}`, async (t) => {
+      const observed = await connectTo(t, octets)
+      if (place === 'within TLS') observed.endHandshake()
+      const failed = once(observed, 'error') as Promise<[unknown]>
+      observed.resume()
+      const [error] = await failed
+      assert.ok(error instanceof StepError)
+      assert.deepEqual([error.message, error.exitStatus], [`the server sends too much data ${place}`, 76])
+    })
+  }
+  for (const [place, octets] of [
+    ['in the TLS handshake', 40 * 1024],
+    ['within TLS', 1024 * 1024],
+  ] as const) {
+    test(`takes ${octets} octets ${place}`, async (t) => {
+      const observed = await connectTo(t, octets)
+      if (place === 'within TLS') observed.endHandshake()
+      let received = 0
+      for await (const chunk of observed) {
+        received += (chunk as Buffer).length
+        if (received === octets) break
+      }
+      assert.equal(received, octets)
+    })
+  }
 })
