@@ -30,13 +30,17 @@ export function startDeadline(
   describe: (within: string) => Timeout,
   end: (reason: StepError) => void,
 ): () => void {
-  const timer = setTimeout(() => {
+  let turn: NodeJS.Immediate | undefined
+  const expire = (): void => {
     const { message, hint } = describe(`within ${formatDuration(timeoutMs)}`)
     finish(new StepError(message, { exitStatus: EXIT.TEMPFAIL, kind: 'timeout', hint }))
-  }, timeoutMs)
+  }
+  // If another session has held up this process, what has arrived in time is read first.
+  const timer = setTimeout(() => (turn = setImmediate(expire)), timeoutMs)
   const onAbort = (): void => finish(abortReason(signal))
   const cancel = (): void => {
     clearTimeout(timer)
+    clearImmediate(turn)
     signal.removeEventListener('abort', onAbort)
   }
   const finish = (reason: StepError): void => {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { suite, test } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import { abortReason, startDeadline } from '../../src/net/deadline.js'
@@ -66,6 +68,25 @@ suite('startDeadline', () => {
     await new Promise<void>((resolve) =>
       startDeadline({ ...limits, signal: new AbortController().signal }, describe, () => resolve()),
     )
+  })
+  test('does not end before it reads what arrived while the process stood still', async (t) => {
+    const server = createServer((peer) => peer.write('250 OK\r\n')).listen(0, '127.0.0.1')
+    t.after(() => server.close())
+    await once(server, 'listening')
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    t.after(() => socket.destroy())
+    // The octets are at the socket, and not yet read.
+    await Promise.all([once(socket, 'connect'), once(server, 'connection')])
+    const { signal } = new AbortController()
+    const first = await new Promise((resolve) => {
+      const cancel = startDeadline({ timeoutMs: 20, signal }, describe, resolve)
+      socket.once('data', (octets: Buffer) => {
+        cancel()
+        resolve(octets.toString())
+      })
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+    })
+    assert.equal(first, '250 OK\r\n')
   })
   test('keeps no timer after the signal aborted', () => {
     const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
