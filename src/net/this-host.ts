@@ -14,6 +14,7 @@ import {
 import { isQualifiedDomain } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
 import { interfaceAddresses } from './interfaces.js'
+import { hasLocalRoute } from './local-route.js'
 import { resourcesError } from './resources-error.js'
 
 /**
@@ -56,6 +57,7 @@ export async function isThisHost(address: string): Promise<boolean> {
   const unmapped = unmapAddress(address)
   if ((await canBind(unmapped)) && !(await canBind(NOBODYS_ADDRESS[familyOf(unmapped) === 6 ? 6 : 4]))) return true
   if (isSameHost(await localEndTo(unmapped), canonical)) return true
+  if (!address.includes('%') && familyOf(canonical) === 6 && hasLocalRoute(canonical)) return true
   const embedded = embeddedAddress(canonical)
   return embedded !== undefined && isThisHost(embedded)
 }
