@@ -1,5 +1,5 @@
 import { EXIT, StepError } from '../errors.js'
-import { canonicalAddress } from '../net/address.js'
+import { canonicalAddress, isUnspecified } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
 import { lookUpMx, type MxRecord } from '../net/dns.js'
 import { DOMAIN_CHARACTERS, isHostName } from '../net/domain.js'
@@ -132,7 +132,7 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
     const { isOwn, addresses } = judged.get(exchanger) ?? { isOwn: false, addresses: [] }
     const reason = isOwn
       ? selfReason([host, ...addresses], request.selfOption)
-      : exclusionReason(exchanger, first?.preference)
+      : exclusionReason(exchanger, addresses, first?.preference)
     if (reason === undefined)
       requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true, addresses } })
     else excluded.push({ domain, host, reason })
@@ -161,8 +161,14 @@ function selfReason(identities: readonly string[], selfOption: readonly string[]
   return identities.some((identity) => given.includes(canonicalAddress(identity))) ? BY_SELF_OPTION : 'this host'
 }
 
-function exclusionReason({ host, preference }: MxRecord, ownPreference = -1): string | undefined {
+function exclusionReason(
+  { host, preference }: MxRecord,
+  addresses: readonly string[],
+  ownPreference = -1,
+): string | undefined {
   if (!isHostName(host)) return 'not a host name'
+  const unspecified = addresses.find(isUnspecified)
+  if (unspecified !== undefined) return `the resolver returns ${unspecified}, which leads back to this host`
   if (preference > ownPreference) return undefined
   return preferenceReason(preference, ownPreference)
 }

@@ -38,8 +38,8 @@ function canonicalIpv6(address: string): string {
  */
 export function embeddedAddress(address: string): string | undefined {
   const canonical = canonicalAddress(address)
-  const [, high = '0', low] = /^64:ff9b::(?:([0-9a-f]+):)?([0-9a-f]+)$/.exec(canonical) ?? []
-  if (low === undefined) return /^::(\d+\..*)$/.exec(canonical)?.[1]
+  const [nat64, high = '0', low = '0'] = /^64:ff9b::(?:(?:([0-9a-f]+):)?([0-9a-f]+))?$/.exec(canonical) ?? []
+  if (nat64 === undefined) return /^::(\d+\..*)$/.exec(canonical)?.[1]
   return [high, low].map((word) => Buffer.from(word.padStart(4, '0'), 'hex').join('.')).join('.')
 }
 
@@ -54,9 +54,12 @@ export function isLoopback(address: string): boolean {
   return canonical === '::1' || (familyOf(canonical) === 4 && canonical.startsWith('127.'))
 }
 
-/** Returns true for the addresses that stand for no host (RFC 1122, 3.2.1.3): the system connects to itself in their place. */
+/**
+ * Returns true for the addresses that stand for no host (RFC 1122, 3.2.1.3), in whose place the system connects to itself, and for those
+ * that NAT64 makes of them.
+ */
 export function isUnspecified(address: string): boolean {
-  const canonical = canonicalAddress(address)
+  const canonical = embeddedAddress(address) ?? canonicalAddress(address)
   return canonical === '::' || (familyOf(canonical) === 4 && canonical.startsWith('0.'))
 }
 

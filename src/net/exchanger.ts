@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { canonicalAddress, type Family, familyOf, interleaveFamilies } from './address.js'
+import { canonicalAddress, type Family, familyOf, interleaveFamilies, isUnspecified } from './address.js'
 import type { Limits } from './deadline.js'
 import { type Addresses, lookUpAddresses } from './dns.js'
 import { isThisHost, mayHaveFamily, selfError } from './this-host.js'
@@ -32,7 +32,7 @@ export async function lookUpExchanger(
 /** The time that a judgement waits for the second family of addresses, if this host may have one of them */
 const SECOND_FAMILY_MS = 3000
 
-/** A mail exchanger: is it this host, and which addresses has it, best first? */
+/** A mail exchanger: is it this host, and which addresses has it, best first? They are unspecified only if it has no others. */
 export type JudgedExchanger = { readonly isOwn: boolean; readonly addresses: readonly string[] }
 
 /** Judges a mail exchanger by its name and by all its addresses of both families. Throws as lookUpExchanger does. */
@@ -46,7 +46,9 @@ export async function judgeExchanger(host: string, self: readonly string[], limi
       () => [],
     )
     // A session tries only a few: of both families.
-    const addresses = interleaveFamilies([...first, ...(await Promise.race([late, wait]))], undefined)
+    const found = interleaveFamilies([...first, ...(await Promise.race([late, wait]))], undefined)
+    const ofHosts = found.filter((address) => !isUnspecified(address))
+    const addresses = ofHosts.length > 0 ? ofHosts : found
     signal.throwIfAborted()
     for (const address of addresses) if (await isOwn(address)) return { isOwn: true, addresses }
     return { isOwn: false, addresses }
@@ -66,5 +68,7 @@ function mayOwnSecondFamily(first: readonly string[], self: readonly string[]): 
 
 function ownAddressTest(self: readonly string[]): (address: string) => Promise<boolean> {
   const own = self.map(canonicalAddress)
-  return async (address) => own.includes(canonicalAddress(address)) || isThisHost(address)
+  // A filter returns an unspecified address in place of any other.
+  return async (address) =>
+    !isUnspecified(address) && (own.includes(canonicalAddress(address)) || (await isThisHost(address)))
 }

@@ -27,8 +27,10 @@ export async function lookUpHost(
 ): Promise<Addresses> {
   const { family, self } = options
   try {
-    if (isExchanger) return await lookUpExchanger(host, family, self, options)
-    return await withoutUnspecified(await lookUpAddresses(host, family, options, { isAbsolute }))
+    const found = isExchanger
+      ? await lookUpExchanger(host, family, self, options)
+      : await lookUpAddresses(host, family, options, { isAbsolute })
+    return await withoutUnspecified(found)
   } catch (error) {
     // The user has not typed the name of an exchanger.
     const isWrongRecord = isExchanger && error instanceof StepError && error.exitStatus === EXIT.NOHOST

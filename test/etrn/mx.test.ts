@@ -220,6 +220,17 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual(requested, ['mx2.site.example'])
       assert.deepEqual(excluded, ['mx9.site.example (this host)'])
     })
+    test('does not take an exchanger that a filter blocks for this host: its preference excludes no other', async (t) => {
+      const zone = { ...zoneOf([10, 'mx1.site.example'], [10, 'mx2.site.example'], [5, 'mx3.site.example']) }
+      const { requested, excluded, includesSelf } = await choose(t, {
+        ...zone,
+        'A mx1.site.example': { addresses: ['0.0.0.0'] },
+        'AAAA mx1.site.example': { addresses: ['::'] },
+        'A mx2.site.example': { addresses: ['0.0.0.0', TWO] },
+      })
+      assert.deepEqual([requested, includesSelf], [['mx3.site.example', 'mx2.site.example'], false])
+      assert.deepEqual(excluded, ['mx1.site.example (the resolver returns ::, which leads back to this host)'])
+    })
     for (const [title, self] of [
       ['a name', 'mx1.site.example'],
       ['an address', ONE],

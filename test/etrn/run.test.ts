@@ -209,7 +209,6 @@ if (isInNamespace(import.meta.url)) {
     for (const [title, address] of [
       ['loopback', '127.0.0.1'],
       ['an address of this host', SITE],
-      ['no host', '0.0.0.0'],
     ] as const)
       test(`skips an exchanger whose address has become that of ${title} in a later round`, async (t) => {
         // Nobody listens at the first address.
@@ -244,7 +243,26 @@ if (isInNamespace(import.meta.url)) {
       await listenAt(t, ONE, sessionWith(...etrnSteps('site.example')))
       assert.equal((await runMx(t, zone)).status, 0)
     })
-    for (const address of ['::ffff:0.0.0.0', '::ffff:127.0.0.1', `::ffff:${SITE}`, '::', '::1', `64:ff9b::${SITE}`])
+    test('requests nothing of an exchanger that a filter blocks in a later round', async (t) => {
+      const next = inTurn({ addresses: [ONE] }, { addresses: ['0.0.0.0'] })
+      const zone = {
+        ...zoneOf([20, 'mx1.site.example']),
+        get 'A mx1.site.example'(): Answer {
+          return next()
+        },
+      }
+      const { stderr, status } = await runMx(t, zone, ['--retry-for', '2s'])
+      assert.match(stderr, /mx1\.site\.example: the resolver returns 0\.0\.0\.0, the address of no host/)
+      assert.equal(status, 75)
+    })
+    for (const address of ['::ffff:0.0.0.0', '::', '64:ff9b::0.0.0.0'])
+      test(`skips an exchanger that a filter blocks with the IPv6 address ${address}`, async (t) => {
+        const zone = { ...zoneOf([20, 'mx9.site.example']), 'AAAA mx9.site.example': { addresses: [address] } }
+        const { stderr, status } = await runMx(t, zone)
+        assert.match(stderr, /mx9\.site\.example \(the resolver returns \S+, which leads back to this host\)/)
+        assert.equal(status, 68)
+      })
+    for (const address of ['::ffff:127.0.0.1', `::ffff:${SITE}`, '::1', `64:ff9b::${SITE}`])
       test(`skips an exchanger with the IPv6 address ${address}`, async (t) => {
         const zone = { ...zoneOf([20, 'mx9.site.example']), 'AAAA mx9.site.example': { addresses: [address] } }
         const { stderr, status } = await runMx(t, zone)

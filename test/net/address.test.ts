@@ -132,6 +132,7 @@ suite('embeddedAddress', () => {
     ['64:ff9b::192.0.2.1', '192.0.2.1'],
     ['64:ff9b::7f00:1', '127.0.0.1'],
     ['64:ff9b::1', '0.0.0.1'],
+    ['64:ff9b::', '0.0.0.0'],
     ['64:ff9b::1:c000:201', undefined],
     ['2001:db8::c000:201', undefined],
     ['::1', undefined],
@@ -143,9 +144,9 @@ suite('embeddedAddress', () => {
 })
 
 test('isUnspecified is true for the addresses that stand for no host, and for no other one', () => {
-  for (const address of ['0.0.0.0', '0.1.2.3', '::', '0:0:0::0', '::ffff:0.0.0.0', '::ffff:0:0'])
+  for (const address of ['0.0.0.0', '0.1.2.3', '::', '0:0:0::0', '::ffff:0.0.0.0', '::ffff:0:0', '64:ff9b::0.0.0.0'])
     assert.equal(isUnspecified(address), true, address)
-  for (const address of ['1.0.0.0', '127.0.0.1', '::1', '::ffff:1.0.0.0', '64:ff9b::', '0.example'])
+  for (const address of ['1.0.0.0', '127.0.0.1', '::1', '::ffff:1.0.0.0', '64:ff9b::1.0.0.0', '0.example'])
     assert.equal(isUnspecified(address), false, address)
 })
 
