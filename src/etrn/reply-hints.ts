@@ -3,7 +3,7 @@ const LOGIN_STEP = `to give you a login (${LOGIN_OPTIONS})`
 export const RETRY_STEP = '--retry-for 10m tries again'
 /** The next steps that several replies share */
 export const HINTS = {
-  limit: 'etrn reconnected and got the same reply; ask your provider to raise the limit on requests',
+  limit: 'the server limits the number of requests; ask your provider to raise the limit',
   helo: "the server rejects this host's EHLO name, not the requested name; send a full name of this host: --helo HOST.DOMAIN; if no name is accepted, ask your provider which name to send",
   blocklist: `your public IP address is on a blocklist, as dynamic addresses often are; ask your mail provider to allow the address, or to give you a login and the port for the login (${LOGIN_OPTIONS} --port N)`,
   reverseName: `the server finds no valid reverse DNS name (PTR) for your public IP address; ask your Internet provider to set one`,

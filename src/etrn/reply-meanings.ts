@@ -85,6 +85,12 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     hint: HINTS.temporary,
     source: 'Exim: smtp_in.c, "Unable to fork process"',
   },
+  {
+    codes: [458],
+    status: /^4\.[234]\./,
+    hint: HINTS.temporary,
+    source: 'RFC 3463, 3.3 to 3.5: mailbox, system, network',
+  },
   { codes: [458], text: words.LOGIN, outcome: 'refused', hint: HINTS.login, source: 'Exim 4.96: deny with a message' },
   { codes: [458], text: words.TLS, outcome: 'refused', hint: HINTS.tls, source: 'Exim 4.96: deny with a message' },
   { codes: [458], banner: /\bExim\b/, outcome: 'refused', hint: HINTS.exim, source: 'Exim 4.96: any other 458' },
@@ -96,6 +102,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     source: 'Exim 4.96: deny in acl_smtp_etrn',
   },
 
+  { codes: ['4xx'], text: words.TLS_UNAVAILABLE, hint: HINTS.temporary, source: 'RFC 3207, 4' },
   ...rowsByClass(words.LOGIN, HINTS.login, 'RFC 4954, 6'),
   ...rowsByClass(words.TLS, HINTS.tls, 'RFC 3207, 4'),
 
@@ -126,8 +133,9 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     hint: HINTS.plainName,
     source: 'RFC 1985, 5.2: both forms are optional',
   },
-  { codes: [458], status: /^\d\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
+  { codes: [458], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
   { codes: [458, 459, 501, 504, 553, 555], name: /^[@#]/, hint: HINTS.plainName, source: 'RFC 1985, 5.2' },
+  { codes: ['5xx'], name: /^[@#]/, text: words.FORM, hint: HINTS.plainName, source: 'RFC 1985, 5.2' },
   {
     codes: [458],
     text: /\bstore mail\b/i,
@@ -136,6 +144,7 @@ const ETRN_TEXTS: readonly ReplyMeaning[] = [
     source: 'Exchange: "Node x does not store mail here"',
   },
   { codes: [458], text: words.POLICY, outcome: 'refused', hint: HINTS.name, source: 'Oracle: "only literal domains"' },
+  { codes: [458], status: /^4\.7\./, hint: HINTS.name, retryStep: RETRY_STEP, source: 'RFC 3463, 2 and 3.8' },
   { codes: [501], status: /^5\.(?:1\.|5\.[24])/, hint: HINTS.badName, source: 'RFC 3463, 3.2 and 3.6' },
   { codes: [501], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
   {
@@ -241,7 +250,7 @@ type Facts = {
 export function meaningOf(reply: Reply, name: string, banner: string): { outcome: Outcome; hint: string | null } {
   const { code } = reply
   const bareName = name.replace(/^[@#]/, '')
-  const text = readableText(reply.text, bareName)
+  const text = words.readableText(reply.text, bareName)
   const status = reply.enhancedCode ?? ENHANCED_CODE.exec(text)?.[0] ?? ''
   const facts = { code, text: text.replace(ENHANCED_CODE, '').trimStart(), status, banner, name }
   const byCode = ETRN_CODES.find((row) => isFitting(row, facts))
@@ -253,14 +262,14 @@ export function meaningOf(reply: Reply, name: string, banner: string): { outcome
 
 /** Returns true if a reply to ETRN speaks of a limit on the requests of one session. */
 export function isSessionLimit({ code, text }: Pick<Reply, 'code' | 'text'>, name: string): boolean {
-  return code >= 400 && words.SESSION_LIMIT.test(readableText(text, name.replace(/^[@#]/, '')))
+  return code >= 400 && words.SESSION_LIMIT.test(words.readableText(text, name.replace(/^[@#]/, '')))
 }
 
 /** Returns the error with a hint, its own or that of the table; the hint stays undefined if neither knows one. */
 export function addHint(error: SessionError, banner: string): SessionError {
   const { stage, exitStatus, reply, kind, cause, message } = error
   const facts = {
-    text: readableText(reply?.text ?? message),
+    text: words.readableText(reply?.text ?? message),
     banner,
     kind,
     ...(reply === null ? {} : { code: reply.code }),
@@ -282,15 +291,4 @@ function isFitting({ codes, text, status, banner, name, kind }: ReplyMeaning, fa
 
 function hasCode(expected: number | string, code: number): boolean {
   return typeof expected === 'number' ? expected === code : expected === `${Math.floor(code / 100)}xx`
-}
-
-/** The characters in which patterns look for a meaning: their time must not depend on what a hostile server sends. */
-const MEANING_CHARACTERS = 2000
-
-/** Returns the beginning of a text without the requested domain, whose words are not the server's: `Node tls.example not allowed`. */
-function readableText(text: string, name = ''): string {
-  const start = text.slice(0, MEANING_CHARACTERS + name.length)
-  if (!name.includes('.')) return start
-  const pattern = name.replace(/\W/g, '\\$&')
-  return start.replace(new RegExp(`(?<![\\w.-])${pattern}(?![\\w-])`, 'gi'), '')
 }

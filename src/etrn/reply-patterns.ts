@@ -24,7 +24,9 @@ export const HELO_NAME = anyOf(
   /\bneed fully-qualified hostname/,
 )
 export const BLOCKLIST = anyOf(
-  /\bblocked (?:using|by|at)\b/,
+  // "Blocked by policy" is no word on an address.
+  /\bblocked using\b|\bblocked (?:by|at) \w[\w-]*\.\w/,
+  /\bIP(?: address)?\b[^,;]*\bblocked\b/,
   /\b(?:dns|r)bl\b|\b(?:block|black) ?list/,
   /\bspamhaus\b|\bspamcop\b/,
 )
@@ -38,13 +40,17 @@ export const ADDRESS = anyOf(/\bclient host\b|\b(?:sender|recipient) address rej
 export const ACCESS_DENIED = anyOf(/\baccess (?:is )?(?:denied|not allowed)/)
 
 export const LOGIN = anyOf(/\bauthenticat|\blog ?[io]n\b|\bAUTH\b|\bSASL\b|\bauthori[sz]ation required/)
+export const TLS_UNAVAILABLE = anyOf(/\bTLS (?:is )?(?:\w+ )?(?:not (?:\w+ )?|un)available\b/)
 export const TLS = anyOf(/\b(?:START)?TLS\b|\bSSL\b|\bencrypt/)
 
 /** The server, not its policy, is the reason. */
 export const TEMPORARY = anyOf(
   /\btemporar|\blater\b|\bagain\b|\bmoment\b|\bat this time\b|\bcurrently\b|\bright now\b/,
   /\bbusy\b|\b(?:over)?load(?:ed)?\b|\bfork\b|\bresources?\b|\bmemory\b|\bdisk\b|\bspace\b/,
-  /\btime-?out\b|\btimed out\b|\bin progress\b|\bunavailable\b/,
+  /\btime-?out\b|\btimed out\b|\bin progress\b|\bunavailable\b|\bshut(?:ting)? ?down\b|\bmaintenance\b/,
+  /\brate limit|\bthrottl|\bgr[ae]y-?list|\bwait\b|\b(?:seconds|minutes|hours)\b/,
+  /\b(?:internal|system|local|server) (?:\w+ )?(?:error|failure|problem)/,
+  /\bconnection (?:\w+ ){0,4}refused\b|\bunable to (?:init|start|connect|open|read|write|creat|exec|run)/,
 )
 
 // "Could not" is a failure, not a policy.
@@ -54,12 +60,15 @@ const SERVED = '(?:allow|permit|authori[sz]|accept|serv|support|configur|stor|ho
 export const POLICY = anyOf(
   /\b(?:prohibit|forbid|denied|disabled|rejected|unauthori[sz]ed|blocked|policy\b)/,
   `${NOT}${SERVED}`,
-  `${NOT}(?:a )?(?:known?|recogni[sz]ed|local|valid|enabled|found|listed|registered|ours?|yours?)\\b`,
+  `${NOT}(?:a )?(?:known?|recogni[sz]ed|local|valid|enabled|found|exists?|listed|registered|ours?|yours?)\\b`,
   `${NOT}in (?:our|the|my|any) `,
   /\b(?:unknown|invalid|illegal|unrecogni[sz]ed|non-?local|no (?:such|queue|permission|rights?))\b/,
-  /(?<!connection )\brefused\b/,
+  /\brefused\b/,
   String.raw`\bonly\b.*\b${SERVED}|\b${SERVED}\w* only\b`,
 )
+
+/** Of a name with `@` or `#`: its form, not its domain, is the reason. */
+export const FORM = anyOf(/\b(?:support|implement)/, /(?<!\S)[@#](?!\S)/)
 
 const SYNTAX = anyOf(
   /syntax|parameter|argument|valid\b|malformed|illegal|format|\bbad\b|\bmust (?:begin|start)|\bcharacter/,
@@ -68,3 +77,18 @@ const SYNTAX = anyOf(
 const REFUSAL_WORDS = anyOf(POLICY, /\b(?:no|not|never|cannot|only|sorry)\b|n['\u2019]t\b/)
 /** A refusal without a word on syntax. A single word tells nothing. */
 export const REFUSAL = new RegExp(`^(?=.*\\S \\S)(?!.*(?:${SYNTAX.source})).*(?:${REFUSAL_WORDS.source})`, 'is')
+
+/** The characters in which patterns look for a meaning: their time must not depend on what a hostile server sends. */
+const MEANING_CHARACTERS = 2000
+
+/**
+ * Returns the beginning of a text without the requested name, whose words are not the server's: `Node tls.example not allowed`. A queue
+ * can have any word as its name, so that only the last one in the same spelling counts: `Queue queue unknown`.
+ */
+export function readableText(text: string, name = ''): string {
+  const start = text.slice(0, MEANING_CHARACTERS + name.length)
+  if (name === '') return start
+  const pattern = `(?<![\\w.-])${name.replace(/\W/g, '\\$&')}(?![\\w-])`
+  if (name.includes('.')) return start.replace(new RegExp(pattern, 'gi'), '')
+  return start.replace(new RegExp(`^(.*)${pattern}`, 's'), '$1')
+}

@@ -55,7 +55,10 @@ suite('a 458 that means a policy is refused', () => {
     ['458 5.7.1 Unable to queue messages', undefined],
     ['458 5.3.2 come back never', NAME],
     ['458 4.7.1 not your queue', NAME],
-    ['458 4.7.0 no', NAME],
+    ['458 ETRN blocked by administrator', NAME],
+    ['458 Request for site.example blocked by policy', NAME],
+    ['458 Node site.example does not exist', NAME],
+    ["458 That domain doesn't exist here", NAME],
     ['458 Not authorized', NAME],
     ['458 You are not authorised to do that', NAME],
     ['458 ETRN is not allowed from your host', NAME],
@@ -101,7 +104,20 @@ suite('a 458 that is temporary is deferred', () => {
     ['458 4.7.0 Temporarily not allowed', LATER],
     ['458 Authentication temporarily unavailable', LATER],
     ['458 Could not queue messages', null],
-    ['458 Connection refused', null],
+    ['458 Connection refused', LATER],
+    ['458 Connection to queue manager refused', LATER],
+    ['458 Unable to initialise TLS', LATER],
+    ['458 4.7.1 Rate limit exceeded', LATER],
+    ['458 Rate limit exceeded', LATER, 'site.example', EXIM],
+    ['458 4.7.0 Greylisted, please retry in 5 min', LATER],
+    ['458 4.7.1 Please wait 60 seconds between requests', LATER],
+    ['458 4.3.2 System not accepting network messages', LATER],
+    ['458 4.3.2 Not accepting ETRN while shutting down', LATER],
+    ['458 4.3.5 Queue manager not enabled yet', LATER],
+    ['458 4.2.1 mailbox queue disabled, not accepting', LATER],
+    ['458 4.4.1 No connection', LATER, 'site.example', EXIM],
+    ['458 Local configuration problem', LATER],
+    ['458 4.7.0 no', /^ask your provider to allow requests for this name.*; --retry-for 10m tries again$/],
     ['458 Could not accept the request', null],
     ['458 Error getting info for site.example', null],
     ['458', null],
@@ -111,6 +127,8 @@ suite('a 458 that is temporary is deferred', () => {
     // The words are those of the name.
     ['458 Unable to queue messages for node not-allowed.example', null, 'not-allowed.example'],
     ['458 Unable to queue messages for node tls.example', null, 'tls.example'],
+    ['458 Unable to queue messages for queue tls', PLAIN, '#tls'],
+    ['458 4.7.1 no', PLAIN, '#queue'],
   ])
 })
 
@@ -169,6 +187,8 @@ suite('a reply about this host', () => {
     ['554 5.7.1 <site.example>: Etrn command rejected: Access denied', ADDRESS],
     ['554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org', /blocklist/],
     ['550 5.7.1 192.0.2.1 is on our blacklist', /blocklist/],
+    ['550 5.7.1 192.0.2.1 blocked by lists.example', /blocklist/],
+    ['550 5.7.1 Your IP address 192.0.2.1 has been blocked', /blocklist/],
     ['550 5.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]', /reverse DNS/],
     ['554 5.7.1 <CN=x>: Client certificate rejected: Access denied', /--tls-cert/],
     // RFC 1985 has 459 for what the server never does.
@@ -211,7 +231,11 @@ suite('a reply that demands a login or TLS', () => {
     ['502 5.5.1 please authenticate first', LOGIN],
     ['554 Encryption needed', TLS],
   ])
-  replies('deferred', [['454 4.7.0 TLS not available due to a local problem', TLS]])
+  replies('deferred', [
+    ['454 4.7.0 TLS not available due to a local problem', LATER],
+    ['454 4.7.0 TLS is currently unavailable', LATER],
+    ['454 4.7.0 TLS required', TLS],
+  ])
 })
 
 suite('hints for replies about the name or the command', () => {
@@ -223,7 +247,16 @@ suite('hints for replies about the name or the command', () => {
     ['459 no', PLAIN, '@site.example'],
     ['459 no', NAME],
     ['458 named queues are not supported', PLAIN, '#queue'],
-    ['458 4.7.1 no', undefined, '#queue'],
+    ['458 5.7.1 no', undefined, '#queue'],
+    ['458 Queue load is not known', PLAIN, '#load'],
+    ['458 No such queue: later', PLAIN, '#later'],
+    ['459 4.5.4 Queue tls unknown', /queue group/, '#tls'],
+    ['459 4.5.4 Queue queue unknown', /queue group/, '#queue'],
+    ['459 no queue rbl', PLAIN, '#rbl'],
+    ['550 5.7.1 @ not supported', PLAIN, '@site.example'],
+    ['550 5.7.1 Named queues are not supported here', PLAIN, '#queue'],
+    ['550 5.7.1 <@site.example>: no', ADDRESS, '@site.example'],
+    ['550 5.7.1 ETRN for site.example blocked by administrator', ADDRESS],
     ['550 no', ADDRESS],
   ])
   replies('deferred', [
@@ -275,9 +308,9 @@ suite('isSessionLimit', () => {
   ] as const)
     test(`returns ${isLimit} for "${line}"`, () => assert.equal(isSessionLimit(parseReply(line), name), isLimit))
   for (const [line, outcome, hint] of [
-    ['550 5.7.1 ETRN session limit reached.', 'refused', /ask your provider to raise the limit on requests$/],
-    ['502 Too many commands', 'refused', /ask your provider to raise the limit on requests$/],
-    ['458 4.7.1 ETRN session limit reached', 'deferred', /limit on requests; --retry-for 1h keeps trying$/],
+    ['550 5.7.1 ETRN session limit reached.', 'refused', /; ask your provider to raise the limit$/],
+    ['502 Too many commands', 'refused', /; ask your provider to raise the limit$/],
+    ['458 4.7.1 ETRN session limit reached', 'deferred', /raise the limit; --retry-for 1h keeps trying$/],
   ] as const)
     test(`"${line}" in a new session is ${outcome}, with a hint`, () => {
       const result = resultOf('site.example', parseReply(line))
