@@ -50,6 +50,8 @@ const UNFINISHED_CHARACTERS = 200
 export class Connection {
   #socket: Socket
   #octets: AsyncIterator<Buffer, undefined>
+  /** The error of the socket: its octets end without it if it came before they were read. */
+  #socketError: Error | undefined
   readonly #parser = new ReplyParser()
   readonly #options: ConnectionOptions
   #isQuitSent = false
@@ -59,7 +61,7 @@ export class Connection {
   constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket
     this.#options = options
-    this.#octets = readOctets(socket)
+    this.#octets = this.#readOctets()
   }
 
   /** Reads a reply that needs no command: the greeting. */
@@ -80,7 +82,8 @@ export class Connection {
       }
       this.#options.trace({ type: 'received', reply })
       return reply
-    } catch (error) {
+    } catch (caught) {
+      const error = caught instanceof MalformedReplyError ? caught : (this.#socketError ?? caught)
       if (error instanceof StepError) throw error
       if (error instanceof MalformedReplyError)
         throw new StepError(this.#describeMalformed(error), { exitStatus: EXIT.PROTOCOL, kind: 'malformed-reply' })
@@ -121,7 +124,7 @@ export class Connection {
     await this.#octets.return?.()
     const wrapped = await wrap(this.#socket)
     this.#socket = wrapped.socket
-    this.#octets = readOctets(this.#socket)
+    this.#octets = this.#readOctets()
     return wrapped
   }
 
@@ -170,6 +173,12 @@ export class Connection {
     const timer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS)
     await once(socket, 'close').catch(() => undefined)
     clearTimeout(timer)
+  }
+
+  /** Returns the octets of the socket. They are read only while a reply is awaited: a flood stays in the server's own buffers. */
+  #readOctets(): AsyncIterator<Buffer, undefined> {
+    this.#socket.once('error', (error) => (this.#socketError = error))
+    return this.#socket.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]()
   }
 
   #hasOctets(): boolean {
@@ -259,9 +268,4 @@ export class Connection {
 /** Returns the verb of a command as a transcript shows it; undefined for a line that continues a login. */
 function verbOf(shown: string): string | undefined {
   return /^[A-Z]+(?= |$)/.exec(shown)?.[0]
-}
-
-/** Returns the octets of a socket. They are read only while a reply is awaited: a flood stays in the server's own buffers. */
-function readOctets(socket: Socket): AsyncIterator<Buffer, undefined> {
-  return socket.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]()
 }

@@ -53,7 +53,13 @@ export class ObservedSocket extends Duplex {
   }
 
   override _write(octets: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.#socket.write(octets, done)
+    // An alert that has arrived is read first, in a whole turn of the event loop: if the write fails, nothing more is read.
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.destroyed) done(this.errored)
+        else this.#socket.write(octets, done)
+      }),
+    )
   }
 
   /**

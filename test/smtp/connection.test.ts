@@ -54,6 +54,21 @@ function flood(piece: string): (socket: Socket) => Promise<void> {
   }
 }
 
+test('an error that ended the socket before a command is that of the command', async (t) => {
+  const server = createServer((peer) => peer.on('error', () => undefined).write('220 mx\r\n')).listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  await once(socket, 'connect')
+  const { signal } = new AbortController()
+  const connection = new Connection(socket, { timeoutMs: 20_000, signal, trace: () => undefined })
+  const code = 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'
+  // In this way Node reports the alert of a server that has TLS 1.3.
+  socket.emit('error', Object.assign(new Error(code), { code }))
+  socket.destroy()
+  await assert.rejects(connection.command('EHLO gw.example'), /^StepError: the server ended TLS with an alert/)
+})
+
 suite('an endless reply', { concurrency: true }, () => {
   for (const [title, piece] of [
     ['of greeting lines', '220-hello\r\n'],

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { suite, test, type TestContext } from 'node:test'
+import { Worker } from 'node:worker_threads'
 import { StepError } from '../../src/errors.js'
 import { ObservedSocket } from '../../src/smtp/first-octets.js'
 
@@ -20,6 +21,19 @@ async function connectTo(t: TestContext, octets: number): Promise<ObservedSocket
   t.after(() => observed.destroy())
   return observed
 }
+
+/** Answers the first octet with an alert, and resets the connection, while the client's thread stands still. */
+const HASTY_SERVER = `
+  const { parentPort, workerData } = require('node:worker_threads')
+  const server = require('node:net').createServer((socket) => {
+    socket.once('data', () => socket.write('alert', () => socket.resetAndDestroy()))
+    socket.once('close', () => {
+      Atomics.store(workerData, 0, 1)
+      Atomics.notify(workerData, 0)
+    })
+  })
+  server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port))
+`
 
 suite('ObservedSocket', { timeout: 20_000 }, () => {
   for (const [place, octets] of [
@@ -51,4 +65,20 @@ suite('ObservedSocket', { timeout: 20_000 }, () => {
       assert.equal(received, octets)
     })
   }
+  test('reads what has arrived before it writes, since after a reset nothing more is read', async (t) => {
+    const isReset = new Int32Array(new SharedArrayBuffer(4))
+    const worker = new Worker(HASTY_SERVER, { eval: true, workerData: isReset })
+    t.after(async () => worker.terminate())
+    const [port] = (await once(worker, 'message')) as [number]
+    const socket = connect(port, '127.0.0.1')
+    await once(socket, 'connect')
+    const observed = new ObservedSocket(socket)
+    observed.on('error', () => undefined)
+    const received = once(observed, 'data') as Promise<[Buffer]>
+    socket.write('x')
+    Atomics.wait(isReset, 0, 0)
+    observed.write('EHLO')
+    const [octets] = await received
+    assert.equal(octets.toString(), 'alert')
+  })
 })
