@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import { bugReport, EXIT } from './errors.js'
 import { main } from './main.js'
 import type { Host } from './run-requests.js'
@@ -40,6 +41,8 @@ function unblock(stream: NodeJS.WriteStream): void {
   if (stream.isTTY && isOwn) handle.setBlocking?.(false)
 }
 
+// V8 then collects garbage in time, with some more work: on Node 24 a run at 1000 servers took 250 MB in place of 100.
+setFlagsFromString('--optimize-for-size')
 unblock(process.stdout)
 unblock(process.stderr)
 
