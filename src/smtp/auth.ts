@@ -41,7 +41,7 @@ export async function authenticate(send: SendAuthLine, credentials: Credentials,
     protection.mechanism = earlier
     refusals.push({ mechanism, reply })
   }
-  throw refusedError(refusals, credentials, context)
+  throw refusedError(refusals, earlier, credentials, context)
 }
 
 type Refusal = { readonly mechanism: MechanismName; readonly reply: Reply }
@@ -99,22 +99,38 @@ function secretsOf(response: SaslResponse): readonly string[] {
 function chooseMechanisms(credentials: Credentials, context: AuthContext): readonly MechanismName[] {
   const { offered, protection } = context
   const list = offered.join(', ')
+  const { mechanism } = credentials
+  if (protection.mechanism !== undefined) return mechanismsAfter(protection.mechanism, credentials, context)
   if (offered.length === 0)
     throw authUnavailable('AUTH not offered, but credentials were given', noAuthHint(context.host))
-  const { mechanism } = credentials
-  const usable = mechanism === undefined ? usableMechanisms(credentials, context) : [mechanism]
+  if (mechanism !== undefined && !offered.includes(mechanism))
+    throw authUnavailable(`${mechanism} not offered (AUTH lists ${list})`, notOfferedHint(mechanism, offered))
+  if (mechanism !== undefined && !isUsable(mechanism, credentials, context)) throw unusableError(mechanism, credentials)
+  const usable = usableMechanisms(credentials, context)
   if (usable.length === 0)
     throw authUnavailable(`no AUTH mechanism in common (AUTH lists ${list})`, noMechanismHint(credentials, offered))
-  if (mechanism !== undefined && !offered.includes(mechanism))
-    throw authUnavailable(`${mechanism} not offered (AUTH lists ${list})`, `run without --auth ${mechanism}`)
-  if (mechanism !== undefined && !isUsable(mechanism, credentials, context)) throw unusableError(mechanism, credentials)
-  const { mechanism: earlier } = protection
-  if (earlier === undefined) return usable
-  // The mechanism of the earlier session comes first: those before it were refused.
+  return usable
+}
+
+const FAULTY_HINT = 'the server may be faulty, or this may be an attack: tell your provider'
+
+/** Returns the mechanisms to try after an earlier session: its own first, then stronger ones, which were refused then. */
+function mechanismsAfter(earlier: MechanismName, credentials: Credentials, context: AuthContext): MechanismName[] {
+  const usable = usableMechanisms(credentials, context)
   const allowed = usable.filter((name) => MECHANISMS.indexOf(name) <= MECHANISMS.indexOf(earlier)).toReversed()
   if (allowed.length > 0) return allowed
-  const message = `an earlier session of this run used ${earlier}, but AUTH now lists only ${list}`
-  throw authUnavailable(message, 'the server may be faulty, or this may be an attack: tell your provider')
+  const now =
+    context.offered.length === 0 ? 'AUTH is not offered now' : `AUTH now lists only ${context.offered.join(', ')}`
+  throw authUnavailable(`an earlier session of this run used ${earlier}, but ${now}`, FAULTY_HINT)
+}
+
+/** Returns the next step if the server lacks the mechanism that --auth names. A token must not be sent as a password. */
+function notOfferedHint(mechanism: MechanismName, offered: readonly string[]): string {
+  if (!ONLY_IF_NAMED.has(mechanism)) return `run without --auth ${mechanism}`
+  const other = [...ONLY_IF_NAMED].find((name) => offered.includes(name))
+  return other === undefined
+    ? `ask your provider how to log in: the server does not accept tokens, and without --auth ${mechanism} the token would be sent as a password`
+    : `use the other mechanism for tokens: --auth ${other}`
 }
 
 function noAuthHint(host: string): string {
@@ -142,11 +158,13 @@ function unusableError(mechanism: MechanismName, { password }: Credentials): Ste
   return authUnavailable(`${mechanism} is not possible without ${need}`, hint)
 }
 
-/** Returns the mechanisms that server and credentials allow, strongest first. */
+/** Returns the mechanisms that server and credentials allow, strongest first: only the one that --auth names, if it does. */
 function usableMechanisms(credentials: Credentials, context: AuthContext): MechanismName[] {
-  return MECHANISMS.filter(
-    (name) => !ONLY_IF_NAMED.has(name) && context.offered.includes(name) && isUsable(name, credentials, context),
-  )
+  const { mechanism } = credentials
+  return MECHANISMS.filter((name) => {
+    const isWanted = mechanism === undefined ? !ONLY_IF_NAMED.has(name) : name === mechanism
+    return isWanted && context.offered.includes(name) && isUsable(name, credentials, context)
+  })
 }
 
 function isUsable(name: MechanismName, { password }: Credentials, { hasCertificate, exporter }: AuthContext): boolean {
@@ -193,18 +211,24 @@ function otherMechanism(
   context: AuthContext,
 ): MechanismName | undefined {
   if (used.some((name) => ONLY_IF_NAMED.has(name))) return undefined
-  return usableMechanisms(credentials, context).find((name) => !used.includes(name))
+  return usableMechanisms({ ...credentials, mechanism: undefined }, context).find((name) => !used.includes(name))
 }
 
-/** Returns the failure of a login for which the server refused each mechanism. */
-function refusedError(refusals: readonly Refusal[], credentials: Credentials, context: AuthContext): StepError {
+/** Returns the failure of a login for which the server refused each mechanism: also the earlier session's, if there was one. */
+function refusedError(
+  refusals: readonly Refusal[],
+  earlier: MechanismName | undefined,
+  credentials: Credentials,
+  context: AuthContext,
+): StepError {
   const list = refusals.map(({ mechanism, reply }) => `${mechanism} (${formatReply(reply)})`)
   const used = refusals.map(({ mechanism }) => mechanism)
   const other = otherMechanism(used, credentials, context)
-  const hint =
+  const next =
     other === undefined
       ? 'ask your provider which mechanism this user must use'
       : `the server also offers ${other}: try --auth ${other}`
+  const hint = earlier === undefined ? next : `an earlier session of this run used ${earlier}: ${FAULTY_HINT}`
   const facts = { exitStatus: EXIT.NOPERM, hint, reply: refusals.at(-1)?.reply ?? null }
   return new SessionError('auth', `login rejected: ${list.join(', ')}`, facts)
 }

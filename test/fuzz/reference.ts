@@ -139,7 +139,9 @@ export function expectedOutcomeOf(code: number, text: string, enhancedCode: stri
   if (code === 421) return 'deferred'
   if (code === 459 || (code < 500 && code >= 400 && status.startsWith('5.'))) return 'refused'
   if (speaksOfLimit(code, text)) return code < 500 ? 'deferred' : 'refused'
-  if (code === 458) return /denied|not allowed/.test(words) || /^\d\.7\./.test(status) ? 'refused' : 'deferred'
+  const isOfSystem = /^4\.[234]\./.test(status)
+  if (code === 458 && /denied|not allowed/.test(words) && !isOfSystem) return 'refused'
+  if (code === 458) return /access denied/.test(words) ? 'refused' : 'deferred'
   if (code >= 500 && /access denied/.test(words)) return 'refused'
   const isPlain = !/^[@#]/.test(name)
   const isRefusal = REFUSAL.test(words) && !SYNTAX.test(words) && /\S \S/.test(words)

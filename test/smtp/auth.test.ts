@@ -358,11 +358,11 @@ suite('the hint of a failed login', () => {
     offered: readonly string[],
     credentials: Partial<Credentials>,
     hint: string,
+    protection: AuthContext['protection'] = { mechanism: undefined },
   ): void =>
     void test(title, async () => {
-      const error = await playExchange([], { ...CREDENTIALS, ...credentials }, { offered }).catch(
-        (caught: unknown) => caught,
-      )
+      const exchange = playExchange([], { ...CREDENTIALS, ...credentials }, { offered, protection })
+      const error = await exchange.catch((caught: unknown) => caught)
       assert.ok(error instanceof StepError, String(error))
       assert.equal(error.hint, hint)
     })
@@ -390,6 +390,32 @@ suite('the hint of a failed login', () => {
     { mechanism: 'CRAM-MD5' },
     'run without --auth CRAM-MD5',
   )
+  testNoLogin(
+    'names the other mechanism for tokens if the server lacks that one',
+    ['PLAIN', 'XOAUTH2'],
+    { mechanism: 'OAUTHBEARER' },
+    'use the other mechanism for tokens: --auth XOAUTH2',
+  )
+  for (const mechanism of ['XOAUTH2', 'OAUTHBEARER'] as const)
+    testNoLogin(
+      `warns of a token as a password if the server lacks ${mechanism}`,
+      ['PLAIN', 'LOGIN'],
+      { mechanism },
+      `ask your provider how to log in: the server does not accept tokens, and without --auth ${mechanism} the token would be sent as a password`,
+    )
+  test('does not advise a weaker mechanism if an earlier session used a stronger one', async () =>
+    assert.equal(
+      await hintOf('504 no', ['SCRAM-SHA-256', 'PLAIN'], {}, { protection: { mechanism: 'SCRAM-SHA-256' } }),
+      'an earlier session of this run used SCRAM-SHA-256: the server may be faulty, or this may be an attack: tell your provider',
+    ))
+  for (const mechanism of [undefined, 'PLAIN'] as const)
+    testNoLogin(
+      `is about the server if an earlier session used AUTH, with --auth ${mechanism}`,
+      [],
+      { mechanism },
+      'the server may be faulty, or this may be an attack: tell your provider',
+      { mechanism: 'PLAIN' },
+    )
   testNoLogin(
     'names --tls-cert for EXTERNAL without a certificate',
     ['EXTERNAL'],
