@@ -20,6 +20,7 @@ export class ObservedSocket extends Duplex {
   #first: Buffer = Buffer.alloc(0)
   #octets = 0
   #isHandshakeOver = false
+  #unwritten: Buffer | undefined
   readonly #socket: Socket
 
   /** Takes over a connected socket. */
@@ -53,11 +54,13 @@ export class ObservedSocket extends Duplex {
   }
 
   override _write(octets: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#unwritten = octets
     // An alert that has arrived is read first, in a whole turn of the event loop: if the write fails, nothing more is read.
     setImmediate(() =>
       setImmediate(() => {
-        if (this.destroyed) done(this.errored)
-        else this.#socket.write(octets, done)
+        if (this.destroyed) return done(this.errored)
+        this.#unwritten = undefined
+        this.#socket.write(octets, done)
       }),
     )
   }
@@ -78,6 +81,8 @@ export class ObservedSocket extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    // An interrupted client still sends QUIT.
+    if (this.#unwritten !== undefined) this.#socket.write(this.#unwritten)
     this.#socket.destroy()
     done(error)
   }

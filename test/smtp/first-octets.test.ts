@@ -81,4 +81,18 @@ suite('ObservedSocket', { timeout: 20_000 }, () => {
     const [octets] = await received
     assert.equal(octets.toString(), 'alert')
   })
+  test('writes what it has been given although it is destroyed', async (t) => {
+    const server = createServer().listen(0, '127.0.0.1')
+    t.after(() => server.close())
+    await once(server, 'listening')
+    const accepted = once(server, 'connection') as Promise<[Socket]>
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    await once(socket, 'connect')
+    const [peer] = await accepted
+    const observed = new ObservedSocket(socket)
+    observed.write('QUIT')
+    observed.destroy()
+    const [octets] = (await once(peer, 'data')) as [Buffer]
+    assert.equal(octets.toString(), 'QUIT')
+  })
 })
