@@ -8,7 +8,7 @@ import { isLocalhost } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
 import { NameServer, rejectEmpty } from './name-server.js'
 import { errorsOf, race } from './race.js'
-import { completedNames } from './resolv-conf.js'
+import { completedNames, minimumDots } from './resolv-conf.js'
 import { noAddressError, RESOLVER_HINT, resolutionError, SHORT_TIMEOUT_HINT } from './resolution-error.js'
 import { SystemResolver } from './system-resolver.js'
 
@@ -34,12 +34,6 @@ const SERVER_DELAY_MS = 1500
 /** The name servers run alone for this time, or half of the timeout, before getaddrinfo is asked beside them. */
 const SYSTEM_DELAY_MS = 5000
 
-/**
- * A name with so many labels is hardly meant to be completed. If DNS fails for it, the system goes on with the search list, and a wildcard
- * there would answer in its place: often the address of this host.
- */
-const WHOLE_NAME_LABELS = 3
-
 const systemResolver = new SystemResolver()
 
 /**
@@ -57,17 +51,20 @@ export async function lookUpAddresses(
   const listed = familyOf(host) === 0 ? listedAddresses(host, family) : [host]
   if (familyOf(host) !== 0 || interleaveFamilies(listed, family).length > 0)
     return { ...knownAddresses(listed, family), cancel: () => undefined }
+  const labels = host.split('.').length
   // For these names the system's resolver begins with the search list or with mDNS.
-  const isCompletedFirst = !isAbsolute && (!host.includes('.') || /\.local$/i.test(host))
+  const isCompletedFirst =
+    !isAbsolute && (labels === 1 || /\.local$/i.test(host) || (labels === 2 && minimumDots() > 1))
   return withinLimits(limits, async (end) => {
     let isDenied = false
     const fromDns = async (name = host): Promise<FoundAddresses> =>
       askServers(queryHost(name, family), limits.timeoutMs, end.signal).catch((error: unknown) => {
-        isDenied ||= name === host && isNoHost(error)
+        // A server may refuse names of other domains than its own.
+        isDenied ||= name === host && (isNoHost(error) || (labels === 2 && isRefusal(error)))
         throw error
       })
-    const isLong = !isCompletedFirst && host.split('.').length >= WHOLE_NAME_LABELS
-    const isWhole = (): boolean => isAbsolute || (isLong && !isDenied)
+    // If DNS fails, a wildcard in the search list would answer in place of the name: often with the address of this host.
+    const isWhole = (): boolean => isAbsolute || !(isCompletedFirst || isDenied)
     const fromBoth = async (): Promise<FoundAddresses> =>
       askSystem(host, family, isWhole(), end.signal).catch(async (error: unknown) => {
         if (!isNoHost(error)) throw error
@@ -101,6 +98,10 @@ async function firstKnown(
 
 function isNoHost(error: unknown): error is StepError {
   return error instanceof StepError && error.exitStatus === EXIT.NOHOST
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof StepError && codeOf(error.cause) === 'EREFUSED'
 }
 
 /** Returns the failure of a name that the user has not typed. */

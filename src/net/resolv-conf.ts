@@ -17,6 +17,12 @@ function searchList(): string[] {
   return list === undefined ? [hostname().replace(/^[^.]*\.?/, '')] : list.split(/\s+/)
 }
 
+/** Returns the number of dots with which the system looks up a name as it is before it completes the name (`options ndots:1`). */
+export function minimumDots(): number {
+  const [, dots] = [...readResolvConf().matchAll(/^options[ \t].*?\bndots:(\d+)/gm)].at(-1) ?? []
+  return Number(dots ?? 1)
+}
+
 /** Returns the address of a name server with its interface, which a link-local one needs, and which c-ares doesn't tell. */
 export function scopedNameServer(address: string): string {
   if (!isLinkLocal(address)) return address
