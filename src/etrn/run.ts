@@ -58,7 +58,7 @@ export async function run(given: readonly (Request | FailedRequest)[], options: 
     const servers = localFailure.kind === 'interrupted' ? requests.map(unsentReport) : []
     return { servers, excluded: [], error: localFailure, exitStatus: localFailure.exitStatus }
   }
-  const runner = new Runner(options)
+  const runner = new Runner(options, requests.length)
   const reports = requests.map(async (request) => {
     const found = await runner.send(request)
     return found.map((report) => ({ ...report, names: orderResults(request.entries, report.names) }))
@@ -88,9 +88,9 @@ class Runner {
   readonly #startedAt = performance.now()
   readonly #slots: SessionSlots
 
-  constructor(options: RunOptions) {
+  constructor(options: RunOptions, targets: number) {
     this.#options = options
-    this.#slots = new SessionSlots(options.jobs)
+    this.#slots = new SessionSlots(options.jobs, targets)
   }
 
   async send(request: Request | FailedRequest): Promise<ServerReport[]> {
@@ -103,7 +103,9 @@ class Runner {
   }
 
   async #sendTo(request: Request, target = request.server.word): Promise<ServerReport> {
-    const context = { ...this.#options, startedAt: this.#startedAt, limiter: this.#slots.limiterFor(request.server) }
+    const { server } = request
+    const limiter = this.#slots.limiterFor(server, server.isExchanger ? target : undefined)
+    const context = { ...this.#options, startedAt: this.#startedAt, limiter }
     try {
       const report = await requestInRounds(request, context)
       if (!isSelfReport(report)) this.#options.onReport(report, target)

@@ -25,6 +25,30 @@ suite('session slots', { timeout: 60_000 }, () => {
     await Promise.all(sessions)
     assert.deepEqual(started, ['a1', 'b1', 'a2', 'c1', 'a3', 'b2'])
   })
+  test('a domain with many exchangers leaves slots to others, also if it names their addresses', async () => {
+    const slots = new SessionSlots(3, 2)
+    const started: string[] = []
+    const ends: (() => void)[] = []
+    const start = (host: string, domain: string): Promise<void> =>
+      slots.limiterFor({ host, port: 25, addresses: ['192.0.2.1'] }, domain).run(async () => {
+        started.push(host)
+        await new Promise<void>((resolve) => ends.push(resolve))
+      })
+    const sessions = ['mx1', 'mx2', 'mx3', 'mx4', 'mx5'].map((host) => start(host, 'evil.example'))
+    await new Promise(setImmediate)
+    assert.deepEqual(started, ['mx1', 'mx2'])
+    sessions.push(start('mx1.good.example', 'good.example'), start('mx2.good.example', 'good.example'))
+    while (started.length < 3) await new Promise(setImmediate)
+    ends[0]?.()
+    while (started.length < 4) await new Promise(setImmediate)
+    assert.deepEqual(started.slice(2), ['mx1.good.example', 'mx3'])
+    for (let count = 0; count < sessions.length; count++) {
+      while (ends[count] === undefined) await new Promise(setImmediate)
+      ends[count]?.()
+    }
+    await Promise.all(sessions)
+    assert.equal(started.length, sessions.length)
+  })
   test('two slow servers with all their sessions do not keep the names of a third server waiting', async (t) => {
     const healthy = await crowd(t)
     const slow = {
