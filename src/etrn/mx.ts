@@ -127,12 +127,16 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
   const exchangers = sorted.slice(0, limit)
   const judged = await judgeExchangers(exchangers, settings, signal)
   const first = exchangers.find((exchanger) => judged.get(exchanger)?.isOwn)
+  // One before it that DNS doesn't tell now may be this host, too.
+  const limiting = first && exchangers.find((exchanger) => exchanger === first || judged.get(exchanger)?.isUnknown)
   for (const exchanger of exchangers) {
     const host = printableHost(exchanger.host)
-    const { isOwn, addresses } = judged.get(exchanger) ?? { isOwn: false, addresses: [] }
+    const { isOwn, addresses } = judged.get(exchanger) ?? UNKNOWN
     const reason = isOwn
       ? selfReason([host, ...addresses], request.selfOption)
-      : exclusionReason(exchanger, addresses, first?.preference)
+      : exchanger === limiting
+        ? 'no answer from DNS: it may be this host'
+        : exclusionReason(exchanger, addresses, limiting?.preference)
     if (reason === undefined)
       requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true, addresses } })
     else excluded.push({ domain, host, reason })
@@ -177,13 +181,18 @@ function preferenceReason(preference: number, ownPreference: number): string {
   return `preference ${preference} is not larger than this host's ${ownPreference}`
 }
 
+/** An exchanger is unknown if DNS has failed for now. */
+type Judgement = JudgedExchanger & { readonly isUnknown?: true }
+
+const UNKNOWN: Judgement = { isOwn: false, isUnknown: true, addresses: [] }
+
 /** Judges the exchangers. One that can't be looked up now counts as another host: its session will show why. */
 async function judgeExchangers(
   exchangers: readonly MxRecord[],
   { self, timeoutMs }: RequestSettings,
   signal: AbortSignal,
-): Promise<ReadonlyMap<MxRecord, JudgedExchanger>> {
-  const judged = new Map<MxRecord, JudgedExchanger>()
+): Promise<ReadonlyMap<MxRecord, Judgement>> {
+  const judged = new Map<MxRecord, Judgement>()
   const rounds = Math.ceil(exchangers.length / CONCURRENT_LOOKUPS)
   const limits = { timeoutMs: Math.min(timeoutMs, LOOKUPS_TIMEOUT_MS) / rounds, signal }
   const remaining = exchangers.values()
@@ -195,12 +204,12 @@ async function judgeExchangers(
   return judged
 }
 
-async function judgeHost(host: string, self: readonly string[], limits: Limits): Promise<JudgedExchanger> {
+async function judgeHost(host: string, self: readonly string[], limits: Limits): Promise<Judgement> {
   if (!isHostName(host)) return { isOwn: self.includes(host), addresses: [] }
   try {
     return await judgeExchanger(host, self, limits)
   } catch (error) {
     if (!(error instanceof StepError) || limits.signal.aborted || error.kind === 'no-resources') throw error
-    return { isOwn: false, addresses: [] }
+    return error.exitStatus === EXIT.TEMPFAIL ? UNKNOWN : { isOwn: false, addresses: [] }
   }
 }

@@ -220,6 +220,26 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual(requested, ['mx2.site.example'])
       assert.deepEqual(excluded, ['mx9.site.example (this host)'])
     })
+    test('leaves the preference of this host open down to an exchanger that DNS does not tell now', async (t) => {
+      const failing = { rcode: 'SERVFAIL' } as const
+      const { requested, excluded, includesSelf } = await choose(t, {
+        ...zoneOf(
+          [10, 'gw2.site.example'],
+          [30, 'gw.site.example'],
+          [20, 'mx1.site.example'],
+          [40, 'mx2.site.example'],
+          [5, 'mx3.site.example'],
+        ),
+        'A gw2.site.example': failing,
+        'AAAA gw2.site.example': failing,
+      })
+      assert.deepEqual([requested, includesSelf], [['mx1.site.example', 'mx2.site.example'], true])
+      assert.deepEqual(excluded, [
+        "mx3.site.example (preference 5 is not larger than this host's 10)",
+        'gw2.site.example (no answer from DNS: it may be this host)',
+        SELF,
+      ])
+    })
     test('does not take an exchanger that a filter blocks for this host: its preference excludes no other', async (t) => {
       const zone = { ...zoneOf([10, 'mx1.site.example'], [10, 'mx2.site.example'], [5, 'mx3.site.example']) }
       const { requested, excluded, includesSelf } = await choose(t, {
