@@ -57,7 +57,7 @@ export async function isThisHost(address: string): Promise<boolean> {
   const unmapped = unmapAddress(address)
   if ((await canBind(unmapped)) && !(await canBind(NOBODYS_ADDRESS[familyOf(unmapped) === 6 ? 6 : 4]))) return true
   if (isSameHost(await localEndTo(unmapped), canonical)) return true
-  if (!address.includes('%') && familyOf(canonical) === 6 && hasLocalRoute(canonical)) return true
+  if (!address.includes('%') && familyOf(canonical) === 6 && (await hasLocalRoute(canonical))) return true
   const embedded = embeddedAddress(canonical)
   return embedded !== undefined && isThisHost(embedded)
 }
