@@ -12,6 +12,8 @@ const SECRET_CHARACTERS = 4
 const SQUEEZED_CHARACTERS = 8
 /** The end of a text that was cut */
 const ELLIPSIS = '...'
+/** A part of base64 that is as long as this tells a part of the secret. Ordinary words don't look like it by chance. */
+const BASE64_PART_CHARACTERS = 6
 
 /**
  * Returns for each line the ranges that hold a secret of one of the finders, in whichever form a server repeats it. A secret may go on
@@ -24,7 +26,8 @@ export function findSecrets(lines: readonly string[], finders: readonly SecretFi
   for (const mode of READING_MODES) {
     if (mode === 'unescaped' && !lines.some((line) => ESCAPE.test(line))) continue
     const reading = readLines(lines, mode)
-    for (const range of filled.flatMap((finder) => [...mergeRanges(finder.findIn(reading))]))
+    const ranges = filled.flatMap((finder) => [...mergeRanges(finder.findIn(reading)), ...finder.findEndsIn(reading)])
+    for (const range of ranges)
       for (const { line, start, end } of placesOf(reading, range)) found[line]?.push({ start, end })
   }
   return found
@@ -34,6 +37,8 @@ export function findSecrets(lines: readonly string[], finders: readonly SecretFi
 export class SecretFinder {
   /** By their first octets */
   readonly #forms = new Map<string, Form[]>()
+  /** Those in base64 by their last octets */
+  readonly #endings = new Map<string, Form[]>()
   readonly #keyLengths = new Set<number>()
   readonly #firstOctets = new Set<string>()
   readonly #secrets = new Set<string>()
@@ -57,9 +62,20 @@ export class SecretFinder {
     const key = octets.slice(0, SECRET_CHARACTERS)
     const forms = this.#forms.get(key) ?? []
     if (octets === '' || forms.some((form) => form.octets === octets)) return
-    this.#forms.set(key, [...forms, { octets, isBase64 }])
+    const form = { octets, isBase64 }
+    this.#forms.set(key, [...forms, form])
+    const ending = octets.slice(-SECRET_CHARACTERS)
+    if (isBase64) this.#endings.set(ending, [...(this.#endings.get(ending) ?? []), form])
     this.#keyLengths.add(key.length)
     this.#firstOctets.add(octets.charAt(0))
+  }
+
+  /** Yields the ranges that hold the end of a secret in base64, behind the mark of a cut. */
+  *findEndsIn({ octets }: Reading): Generator<Range> {
+    for (const { 0: word, index } of octets.matchAll(/(?<=\.\.\.)[\w+/-]+=*/g)) {
+      const forms = word.length < BASE64_PART_CHARACTERS ? [] : this.#endings.get(word.slice(-SECRET_CHARACTERS))
+      if (forms?.some((form) => form.octets.endsWith(word))) yield { start: index, end: index + word.length }
+    }
   }
 
   /** Yields the ranges of octets that hold a secret, nearly in the order of their starts. */
@@ -67,15 +83,25 @@ export class SecretFinder {
     const { octets } = reading
     const isSqueezed = reading.mode === 'squeezed'
     let cut = octets.indexOf(ELLIPSIS)
+    let masked = 0
     for (let start = 0; start < octets.length; start++) {
       if (!this.#firstOctets.has(octets.charAt(start))) continue
       if (cut !== -1 && cut < start) cut = octets.indexOf(ELLIPSIS, start)
+      // Within a part that is masked, another one is not looked for.
+      const isMasked = start < masked
       for (const length of this.#keyLengths) {
         for (const form of this.#forms.get(octets.slice(start, start + length)) ?? []) {
           const range = { start, end: start + form.octets.length }
           const isCut = cut >= start + SECRET_CHARACTERS && form.octets.startsWith(octets.slice(start, cut))
           if (isCut) yield { start, end: cut }
-          if (!octets.startsWith(form.octets, start)) continue
+          if (!octets.startsWith(form.octets, start)) {
+            const length = form.isBase64 && !isMasked ? commonLength(octets, start, form.octets) : 0
+            const part = { start, end: start + length }
+            if (length < BASE64_PART_CHARACTERS) continue
+            masked = Math.max(masked, part.end)
+            yield isSqueezed ? part : withNeighbours(octets, part)
+            continue
+          }
           const needsSplit = isSqueezed && form.octets.length < SQUEEZED_CHARACTERS
           const isLong = form.octets.length >= SECRET_CHARACTERS && (!needsSplit || isSplit(reading, range))
           if (isLong || (!isSqueezed && isWord(octets, range)))
@@ -84,6 +110,17 @@ export class SecretFinder {
       }
     }
   }
+}
+
+/** Returns the number of octets at a place that are those at the beginning of a form. */
+function commonLength(octets: string, start: number, form: string): number {
+  let [low, high] = [0, form.length]
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if (octets.startsWith(form.slice(0, middle), start)) low = middle
+    else high = middle - 1
+  }
+  return low
 }
 
 /** Yields ranges that don't overlap. Those given must be in the order of their starts, or nearly so. */

@@ -78,6 +78,20 @@ suite('redact', () => {
     assert.equal(hide(`a ${base64(SECRET)} b`), 'a **** b')
     assert.equal(hide(`a ${base64(SECRET).replace(/=+$/, '')} b`), 'a **** b')
   })
+  test('masks a part of its base64: the beginning, and the end behind the mark of a cut', () => {
+    const [plain, secret] = ['\0site\0Secr3t-Passw0rd!x9', 'Secr3t-Passw0rd!x9']
+    const whole = base64(plain)
+    for (let length = 18; length <= whole.length; length++)
+      assert.doesNotMatch(hide(`501 syntax error: AUTH PLAIN ${whole.slice(0, length)}`, secret), /U2Vj|NyM3/)
+    for (let length = 6; length < 20; length++) {
+      assert.equal(hide(`501 "AUTH PLAIN AH...${whole.slice(-length)}"`, secret), '501 "AUTH PLAIN AH...****"')
+      assert.equal(
+        hide(`501 "AUTH PLAIN AH...${base64(secret).slice(-length)}" no`, secret),
+        '501 "AUTH PLAIN AH...****" no',
+      )
+    }
+    assert.equal(hide('no such thing...password', secret), 'no such thing...password')
+  })
   test('masks its printable form', () => assert.equal(hide('a pass\\x07word b', 'pass\x07word'), 'a **** b'))
   test('masks a secret of four characters inside a word, a shorter one as a word of its own', () => {
     assert.equal(hide('apassb', 'pass'), 'a****b')
