@@ -3,6 +3,7 @@ import { EXIT, StepError } from '../errors.js'
 import { addressLiteral, familyOf, unmapAddress } from '../net/address.js'
 import { connect } from '../net/connect.js'
 import type { Addresses } from '../net/dns.js'
+import { isQualifiedDomain } from '../net/domain.js'
 import { isSameHost, selfError } from '../net/this-host.js'
 import { Connection } from './connection.js'
 import { checkListener } from './credentials-policy.js'
@@ -121,7 +122,7 @@ async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> {
     const isTrusted = secured !== undefined || !isVerificationRequired(server.tls)
     if (isTrusted) rejectOwnServer('greeting', greeting, options)
     const hello = await sendEhlo(dialogue)
-    if (isTrusted) rejectOwnServer('ehlo', hello, options)
+    if (isTrusted) rejectOwnServer('ehlo', hello, options, greeting)
     return { ...dialogue, secured, greeting, hello }
   } catch (error) {
     await smtp.quit()
@@ -142,10 +143,25 @@ export async function sendEhlo({ smtp, helo, options }: Dialogue): Promise<Reply
   return runStep('ehlo', options, () => smtp.command(`EHLO ${helo}`))
 }
 
-/** Throws if the server is this host, which NAT can lead back to. Greeting and EHLO reply begin with the server's name. */
-export function rejectOwnServer(stage: Stage, { lines: [line = ''] }: Reply, { self }: SessionOptions): void {
-  const name = line.replace(/ .*/, '').replace(/\.$/, '').toLowerCase()
+/** Greeting and EHLO reply begin with the server's name. */
+function nameIn({ lines: [line = ''] }: Reply): string {
+  return line.replace(/ .*/, '').replace(/\.$/, '').toLowerCase()
+}
+
+/**
+ * Throws if the server is this host, which NAT can lead back to. Some servers repeat the client's name in the reply to EHLO: the name
+ * says nothing there if the greeting has that of another host.
+ */
+export function rejectOwnServer(
+  stage: Stage,
+  reply: Reply,
+  { self, helo }: Pick<SessionOptions, 'self' | 'helo'>,
+  greeting?: Reply,
+): void {
+  const name = nameIn(reply)
   if (!self.includes(name)) return
+  const greeted = greeting === undefined ? name : nameIn(greeting)
+  if (name === helo?.toLowerCase() && isQualifiedDomain(greeted) && !self.includes(greeted)) return
   const source = stage === 'greeting' ? 'greeting' : 'EHLO reply'
   throw sessionErrorOf(stage, selfError(`its ${source} names ${name}`))
 }

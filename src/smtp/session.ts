@@ -56,7 +56,7 @@ async function startSession(server: Server, options: SessionOptions): Promise<Se
       if (secured !== undefined) {
         if (options.protection !== undefined) options.protection.hasTls = true
         const hello = await readFirstReply(async () => sendEhlo(dialogue))
-        rejectOwnServer('ehlo', hello, options)
+        rejectOwnServer('ehlo', hello, options, dialogue.greeting)
         extensions = readExtensions(dialogue, hello)
       }
     }
@@ -81,13 +81,19 @@ function createSession({ server, smtp }: GreetedDialogue, options: SessionOption
   }
 }
 
+/** Rejections of credentials, by the address of the server: mail exchangers can have several names. */
+const rejections = new WeakMap<Credentials, Map<string, StepError>>()
+
 /** Logs in, if the credentials policy allows it on this connection (RFC 4954). */
 async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extensions: Extensions): Promise<void> {
   const { smtp, server, ends, secured, options } = dialogue
   return runStep('auth', options, async () => {
     checkConnection(server, ends, secured?.tls)
     const { protection } = options
-    if (protection?.rejection !== undefined) throw protection.rejection
+    const ofAddresses = rejections.get(credentials) ?? new Map<string, StepError>()
+    rejections.set(credentials, ofAddresses)
+    const rejection = protection?.rejection ?? ofAddresses.get(ends.remoteAddress)
+    if (rejection !== undefined) throw rejection
     const { authenticate } = await import('./auth.js')
     const redactor = redactorFor(credentials)
     const send: SendAuthLine = (line, shown, secrets) => {
@@ -100,8 +106,10 @@ async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extens
     const context = { host, port, exporter: secured?.exporter, hasCertificate, offered }
     const bound = protection ?? { mechanism: undefined }
     await authenticate(send, credentials, { ...context, protection: bound }).catch((error: unknown) => {
-      const isRejected = error instanceof StepError && error.kind === 'login-rejected'
-      if (isRejected && protection !== undefined) protection.rejection = error
+      if (error instanceof StepError && error.kind === 'login-rejected') {
+        ofAddresses.set(ends.remoteAddress, error)
+        if (protection !== undefined) protection.rejection = error
+      }
       throw error
     })
   })

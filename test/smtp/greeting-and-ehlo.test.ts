@@ -93,6 +93,15 @@ function testReplies(): void {
       const session = await openSession(serverAt(server.port), OPTIONS)
       await session.quit()
     })
+    test("takes a server that greets with another host's name and repeats the name that EHLO gave", async (t) => {
+      const hello = [HELLO, 'S: 250-gw.site.example hello', 'S: 250-STARTTLS', 'S: 250 ETRN'] as const
+      const agreed = ['C: STARTTLS', 'S: 220 go ahead', certificateStep('mx')] as const
+      const server = await scripted(t, ['S: 220 mx2.isp.example ESMTP', ...hello, ...agreed, ...hello, ...BYE])
+      const plain = serverAt(server.port)
+      const session = await openSession({ ...plain, tls: { ...plain.tls, level: 'encrypt' } }, OPTIONS)
+      await session.quit()
+      await server.verify()
+    })
   })
 
   test('a session traces its steps, the replies and what they say, in order', async (t) => {

@@ -3,6 +3,7 @@ import { suite, test, type TestContext } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Outcome } from '../../src/etrn/outcome.js'
 import { ask } from '../../src/index.js'
+import { openSession } from '../../src/smtp/session.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { etrn, etrnJson, leap, LEAPING } from '../helpers/command.js'
 import { list } from '../helpers/concurrent-server.js'
@@ -19,6 +20,7 @@ import {
   silence,
   type Step,
 } from '../helpers/scripted-server.js'
+import { OPTIONS, serverAt } from './plain-session.js'
 
 const names = list(3)
 
@@ -269,6 +271,21 @@ suite('connection: QUIT', { concurrency: true }, () => {
       const { document, status } = await etrnJson(args, { env: LEAPING, once: { said: 'C: QUIT', act: leap } })
       assert.deepEqual([status, document.servers[0]?.elapsedMs], [0, elapsedMs])
     })
+})
+
+test('session: a rejected password is not sent again to the same address under another name', async (t) => {
+  const hello = ['C: EHLO gw.site.example', 'S: 250-mx', 'S: 250-AUTH PLAIN', 'S: 250 ETRN'] as const
+  const server = await scripted(
+    t,
+    ['S: 220 mx', ...hello, `C: ${AUTH_PLAIN}`, 'S: 535 no', ...BYE],
+    ['S: 220 mx', ...hello, ...BYE],
+  )
+  const credentials = { user: 'site', password: PASSWORD_ENVIRONMENT.ETRN_PASSWORD, mechanism: undefined }
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const opened = openSession({ ...serverAt(server.port), host, credentials, addresses: ['127.0.0.1'] }, OPTIONS)
+    await assert.rejects(opened, /login with PLAIN rejected \(535 no\)/)
+  }
+  await server.verify()
 })
 
 suite('session: a second EHLO', { concurrency: true }, () => {
