@@ -41,7 +41,7 @@ function rowsByClass(text: RegExp, hint: string, source: string, retryStep?: str
 
 /** Replies to ETRN that mean more, or something else, than their code */
 const ETRN_TEXTS: readonly ReplyMeaning[] = [
-  { codes: [458], text: /^Already processing\b/i, outcome: 'started', source: 'Exim 4.96: its lock for each name' },
+  { codes: [458], text: /^Already processing\W*$/i, outcome: 'started', source: 'Exim 4.96: its lock for each name' },
   { codes: [250], name: /^[@#]/, banner: /\bPostfix\b/, hint: HINTS.ignoredSign, source: 'Postfix 3.7' },
   ...rowsByClass(
     words.SESSION_LIMIT,

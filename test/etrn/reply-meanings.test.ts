@@ -98,6 +98,7 @@ suite('a 458 that is temporary is deferred', () => {
     ['458 Unable to queue messages for node site.example', null],
     ['458 Internal failure', /smtp_etrn_command/],
     ['458 Internal failure', /smtp_etrn_command/, 'site.example', EXIM],
+    ['458 Already processing the maximum number of requests, try again later', LATER],
     ['458 Too busy, try later', LATER],
     ['458 load too high', LATER],
     ['458 4.3.2 Try again later', LATER],
