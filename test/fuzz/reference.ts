@@ -135,7 +135,11 @@ export function expectedOutcomeOf(code: number, text: string, enhancedCode: stri
   if (code === 252 || code === 253) return 'pending'
   if ([211, 214, 220, 221, 235].includes(code)) return 'failed'
   if (code >= 200 && code < 300) return 'started'
-  if (code === 458 && /^already processing\b/i.test(words)) return 'started'
+  if (
+    code === 458 &&
+    words.toLowerCase().replace(name.toLowerCase().replace(/^[@#]/, ''), '') === 'already processing '
+  )
+    return 'started'
   if (code === 421) return 'deferred'
   if (code === 459 || (code < 500 && code >= 400 && status.startsWith('5.'))) return 'refused'
   if (speaksOfLimit(code, text)) return code < 500 ? 'deferred' : 'refused'
