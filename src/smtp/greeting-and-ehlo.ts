@@ -100,7 +100,7 @@ function silenceHint({ host, port, isImplicitTls }: Server): string | undefined 
 /** Returns an error that mentions the addresses that are not tried after it: a permanent failure is taken for that of the host. */
 function noteUntried(error: SessionError, addresses: readonly string[]): SessionError {
   const { length } = addresses
-  if (length === 0 || error.reply === null) return error
+  if (length === 0 || (error.reply === null && error.kind !== 'malformed-reply')) return error
   const message = `${error.message}; ${length} other address${length === 1 ? '' : 'es'} not tried`
   return new SessionError(error.stage, message, error)
 }

@@ -181,6 +181,12 @@ function testAddresses(): void {
       assert.equal((await etrnJson(REQUEST, oneByOne)).status, 75)
       await other.verify()
     })
+    test('is not tried at the next address after a greeting that is none, and the error says so', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: HTTP/1.1 400 Bad Request', ...BYE])
+      const { document } = await etrnJson(REQUEST, oneByOne)
+      assert.match(document.servers[0]?.error?.message ?? '', /^invalid greeting: .*; 1 other address not tried$/)
+    })
     for (const [count, text] of [
       [2, 'the server rejected the connection (554 no); 1 other address not tried'],
       [3, 'the server rejected the connection (554 no); 2 other addresses not tried'],
