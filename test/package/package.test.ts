@@ -109,7 +109,7 @@ suite('the bundle', () => {
     const imports = files.flatMap((file) => [...file.imports, ...file.dynamicImports])
     const outside = imports.filter((path) => !names.has(path))
     assert.deepEqual(
-      outside.filter((path) => !/^(?:node:)?[a-z_]+(?:\/[a-z]+)?$/.test(path)),
+      outside.filter((path) => !/^(?:node:)?[a-z_][a-z0-9_]*(?:\/[a-z]+)?$/.test(path)),
       [],
     )
   })
