@@ -88,7 +88,7 @@ const TLS_PARSERS: Parsers<NonNullable<AskOptions['tls']>> = {
 
 const CREDENTIALS_PARSERS: Parsers<Credentials> = {
   user: parseSendable,
-  password: parseText,
+  password: parsePassword,
   mechanism: oneOf(...MECHANISMS),
 }
 
@@ -203,6 +203,13 @@ function parseObject(value: unknown): object {
   if (typeof value !== 'object' || value === null || Object.prototype.toString.call(value) !== '[object Object]')
     throw new Error('must be an object')
   return value
+}
+
+/** Returns a text without NUL, which separates the parts of PLAIN (RFC 4616). */
+function parsePassword(value: unknown): string {
+  const text = parseText(value)
+  if (text.includes('\0')) throw new Error('contains a NUL character')
+  return text
 }
 
 function parseBoolean(value: unknown): boolean {

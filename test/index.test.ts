@@ -112,6 +112,9 @@ suite('ask', () => {
       ['mx', ['site.example'], { tls: { key: 'y' } }],
       ['mx', ['site.example'], { credentials: { user: 'site' } }],
       ['mx', ['site.example'], { credentials: { user: 'a\0b', password: 'x' } }],
+      ['mx', ['site.example'], { credentials: { user: 'site', password: 'a\0b' } }],
+      ['mx', ['site.example'], { credentials: { user: 'site', password: 'a\ud800b' } }],
+      ['mx', ['a\udc00.example'], {}],
     ]
     // Callers without TypeScript can write these.
     const untyped = [

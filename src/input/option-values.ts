@@ -48,8 +48,8 @@ export function parseFingerprint(word: unknown): string {
 export function parseText(word: unknown): string {
   if (typeof word !== 'string') throw new Error('must be a string')
   if (word === '') throw new Error('is empty')
-  // Octets that are not UTF-8 have become this character.
-  if (/\ufffd/.test(word)) throw new Error('is not UTF-8')
+  // Octets that are not UTF-8 have become U+FFFD. Half of a surrogate pair would become that character when it is sent.
+  if (/[\ufffd\p{Surrogate}]/u.test(word)) throw new Error('is not UTF-8')
   return word
 }
 

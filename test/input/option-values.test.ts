@@ -109,7 +109,7 @@ testValues(
   [DIGITS.slice(1), `${DIGITS}A`, `${DIGITS.slice(1)}G`, `md5:${DIGITS}`],
   /^Error: must be a SHA-256 fingerprint: 64 hex digits, with or without colons$/,
 )
-testValues(parseText, [['x', 'x']], ['a\ufffdb'], /^Error: is not UTF-8$/)
+testValues(parseText, [['x', 'x']], ['a\ufffdb', 'a\ud800b', '\udc00'], /^Error: is not UTF-8$/)
 testValues(
   parseCommandArgument,
   [
