@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { constants } from 'node:os'
 import type { CommandLine } from './command/arguments.js'
 import { BUG, EXIT, mergeExitStatuses, stackOf, StepError, UsageError } from './errors.js'
+import { isLackOfResources, resourcesError } from './net/resources-error.js'
 import type { Reporter } from './report/reporter.js'
 import { Terminal } from './report/terminal.js'
 import type { Host } from './run-requests.js'
@@ -124,11 +125,13 @@ class Command {
 
   /** Prints an error that no report covers, and returns its exit status. */
   async #explain(error: unknown): Promise<number> {
-    const known = hasNoFolder(error) ? NO_FOLDER : error
+    const known = knownErrorOf(error)
     const isExpected = known instanceof UsageError || known instanceof StepError
     const failure = isExpected ? known : { message: BUG, exitStatus: EXIT.SOFTWARE, hint: undefined }
-    const reporter = this.#reporter ?? (await this.#createReporter())
-    await reporter.fail(failure)
+    // Without file descriptors no file of the reporter can be loaded.
+    const reporter = this.#reporter ?? (await this.#createReporter().catch(() => undefined))
+    if (reporter === undefined) this.#terminal.warnLines(`etrn: ${failure.message}\nhint: ${failure.hint ?? ''}`)
+    else await reporter.fail(failure)
     if (!isExpected) this.#terminal.warnLines(stackOf(error))
     return failure.exitStatus
   }
@@ -151,6 +154,12 @@ class Command {
 const NO_FOLDER = new UsageError('the current directory has been removed; change to another directory', {
   exitStatus: EXIT.NOINPUT,
 })
+
+/** Returns an error of the system, which any code can meet, as the failure that it means; any other error as it is. */
+function knownErrorOf(error: unknown): unknown {
+  if (isLackOfResources(error)) return resourcesError("can't continue", error)
+  return hasNoFolder(error) ? NO_FOLDER : error
+}
 
 /** Returns true if a relative path can't be resolved, because the current directory is gone. */
 function hasNoFolder(error: unknown): boolean {

@@ -213,3 +213,19 @@ suite('the process: its surroundings', { concurrency: true }, () => {
     )
   })
 })
+
+test('reports 75, and no bug, if this host has too few file descriptors', async () => {
+  const run = `${BIN} 127.0.0.1:9 --user u --tls none --password-command 'echo x' a.example`
+  // With each descriptor the run comes a little further, from the start of Node to the connection.
+  const { stdout } = await runShell(
+    `for n in {16..64}; do end=$(ulimit -n $n; ${run} 2>&1; echo "status $?"); echo "$end"; [[ $end != *refused* ]] || break; done`,
+  )
+  const ends = stdout.split(/(?<=^status \d+\n)/m).filter((end) => end.startsWith('etrn: '))
+  for (const end of ends) assert.match(end, /^status 75$/m)
+  for (const message of [
+    /^etrn: can't continue \(EMFILE: /m,
+    /^etrn: can't start --password-command \(spawn .*EMFILE\)$/m,
+  ])
+    assert.match(stdout, message)
+  assert.match(stdout, /^hint: this host has run out of file descriptors/m)
+})

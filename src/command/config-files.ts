@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { codeOf } from '../errors.js'
+import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import type { CommandLine } from './arguments.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
 
@@ -11,7 +12,7 @@ export type ConfigSearch = {
 
 /**
  * Returns the configuration files that exist and may be read, the system's first. Root reads only the system's, because sudo keeps
- * HOME. A file that can't be read, or whose folder can't, is skipped with a warning.
+ * HOME. A file that can't be read, or whose folder can't, is skipped with a warning. Throws StepError (75) if this host lacks descriptors.
  */
 export function findConfigFiles({ environment, uid, warn }: ConfigSearch): string[] {
   const { HOME, XDG_CONFIG_HOME } = environment
@@ -23,6 +24,7 @@ export function findConfigFiles({ environment, uid, warn }: ConfigSearch): strin
       closeSync(openSync(file, OPEN_FLAGS))
       return true
     } catch (error) {
+      if (isLackOfResources(error)) throw resourcesError(`can't read the configuration ${file}`, error)
       // Without the folder there is no file.
       const isMissing = ['ENOENT', 'ENOTDIR'].includes(codeOf(error))
       if (!isMissing) warn(`etrn: warning: ${file}: ${describeFileError(error)}; continuing without this file`)

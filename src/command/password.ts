@@ -6,6 +6,7 @@ import { Writable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isatty, ReadStream } from 'node:tty'
 import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
+import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { printableLines } from '../printable.js'
 import { warnIfExposed } from './file-safety.js'
 import { type InputSources, readFirstLine } from './read-file.js'
@@ -46,20 +47,38 @@ const OUTPUT_CHARACTERS = 65_536
  * Returns what a shell command has printed when it ends. Its processes in the background may keep the output open. The command may
  * itself ask on the terminal.
  */
-async function runPasswordCommand(command: string, { signal, environment, kill }: InputSources): Promise<string> {
+async function runPasswordCommand(command: string, sources: InputSources): Promise<string> {
+  if (command.includes('\0')) throw commandError('a command must not contain NUL')
+  try {
+    return await readCommandOutput(command, sources)
+  } catch (error) {
+    sources.signal.throwIfAborted()
+    if (isLackOfResources(error)) throw resourcesError("can't start --password-command", error)
+    throw commandError(messageOf(error), error)
+  }
+}
+
+function commandError(problem: string, cause?: unknown): OptionError {
+  const facts = { exitStatus: EXIT.NOINPUT, cause }
+  return new OptionError('password-command', `--password-command failed: ${problem}`, facts)
+}
+
+async function readCommandOutput(command: string, { signal, environment, kill }: InputSources): Promise<string> {
   const env = { ...environment, ETRN_PASSWORD: undefined }
   const child = spawn(command, { shell: true, env, stdio: ['inherit', 'pipe', 'inherit'] })
-  const ended = once(child, 'exit', { signal }) as Promise<[number | null, NodeJS.Signals | null]>
-  let output = ''
-  // The first line is there, and the command may print for ever.
-  const flooded = new Promise<'flooded'>((resolve) => {
-    // setEncoding joins characters that are cut between two chunks.
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      if (output.length <= OUTPUT_CHARACTERS) output += text
-      if (output.length > OUTPUT_CHARACTERS) resolve('flooded')
-    })
-  })
   try {
+    // A child that can't start may have no output to read from.
+    await once(child, 'spawn', { signal })
+    const ended = once(child, 'exit', { signal }) as Promise<[number | null, NodeJS.Signals | null]>
+    let output = ''
+    // The first line is there, and the command may print for ever.
+    const flooded = new Promise<'flooded'>((resolve) => {
+      // setEncoding joins characters that are cut between two chunks.
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        if (output.length <= OUTPUT_CHARACTERS) output += text
+        if (output.length > OUTPUT_CHARACTERS) resolve('flooded')
+      })
+    })
     const end = await Promise.race([ended, flooded])
     if (end === 'flooded') return output
     // Output from before the end is read in the next turn.
@@ -67,12 +86,6 @@ async function runPasswordCommand(command: string, { signal, environment, kill }
     const [status, name] = end
     if (status === 0) return output
     throw new Error(name === null ? `exit status ${status ?? ''}` : `killed by ${name}`)
-  } catch (error) {
-    signal.throwIfAborted()
-    throw new OptionError('password-command', `--password-command failed: ${messageOf(error)}`, {
-      exitStatus: EXIT.NOINPUT,
-      cause: error,
-    })
   } finally {
     abandon(child, kill)
   }

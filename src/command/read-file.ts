@@ -4,6 +4,7 @@ import { addAbortSignal, type Readable } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
 import { EXIT, OptionError } from '../errors.js'
+import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
 import { foreignControlReason } from './file-safety.js'
 
@@ -61,6 +62,7 @@ async function readSource(
   } catch (error) {
     if (signal.aborted) throw signal.reason
     if (error instanceof OptionError) throw error
+    if (isLackOfResources(error)) throw resourcesError(`can't read --${option} ${file}`, error)
     throw new OptionError(option, `--${option} ${file}: ${describeFileError(error)}`, {
       exitStatus: EXIT.NOINPUT,
       cause: error,

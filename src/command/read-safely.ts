@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { EXIT, UsageError } from '../errors.js'
+import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError } from './file-errors.js'
 import { unsafeFileReason } from './file-safety.js'
 import { openFile, type Reader, readStream } from './read-file.js'
@@ -22,6 +23,7 @@ export async function readSafely(file: string, { uid, signal }: Reader): Promise
     if (isUtf8(octets)) return octets.toString()
   } catch (error) {
     if (error instanceof UsageError || signal.aborted) throw error
+    if (isLackOfResources(error)) throw resourcesError(`can't read the configuration ${file}`, error)
     throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, {
       exitStatus: EXIT.NOINPUT,
       cause: error,

@@ -2,7 +2,7 @@ import { EXIT, mergeExitStatuses, StepError } from '../errors.js'
 import type { Limits } from '../net/deadline.js'
 import { type BadLine, type NameEntry, validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
-import { bugError, SessionError, sessionErrorOf } from '../smtp/errors.js'
+import { SessionError, sessionErrorOf, unexpectedError } from '../smtp/errors.js'
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { backoffAfter, type Pause, retryStep, RetryWindow } from './backoff.js'
 import type { ExchangerChoice, Exclusion } from './mx.js'
@@ -97,7 +97,7 @@ class Runner {
     if ('error' in request) return [this.#reportFailure(request, request.error)]
     if (!request.isMx) return [await this.#sendTo(request)]
     return this.#sendToExchangers(request).catch((error: unknown) => {
-      const failure = error instanceof StepError ? sessionErrorOf('dns', error) : bugError(error)
+      const failure = error instanceof StepError ? sessionErrorOf('dns', error) : unexpectedError(error)
       return [this.#reportFailure(request, failure)]
     })
   }
@@ -111,7 +111,7 @@ class Runner {
       if (!isSelfReport(report)) this.#options.onReport(report, target)
       return report
     } catch (error) {
-      return this.#reportFailure(request, bugError(error), target)
+      return this.#reportFailure(request, unexpectedError(error), target)
     }
   }
 

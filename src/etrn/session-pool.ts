@@ -1,6 +1,6 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
-import { bugError, SessionError } from '../smtp/errors.js'
+import { SessionError, unexpectedError } from '../smtp/errors.js'
 import { isPermanent } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { mergeFacts, NO_FACTS, type TraceEvent } from '../smtp/trace.js'
@@ -139,7 +139,7 @@ class SessionPool {
     try {
       await this.#requestFrom(session)
     } catch (error) {
-      this.#endWith(session, session.describeError(bugError(error)))
+      this.#endWith(session, session.describeError(unexpectedError(error)))
     }
     if (this.#queue.isOver) for (const other of this.#sessions) other.cancel()
     await this.#quit(session)

@@ -41,7 +41,7 @@ export function usersOfPeer({ localAddress, localPort, remoteAddress, remotePort
       if (state === LISTEN && portOf(local) === remotePort) listeners.get(addressOf(local))?.add(Number(user))
     }
   } catch (error) {
-    if (isLackOfResources(error)) throw resourcesError('who runs the server on this host', error)
+    if (isLackOfResources(error)) throw resourcesError("can't tell who runs the server on this host", error)
     // A table that can't be read whole tells nothing.
     return []
   }

@@ -1,13 +1,13 @@
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 
-/** Returns true if this host lacks file descriptors or memory, which may be free a moment later. */
+/** Returns true if this host lacks file descriptors, memory or processes, which may be free a moment later. */
 export function isLackOfResources(error: unknown): boolean {
-  return ['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS'].includes(codeOf(error))
+  return ['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EAGAIN'].includes(codeOf(error))
 }
 
-/** Returns the failure (75) of a question that the kernel can't answer now: `can't tell whether ... (EMFILE: too many open files)`. */
-export function resourcesError(question: string, cause: unknown): StepError {
-  return new StepError(`can't tell ${question} (${messageOf(cause)})`, {
+/** Returns the failure (75) of something that the kernel can't do now: `can't tell whether ... (EMFILE: too many open files)`. */
+export function resourcesError(problem: string, cause: unknown): StepError {
+  return new StepError(`${problem} (${messageOf(cause)})`, {
     exitStatus: EXIT.TEMPFAIL,
     kind: 'no-resources',
     hint: RESOURCES_HINT,

@@ -124,7 +124,7 @@ async function askKernel(address: string, act: (socket: Socket) => string): Prom
     return socket.address().address
   } catch (error) {
     if (NO_ROUTE.includes(codeOf(error))) return undefined
-    throw resourcesError(`whether ${address} is an address of this host`, error)
+    throw resourcesError(`can't tell whether ${address} is an address of this host`, error)
   } finally {
     socket.close()
   }

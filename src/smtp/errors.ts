@@ -1,5 +1,6 @@
 import { codeOf, EXIT, type FailureFacts, messageOf, StepError } from '../errors.js'
 import { isShortTimeout } from '../net/deadline.js'
+import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
 
 /** The steps of a session, as messages and --check show them. */
@@ -53,8 +54,12 @@ export function sessionErrorOf(stage: Stage, error: StepError): SessionError {
   return new SessionError(stage, message, error)
 }
 
-/** Returns a bug of our own (70) as the failure of one session: those of other servers must go on. */
-export function bugError(cause: unknown): SessionError {
+/**
+ * Returns an error that no code expected as the failure of one session, because those of other servers must go on: a lack of resources (75),
+ * which can strike anywhere, or else a bug of our own (70).
+ */
+export function unexpectedError(cause: unknown): SessionError {
+  if (isLackOfResources(cause)) return sessionErrorOf('etrn', resourcesError("can't continue", cause))
   const message = `unexpected error (${cause instanceof Error ? cause.name : typeof cause}: ${messageOf(cause)})`
   const hint = 'this is a bug in etrn; please report it, with these lines'
   return new SessionError('etrn', message, { exitStatus: EXIT.SOFTWARE, hint, cause })

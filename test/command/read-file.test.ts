@@ -93,6 +93,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
     ['tls-ca', ''],
     ['tls-cert', ''],
     ['password-file', 'user = "site"\n'],
+    ['password-command', 'user = "site"\n'],
   ] as const)
     test(`a NUL in ${key} is the failure of its server alone, with 66`, async (t) => {
       const server = await scripted(t, [...HELLO, ...etrnSteps('b.example', '250 OK'), ...BYE])
@@ -102,7 +103,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
       const run = await etrn(['--config', makeFile(t, 'c.toml', toml), '--all'])
       await server.verify()
       assert.equal(run.status, 66)
-      assert.match(run.stderr, /: a file name must not contain NUL/)
+      assert.match(run.stderr, /: a (?:file name|command) must not contain NUL/)
       assert.match(run.stdout, /^b: b\.example: /m)
     })
   test('reports 66 for standard input that is a folder, and for one that is closed', async () => {
