@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { WriteStream } from 'node:tty'
 import { setFlagsFromString } from 'node:v8'
 import { bugReport, EXIT } from './errors.js'
 import { main } from './main.js'
@@ -33,26 +34,49 @@ function kill(pids: readonly number[]): void {
   }
 }
 
-/** Makes writing to a terminal asynchronous, as to a pipe: while a terminal is stopped, a blocking write would stop timers and signals. */
-function unblock(stream: NodeJS.WriteStream): void {
+/**
+ * Returns a terminal whose writes are asynchronous, as to a pipe: while a terminal is stopped, a blocking write would stop timers and
+ * signals. Returns any other stream as it is.
+ */
+function unblock(stream: NodeJS.WriteStream & { readonly fd: number }): NodeJS.WriteStream {
+  if (!stream.isTTY || setNonBlocking(stream)) return stream
+  // Node can't open a terminal of another user (su, sudo) by its name.
+  const anew = openControllingTerminal(stream.fd)
+  return anew !== undefined && setNonBlocking(anew) ? anew : stream
+}
+
+/** Returns true if the setting could be made. Other processes would share that of a terminal that Node has not opened anew. */
+function setNonBlocking(stream: NodeJS.WriteStream): boolean {
   const { _handle: handle } = stream as { _handle?: { fd?: number; setBlocking?: (isBlocking: boolean) => unknown } }
-  // Node has opened the terminal anew; otherwise other processes would share the setting.
-  const isOwn = handle?.fd !== undefined && handle.fd > 2
-  if (stream.isTTY && isOwn) handle.setBlocking?.(false)
+  if (handle?.fd === undefined || handle.fd <= 2) return false
+  handle.setBlocking?.(false)
+  return true
+}
+
+/** Opens a terminal, whoever owns it, by the way of /dev/tty. Returns undefined for another terminal than the process's (proc_pid_stat(5)). */
+function openControllingTerminal(fd: number): NodeJS.WriteStream | undefined {
+  try {
+    const [, , , , device] = readFileSync('/proc/self/stat', 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ')
+    return Number(device) === fstatSync(fd).rdev ? new WriteStream(openSync('/dev/tty', 'w')) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 // V8 then collects garbage in time, with some more work: on Node 24 a run at 1000 servers took 250 MB in place of 100.
 setFlagsFromString('--optimize-for-size')
-unblock(process.stdout)
-unblock(process.stderr)
+const stdout = unblock(process.stdout)
+const stderr = unblock(process.stderr)
 
 const host: Host = {
   argv: process.argv.slice(2),
   environment: process.env,
   uid: process.geteuid?.(),
   stdin: () => process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
+  stdout,
+  stderr,
   program: () => [process.execPath, pathOf('bin/etrn')],
   // npm requires a version in it.
   version: () => (JSON.parse(readFileSync(pathOf('package.json'), 'utf8')) as { readonly version: string }).version,
@@ -68,7 +92,7 @@ process.on('SIGUSR1', () => undefined)
 // If a promise is lost, the process must not end with success.
 process.exitCode = EXIT.SOFTWARE
 process.on('uncaughtException', (error) => {
-  process.stderr.write(`${bugReport(error)}\n`)
+  stderr.write(`${bugReport(error)}\n`)
   process.exit()
 })
 void main(host).then(({ exitStatus, signal }) => {

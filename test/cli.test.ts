@@ -110,8 +110,8 @@ suite('the process: streams', { concurrency: true }, () => {
 
 suite('the process: an output that nobody takes', { concurrency: true }, () => {
   /** Returns the run on a terminal that ^S has stopped. */
-  const startStopped = async (args: string): Promise<TerminalRun> => {
-    const run = new TerminalRun(`exec sh -c 'echo ready; read -r line; exec ${BIN} ${args}'`)
+  const startStopped = async (args: string, through = 'exec'): Promise<TerminalRun> => {
+    const run = new TerminalRun(`exec sh -c 'echo ready; read -r line; ${through} ${BIN} ${args}'`)
     await run.waitFor('ready')
     run.type('\x13\n')
     return run
@@ -121,6 +121,15 @@ suite('the process: an output that nobody takes', { concurrency: true }, () => {
     const run = await startStopped('127.0.0.1:9 --retry-for 1m --max-time 1s a.example')
     assert.equal(await run.end(), 75)
   })
+  test(
+    '--max-time ends a run on a stopped terminal that this user may not open, as after su',
+    { skip: skip || noOtherUser(), timeout: 20_000 },
+    async () => {
+      const through = 'chmod 0 $(tty); exec unshare --user --map-user=1000 --map-group=1000'
+      const run = await startStopped('127.0.0.1:9 --retry-for 1m --max-time 1s a.example', through)
+      assert.equal(await run.end(), 75)
+    },
+  )
   test('SIGTERM ends a run on a stopped terminal', { skip, timeout: 20_000 }, async (t) => {
     let end = (): void => undefined
     const server = await loose(t, [() => end(), silence])
