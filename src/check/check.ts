@@ -1,6 +1,13 @@
 import { EXIT, mergeExitStatuses, StepError } from '../errors.js'
 import { localServerError } from '../etrn/local-server.js'
-import { chooseExchangers, type Exclusion, lateExclusions, listExclusions, noExchangerError } from '../etrn/mx.js'
+import {
+  checkNames,
+  chooseExchangers,
+  type Exclusion,
+  lateExclusions,
+  listExclusions,
+  noExchangerError,
+} from '../etrn/mx.js'
 import { resultOf } from '../etrn/outcome.js'
 import { addHint } from '../etrn/reply-meanings.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
@@ -98,6 +105,7 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
     const { requests, warning } = choice
     excluded.push(...choice.excluded)
     if (requests.length === 0) throw noExchangerError(excluded)
+    checkNames(request, requests)
     const hosts = listSome(requests.map((one) => one.server.host))
     const suffix = excluded.length === 0 ? '' : `; excluded: ${listExclusions(excluded)}`
     steps.add('MX', warning === undefined ? true : null, hosts + suffix, warning)

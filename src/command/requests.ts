@@ -59,7 +59,9 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
     const credentials = await readCredentials(target, sources)
     const { 'retry-for': retryForMs = 0, wait: waitMs = 0, interval: intervalMs } = options
     const retryPolicy = { retryForMs, waitMs, intervalMs }
-    return { server: { ...server, tls, credentials }, isMx, entries, settings, retryPolicy, selfOption: options.self }
+    const doubtfulNames = options.names.filter((name) => !name.endsWith('.')).map((name) => name.toLowerCase())
+    const given = { selfOption: options.self, doubtfulNames }
+    return { server: { ...server, tls, credentials }, isMx, entries, settings, retryPolicy, ...given }
   } catch (error) {
     if (!(error instanceof OptionError)) throw error
     const located = locateError(error, target)

@@ -78,6 +78,18 @@ export function noExchangerError(excluded: readonly Exclusion[]): StepError {
   })
 }
 
+/** Throws StepError (64) for a NAME that is one of the exchangers to request mail from: the user probably means the server. */
+export function checkNames({ server, doubtfulNames }: Request, exchangers: readonly Request[]): void {
+  const domain = server.host
+  const mistaken = exchangers.find(({ server: { host } }) => host !== domain && doubtfulNames.includes(host))
+  if (mistaken === undefined) return
+  const { host } = mistaken.server
+  throw new StepError(`--mx finds the servers in DNS, so omit ${host}`, {
+    exitStatus: EXIT.USAGE,
+    hint: `if ${host} is a name to request, write it with a final dot: --mx ${domain} ${host}.`,
+  })
+}
+
 function nullMxError(): StepError {
   return new StepError('null MX: the domain accepts no mail (RFC 7505)', {
     exitStatus: EXIT.NOHOST,

@@ -14,6 +14,8 @@ export type Request = {
   readonly retryPolicy: RetryPolicy
   /** The words of --self: reasons to skip an exchanger that the user has given, and can take back */
   readonly selfOption: readonly string[]
+  /** The NAME arguments, in lower case, that --mx refuses if they are servers: with a final dot the user insists on a name. */
+  readonly doubtfulNames: readonly string[]
 }
 
 /** A request that can't be sent, because its server lacks something of its own, for example a password file. */

@@ -118,9 +118,10 @@ class Runner {
   async #sendToExchangers(request: Request): Promise<ServerReport[]> {
     const { server } = request
     const { warn } = this.#options
-    const { exclusionLines, lateExclusions, noExchangerError } = await import('./mx.js')
+    const { checkNames, exclusionLines, lateExclusions, noExchangerError } = await import('./mx.js')
     const choice = await this.#lookUpExchangers(request)
     const { requests, excluded, warning } = choice
+    checkNames(request, requests)
     for (const line of exclusionLines(server.word, excluded)) warn(line)
     const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one, server.word)))
     const late = lateExclusions(server.host, choice, reports)

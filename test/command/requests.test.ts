@@ -208,6 +208,7 @@ suite('createRequests', () => {
       },
       retryPolicy: { retryForMs: 0, waitMs: 0, intervalMs: 60_000 },
       selfOption: [],
+      doubtfulNames: ['a.example'],
       entries: ['a.example'],
       server: {
         word: 'mx.example',

@@ -50,6 +50,7 @@ function requestOf(self: readonly string[], timeoutMs: number): Request {
     settings: { ...settings, keepGoing: false },
     retryPolicy: { retryForMs: 0, waitMs: 0, intervalMs: 60_000 },
     selfOption: self,
+    doubtfulNames: [],
   }
 }
 

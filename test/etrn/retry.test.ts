@@ -43,6 +43,7 @@ async function requestOf(
     settings: { ...sessionSettings, assumeEtrn: false, keepGoing },
     retryPolicy: { retryForMs: 3_600_000, waitMs: 0, intervalMs: 60_000, ...retryPolicy },
     selfOption: [],
+    doubtfulNames: [],
   }
 }
 

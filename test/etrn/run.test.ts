@@ -325,6 +325,32 @@ if (isInNamespace(import.meta.url)) {
       const zone = zoneOf([10, 'gw.site.example'], [20, 'mx2.site.example'])
       assert.equal((await runMx(t, zone, ['@site.example'])).status, 0)
     })
+    for (const flag of ['--keep-going', '--check', '--retry-for=10m'])
+      test(`requests nothing if a NAME is one of the exchangers, with ${flag}`, async (t) => {
+        const zone = {
+          ...zoneOf([10, 'gw.site.example'], [20, 'bk1.isp.example']),
+          'A bk1.isp.example': { addresses: [TWO] },
+        }
+        const run = await runMx(t, zone, ['BK1.isp.example', flag])
+        assert.equal(run.status, 64)
+        assert.match(run.stdout + run.stderr, /--mx finds the servers in DNS, so omit bk1\.isp\.example/)
+        const hint =
+          'if bk1.isp.example is a name to request, write it with a final dot: --mx site.example bk1.isp.example.'
+        assert.ok((run.stdout + run.stderr).includes(hint), run.stderr)
+      })
+    test('requests the name of an exchanger that has a final dot, and that of this host', async (t) => {
+      await listenAt(t, TWO, sessionWith(...etrnSteps('bk1.isp.example'), ...etrnSteps('gw.site.example')))
+      const zone = {
+        ...zoneOf([10, 'gw.site.example'], [20, 'bk1.isp.example']),
+        'A bk1.isp.example': { addresses: [TWO] },
+      }
+      assert.equal((await runMx(t, zone, ['bk1.isp.example.', 'gw.site.example'])).status, 0)
+    })
+    test('requests the name of a domain that is one of its own exchangers', async (t) => {
+      await listenAt(t, TWO, ACCEPTED)
+      const zone = { ...zoneOf([20, 'site.example']), 'A site.example': { addresses: [TWO] } }
+      assert.equal((await runMx(t, zone, ['site.example'])).status, 0)
+    })
     test('requests from the domain itself if it has no MX', async (t) => {
       await listenAt(t, TWO, ACCEPTED)
       const { stdout, stderr, status } = await runMx(t, { 'A site.example': { addresses: [TWO] } })
