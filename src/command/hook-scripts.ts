@@ -165,9 +165,9 @@ ${nameNotes(parts)
 `
 }
 
-/** Returns the comments on a name that is requested without being given. */
-export function nameNotes({ impliedName }: HookParts): string[] {
-  return impliedName === undefined ? [] : [`No NAME was given: this hook requests ${impliedName}.`]
+/** Returns the comments on names that are requested without being given. */
+export function nameNotes({ impliedNames }: HookParts): string[] {
+  return impliedNames.length === 0 ? [] : [`No NAME was given: this hook requests ${impliedNames.join(', ')}.`]
 }
 
 /**

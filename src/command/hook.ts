@@ -32,8 +32,8 @@ export type HookParts = Pick<HookInput, 'program'> & {
   /** Names the server or domain; part of file names */
   readonly name: string
   readonly command: readonly CommandWord[]
-  /** The name that is requested because none is given */
-  readonly impliedName: string | undefined
+  /** The names that are requested because none is given */
+  readonly impliedNames: readonly string[]
   /** The interface that all requests use; undefined if there is none, or if they differ */
   readonly interface: string | undefined
   /** The options that keep cron's mail short, and a comment on what cron mails then */
@@ -84,7 +84,7 @@ function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookP
     name,
     program,
     command,
-    impliedName: targets.map(impliedName).find((implied) => implied !== undefined),
+    impliedNames: [...new Set(targets.flatMap((target) => impliedName(target) ?? []))],
     interface: others.length === 0 && !/[.:]/.test(local ?? '') ? local : undefined,
     cron: cronOutputOf(targets),
     config: files.length === 1 ? resolve(files[0] ?? '') : undefined,

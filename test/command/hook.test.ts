@@ -162,6 +162,8 @@ suite('hook: without a name', { concurrency: true }, () => {
       const named = await etrn(['--hook', kind, '--mx', 'site.example', 'a.example'])
       assert.equal(named.stderr, '')
       assert.doesNotMatch(named.stdout, /No NAME was given/)
+      const several = await etrn(['--hook', kind, '--mx', 'one.example', '--mx', 'two.example'])
+      assert.match(several.stdout, /^# No NAME was given: this hook requests one\.example, two\.example\.$/m)
     })
 })
 
