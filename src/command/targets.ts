@@ -95,10 +95,12 @@ function looksLikeServer(name: string): boolean {
 
 /** Returns a hint if a server can't be reached because SERVER and NAME are probably swapped, or SERVER is missing; undefined otherwise. */
 export function swapHint(
-  [server = '', name, ...rest]: readonly string[],
+  [server = '', ...names]: readonly string[],
   failures: readonly Pick<SessionError, 'stage' | 'exitStatus'>[],
 ): string | undefined {
   const isCertain = failures.some(({ exitStatus }) => exitStatus === EXIT.NOHOST)
+  const [first] = names
+  const name = looksLikeServer(server) ? first : (names.find(looksLikeServer) ?? first)
   if (name === undefined) {
     const isName = isCertain && isQualifiedDomain(server) && !looksLikeServer(server)
     return isName ? `hint: if ${server} is the name to request, write etrn SERVER ${server}` : undefined
@@ -110,7 +112,8 @@ export function swapHint(
   const isUnreachable = failures.some(({ stage }) => stage === 'connect')
   const isLikely = isUnreachable && looksLikeServer(name) && !looksLikeServer(server)
   if (!areDomains || !(isUnknown || isLikely)) return undefined
-  return `hint: SERVER and NAME seem to be the wrong way round; try etrn ${[name, server, ...rest].map(printable).join(' ')}`
+  const words = [name, server, ...names.filter((other) => other !== name)]
+  return `hint: SERVER and NAME seem to be the wrong way round; try etrn ${words.map(printable).join(' ')}`
 }
 
 /** Returns true for a word that a profile could have as its name. */

@@ -269,6 +269,12 @@ suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
       'hint: SERVER and NAME seem to be the wrong way round; try etrn mx.example a.example b.example',
     ],
     [
+      'puts the name that is like a server first, wherever it stands',
+      ['a.example', 'b.example', 'mail.isp.example', 'c.example'],
+      [UNKNOWN],
+      'hint: SERVER and NAME seem to be the wrong way round; try etrn mail.isp.example a.example b.example c.example',
+    ],
+    [
       'is silent if a server does not listen and the name is like no server',
       ['isp.example', 'site.example'],
       [UNREACHABLE],
