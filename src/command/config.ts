@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path'
 import { EXIT, messageOf, UsageError } from '../errors.js'
+import { hidePassword } from '../input/hide-password.js'
 import { parseServer } from '../input/server-address.js'
 import { printable } from '../printable.js'
 import type { OptionSource } from './option-sources.js'
@@ -80,7 +81,10 @@ class ConfigParser {
 
   async #parseProfile(name: string, { value, line }: TomlEntry): Promise<Profile> {
     if (!/^[\w-]+$/.test(name))
-      throw this.#error(line, `profile name "${name}" contains characters other than letters, digits, - and _`)
+      throw this.#error(
+        line,
+        `profile name "${hidePassword(name)}" contains characters other than letters, digits, - and _`,
+      )
     if (!(value instanceof Map))
       throw this.#error(
         line,

@@ -24,6 +24,16 @@ const WORDS: readonly (readonly [word: string, shown: string])[] = [
   ['smtp://u:s3cret', 'smtp://u:****'],
   ['smtp:u:s3cret', 'smtp:****'],
   ['mail.example:s3cret', 'mail.example:****'],
+  ['smtp://h.example?pass=s3cret', 'smtp://h.example?****'],
+  ['smtp://h.example/?user=u&password=s3cret', 'smtp://h.example/?****'],
+  ['h.example?pass=s3cret', 'h.example?****'],
+  ['smtp://h.example:25?pass=s3cret', 'smtp://h.example:25?****'],
+  ['smtp://u@h.example?pass=s3cret', 'smtp://u@h.example?****'],
+  ['smtp://h.example:s3cret?x=y', 'smtp://h.example:****?****'],
+  ['u;s3cret@h.example', '****'],
+  ['smtp://u;s3cret@h.example', 'smtp://****'],
+  ['u/s3cret@h.example', '****'],
+  ['u\uff1as3cret@h.example', '****'],
 ]
 
 suite('hidePassword', () => {
@@ -36,6 +46,10 @@ suite('hidePassword', () => {
     'mail.example:',
     'smtp://site@mail.example:25',
     'smtp://mail.example:26/',
+    'smtp://127.0.0.1:2501//',
+    'a.example?',
+    '@a.example;@b.example',
+    'a.example;@b.example',
     'smtp://@mail.example',
     'smtp://%@mail.example',
     'site@mail.example',
@@ -74,6 +88,13 @@ suite('an error message has no password', { concurrency: true }, () => {
       assert.ok(!(stdout + stderr).includes(PASSWORD), stderr)
     })
   }
+  for (const name of ['u:s3cret@h.example', 'u;s3cret@h.example', 'smtp://h.example?pass=s3cret'])
+    test(`of a profile named ${name}`, async (t) => {
+      const file = makeFile(t, 'config.toml', `[servers."${name}"]\nserver = "h.example"\n`)
+      const { stderr, status } = await etrn(['--config', file, 'isp', 'site.example'])
+      assert.equal(status, 78, stderr)
+      assert.ok(!stderr.includes(PASSWORD), stderr)
+    })
   test('and names the option that takes one', async () =>
     assertRefused(
       ['smtp://u:s3cret@mail.example', 'site.example'],
