@@ -104,7 +104,7 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
     const choice = await chooseExchangers(request, options.signal)
     const { requests, warning } = choice
     excluded.push(...choice.excluded)
-    if (requests.length === 0) throw noExchangerError(excluded)
+    if (requests.length === 0) throw noExchangerError(excluded, true)
     checkNames(request, requests)
     const hosts = listSome(requests.map((one) => one.server.host))
     const suffix = excluded.length === 0 ? '' : `; excluded: ${listExclusions(excluded)}`
@@ -113,7 +113,7 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
     for (const one of requests) checks.push(await checkServer(one, options))
     const late = lateExclusions(server.host, choice, checks)
     excluded.push(...late)
-    if (checks.length === late.length) throw noExchangerError(excluded)
+    if (checks.length === late.length) throw noExchangerError(excluded, true)
     return { servers: checks.filter((check) => !late.some(({ host }) => host === check.server.host)), excluded }
   } catch (cause) {
     if (!(cause instanceof StepError)) throw cause

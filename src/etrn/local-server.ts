@@ -36,10 +36,13 @@ export async function readLocalGreeting(limits: Limits): Promise<string> {
 export function localServerError(error: StepError): SessionError {
   const { exitStatus, kind, cause } = error
   const isRejected = error instanceof RejectedError
-  const hint = 'start the local mail server, which receives the requested mail; --wait-local 5m waits longer'
-  const facts = { exitStatus, kind, hint, cause, reply: isRejected ? error.reply : null }
+  const facts = { exitStatus, kind, hint: startHint('--wait-local 5m'), cause, reply: isRejected ? error.reply : null }
   const message = `local mail server: ${describeLocalProblem(error)}`
   return new SessionError(isRejected ? 'greeting' : 'connect', message, facts)
+}
+
+function startHint(longer: string): string {
+  return `start the local mail server, which receives the requested mail; ${longer} waits longer`
 }
 
 /** Returns the message of an error that `readLocalGreeting` has thrown, without the name of the server. */
@@ -69,8 +72,9 @@ export async function waitForLocalServer(
     await retryStep(step, { stage: 'connect', backoffAfter: () => backoff, window, onPause, signal })
     return undefined
   } catch (error) {
-    if (error instanceof SessionError) return error
-    throw error
+    if (!(error instanceof SessionError)) throw error
+    const isCut = signal.aborted && abortReason(signal).kind === 'time-over'
+    return isCut ? error.withMessage(error.message, startHint('a longer --max-time')) : error
   }
 }
 

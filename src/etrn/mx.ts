@@ -68,13 +68,15 @@ function formatExclusion({ host, reason }: Exclusion): string {
 /** The reason to skip an exchanger that only --self makes this host */
 const BY_SELF_OPTION = 'this host, by --self'
 
-export function noExchangerError(excluded: readonly Exclusion[]): StepError {
+/** Returns the failure (68) of a domain whose exchangers are all excluded. A run with --check has shown already what DNS says. */
+export function noExchangerError(excluded: readonly Exclusion[], isCheck = false): StepError {
   const domain = excluded[0]?.domain ?? 'DOMAIN'
   const isBySelf = excluded.some(({ reason }) => reason === BY_SELF_OPTION)
   const selfStep = isBySelf ? 'remove the --self of each server that is not this host; ' : ''
+  const checkStep = isCheck ? '' : `; to see what DNS says: etrn --check --mx ${domain}`
   return new StepError(`no MX to request mail from; skipped: ${listExclusions(excluded)}`, {
     exitStatus: EXIT.NOHOST,
-    hint: `${selfStep}if another server holds the mail: etrn SERVER ${domain}; to see what DNS says: etrn --check --mx ${domain}`,
+    hint: `${selfStep}if another server holds the mail: etrn SERVER ${domain}${checkStep}`,
   })
 }
 

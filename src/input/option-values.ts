@@ -87,6 +87,7 @@ export function parseSubdomains(word: unknown): string {
 export function parseQueue(word: unknown): string {
   const queue = parseText(word)
   if (queue.startsWith('#')) throw new Error('must not start with #')
+  if (/^[ \t]/.test(queue)) throw new Error('must not start with a space')
   return queue
 }
 

@@ -290,6 +290,7 @@ if (isInNamespace(import.meta.url)) {
       const { stdout, status } = await etrn(['--check', '--mx', 'site.example', '--helo', 'gw.site.example'])
       assert.equal(status, 68)
       assert.match(stdout, /NO MX .*no MX to request mail from; skipped: gw\.site\.example \(this host\), mx2/)
+      assert.doesNotMatch(stdout, /--check/)
     })
     test('shows the steps of each mail exchanger behind this host', async (t) => {
       const mx = [

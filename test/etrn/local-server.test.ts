@@ -171,6 +171,7 @@ if (isInNamespace(import.meta.url)) {
         run.stderr,
         /^etrn: local mail server: [^;]*; --max-time limit reached; gave up after \d attempts? in \ds; /m,
       )
+      assert.match(run.stderr, /^hint: start the local mail server, .*; a longer --max-time waits longer$/m)
     })
     test('looks at the local mail server a last time just before the time ends', async (t) => {
       const server = await scripted(t, ACCEPTED)

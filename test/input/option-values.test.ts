@@ -169,8 +169,8 @@ testValues(
     ['uucp', 'uucp'],
     ['a,b', 'a,b'],
   ],
-  ['#uucp'],
-  /^Error: must not start with #$/,
+  ['#uucp', ' x', '\tx'],
+  /^Error: must not start with (?:#|a space)$/,
 )
 test('oneOf returns a word of the choice and throws for any other', () => {
   assert.equal(oneOf('none', 'may')('may'), 'may')
