@@ -150,6 +150,9 @@ async function tlsPolicyOf(target: ServerArgument, options: object, hasCredentia
   const { ca, cert, key, fingerprint, name, ...tls } = parseKeys('tls.', TLS_PARSERS, options)
   const request = { level: tls.level, fingerprint, ca, name }
   const level = settleLevel(target, request, hasCredentials)
+  const unused = tls.minVersion === undefined ? (cert === undefined ? undefined : 'cert') : 'minVersion'
+  if (level === 'none' && unused !== undefined)
+    throw new UsageError(`tls.level "none" contradicts tls.${unused}; remove one of them`)
   if (cert === undefined && key !== undefined) throw new UsageError('tls.key needs tls.cert')
   const pem = { ca, cert, key }
   await checkPem(pem, (part, problem, cause) => new UsageError(`tls.${part}: ${problem}`, { cause }))

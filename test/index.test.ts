@@ -115,6 +115,7 @@ suite('ask', () => {
       ['mx', ['site.example'], { credentials: { user: 'site', password: 'a\0b' } }],
       ['mx', ['site.example'], { credentials: { user: 'site', password: 'a\ud800b' } }],
       ['mx', ['a\udc00.example'], {}],
+      ['mx', ['site.example'], { tls: { level: 'none', minVersion: 'TLSv1.3' } }],
     ]
     // Callers without TypeScript can write these.
     const untyped = [

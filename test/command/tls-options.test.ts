@@ -5,7 +5,7 @@ import type { PartialOptions } from '../../src/command/options.js'
 import { checkPem } from '../../src/command/tls-files.js'
 import { checkTlsOptions, readTlsPolicy } from '../../src/command/tls-options.js'
 import { UsageError } from '../../src/errors.js'
-import { assertRefused } from '../helpers/command.js'
+import { assertRefused, etrn } from '../helpers/command.js'
 import { fixture, fixturePath, makeFile } from '../helpers/files.js'
 import { NO_SOURCES, targetOf } from '../helpers/options.js'
 import { CA, certificateStep, secureSession, testAccepted, testFailed } from '../smtp/tls-server.js'
@@ -54,6 +54,27 @@ suite('checkTlsOptions: the level', () => {
     settlesLevel(`--tls verify agrees with --${option}`, 'mx.example', { tls: 'verify', [option]: value }, 'verify')
     settlesLevel(`smtps:// checks --${option}`, 'smtps://mx.example', { tls: 'may', [option]: value }, 'verify')
   }
+  for (const [option, value] of [
+    ['tls-min', 'TLSv1.3'],
+    ['tls-cert', 'client.pem'],
+  ] as const) {
+    test(`--tls none contradicts --${option}`, async () =>
+      assertRefused(
+        ['mx.example', 'a.example', '--tls', 'none', `--${option}`, value],
+        `etrn: --tls none contradicts --${option}; remove one of them\n`,
+      ))
+    settlesLevel(
+      `smtps:// uses --${option}, whatever --tls is`,
+      'smtps://mx.example',
+      { tls: 'none', [option]: value },
+      'verify',
+    )
+  }
+  test('tls = "none" of a profile overrides the tls-min of all servers', async (t) => {
+    const toml = 'tls-min = "TLSv1.3"\n[servers.isp]\nserver = "127.0.0.1:9"\ntls = "none"\n'
+    const run = await etrn(['--config', makeFile(t, 'c.toml', toml), 'isp', 'a.example'])
+    assert.equal(run.status, 75, run.stderr)
+  })
   for (const tls of ['encrypt', 'verify'] as const)
     settlesLevel(`--tls ${tls} agrees with a fingerprint`, 'mx.example', { tls, 'tls-fingerprint': 'A' }, tls)
   test('--tls-key without --tls-cert is refused', async () => {
