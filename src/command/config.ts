@@ -59,15 +59,7 @@ class ConfigParser {
   }
 
   async parse(text: string): Promise<Config> {
-    const { parseToml } = await import('./toml.js')
-    const root = parseToml(text.replace(/^\ufeff/, ''), (line, message, cause) => {
-      const hasLoneCr = /\r(?!\n)/.test(text)
-      const hint = hasLoneCr
-        ? 'end lines with LF or CRLF, not CR'
-        : TOML_HINTS.find(([pattern]) => pattern.test(message))?.[1]
-      const facts = { exitStatus: EXIT.CONFIG, hint, cause }
-      return new UsageError(`${this.#file}:${line}: not valid TOML: ${printable(message)}`, facts)
-    })
+    const root = await this.#parseTables(text)
     const { value, line } = root.get('servers') ?? { value: new Map<string, TomlEntry>(), line: 1 }
     root.delete('servers')
     if (!(value instanceof Map))
@@ -77,6 +69,26 @@ class ConfigParser {
     const options = await this.#parseOptions(root)
     const locate = (option: string): string => this.#locate(root, option)
     return { tops: [{ options, locate }], profiles, paths: this.#paths }
+  }
+
+  async #parseTables(text: string): Promise<TomlTable> {
+    const { parseToml } = await import('./toml.js')
+    const errorOf = (line: number, message: string, cause: unknown): UsageError => {
+      const hasLoneCr = /\r(?!\n)/.test(text)
+      const hint = hasLoneCr
+        ? 'end lines with LF or CRLF, not CR'
+        : TOML_HINTS.find(([pattern]) => pattern.test(message))?.[1]
+      const facts = { exitStatus: EXIT.CONFIG, hint, cause }
+      return new UsageError(`${this.#file}:${line}: not valid TOML: ${printable(message)}`, facts)
+    }
+    try {
+      return parseToml(text.replace(/^\ufeff/, ''), errorOf)
+    } catch (cause) {
+      // The parser's stack overflows.
+      if (!(cause instanceof RangeError)) throw cause
+      const message = `${this.#file}: a string is too long, or lists or tables are nested too deeply`
+      throw new UsageError(message, { exitStatus: EXIT.CONFIG, cause })
+    }
   }
 
   async #parseProfile(name: string, { value, line }: TomlEntry): Promise<Profile> {

@@ -226,6 +226,17 @@ suite('config: refused files', { concurrency: true }, () => {
   )
   refuses('__proto__ = 1', /:1: unknown key __proto__/)
   refuses('a = 1\na = 2', /:2: not valid TOML: /)
+  for (const [title, toml] of [
+    ['a string of 140,000 characters', `names = ["${'x'.repeat(140_000)}"]`],
+    ['10,000 lists within each other', `names = ${'['.repeat(10_000)}${']'.repeat(10_000)}`],
+    ['10,000 tables within each other', `names = ${'{a='.repeat(10_000)}1${'}'.repeat(10_000)}`],
+  ] as const)
+    test(`refuses ${title} with 78`, async (t) => {
+      const file = makeFile(t, 'config.toml', toml)
+      const run = await etrn(['--config', file, 'isp', 'a.example'])
+      const message = `etrn: ${file}: a string is too long, or lists or tables are nested too deeply\n`
+      assert.deepEqual([run.status, run.stderr], [78, message])
+    })
   test('readConfig throws a UsageError with the error of the parser as its cause', async (t) =>
     assert.rejects(
       readConfig([makeFile(t, 'config.toml', 'port =')], READER),
