@@ -11,6 +11,7 @@ import {
 } from './hook.js'
 import { checkProfiles, rootObjections } from './hook-root.js'
 import type { Reader } from './read-file.js'
+import { checkServerWords, isBareWord } from './targets.js'
 
 export type HookOptions = Reader & {
   readonly environment: Readonly<Record<string, string | undefined>>
@@ -26,7 +27,11 @@ export async function createHook(line: CommandLine, kind: HookKind, options: Hoo
   const runner = kind === 'cron' ? uid : 0
   const files = configFilesOf(line, { environment, uid: runner, warn })
   const config = await readConfig(files, { uid, signal })
-  if (runner === 0) checkProfiles(line, config, await readOwnConfig(line, config, options))
+  if (runner === 0) {
+    const own = await readOwnConfig(line, config, options)
+    await checkServerWords(line, { ...config, profiles: new Map([...config.profiles, ...own.profiles]) })
+    checkProfiles(line, config, own)
+  }
   const targets = await resolveHookTargets(line, config, warn)
   const paths = [...optionPathsOf(targets), ...commandPathsOf(targets)]
   // systemd hands the files over, and the service reads them as another user.
@@ -41,10 +46,18 @@ function uncheckedText(variable: string): string {
   return `--password-command contains ${variable}, so some of its files can't be checked; write their absolute paths`
 }
 
-/** Returns the configuration that this user reads; the hook's if the user's can't be read. */
+/**
+ * Returns the configuration that this user reads; that of the hook if the own one is broken. Throws the error of the own one if the command
+ * line has a word that may be one of its profiles.
+ */
 async function readOwnConfig(line: CommandLine, config: Config, options: HookOptions): Promise<Config> {
   const { environment, uid, signal } = options
   const search = { environment, uid, warn: (): void => undefined }
   const files = line.options.config === undefined ? findConfigFiles(search) : []
-  return readConfig(files, { uid, signal }).catch(() => config)
+  const isProfile = (word: string): boolean => isBareWord(word) && !config.profiles.has(word)
+  const needsOwn = line.options.mx === undefined && (line.words[0] ?? '').split(',').some(isProfile)
+  return readConfig(files, { uid, signal }).catch((error: unknown) => {
+    if (needsOwn) throw error
+    return config
+  })
 }

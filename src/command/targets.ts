@@ -117,7 +117,7 @@ export function swapHint(
 }
 
 /** Returns true for a word that a profile could have as its name. */
-function isBareWord(word: string): boolean {
+export function isBareWord(word: string): boolean {
   return /^[\w-]+$/.test(word) && word !== 'localhost'
 }
 

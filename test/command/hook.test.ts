@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
 import { type CommandLine, parseArguments } from '../../src/command/arguments.js'
 import {
   commandPathsOf,
@@ -11,7 +13,7 @@ import {
 } from '../../src/command/hook.js'
 import { EXIT, UsageError } from '../../src/errors.js'
 import { assertRefused, etrn } from '../helpers/command.js'
-import { BIN, makeFile } from '../helpers/files.js'
+import { BIN, makeFile, makeFolder } from '../helpers/files.js'
 import { commandIn, inputOf, ISP, printHook, printHookWithConfig, SCRIPT_KINDS, splitByShell } from '../helpers/hook.js'
 import { NO_CONFIG, targetOf } from '../helpers/options.js'
 
@@ -265,5 +267,26 @@ suite('resolveHookTargets', { concurrency: true }, () => {
       typed: {},
     }
     assert.equal((await resolveHookTargets(line, NO_CONFIG, (message) => assert.fail(message))).length, 1)
+  })
+})
+
+suite("hook: a profile in the user's own configuration", { concurrency: true }, () => {
+  const printOwnHook = async (t: TestContext, toml: string, word: string) => {
+    const home = makeFolder(t)
+    mkdirSync(join(home, '.config/etrn'), { recursive: true })
+    writeFileSync(join(home, '.config/etrn/config.toml'), toml)
+    const uid = process.getuid?.() || 1000
+    return etrn(['--hook', 'pppd', word, 'a.example'], { env: { HOME: home }, user: { uid } })
+  }
+  test('is suggested for a mistyped word', async (t) => {
+    const run = await printOwnHook(t, '[servers.isp]\nserver = "mail.isp.example"\n', 'ips')
+    assert.equal(run.status, 64)
+    assert.match(run.stderr, /^etrn: no profile "ips"; did you mean isp\?$/m)
+  })
+  test('is not sought in a file that is not valid, which is an error unless the server is no profile', async (t) => {
+    const run = await printOwnHook(t, 'port =', 'ips')
+    assert.equal(run.status, 78)
+    assert.match(run.stderr, /config\.toml:1: not valid TOML/)
+    assert.equal((await printOwnHook(t, 'port =', 'mail.isp.example')).status, 0)
   })
 })
