@@ -8,7 +8,7 @@ import { settleOptions } from './command/option-sources.js'
 import type { Options } from './command/options.js'
 import type { InputSources, Reader } from './command/read-file.js'
 import { createRequests } from './command/requests.js'
-import { swapHint } from './command/targets.js'
+import { swapHint, unreadHint } from './command/targets.js'
 import { EXIT, mergeExitStatuses, stackOf, UsageError } from './errors.js'
 import type { FailedRequest, Request } from './etrn/request.js'
 import { resultOfBadLine, type Run, run } from './etrn/run.js'
@@ -56,6 +56,9 @@ class RequestRun {
   /** SERVER and NAME arguments; empty if the hint about swapped ones must not appear */
   #words: readonly string[] = []
 
+  /** A configuration file that this user can't read */
+  #unread: string | undefined
+
   constructor(line: CommandLine, context: RunContext) {
     this.#line = line
     this.#context = context
@@ -65,7 +68,8 @@ class RequestRun {
     const line = this.#line
     const { host, terminal, signal, limitTime, onReporter } = this.#context
     const reader = { uid: host.uid, signal }
-    const config = await readConfig(configFilesOf(line, { ...host, warn: terminal.warn }), reader)
+    const onUnread = (file: string): unknown => (this.#unread = file)
+    const config = await readConfig(configFilesOf(line, { ...host, warn: terminal.warn, onUnread }), reader)
     const options = settleOutput(settleOptions([line, ...config.tops]).options)
     // If a temporary failure may be silent, so is what explains it.
     const isSilent = options.quiet > 1 || options['report-after'] !== undefined
@@ -142,7 +146,10 @@ class RequestRun {
     const exitStatus = ending === undefined ? done.exitStatus : 128 + constants.signals[ending]
     const errors = done.servers.flatMap(({ error }) => error ?? [])
     // This is likelier than a misspelt server, which the hints of the report suggest.
-    const hint = ending === undefined ? swapHint(this.#words, errors) : undefined
+    const hint =
+      ending === undefined
+        ? (unreadHint(this.#words, errors, this.#unread) ?? swapHint(this.#words, errors))
+        : undefined
     if (hint !== undefined) terminal.warn(hint)
     await reporter.end({ ...done, exitStatus })
     for (const error of errors) if (error.exitStatus === EXIT.SOFTWARE) terminal.warnLines(stackOf(error.cause))

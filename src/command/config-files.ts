@@ -8,13 +8,15 @@ export type ConfigSearch = {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly uid: number | undefined
   readonly warn: (message: string) => void
+  /** Receives each file that can't be read. */
+  readonly onUnread?: (file: string) => void
 }
 
 /**
  * Returns the configuration files that exist and may be read, the system's first. Root reads only the system's, because sudo keeps
  * HOME. A file that can't be read, or whose folder can't, is skipped with a warning. Throws StepError (75) if this host lacks descriptors.
  */
-export function findConfigFiles({ environment, uid, warn }: ConfigSearch): string[] {
+export function findConfigFiles({ environment, uid, warn, onUnread }: ConfigSearch): string[] {
   const { HOME, XDG_CONFIG_HOME } = environment
   const home = XDG_CONFIG_HOME?.startsWith('/') ? XDG_CONFIG_HOME : HOME ? `${HOME}/.config` : undefined
   const folders = home === undefined || uid === 0 ? ['/etc'] : ['/etc', home]
@@ -27,7 +29,9 @@ export function findConfigFiles({ environment, uid, warn }: ConfigSearch): strin
       if (isLackOfResources(error)) throw resourcesError(`can't read the configuration ${file}`, error)
       // Without the folder there is no file.
       const isMissing = ['ENOENT', 'ENOTDIR'].includes(codeOf(error))
-      if (!isMissing) warn(`etrn: warning: ${file}: ${describeFileError(error)}; continuing without this file`)
+      if (isMissing) return false
+      warn(`etrn: warning: ${file}: ${describeFileError(error)}; continuing without this file`)
+      onUnread?.(file)
       return false
     }
   })

@@ -116,6 +116,18 @@ export function swapHint(
   return `hint: SERVER and NAME seem to be the wrong way round; try etrn ${words.map(printable).join(' ')}`
 }
 
+/** Returns a hint if a server doesn't exist that may be a profile in a file which could not be read; undefined otherwise. */
+export function unreadHint(
+  [servers = '']: readonly string[],
+  failures: readonly Pick<SessionError, 'exitStatus'>[],
+  file: string | undefined,
+): string | undefined {
+  const word = servers.split(',').find(isBareWord)
+  const isUnknown = failures.some(({ exitStatus }) => exitStatus === EXIT.NOHOST)
+  if (file === undefined || word === undefined || !isUnknown) return undefined
+  return `hint: ${word} may be a profile in ${printable(file)}, which this user can't read`
+}
+
 /** Returns true for a word that a profile could have as its name. */
 export function isBareWord(word: string): boolean {
   return /^[\w-]+$/.test(word) && word !== 'localhost'

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { createRequests } from '../../src/command/requests.js'
 import type { ServerReport } from '../../src/etrn/outcome.js'
@@ -19,6 +19,7 @@ import {
 } from '../helpers/command.js'
 import { crowd, list } from '../helpers/concurrent-server.js'
 import { etrnSteps, sessionWith } from '../helpers/exchange.js'
+import { makeFolder } from '../helpers/files.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { NO_CONFIG, NO_SIGNAL, NO_SOURCES } from '../helpers/options.js'
@@ -410,6 +411,18 @@ if (isInNamespace(import.meta.url)) {
           /^hint: SERVER and NAME seem to be the wrong way round; try etrn mail\.isp\.example site\.example$/m,
         )
       })
+  })
+
+  test('names the configuration that can not be read if an unknown server may be a profile', async (t) => {
+    const home = makeFolder(t)
+    const file = join(home, '.config/etrn/config.toml')
+    mkdirSync(dirname(file), { recursive: true })
+    symlinkSync('config.toml', file)
+    resolver(ONE)
+    await nameServer(t, HOSTS, ONE)
+    const run = await etrn(['isp', 'a.example'], { env: { HOME: home }, user: { uid: 1000 } })
+    assert.equal(run.status, 68)
+    assert.ok(run.stderr.includes(`\nhint: isp may be a profile in ${file}, which this user can't read\n`), run.stderr)
   })
 
   suite('run: failures with --mx', () => {
