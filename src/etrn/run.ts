@@ -59,15 +59,11 @@ export async function run(given: readonly (Request | FailedRequest)[], options: 
     return { servers, excluded: [], error: localFailure, exitStatus: localFailure.exitStatus }
   }
   const runner = new Runner(options, requests.length)
-  const found = requests.map(async (request) => {
-    const reports = await runner.send(request)
-    return reports.map((report) => [report, request.entries] as const)
+  const reports = requests.map(async (request) => {
+    const found = await runner.send(request)
+    return found.map((report) => ({ ...report, names: orderResults(request.entries, report.names) }))
   })
-  // Several domains may have one report.
-  const servers = [...new Map((await Promise.all(found)).flat())].map(([report, entries]) => ({
-    ...report,
-    names: orderResults(entries, report.names),
-  }))
+  const servers = (await Promise.all(reports)).flat()
   return {
     servers,
     excluded: runner.excluded,
@@ -86,15 +82,11 @@ async function waitForLocal(
   return waitForLocalServer(waitMs, limits, onPause)
 }
 
-type SentRequest = { readonly request: Request; readonly report: Promise<ServerReport> }
-
 class Runner {
   readonly excluded: Exclusion[] = []
   readonly #options: RunOptions
   readonly #startedAt = performance.now()
   readonly #slots: SessionSlots
-  /** The requests to exchangers, by their hosts: all options of --mx but the names are the same for each domain. */
-  readonly #sent = new Map<string, readonly SentRequest[]>()
 
   constructor(options: RunOptions, targets: number) {
     this.#options = options
@@ -123,19 +115,6 @@ class Runner {
     }
   }
 
-  /** Sends a request to an exchanger. If another domain has sent the same request, returns the report of that one. */
-  async #sendToExchanger(request: Request, domain: string): Promise<ServerReport> {
-    const { server, entries } = request
-    const earlier = this.#sent.get(server.host) ?? []
-    const isSame = ({ request: other }: SentRequest): boolean =>
-      other.entries.length === entries.length && entries.every((entry, index) => entry === other.entries[index])
-    const same = earlier.find(isSame)
-    if (same !== undefined) return same.report
-    const report = this.#sendTo(request, domain)
-    this.#sent.set(server.host, [...earlier, { request, report }])
-    return report
-  }
-
   async #sendToExchangers(request: Request): Promise<ServerReport[]> {
     const { server } = request
     const { warn } = this.#options
@@ -144,7 +123,7 @@ class Runner {
     const { requests, excluded, warning } = choice
     checkNames(request, requests)
     for (const line of exclusionLines(server.word, excluded)) warn(line)
-    const reports = await Promise.all(requests.map(async (one) => this.#sendToExchanger(one, server.word)))
+    const reports = await Promise.all(requests.map(async (one) => this.#sendTo(one, server.word)))
     const late = lateExclusions(server.host, choice, reports)
     this.excluded.push(...late)
     for (const line of exclusionLines(server.word, late)) warn(line)

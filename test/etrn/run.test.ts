@@ -379,19 +379,6 @@ if (isInNamespace(import.meta.url)) {
       const lines = stdout.split('\n').sort().join('\n')
       assert.match(lines, /^mx2\.site\.example: site\.example: .*\nmx3\.site\.example: other\.example: /m)
     })
-    test('requests a name once from an exchanger that several domains have', async (t) => {
-      await listenAt(t, TWO, sessionWith(...etrnSteps('A.example')))
-      const mx = [[20, 'mx2.site.example']] as const
-      const zone = { ...HOSTS, 'MX site.example': { mx }, 'MX other.example': { mx } }
-      const args = ['--mx', 'other.example', '--json', 'A.example', 'a.example']
-      const { stdout, status } = await runMx(t, zone, args)
-      assert.equal(status, 0)
-      const { servers } = JSON.parse(stdout) as Document
-      assert.deepEqual(
-        servers.map(({ host, names }) => [host, names.map(({ name, code }) => [name, code])]),
-        [['mx2.site.example', [['A.example', 250]]]],
-      )
-    })
     test('tries each address of an exchanger', async (t) => {
       await listenAt(t, THREE, ACCEPTED)
       const zone = { ...zoneOf([10, 'many.site.example']), 'A many.site.example': { addresses: [TWO, THREE] } }
