@@ -66,7 +66,7 @@ async function isDefinite(server: string, name: string, type: RecordType, signal
     ])
     const id = randomInt(0x10000)
     const query = encode({ type: 'query', id, flags: RECURSION_DESIRED, questions: [{ type, name }] })
-    const isReply = (message: Buffer): boolean => message.length > 1 && message.readUInt16BE(0) === id
+    const isReply = (message: Buffer): boolean => isPlausible(message) && message.readUInt16BE(0) === id
     for (let count = 0; count < QUERIES; count++) {
       const reply = await exchange(socket, query, isReply, signal)
       if (reply !== undefined) return isNegative(decode(reply), name, type)
@@ -77,6 +77,21 @@ async function isDefinite(server: string, name: string, type: RecordType, signal
   } finally {
     socket.close()
   }
+}
+
+const HEADER_OCTETS = 12
+const LEAST_QUESTION_OCTETS = 5
+const LEAST_RECORD_OCTETS = 11
+
+/**
+ * Returns false for a message that is too long, or too short for the numbers in its header (RFC 1035, 4.1.1). The decoder believes the
+ * numbers: for 500 octets it can decode 200,000 records, with all memory.
+ */
+function isPlausible(message: Buffer): boolean {
+  if (message.length < HEADER_OCTETS || message.length > REPLY_OCTETS) return false
+  const [questions = 0, ...records] = [4, 6, 8, 10].map((offset) => message.readUInt16BE(offset))
+  const least = records.reduce((sum, count) => sum + count * LEAST_RECORD_OCTETS, questions * LEAST_QUESTION_OCTETS)
+  return HEADER_OCTETS + least <= message.length
 }
 
 /** Returns the reply to a query; undefined if there is none in time. */
@@ -91,7 +106,7 @@ async function exchange(
   try {
     for (;;) {
       const [message] = (await once(socket, 'message', { signal: limit })) as [Buffer]
-      if (message.length <= REPLY_OCTETS && isReply(message)) return message
+      if (isReply(message)) return message
     }
   } catch (error) {
     signal.throwIfAborted()
