@@ -120,6 +120,12 @@ export function foreignControlReason(file: string, uid: number | undefined): str
   return reasonOf(() => unsafePathReason(file, uid, { trustsGroups: true }))
 }
 
+/** Returns the reason if an open FIFO belongs to another user, who may have put it in the place of a file since. */
+export function foreignFifoReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
+  if (!stats.isFIFO() || hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
+  return foreignOwnerReason(stats, uid, 'the file')
+}
+
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */
 const READ_MODES = { password: 0o044, 'private key': 0o004, 'CA certificate': 0, 'list of names': 0 } as const
 const EVERYBODY_READS_MODE = 0o004

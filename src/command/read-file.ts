@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { EXIT, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
-import { foreignControlReason } from './file-safety.js'
+import { foreignControlReason, foreignFifoReason } from './file-safety.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
@@ -72,8 +72,9 @@ async function readSource(
 
 /** Opens a file; a FIFO or a device only if no other user can have put it there. */
 async function openSafely(option: string, file: string, { uid }: Reader, check?: FileCheck): Promise<Readable> {
-  const reason = foreignControlReason(file, uid)
+  const ofPath = foreignControlReason(file, uid)
   const refuse = (stats: Stats): void => {
+    const reason = ofPath ?? foreignFifoReason(file, stats, uid)
     if (reason === undefined || !(stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice())) return
     throw new OptionError(option, `--${option} ${file}: is a FIFO or a device, and is not safe to use: ${reason}`, {
       exitStatus: EXIT.NOINPUT,
