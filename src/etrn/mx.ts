@@ -15,8 +15,8 @@ export type Exclusion = { readonly domain: string; readonly host: string; readon
 export type ExchangerChoice = {
   readonly requests: readonly Request[]
   readonly excluded: readonly Exclusion[]
-  /** True if this host is one of the domain's mail exchangers. */
-  readonly includesSelf: boolean
+  /** This host's preference; undefined if this host is none of the domain's mail exchangers */
+  readonly ownPreference: number | undefined
   /** Undefined if this host is one of them; otherwise the warning that it isn't. */
   readonly warning: string | undefined
   /** The preferences of the exchangers in `requests` */
@@ -30,11 +30,11 @@ export type ExchangerChoice = {
  */
 export function lateExclusions(
   domain: string,
-  { includesSelf, preferences }: Pick<ExchangerChoice, 'includesSelf' | 'preferences'>,
+  { ownPreference = Infinity, preferences }: Pick<ExchangerChoice, 'ownPreference' | 'preferences'>,
   reports: readonly SelfFacts[],
 ): Exclusion[] {
   const preferenceOf = ({ server }: SelfFacts): number => preferences.get(server.host) ?? Infinity
-  const own = includesSelf ? -1 : Math.min(...reports.filter(isSelfReport).map(preferenceOf))
+  const own = Math.min(ownPreference, ...reports.filter(isSelfReport).map(preferenceOf))
   return reports.flatMap((report) => {
     const { host } = report.server
     if (isSelfReport(report)) return { domain, host, reason: 'this host' }
@@ -138,29 +138,28 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
     .toSorted((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
   const limit = Math.max(MIN_EXCHANGERS, Math.min(MAX_EXCHANGERS, Math.floor(MAX_RESULTS / request.entries.length)))
-  const exchangers = sorted.slice(0, limit)
+  const exchangers = sorted.slice(0, MAX_EXCHANGERS)
   const judged = await judgeExchangers(exchangers, settings, signal)
-  const first = exchangers.find((exchanger) => judged.get(exchanger)?.isOwn)
-  // One before it that DNS doesn't tell now may be this host, too.
-  const limiting = first && exchangers.find((exchanger) => exchanger === first || judged.get(exchanger)?.isUnknown)
+  const ownPreference = exchangers.find((exchanger) => judged.get(exchanger)?.isOwn)?.preference
   for (const exchanger of exchangers) {
     const host = printableHost(exchanger.host)
-    const { isOwn, addresses } = judged.get(exchanger) ?? UNKNOWN
+    const { isOwn, isUnknown, addresses } = judged.get(exchanger) ?? UNKNOWN
     const reason = isOwn
       ? selfReason([host, ...addresses], request.selfOption)
-      : exchanger === limiting
-        ? 'no answer from DNS: it may be this host'
-        : exclusionReason(exchanger, addresses, limiting?.preference)
+      : requests.length === limit
+        ? limitReason(limit)
+        : // If it is this host, the preference is another one: its session fails, so that the run does.
+          exclusionReason(exchanger, addresses, isUnknown ? undefined : ownPreference)
     if (reason === undefined)
       requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true, addresses } })
     else excluded.push({ domain, host, reason })
   }
-  for (const { host } of sorted.slice(limit))
-    excluded.push({ domain, host: printableHost(host), reason: `mail is requested from only ${limit} MXs` })
+  for (const { host } of sorted.slice(MAX_EXCHANGERS))
+    excluded.push({ domain, host: printableHost(host), reason: limitReason(limit) })
   const preferences = new Map(exchangers.map(({ host, preference }) => [printableHost(host), preference]))
-  const includesSelf = first !== undefined
-  const warning = includesSelf ? undefined : notListedWarning(domain, settings.self, listed.length > 0)
-  return { requests: requests.map(limitTimeout), excluded, includesSelf, warning, preferences }
+  const isListed = ownPreference !== undefined
+  const warning = isListed ? undefined : notListedWarning(domain, settings.self, listed.length > 0)
+  return { requests: requests.map(limitTimeout), excluded, ownPreference, warning, preferences }
 }
 
 /** DNS can have anything as a name. */
@@ -177,6 +176,10 @@ function limitTimeout(request: Request, _: number, { length }: readonly Request[
 function selfReason(identities: readonly string[], selfOption: readonly string[]): string {
   const given = selfOption.map((word) => canonicalAddress(word.toLowerCase()))
   return identities.some((identity) => given.includes(canonicalAddress(identity))) ? BY_SELF_OPTION : 'this host'
+}
+
+function limitReason(limit: number): string {
+  return `mail is requested from only ${limit} MXs`
 }
 
 function exclusionReason(

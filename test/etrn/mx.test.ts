@@ -6,7 +6,6 @@ import { suite, test, type TestContext } from 'node:test'
 import { StepError } from '../../src/errors.js'
 import {
   chooseExchangers,
-  type ExchangerChoice,
   type Exclusion,
   lateExclusions,
   noExchangerError,
@@ -54,7 +53,8 @@ function requestOf(self: readonly string[], timeoutMs: number): Request {
   }
 }
 
-type Choice = Pick<ExchangerChoice, 'includesSelf'> & {
+type Choice = {
+  readonly includesSelf: boolean
   /** The hosts that get none, each with its reason: `mx1.site.example (this host)` */
   readonly excluded: readonly string[]
   /** The hosts that get a request */
@@ -62,9 +62,13 @@ type Choice = Pick<ExchangerChoice, 'includesSelf'> & {
 }
 
 async function chooseFor(request: Request, signal = new AbortController().signal): Promise<Choice> {
-  const { requests, excluded, includesSelf } = await chooseExchangers(request, signal)
+  const { requests, excluded, ownPreference } = await chooseExchangers(request, signal)
   const listed = excluded.map(({ host, reason }) => `${host} (${reason})`)
-  return { requested: requests.map(({ server }) => server.host), excluded: listed, includesSelf }
+  return {
+    requested: requests.map(({ server }) => server.host),
+    excluded: listed,
+    includesSelf: ownPreference !== undefined,
+  }
 }
 
 /** Chooses from the mail exchangers that the zone has for site.example. */
@@ -221,7 +225,26 @@ if (isInNamespace(import.meta.url)) {
       assert.deepEqual(requested, ['mx2.site.example'])
       assert.deepEqual(excluded, ['mx9.site.example (this host)'])
     })
-    test('leaves the preference of this host open down to an exchanger that DNS does not tell now', async (t) => {
+    test('finds this host, and excludes others, before it limits the requests of many names', async (t) => {
+      resolver('127.0.0.1')
+      const hosts = [
+        [10, 'mx1.site.example'],
+        [20, 'gw.site.example'],
+        [30, 'mx2.site.example'],
+        [40, 'mx3.site.example'],
+        [50, 'mx4.site.example'],
+      ] as const
+      await nameServer(t, zoneOf(...hosts))
+      const entries = Array.from({ length: 60_000 }, (_, index) => `n${index}.example` as NodeName)
+      const { requested, excluded } = await chooseFor({ ...requestOf([], 60_000), entries })
+      assert.deepEqual(requested, ['mx2.site.example', 'mx3.site.example'])
+      assert.deepEqual(excluded, [
+        "mx1.site.example (preference 10 is not larger than this host's 20)",
+        SELF,
+        'mx4.site.example (mail is requested from only 2 MXs)',
+      ])
+    })
+    test('also requests an exchanger that DNS does not tell now, because the preference of this host may be lower', async (t) => {
       const failing = { rcode: 'SERVFAIL' } as const
       const { requested, excluded, includesSelf } = await choose(t, {
         ...zoneOf(
@@ -234,10 +257,10 @@ if (isInNamespace(import.meta.url)) {
         'A gw2.site.example': failing,
         'AAAA gw2.site.example': failing,
       })
-      assert.deepEqual([requested, includesSelf], [['mx1.site.example', 'mx2.site.example'], true])
+      assert.deepEqual([requested, includesSelf], [['gw2.site.example', 'mx2.site.example'], true])
       assert.deepEqual(excluded, [
-        "mx3.site.example (preference 5 is not larger than this host's 10)",
-        'gw2.site.example (no answer from DNS: it may be this host)',
+        "mx3.site.example (preference 5 is not larger than this host's 30)",
+        "mx1.site.example (preference 20 is not larger than this host's 30)",
         SELF,
       ])
     })
@@ -416,13 +439,13 @@ if (isInNamespace(import.meta.url)) {
       const self = { domain: 'site.example', host: 'gw.site.example', reason: 'this host' }
       const reason = "preference 20 is not larger than this host's 20: the request does not count"
       const notRelaying = { domain: 'site.example', host: 'mx1.site.example', reason }
-      const lateOnes = (includesSelf: boolean, all = reports): Exclusion[] =>
-        lateExclusions('site.example', { includesSelf, preferences }, all)
-      assert.deepEqual(lateOnes(false), [self, notRelaying])
-      assert.deepEqual(lateOnes(true), [self])
-      assert.deepEqual(lateOnes(false, reports.slice(1)), [])
+      const lateOnes = (ownPreference: number | undefined, all = reports): Exclusion[] =>
+        lateExclusions('site.example', { ownPreference, preferences }, all)
+      assert.deepEqual(lateOnes(undefined), [self, notRelaying])
+      assert.deepEqual(lateOnes(10), [self])
+      assert.deepEqual(lateOnes(undefined, reports.slice(1)), [])
       const failed = { server: parseServer('mx1.site.example'), error: lost }
-      assert.deepEqual(lateOnes(false, reports.with(1, failed)), [self])
+      assert.deepEqual(lateOnes(undefined, reports.with(1, failed)), [self])
       const error = noExchangerError([self, { ...self, host: 'mx_.example', reason: 'not a host name' }])
       assert.deepEqual(
         [error.message, error.exitStatus],
