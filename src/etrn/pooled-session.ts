@@ -153,8 +153,9 @@ export class PooledSession implements SessionProgress {
     const ending = await this.#session?.quit()
     if (ending === 'lost') return true
     if (ending === undefined || this.replies === 0) return false
-    const reply = this.redactor.redactReply(ending.reply)
-    const shown = `(${ending.isEarly ? '' : 'QUIT: '}${shortenMessage(formatReply(reply))})`
+    const reply = ending.reply && this.redactor.redactReply(ending.reply)
+    const words = reply === null ? 'not an SMTP reply' : shortenMessage(formatReply(reply))
+    const shown = `(${ending.isEarly ? '' : 'QUIT: '}${words})`
     const text = `the server sent one reply too many, so results may belong to other names ${shown}`
     if (!ending.isEarly)
       throw new SessionError('etrn', text, { exitStatus: EXIT.PROTOCOL, kind: 'surplus-reply', reply })

@@ -28,8 +28,11 @@ type ConnectionOptions = Limits & {
   readonly silenceHint?: string | undefined
 }
 
-/** A reply beyond those that the server owed: it came before QUIT, or the reply to QUIT shows that there was one */
-export type SurplusReply = { readonly reply: Reply; readonly isEarly: boolean }
+/**
+ * A reply beyond those that the server owed: it came before QUIT, or the reply to QUIT shows that there was one. Null stands for data before
+ * QUIT that are no reply.
+ */
+export type SurplusReply = { readonly reply: Reply | null; readonly isEarly: boolean }
 
 /** What is awaited: the greeting, the reply to a command, or the rest of a reply that came before its command */
 type Awaited = 'greeting' | 'early reply' | { readonly command: string }
@@ -134,9 +137,9 @@ export class Connection {
    */
   async quit(): Promise<'lost' | SurplusReply | undefined> {
     const end = performance.now() + QUIT_TIMEOUT_MS
+    const isEarly = this.#hasOctets()
     try {
       if (!this.#socket.writable) return 'lost'
-      const isEarly = this.#hasOctets()
       this.#sendQuit()
       const reply = await this.#readReplyWithin(QUIT_TIMEOUT_MS)
       if (reply.code === 421) return 'lost'
@@ -144,7 +147,9 @@ export class Connection {
       const isSurplus = isEarly || !QUIT_CODES.includes(reply.code) || (await this.#isFollowed(end))
       return isSurplus ? { reply, isEarly } : undefined
     } catch (error) {
-      return error instanceof StepError && error.kind === 'connection-lost' ? 'lost' : undefined
+      const kind = error instanceof StepError ? error.kind : undefined
+      if (kind === 'connection-lost') return 'lost'
+      return isEarly && kind === 'malformed-reply' ? { reply: null, isEarly } : undefined
     } finally {
       await this.#close()
     }

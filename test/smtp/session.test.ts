@@ -234,6 +234,11 @@ suite('connection: QUIT', { concurrency: true }, () => {
       'the server sent one reply too many, so results may belong to other names (550 refused)',
     ],
     ['the same reply', '250 OK', 'the server sent one reply too many, so results may belong to other names (250 OK)'],
+    [
+      'a line that is no reply',
+      'ERROR: not allowed',
+      'the server sent one reply too many, so results may belong to other names (not an SMTP reply)',
+    ],
     ['a 221', '221 bye', undefined],
     ['a 421', '421 bye', undefined],
   ] as const)
