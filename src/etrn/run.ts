@@ -8,6 +8,7 @@ import { backoffAfter, type Pause, retryStep, RetryWindow } from './backoff.js'
 import type { ExchangerChoice, Exclusion } from './mx.js'
 import {
   exitStatusesOf,
+  isAccepted,
   isSelfReport,
   outcomeOfError,
   type Result,
@@ -128,7 +129,10 @@ class Runner {
     this.excluded.push(...late)
     for (const line of exclusionLines(server.word, late)) warn(line)
     if (warning !== undefined && late.length === 0 && reports.length > 0) warn(`etrn: warning: ${warning}`)
-    if (reports.length === late.length) throw noExchangerError([...excluded, ...late])
+    if (reports.length === late.length) {
+      const failure = sessionErrorOf('dns', noExchangerError([...excluded, ...late]))
+      return [this.#reportFailure(request, failure, server.word, acceptedNames(reports))]
+    }
     return reports.filter((report) => !late.some(({ host }) => host === report.server.host))
   }
 
@@ -152,17 +156,28 @@ class Runner {
     }).finally(() => this.excluded.push(...excluded))
   }
 
-  #reportFailure(request: Request | FailedRequest, error: SessionError, target = request.server.word): ServerReport {
+  /** Reports a failure of all names. `unconfirmed` are those that were requested, with replies that don't count. */
+  #reportFailure(
+    request: Request | FailedRequest,
+    error: SessionError,
+    target = request.server.word,
+    unconfirmed: readonly string[] = [],
+  ): ServerReport {
     const { server, entries } = request
     const outcome = error.kind === 'interrupted' ? 'skipped' : outcomeOfError(error)
     const names = validNames(entries).map((name) => unansweredResult(name, outcome))
     const elapsedMs = Math.round(performance.now() - this.#startedAt)
     const wasRetried = 'retryPolicy' in request && isRetried(request)
-    const flags = { isQueueUnknown: false, isRetried: wasRetried }
+    const flags = { isQueueUnknown: false, isRetried: wasRetried, unconfirmed }
     const report = { server, ...NO_FACTS, attempts: 0, elapsedMs, error, ...flags, names }
     this.#options.onReport(report, target)
     return report
   }
+}
+
+function acceptedNames(reports: readonly ServerReport[]): string[] {
+  const results = reports.flatMap(({ names }) => names)
+  return [...new Set(results.filter(({ outcome }) => isAccepted(outcome)).map(({ name }) => name))]
 }
 
 /** Returns the report of a server that nothing was sent to, because of this host. */
