@@ -54,6 +54,10 @@ export class ObservedSocket extends Duplex {
   }
 
   override _write(octets: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    if (!this.#isHandshakeOver) {
+      this.#socket.write(octets, done)
+      return
+    }
     this.#unwritten = octets
     // An alert that has arrived is read first, in a whole turn of the event loop: if the write fails, nothing more is read.
     setImmediate(() =>

@@ -74,6 +74,7 @@ suite('ObservedSocket', { timeout: 20_000 }, () => {
     await once(socket, 'connect')
     const observed = new ObservedSocket(socket)
     observed.on('error', () => undefined)
+    observed.endHandshake()
     const received = once(observed, 'data') as Promise<[Buffer]>
     socket.write('x')
     Atomics.wait(isReset, 0, 0)
@@ -90,6 +91,7 @@ suite('ObservedSocket', { timeout: 20_000 }, () => {
     await once(socket, 'connect')
     const [peer] = await accepted
     const observed = new ObservedSocket(socket)
+    observed.endHandshake()
     observed.write('QUIT')
     observed.destroy()
     const [octets] = (await once(peer, 'data')) as [Buffer]
