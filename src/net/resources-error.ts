@@ -2,7 +2,9 @@ import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 
 /** Returns true if this host lacks file descriptors, memory or processes, which may be free a moment later. */
 export function isLackOfResources(error: unknown): boolean {
-  return ['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EAGAIN'].includes(codeOf(error))
+  // Since Node 24 its loader of modules gives no code.
+  const isFromLoader = error instanceof Error && /: too many open files\.?$/.test(error.message)
+  return isFromLoader || ['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EAGAIN'].includes(codeOf(error))
 }
 
 /** Returns the failure (75) of something that the kernel can't do now: `can't tell whether ... (EMFILE: too many open files)`. */
