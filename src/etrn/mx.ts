@@ -148,7 +148,7 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
       ? selfReason([host, ...addresses], request.selfOption)
       : requests.length === limit
         ? limitReason(limit)
-        : // If it is this host, the preference is another one: its session fails, so that the run does.
+        : // An unknown one may be this host, with a lower preference. Its session fails, and so does the run.
           exclusionReason(exchanger, addresses, isUnknown ? undefined : ownPreference)
     if (reason === undefined)
       requests.push({ ...request, isMx: false, server: { ...server, word: host, host, isExchanger: true, addresses } })

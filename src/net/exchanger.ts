@@ -68,7 +68,7 @@ function mayOwnSecondFamily(first: readonly string[], self: readonly string[]): 
 
 function ownAddressTest(self: readonly string[]): (address: string) => Promise<boolean> {
   const own = self.map(canonicalAddress)
-  // A filter returns an unspecified address in place of any other.
+  // A filter returns an unspecified address for any host.
   return async (address) =>
     !isUnspecified(address) && (own.includes(canonicalAddress(address)) || (await isThisHost(address)))
 }

@@ -2,7 +2,7 @@ import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 
 /** Returns true if this host lacks file descriptors, memory or processes, which may be free a moment later. */
 export function isLackOfResources(error: unknown): boolean {
-  // Since Node 24 its loader of modules gives no code.
+  // Since Node 24, an error of Node's module loader has no code.
   const isFromLoader = error instanceof Error && /: too many open files\.?$/.test(error.message)
   return isFromLoader || ['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EAGAIN'].includes(codeOf(error))
 }

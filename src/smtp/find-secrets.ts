@@ -12,7 +12,7 @@ const SECRET_CHARACTERS = 4
 const SQUEEZED_CHARACTERS = 8
 /** The end of a text that was cut */
 const ELLIPSIS = '...'
-/** A part of base64 that is as long as this tells a part of the secret. Ordinary words don't look like it by chance. */
+/** So many characters of base64 tell a part of the secret. Ordinary words hardly match them by chance. */
 const BASE64_PART_CHARACTERS = 6
 
 /**

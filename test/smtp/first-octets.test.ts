@@ -82,7 +82,7 @@ suite('ObservedSocket', { timeout: 20_000 }, () => {
     const [octets] = await received
     assert.equal(octets.toString(), 'alert')
   })
-  test('writes what it has been given although it is destroyed', async (t) => {
+  test('writes pending octets when it is destroyed', async (t) => {
     const server = createServer().listen(0, '127.0.0.1')
     t.after(() => server.close())
     await once(server, 'listening')
