@@ -141,6 +141,9 @@ function endProcess(pid: number): void {
   }
 }
 
+/** No run of a test takes so long: one that does hangs, and would keep the tests from ending. */
+const RUN_LIMIT_MS = 120_000
+
 /** Runs bin/etrn in a process of its own, in an environment that holds PATH and `env`. */
 export async function spawnEtrn(args: readonly string[], options: CommandOptions = {}): Promise<Finished> {
   const [program = BIN, ...rest] = [...(options.through ?? []), BIN, ...args]
@@ -155,7 +158,10 @@ export async function spawnEtrn(args: readonly string[], options: CommandOptions
   const running = { pid: child.pid ?? 0, kill: (signal: NodeJS.Signals) => child.kill(signal) }
   options.during?.(running)
   if (options.once !== undefined) actOnce(child.stderr, options.once, running)
-  return finished(child)
+  const overdue = setTimeout(() => child.kill('SIGKILL'), RUN_LIMIT_MS)
+  const run = await finished(child).finally(() => clearTimeout(overdue))
+  if (child.killed && run.signal === 'SIGKILL') assert.fail(`the command did not end: ${JSON.stringify(run)}`)
+  return run
 }
 
 function actOnce(stderr: Readable, { said, act }: NonNullable<CallOptions['once']>, running: Running): void {
