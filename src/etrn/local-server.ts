@@ -36,7 +36,13 @@ export async function readLocalGreeting(limits: Limits): Promise<string> {
 export function localServerError(error: StepError): SessionError {
   const { exitStatus, kind, cause } = error
   const isRejected = error instanceof RejectedError
-  const facts = { exitStatus, kind, hint: startHint('--wait-local 5m'), cause, reply: isRejected ? error.reply : null }
+  const facts = {
+    exitStatus,
+    kind,
+    hint: startHint('a longer --wait-local'),
+    cause,
+    reply: isRejected ? error.reply : null,
+  }
   const message = `local mail server: ${describeLocalProblem(error)}`
   return new SessionError(isRejected ? 'greeting' : 'connect', message, facts)
 }

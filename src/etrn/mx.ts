@@ -189,7 +189,7 @@ function exclusionReason(
 ): string | undefined {
   if (!isHostName(host)) return 'not a host name'
   const unspecified = addresses.find(isUnspecified)
-  if (unspecified !== undefined) return `the resolver returns ${unspecified}, which leads back to this host`
+  if (unspecified !== undefined) return `the resolver returns ${unspecified}, which would lead back to this host`
   if (preference > ownPreference) return undefined
   return preferenceReason(preference, ownPreference)
 }

@@ -21,7 +21,7 @@ export const HINTS = {
   otherCommand:
     'this is a reply to another command, so the request may have failed: run again with -v and show the output to your provider',
   elsewhere: 'this server holds no mail for the name; ask your provider which server holds the mail',
-  flush: `${RETRY_STEP}; if that fails too, show the reply to your provider (if the server is Postfix: the flush service may be off, or postscreen_access_list may lack your public IP address)`,
+  flush: `${RETRY_STEP}; if retries fail too, show the reply to your provider (if the server is Postfix: the flush service may be off, or postscreen_access_list may lack your public IP address)`,
   badName: 'check the name, then ask your provider which name the server expects',
   ignoredSign:
     "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its own name",

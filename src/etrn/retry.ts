@@ -217,7 +217,7 @@ function describeFailure({ error }: ServerReport, [first]: readonly Result[]): s
 
 function waitingHint({ server }: Request, [first]: readonly Result[]): string {
   const command = `etrn --check ${server.word} ${first?.name ?? ''}`
-  return `the delivery may still be under way: --wait 1h waits longer; if the number of messages stays the same, run ${command} to see whether your own mail server accepts mail`
+  return `the delivery may still be under way: a longer --wait waits longer; if the number of messages stays the same, run ${command} to see whether your own mail server accepts mail`
 }
 
 /** Returns how much mail is waiting, as far as the server counts it: `site.example: 14 messages waiting`. */

@@ -33,7 +33,7 @@ export function resolutionError(
 const SPELLING_HINT = 'check the spelling of the server name'
 const PROFILE_HINT = `${SPELLING_HINT}; if you mean a profile, note that root reads only /etc/etrn/config.toml or the --config file`
 export const RESOLVER_HINT =
-  "if the link has just come up, DNS may not work yet: --retry-for 5m keeps trying; otherwise the name servers in /etc/resolv.conf, or those of the server's domain, may be down"
+  "if the link has just come up, DNS may not work yet: --retry-for 5m keeps trying; the name servers in /etc/resolv.conf, or those of the server's domain, may be down"
 export const SHORT_TIMEOUT_HINT = 'give DNS more time: --timeout 60s; if the link has just come up: --retry-for 5m'
 
 export function noAddressError(family: Family, cause?: unknown): StepError {

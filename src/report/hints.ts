@@ -5,7 +5,7 @@ export function generalHint(exitStatus: number): string | undefined {
   if (exitStatus === EXIT.OK) return undefined
   return exitStatus === EXIT.TEMPFAIL
     ? 'the failure is temporary: --retry-for 10m tries again'
-    : 'run again with -v and send the output to your provider (it contains no password)'
+    : 'run again with -v and send the output to your provider (the password is masked)'
 }
 
 const STEP_END = '; '

@@ -14,7 +14,7 @@ async function withoutUnspecified({ first, late, cancel }: Addresses): Promise<A
   const all = [...first, ...(await late)]
   if (keep(all).length > 0) return { first: keep(all), late: Promise.resolve([]), cancel }
   cancel()
-  throw new StepError(`the resolver returns ${all.join(', ')}, the address of no host`, {
+  throw new StepError(`the resolver returns ${all.join(', ')}, which is not the address of a host`, {
     exitStatus: EXIT.TEMPFAIL,
     hint: "a filter in the resolver or in /etc/hosts may block the server's name: allow the name there",
   })

@@ -136,7 +136,7 @@ if (isInNamespace(import.meta.url)) {
             'local mail server: the server is temporarily unavailable (421 starting); gave up after 2 attempts in 1s',
           code: 421,
           exitStatus: 75,
-          hint: 'start the local mail server, which receives the requested mail; --wait-local 5m waits longer',
+          hint: 'start the local mail server, which receives the requested mail; a longer --wait-local waits longer',
         },
         excluded: [],
         servers: [],
@@ -191,7 +191,7 @@ if (isInNamespace(import.meta.url)) {
       ]
       const text = await etrn(args((await scripted(t, sessionWith())).port))
       const line = 'local mail server: connection refused (127.0.0.1 port 25)'
-      const hint = 'start the local mail server, which receives the requested mail; --wait-local 5m waits longer'
+      const hint = 'start the local mail server, which receives the requested mail; a longer --wait-local waits longer'
       assert.deepEqual([text.status, text.stdout], [75, `etrn: ${line}\nhint: ${hint}\n`])
       const { document } = await etrnJson(args((await scripted(t, sessionWith())).port))
       assert.deepEqual(

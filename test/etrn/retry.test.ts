@@ -873,7 +873,7 @@ suite('the command with --retry-for and --wait', { concurrency: true }, () => {
       message: 'a.example: 3 messages waiting; stopped waiting after 2 attempts in 60s',
       code: null,
       exitStatus: 75,
-      hint: `the delivery may still be under way: --wait 1h waits longer; if the number of messages stays the same, run etrn --check 127.0.0.1:${server.port} a.example to see whether your own mail server accepts mail`,
+      hint: `the delivery may still be under way: a longer --wait waits longer; if the number of messages stays the same, run etrn --check 127.0.0.1:${server.port} a.example to see whether your own mail server accepts mail`,
     })
   })
   test('prints how often it tried within --wait if the name was deferred in every round', async (t) => {

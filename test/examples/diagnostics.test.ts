@@ -128,7 +128,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   'connection refused (ADDRESS port PORT)': run('127.0.0.1:9', 'site.example'),
   'no connection within DUR': run('--timeout', '1s', BLACKHOLE, 'site.example'),
   'network unreachable': run('198.51.100.1', 'site.example'),
-  'no greeting within DUR (N octets received)': at([silence], '--timeout', '1s'),
+  'no greeting within DUR (0 octets received)': at([silence], '--timeout', '1s'),
   'the server is temporarily unavailable (REPLY)': at(['S: 421 too many connections', close]),
   'the server rejected the connection (REPLY)': at(['S: 554 no SMTP service here']),
   'invalid greeting: not an SMTP reply': at(['S: SSH-2.0-OpenSSH_9.2']),

@@ -35,9 +35,15 @@ const MX_SESSIONS: Scene = {
   ],
 }
 
+/** Postfix, which the other servers greet as, counts no messages. */
+const COUNTING_SESSION = session(
+  'mail.isp.example',
+  ...request('site.example', `253 2.0.0${PENDING(14).slice(3)}`),
+).with(0, 'S: 220 mail.isp.example ESMTP')
+
 /** What the commands of each display meet, by the heading above it. `before` prepares the site. */
 const SCENES: Readonly<Record<string, Scene & { readonly before?: string }>> = {
-  JSON: { sessions: [ispSession(...request('site.example', `253 2.0.0${PENDING(14).slice(3)}`))] },
+  JSON: { sessions: [{ host: ONE, steps: COUNTING_SESSION }] },
   CONFIGURATION: {},
   'One name': { sessions: [ispSession(...request('site.example', PENDING(14)))] },
   'Several names': { replies: { [A]: ACCEPTED, [C]: ACCEPTED } },

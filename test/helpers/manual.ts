@@ -87,7 +87,7 @@ export function manualDiagnostics(): Diagnostic[] {
   return [...manualSection('DIAGNOSTICS').matchAll(/^\.It (.*)$/gm)].map(([, head = '']) => parseHead(head))
 }
 
-/** Parses `Sy no greeting within Ar DUR Pq Ar N No octets received`: `Ar` marks a value, `Pq` opens a parenthesis. */
+/** Parses `Sy the server is temporarily unavailable Pq Ar REPLY`: `Ar` marks a value, `Pq` opens a parenthesis. */
 function parseHead(head: string): Diagnostic {
   let [text, pattern, blank, end] = ['', '', '', '']
   let isValue = false

@@ -42,7 +42,7 @@ if (isInNamespace(import.meta.url)) {
       'is 75 if a resolver blocks the host',
       blocked,
       75,
-      /^the resolver returns ::, 0\.0\.0\.0, the address of no host$/,
+      /^the resolver returns ::, 0\.0\.0\.0, which is not the address of a host$/,
     )
     test('is 0 if one of the addresses is that of a host', async (t) => {
       await serveNames(t, { 'A mail.example': { addresses: ['0.0.0.0', '127.0.0.1'] } })
