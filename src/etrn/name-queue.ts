@@ -16,6 +16,8 @@ export class NameQueue {
   readonly #sent = new Set<NodeName>()
   /** The reason why no further name is sent, and the outcome of the names that were not sent */
   #end: { readonly error: SessionError | null; readonly rest: Outcome } | undefined
+  /** Shows an attack, or that results may belong to other names: it counts even if every name has a result. */
+  #violation: SessionError | undefined
 
   constructor(names: readonly NodeName[]) {
     this.#names = names
@@ -45,8 +47,9 @@ export class NameQueue {
     return this.#results.size > 0
   }
 
-  /** The error that ended the request before every name had a reply */
+  /** The error that ended the request before every name had a reply, or that makes the replies doubtful */
   get error(): SessionError | null {
+    if (this.#violation !== undefined) return this.#violation
     if (this.#results.size === this.#names.length) return null
     return this.#end?.error ?? [...this.#unanswered.values()][0] ?? null
   }
@@ -95,11 +98,16 @@ export class NameQueue {
 
   /** Lets a refusal end the request that a later failure has ended, unless that shows that the server doesn't speak SMTP. */
   endByRefusal(): void {
-    if (this.#end?.error?.exitStatus !== EXIT.PROTOCOL) this.#end = { error: null, rest: 'skipped' }
+    if (this.#violation === undefined) this.#end = { error: null, rest: 'skipped' }
   }
 
-  /** Sends no further name. The first end counts, unless a later one shows that the server doesn't speak SMTP. */
+  /**
+   * Sends no further name. The first end counts, unless a later one shows that the server doesn't speak SMTP. Only a surplus reply casts
+   * doubt on the results, so no other violation replaces it.
+   */
   end(error: SessionError | null, rest: Outcome): void {
-    if (this.#end === undefined || error?.exitStatus === EXIT.PROTOCOL) this.#end = { error, rest }
+    const isViolation = error?.exitStatus === EXIT.PROTOCOL
+    if (this.#end === undefined || isViolation) this.#end = { error, rest }
+    if (isViolation && this.#violation?.kind !== 'surplus-reply') this.#violation = error
   }
 }

@@ -62,8 +62,6 @@ class SessionPool {
   readonly #provisional = new Map<NodeName, Answer>()
   /** Once an additional session has failed, a session with a higher number must succeed, or the request ends. */
   #failedAfter = Infinity
-  /** Shows that results may belong to other names, although all names have one */
-  #violation: SessionError | undefined
   /** Errors that callbacks have thrown */
   readonly #thrown: unknown[] = []
   #finish = (): void => undefined
@@ -83,8 +81,7 @@ class SessionPool {
     })
     this.#settleProvisional()
     if (this.#thrown.length > 0) throw this.#thrown[0]
-    const { results: names, unconfirmed } = this.#queue
-    const error = this.#violation ?? this.#queue.error
+    const { results: names, unconfirmed, error } = this.#queue
     const { elapsedMs } = this.#state
     const found = { attempts: Math.min(1, names.length), elapsedMs, error, isQueueUnknown: false, unconfirmed, names }
     return { server: this.#server, ...this.#facts, ...found }
@@ -153,7 +150,6 @@ class SessionPool {
       return await session.quit()
     } catch (error) {
       if (!(error instanceof SessionError)) throw error
-      this.#violation ??= error
       this.#queue.end(error, 'skipped')
       return false
     }

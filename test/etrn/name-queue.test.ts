@@ -126,6 +126,24 @@ suite('NameQueue', () => {
     queue.end(GARBAGE, 'skipped')
     assert.deepEqual([queue.error, outcomesOf(queue)[2]], [GARBAGE, 'skipped'])
   })
+  test('keeps a violation of the protocol if every name gets a result', () => {
+    const queue = new NameQueue([A])
+    queue.end(GARBAGE, 'skipped')
+    queue.setResult(A, accepted(A))
+    assert.equal(queue.error, GARBAGE)
+  })
+  test('keeps a surplus reply in place of any other violation', () => {
+    const facts = { exitStatus: 76, kind: 'surplus-reply' } as const
+    const surplus = new SessionError('etrn', 'the server sent data too early', facts)
+    for (const errors of [
+      [GARBAGE, surplus],
+      [surplus, GARBAGE],
+    ]) {
+      const queue = new NameQueue(NAMES)
+      for (const error of errors) queue.end(error, 'skipped')
+      assert.equal(queue.error, surplus)
+    }
+  })
   test('is over when every name has its result, or at its end', () => {
     const queue = new NameQueue(NAMES)
     for (const name of [A, B]) queue.setResult(name, accepted(name))

@@ -599,6 +599,35 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
     const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(20)])
     assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'starttls'])
   })
+  test('ends the request with 76 if octets come before the TLS handshake of an additional session, and all names are sent', async (t) => {
+    const inject = (socket: Socket): void =>
+      void server.until(/^asked 1/, 7).then(() => socket.write('220 go\r\n250 stray\r\n'))
+    const { server, port } = await crowd(t, {
+      listed: ['STARTTLS'],
+      other: (line, session) => (line !== 'STARTTLS' ? undefined : session === 2 ? inject : '454 not now'),
+      etrn: async (name) => {
+        if (name === 'n2.example') await server.until(/^open 2/)
+        if (name === 'n7.example') await server.until(/^close 2/)
+        return '250 OK'
+      },
+    })
+    const { status, document } = await etrnJson([`127.0.0.1:${port}`, ...list(7)])
+    assert.deepEqual([status, document.servers[0]?.error?.stage, countOf('started', document)], [76, 'starttls', 7])
+  })
+  test('tells of one reply too many if another session takes the last name at the same time', async (t) => {
+    const { server, port } = await crowd(t, {
+      etrn: async (name) => {
+        if (name === 'n1.example') return '250 OK'
+        await server.until(/^open/, 2)
+        const asked = server.asked.flat().length
+        // Both replies arrive together, and one name is left.
+        if (asked === 4) await server.until(/^said/, 4)
+        return asked === 4 ? '250 extra\r\n550 no such domain' : '250 OK'
+      },
+    })
+    const { status, stderr } = await etrn([`127.0.0.1:${port}`, ...list(6)])
+    assert.ok(status === 76 || /one reply too many/.test(stderr), `${status} ${stderr}`)
+  })
   test('ends the request with 77 if a later session alone is not let in with its login', async (t) => {
     const { server, port } = await crowd(t, {
       listed: ['AUTH PLAIN'],
