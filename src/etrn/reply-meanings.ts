@@ -171,7 +171,7 @@ const ETRN_CODES: readonly ReplyMeaning[] = [
   { codes: [252, 253], outcome: 'pending', source: 'RFC 1985, 5.1' },
   { codes: [421], outcome: 'deferred', source: 'RFC 5321, 3.8' },
   { codes: [459], outcome: 'refused', hint: HINTS.name, source: 'RFC 1985, 5.3' },
-  { codes: ['4xx'], status: /^5\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 2' },
+  { codes: [458], status: /^5\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 2' },
   { codes: [500, 502], outcome: 'unsupported', hint: HINTS.noEtrn, source: 'RFC 5321, 4.2.4; OpenSMTPD, Courier' },
   { codes: [504], outcome: 'unsupported', hint: HINTS.noEtrn, source: 'RFC 5321, 4.2.2' },
   { codes: [501, 553, 555], outcome: 'rejected', hint: HINTS.badName, source: 'RFC 1985, 5.3; RFC 5321, 4.2.2' },

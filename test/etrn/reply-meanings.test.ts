@@ -85,8 +85,16 @@ suite('a 458 that means a policy is refused', () => {
     ['458 Must issue a STARTTLS command first', TLS],
     ['458 TLS required', TLS],
     ['458 whatever the ACL says', ACL, 'site.example', EXIM],
-    ['450 5.7.1 never', NAME],
-    ['451 5.0.0 no', NAME],
+  ])
+})
+
+suite('another 4xx is deferred, whatever its enhanced status code', () => {
+  replies('deferred', [
+    ['450 5.7.1 busy, try again later', null],
+    ['451 5.3.0 local error in processing', null],
+    ['452 5.3.1 no space', null],
+    ['454 5.7.0 TLS not available', LATER],
+    ['421 5.7.1 bye', null],
   ])
 })
 
@@ -194,9 +202,9 @@ suite('a reply about this host', () => {
     ['554 5.7.1 <CN=x>: Client certificate rejected: Access denied', /--tls-cert/],
     // RFC 1985 has 459 for what the server never does.
     ['459 4.7.1 <gw>: Helo command rejected: Access denied', HELO],
-    ['450 5.7.1 <gw>: Helo command rejected: Host not found', HELO],
   ])
   replies('deferred', [
+    ['450 5.7.1 <gw>: Helo command rejected: Host not found', /--helo HOST\.DOMAIN; .*; --retry-for 10m tries again$/],
     ['450 4.7.1 <gw>: Helo command rejected: Host not found', /--helo HOST\.DOMAIN; .*; --retry-for 10m tries again$/],
     [
       '450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]',

@@ -141,7 +141,7 @@ export function expectedOutcomeOf(code: number, text: string, enhancedCode: stri
   )
     return 'started'
   if (code === 421) return 'deferred'
-  if (code === 459 || (code < 500 && code >= 400 && status.startsWith('5.'))) return 'refused'
+  if (code === 459 || (code === 458 && status.startsWith('5.'))) return 'refused'
   if (speaksOfLimit(code, text)) return code < 500 ? 'deferred' : 'refused'
   const isOfSystem = /^4\.[234]\./.test(status)
   if (code === 458 && /denied|not allowed/.test(words) && !isOfSystem) return 'refused'
