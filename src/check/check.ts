@@ -16,6 +16,7 @@ import type { ServerAddress } from '../input/server-address.js'
 import { listSome } from '../printable.js'
 import { SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
 import { redactorFor } from '../smtp/redact.js'
+import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession } from '../smtp/session.js'
 import type { TraceEvent } from '../smtp/trace.js'
 import { checkDelivery } from './delivery.js'
@@ -134,8 +135,7 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
   let error: SessionError | null = null
   try {
     const inspected = { ...server, tls: { ...server.tls, isInspected: true as const } }
-    const session = await openSession(inspected, { ...settings, signal: options.signal, trace })
-    await session.quit()
+    await passSession(inspected, { ...settings, signal: options.signal, trace })
     checker.addConclusions()
     const greeting = checker.facts.greeting ?? ''
     // What is known about this server and names of these forms
@@ -157,6 +157,17 @@ async function checkServer({ server, entries, settings }: Request, options: Chec
     else checker.addFailure(error, false, stepHint(error))
   }
   return { ...checker.facts, server, entries, steps: checker.all, error }
+}
+
+/** Opens a session, and ends it where a real run would send the first ETRN. Throws SessionError. */
+async function passSession(server: Server, options: SessionOptions): Promise<void> {
+  const session = await openSession(server, options)
+  try {
+    // Sends nothing, but fails as a request would if the server has sent too much, or has closed the connection.
+    await session.etrn(() => undefined)
+  } finally {
+    await session.quit()
+  }
 }
 
 function partTitle({ word, host, port }: ServerAddress): string {

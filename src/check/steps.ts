@@ -11,7 +11,7 @@ export type Step = {
 }
 
 /** The longest text of a step: a server's list of extensions can be much longer. */
-const STEP_CHARACTERS = 2048
+const STEP_OCTETS = 2048
 
 export type StepListener = {
   readonly onPart: (title: string) => void
@@ -44,7 +44,7 @@ export class StepLog {
   }
 
   #add({ text, ...rest }: Step): void {
-    const step = { ...rest, text: shortenMessage(text, STEP_CHARACTERS) }
+    const step = { ...rest, text: shortenMessage(text, STEP_OCTETS) }
     this.all.push(step)
     this.#onStep(step)
   }

@@ -198,8 +198,8 @@ export class Connection {
     // Octets that have arrived but not been read appear after one turn of the event loop.
     await nextTurn()
     if (!this.#hasOctets()) {
-      // Throws the reason: after an interruption nothing more is sent.
-      if (this.#options.signal.aborted) await this.readReply()
+      // Throws the reason: after an interruption nothing more is sent, and a connection that is closed takes nothing.
+      if (this.#options.signal.aborted || !this.#socket.writable) await this.readReply()
       return
     }
     const message = `the server sent data too early, before ${verb ?? 'the rest of the login'}`

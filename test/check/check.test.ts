@@ -115,6 +115,18 @@ if (isInNamespace(import.meta.url)) {
       '+ connect',
       'x greeting',
     ])
+    for (const [words, status, rest] of [
+      ['250 once more', 76, BYE],
+      ['hello world', 76, BYE],
+      ['421 bye', 75, ['C: QUIT', close]],
+    ] as const)
+      testSession(
+        `exits with ${status}, as a real run does, if "${words}" follows the reply to EHLO`,
+        [...HELLO.slice(0, 2), Buffer.from(`250-mx.example\r\n250 ETRN\r\n${words}\r\n`), ...rest],
+        [],
+        status,
+        [...UP, 'x ETRN'],
+      )
     testSession('exits with 69 if the server greets with 554', ['S: 554 go away', ...BYE], [], 69, [
       '+ resolve',
       '+ connect',
