@@ -40,11 +40,14 @@ export function truncate(text: string, characters: number): string {
 /** Returns the beginning of a text that fits into so many octets of UTF-8; three dots replace the rest. */
 export function truncateOctets(text: string, octets: number): string {
   if (Buffer.byteLength(text) <= octets) return text
-  const kept = Buffer.from(text)
-    .subarray(0, Math.max(0, octets - DOTS.length))
-    .toString()
+  return `${beginningOf(text, Math.max(0, octets - DOTS.length))}${DOTS}`.slice(0, octets)
+}
+
+/** Returns the whole characters among the first octets of a text, in memory of their own. */
+function beginningOf(text: string, octets: number): string {
+  const kept = Buffer.from(text).subarray(0, octets).toString()
   // A character that was cut has become this one.
-  return `${kept.replace(/\ufffd$/, '')}${DOTS}`.slice(0, octets)
+  return kept.replace(/\ufffd$/, '')
 }
 
 const DOTS = '...'
@@ -62,13 +65,12 @@ export function addDots(beginning: string): string {
   return `${beginning.replace(HALF, '')}${DOTS}`
 }
 
-/** The longest message that people read */
-const MESSAGE_CHARACTERS = 400
+/** The longest message that people read. Its octets count, so that no server can push what follows it off a line. */
+const MESSAGE_OCTETS = 400
 
 /** Returns a message that people can read: three dots replace what is too long. */
-export function shortenMessage(message: string, characters = MESSAGE_CHARACTERS): string {
-  if (message.length <= characters) return message
-  return copyText(addDots(message.slice(0, characters)))
+export function shortenMessage(message: string, octets = MESSAGE_OCTETS): string {
+  return Buffer.byteLength(message) <= octets ? message : addDots(beginningOf(message, octets))
 }
 
 /** Returns a list that people can read: the first items, and how many more there are. */

@@ -165,6 +165,8 @@ suite('truncateOctets', () => {
 })
 
 suite('shortenMessage', () => {
+  test('keeps 400 octets of text beyond ASCII, and whole characters', () =>
+    assert.equal(shortenMessage('世'.repeat(600)), `${'世'.repeat(133)}...`))
   test('keeps 400 characters', () => assert.equal(shortenMessage('x'.repeat(400)), 'x'.repeat(400)))
   test('cuts 401 characters to 400 and three dots', () =>
     assert.equal(shortenMessage('x'.repeat(401)), `${'x'.repeat(400)}...`))

@@ -47,14 +47,14 @@ export function resultOf(name: string, reply: Reply, banner = ''): Result {
   return { name, outcome, code, enhancedCode, text, pending: pendingCount(reply), hint }
 }
 
-/** The most characters of all texts of one server, as long as each can be read: reports need them at the end. */
-const SERVER_TEXT_CHARACTERS = 2_097_152
-const LEAST_TEXT_CHARACTERS = 200
+/** The most octets of all texts of one server, as long as each can be read: reports need them at the end. */
+const SERVER_TEXT_OCTETS = 2_097_152
+const LEAST_TEXT_OCTETS = 200
 
 /** Returns the result as it is kept if so many names are requested from its server: the more names, the less text of each. */
 export function shortenResult(result: Result, names: number): Result {
-  const characters = Math.max(LEAST_TEXT_CHARACTERS, Math.floor(SERVER_TEXT_CHARACTERS / names))
-  return { ...result, text: result.text && shortenMessage(result.text, characters) }
+  const octets = Math.max(LEAST_TEXT_OCTETS, Math.floor(SERVER_TEXT_OCTETS / names))
+  return { ...result, text: result.text && shortenMessage(result.text, octets) }
 }
 
 /** Returns the result of a name that got no reply; the text is about this name only. */

@@ -28,7 +28,7 @@ export function certificateInfoOf(certificate: X509Certificate, problem: StepErr
   }
 }
 
-const ISSUER_CHARACTERS = 120
+const ISSUER_OCTETS = 120
 
 /** Returns why a certificate fails verification (its pin, its chain or its name), or undefined if it passes. */
 export function verificationError(
@@ -115,7 +115,7 @@ function pinHint({ fingerprint256 }: X509Certificate): string {
 function issuerOf({ issuer }: { readonly issuer: string | undefined }): string {
   // Node has no text for an empty name, although its types say so.
   if (issuer === undefined) return 'CA without a name'
-  return shortenMessage(printable(issuer.replaceAll('\n', ', ')), ISSUER_CHARACTERS)
+  return shortenMessage(printable(issuer.replaceAll('\n', ', ')), ISSUER_OCTETS)
 }
 
 /**

@@ -43,8 +43,8 @@ const QUIT_TIMEOUT_MS = 5000
 /** Replies that servers give to QUIT in place of 221 (RFC 5321, 4.3.2): those of servers that don't know it, too */
 const QUIT_CODES = [250, 500, 501, 502, 503, 504]
 const CLOSE_TIMEOUT_MS = 1000
-/** The characters that a message shows of an unfinished reply */
-const UNFINISHED_CHARACTERS = 200
+/** The octets that a message shows of an unfinished reply */
+const UNFINISHED_OCTETS = 200
 
 /**
  * One SMTP connection: a command, its whole reply, the next command. The timeout covers the whole reply, so that a server that sends
@@ -240,7 +240,7 @@ export class Connection {
   #describeTimeout(within: string, { timeoutMs }: Limits): Timeout {
     const octets = this.#parser.bufferedText
     const isSilent = this.#parser.buffered === 0
-    const received = isSilent ? '0 octets received' : `only "${shortenMessage(octets, UNFINISHED_CHARACTERS)}"`
+    const received = isSilent ? '0 octets received' : `only "${shortenMessage(octets, UNFINISHED_OCTETS)}"`
     const message = `no ${isSilent ? '' : 'complete '}${this.#awaitedNoun} ${within} (${received})`
     return { message, hint: this.#timeoutHint(isSilent, timeoutMs) }
   }

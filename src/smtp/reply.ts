@@ -20,7 +20,7 @@ export const REPLY_LINES = 128
 /** The longest reply: what a hostile server sends must stay cheap to keep and to redact. */
 export const REPLY_OCTETS = 65_536
 /** The text that is kept for each name, however much a server sends. */
-const REPLY_TEXT_CHARACTERS = 2048
+const REPLY_TEXT_OCTETS = 2048
 
 /** The server has sent something that is no reply, or is beyond a limit. The message, in printable words, has no subject. */
 export class MalformedReplyError extends Error {
@@ -113,7 +113,7 @@ export function replyOf(code: number, lines: readonly string[]): Reply {
   const enhancedCode = found !== undefined && Number(codeClass) === Math.floor(code / 100) ? found : null
   const trim = (line: string): string =>
     enhancedCode !== null && line.startsWith(enhancedCode) ? line.slice(enhancedCode.length).trimStart() : line
-  const text = shortenMessage(lines.map(trim).join(' / '), REPLY_TEXT_CHARACTERS)
+  const text = shortenMessage(lines.map(trim).join(' / '), REPLY_TEXT_OCTETS)
   return { code, enhancedCode, lines, text }
 }
 
@@ -126,10 +126,10 @@ function quoteLine(line: Uint8Array): string {
 /** Returns a copy of a reply for reports; three dots replace the lines that are more than people read. */
 export function shortenReply(reply: Reply): Reply {
   const lines: string[] = []
-  let characters = 0
+  let octets = 0
   for (const line of reply.lines) {
-    characters += line.length
-    if (characters > REPLY_TEXT_CHARACTERS) return { ...reply, lines: [...lines, '...'] }
+    octets += Buffer.byteLength(line)
+    if (octets > REPLY_TEXT_OCTETS) return { ...reply, lines: [...lines, '...'] }
     lines.push(copyText(line))
   }
   return { ...reply, lines }

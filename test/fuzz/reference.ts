@@ -6,7 +6,7 @@ import { printable } from '../../src/printable.js'
 
 /** The limits of the client: octets of a line, octets of a line in a login, lines and octets of a reply */
 export const LIMITS = { line: 2048, challenge: 12_288, lines: 128, reply: 65_536 }
-const TEXT_CHARACTERS = 2048
+const TEXT_OCTETS = 2048
 /** No client sends as many commands in one connection, so later replies don't matter. */
 const MAX_REPLIES = 64
 /** Every socket buffer holds this much, so that a write of fewer octets arrives in one piece. */
@@ -109,8 +109,9 @@ export function shownReplyOf({ code, lines }: ReferenceReply): { enhancedCode: s
     return enhancedCode !== null && text.startsWith(enhancedCode) ? text.slice(enhancedCode.length).trimStart() : text
   })
   const text = bare.join(' / ')
-  if (text.length <= TEXT_CHARACTERS) return { enhancedCode, text: trimHalfCharacter(text) }
-  return { enhancedCode, text: trimHalfCharacter(`${text.slice(0, TEXT_CHARACTERS)}...`) }
+  const octets = Buffer.from(text)
+  if (octets.length <= TEXT_OCTETS) return { enhancedCode, text: trimHalfCharacter(text) }
+  return { enhancedCode, text: trimHalfCharacter(`${octets.subarray(0, TEXT_OCTETS).toString()}...`) }
 }
 
 /** Removes the half of a character or escape, or the replacement of a character, that a cut left before the ellipsis. */
