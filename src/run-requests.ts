@@ -68,7 +68,11 @@ class RequestRun {
     const line = this.#line
     const { host, terminal, signal, limitTime, onReporter } = this.#context
     const reader = { uid: host.uid, signal }
-    const onUnread = (file: string): unknown => (this.#unread = file)
+    const onUnread = (file: string, reason: string): void => {
+      // Root may read every file: without the settings of the system, a run could be less secure than they demand.
+      if (host.uid === 0) throw new UsageError(`configuration ${file}: ${reason}`, { exitStatus: EXIT.NOINPUT })
+      this.#unread = file
+    }
     const config = await readConfig(configFilesOf(line, { ...host, warn: terminal.warn, onUnread }), reader)
     const options = settleOutput(settleOptions([line, ...config.tops]).options)
     // If a temporary failure may be silent, so is what explains it.

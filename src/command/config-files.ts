@@ -8,8 +8,8 @@ export type ConfigSearch = {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly uid: number | undefined
   readonly warn: (message: string) => void
-  /** Receives each file that can't be read. */
-  readonly onUnread?: (file: string) => void
+  /** Receives each file that can't be read, and the reason. May throw. */
+  readonly onUnread?: (file: string, reason: string) => void
 }
 
 /**
@@ -30,8 +30,9 @@ export function findConfigFiles({ environment, uid, warn, onUnread }: ConfigSear
       // Without the folder there is no file.
       const isMissing = ['ENOENT', 'ENOTDIR'].includes(codeOf(error))
       if (isMissing) return false
-      warn(`etrn: warning: ${file}: ${describeFileError(error)}; continuing without this file`)
-      onUnread?.(file)
+      const reason = describeFileError(error)
+      onUnread?.(file, reason)
+      warn(`etrn: warning: ${file}: ${reason}; continuing without this file`)
       return false
     }
   })

@@ -175,6 +175,13 @@ suite('config-files: the usual places', { concurrency: true }, () => {
       )
     }
   })
+  test("ends root's run with 66 if the system's file can't be read", { skip: noOtherUser() }, async () => {
+    const script = 'mount -t tmpfs none /etc && mkdir /etc/etrn && ln -s config.toml /etc/etrn/config.toml && exec "$@"'
+    const through = ['unshare', '--map-root-user', '--mount', 'sh', '-c', script, 'sh']
+    const { status, stderr } = await spawnEtrn(['-q', ...TARGET], { through })
+    assert.equal(status, 66)
+    assert.match(stderr, /^etrn: configuration \/etc\/etrn\/config\.toml: the symbolic links form a loop\n/)
+  })
   test('skips a file that may not be read, with a warning unless -q is given', { skip: noOtherUser() }, async (t) => {
     const home = makeConfig(t, 1, '.config')
     const path = join(home, '.config/etrn/config.toml')
