@@ -25,6 +25,7 @@ import { MAX_TIMER_MS } from './net/deadline.js'
 import { ownHostName } from './net/this-host.js'
 import { tlsLevelFor } from './smtp/credentials-policy.js'
 import { MECHANISMS } from './smtp/mechanisms.js'
+import { Redactor } from './smtp/redact.js'
 import type { Credentials, TlsLevel, TlsPolicy } from './smtp/session-settings.js'
 import type { TraceEvent } from './smtp/trace.js'
 
@@ -128,7 +129,8 @@ export async function ask(server: string, names: readonly string[], options: Ask
   const { keepGoing = false, assumeEtrn = false, allowWide = false } = given
   const settings = { helo, family, local, self: [], timeoutMs, keepGoing, assumeEtrn }
   const nodes = await parseNames(names, allowWide)
-  const report = await requestNames({ ...target, tls, credentials }, nodes, settings, {
+  const redactor = new Redactor(credentials?.password)
+  const report = await requestNames({ ...target, tls, credentials, redactor }, nodes, settings, {
     signal: given.signal ?? new AbortController().signal,
     limiter: new SessionSlots(SESSIONS_PER_SERVER).limiterFor(target),
     onResult: (_, result) => given.onResult?.(result),

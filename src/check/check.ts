@@ -15,7 +15,6 @@ import { validNames } from '../input/names-file.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { listSome } from '../printable.js'
 import { SessionError, sessionErrorOf, STAGE_LABELS } from '../smtp/errors.js'
-import { redactorFor } from '../smtp/redact.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession } from '../smtp/session.js'
 import type { TraceEvent } from '../smtp/trace.js'
@@ -126,7 +125,7 @@ async function checkExchangers(request: Request, options: CheckOptions): Promise
 async function checkServer({ server, entries, settings }: Request, options: CheckOptions): Promise<ServerCheck> {
   await options.drain()
   const checker = new SessionChecker(partTitle(server), server, options)
-  const redactor = redactorFor(server.credentials)
+  const { redactor } = server
   const trace = redactor.redactTrace((event) => {
     // A warning is a step here.
     if (event.type !== 'warning') options.trace(server, event)

@@ -1,10 +1,10 @@
 import { EXIT, OptionError } from '../errors.js'
 import type { FailedRequest, Request, RequestSettings } from '../etrn/request.js'
 import type { NameEntry } from '../input/names-file.js'
+import { canonicalAddress } from '../net/address.js'
 import { ownHostName } from '../net/this-host.js'
 import { SessionError, type Stage } from '../smtp/errors.js'
-import { shareRedactor } from '../smtp/redact.js'
-import type { Credentials } from '../smtp/session-settings.js'
+import { Redactor } from '../smtp/redact.js'
 import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
 import { checkLoginOptions, checkLoginTargets, readCredentials } from './login.js'
@@ -28,24 +28,25 @@ export async function createRequests(
   checkLoginTargets(line, targets, sources.environment['ETRN_PASSWORD'])
   const readNames = createNameReader(sources)
   const requests: (Request | FailedRequest)[] = []
+  // By host. A server can repeat the password of one profile to another, also to one without credentials.
+  const redactors = new Map<string, Redactor>()
   // One after another: several may ask for a password on the terminal.
-  for (const target of targets) requests.push(await createRequest(target, targets.length > 1, readNames, sources))
-  shareRedactors(requests)
+  for (const target of targets) {
+    const host = canonicalAddress(target.server.host)
+    const redactor = redactors.get(host) ?? new Redactor()
+    redactors.set(host, redactor)
+    requests.push(await createRequest(target, targets.length > 1, redactor, readNames, sources))
+  }
   return requests
 }
 
-/** Masks the passwords of all profiles of a server in what the server says: it knows them all. */
-function shareRedactors(requests: readonly (Request | FailedRequest)[]): void {
-  const credentialsOf = new Map<string, Credentials[]>()
-  for (const request of requests) {
-    if ('error' in request || request.server.credentials === undefined) continue
-    const { host, credentials } = request.server
-    credentialsOf.set(host, [...(credentialsOf.get(host) ?? []), credentials])
-  }
-  for (const credentials of credentialsOf.values()) shareRedactor(credentials)
-}
-
-async function createRequest(target: Target, hasOthers: boolean, readNames: NameReader, sources: InputSources) {
+async function createRequest(
+  target: Target,
+  hasOthers: boolean,
+  redactor: Redactor,
+  readNames: NameReader,
+  sources: InputSources,
+) {
   const { server, isMx, options, profile } = target
   const settings = requestSettingsOf(target)
   let entries: readonly NameEntry[] = []
@@ -57,11 +58,12 @@ async function createRequest(target: Target, hasOthers: boolean, readNames: Name
     const tls = await readTlsPolicy(target, sources)
     stage = 'auth'
     const credentials = await readCredentials(target, sources)
+    redactor.addPassword(credentials?.password ?? '')
     const { 'retry-for': retryForMs = 0, wait: waitMs = 0, interval: intervalMs } = options
     const retryPolicy = { retryForMs, waitMs, intervalMs }
     const doubtfulNames = options.names.filter((name) => !name.endsWith('.')).map((name) => name.toLowerCase())
     const given = { selfOption: options.self, doubtfulNames }
-    return { server: { ...server, tls, credentials }, isMx, entries, settings, retryPolicy, ...given }
+    return { server: { ...server, tls, credentials, redactor }, isMx, entries, settings, retryPolicy, ...given }
   } catch (error) {
     if (!(error instanceof OptionError)) throw error
     const located = locateError(error, target)

@@ -2,7 +2,7 @@ import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { shortenMessage } from '../printable.js'
 import { describeRejection, SessionError } from '../smtp/errors.js'
-import { Redactor, redactorFor } from '../smtp/redact.js'
+import { Redactor } from '../smtp/redact.js'
 import { formatReply, type Reply } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession, type Session } from '../smtp/session.js'
@@ -24,7 +24,7 @@ export class PooledSession implements SessionProgress {
   readonly number: number
   /** True if other sessions were running when it started. */
   readonly isAdditional: boolean
-  /** Masks the password, and what the sessions with the server have made from it. */
+  /** That of the server, once the session is opened */
   redactor = new Redactor()
   readonly #cancellation = new AbortController()
   #session: Session | undefined
@@ -73,7 +73,7 @@ export class PooledSession implements SessionProgress {
   ): Promise<Server> {
     const signal = AbortSignal.any([options.signal, this.#cancellation.signal])
     this.#trace = trace
-    this.redactor = redactorFor(server.credentials)
+    this.redactor = server.redactor
     const onEvent = this.redactor.redactTrace((event) => {
       this.facts = updateFacts(this.facts, event)
       if (event.type === 'connected') {

@@ -5,29 +5,9 @@ import { SessionError } from './errors.js'
 import { type Extensions, formatExtensions, parseExtensions } from './extensions.js'
 import { findSecrets, type Range, SecretFinder } from './find-secrets.js'
 import { formatReply, type Reply, replyOf, shortenReply } from './reply.js'
-import type { Credentials } from './session-settings.js'
 import type { TraceEvent } from './trace.js'
 
 export const MASK = '****'
-
-const redactors = new WeakMap<Credentials, Redactor>()
-
-/**
- * Returns the redactor of a server's credentials. All sessions of a run share it: a server can repeat in one session what it was sent in
- * another.
- */
-export function redactorFor(credentials: Credentials | undefined): Redactor {
-  if (credentials === undefined) return new Redactor()
-  const redactor = redactors.get(credentials) ?? new Redactor(credentials.password ?? '')
-  redactors.set(credentials, redactor)
-  return redactor
-}
-
-/** Makes the credentials of several users share a redactor: their server can repeat to one user what it was sent by another. */
-export function shareRedactor(all: readonly Credentials[]): void {
-  const redactor = new Redactor(...all.map(({ password = '' }) => password))
-  for (const credentials of all) redactors.set(credentials, redactor)
-}
 
 /** With SCRAM and CRAM-MD5 each session makes secrets of its own, and there can be thousands of sessions. */
 const GENERATION_SECRETS = 200
@@ -41,8 +21,14 @@ export class Redactor {
   /** Replies that are redacted already: the transcript and the result need the same one. */
   #redacted = new WeakMap<Reply, Reply>()
 
-  constructor(...passwords: readonly string[]) {
-    for (const password of passwords) this.#passwords.add(password)
+  constructor(password = '') {
+    this.addPassword(password)
+  }
+
+  /** Adds a password. It is masked from now on; an empty one is none. */
+  addPassword(password: string): void {
+    this.#redacted = new WeakMap()
+    this.#passwords.add(password)
   }
 
   /** Adds a text that is made from the password. It is masked from now on, until some hundred others have followed. */

@@ -4,6 +4,7 @@ import type { ServerAddress } from '../input/server-address.js'
 import type { Family } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
 import type { MechanismName } from './mechanisms.js'
+import type { Redactor } from './redact.js'
 import type { TraceEvent } from './trace.js'
 
 /** The TLS that is required, in Postfix's words: none; if offered; encryption; encryption and a verified certificate. */
@@ -51,6 +52,11 @@ export type Server = ServerAddress & {
   readonly addresses?: readonly string[]
   readonly tls: TlsPolicy
   readonly credentials: Credentials | undefined
+  /**
+   * Masks passwords in the server's text. All requests of a run to one host share it: a server can repeat in one session what it was sent
+   * in another.
+   */
+  readonly redactor: Redactor
 }
 
 export type SessionSettings = {

@@ -8,7 +8,6 @@ import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
 import { reachServer, rejectOwnServer, sendEhlo } from './greeting-and-ehlo.js'
 import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
-import { redactorFor } from './redact.js'
 import { isPermanent, type Reply } from './reply.js'
 import type { Credentials, Server, SessionOptions } from './session-settings.js'
 import { mayRetryWithoutTls, readFirstReply, startTls, WITHOUT_TLS } from './starttls.js'
@@ -95,9 +94,8 @@ async function logIn(dialogue: GreetedDialogue, credentials: Credentials, extens
     const rejection = protection?.rejection ?? ofAddresses.get(ends.remoteAddress)
     if (rejection !== undefined) throw rejection
     const { authenticate } = await import('./auth.js')
-    const redactor = redactorFor(credentials)
     const send: SendAuthLine = (line, shown, secrets) => {
-      for (const secret of secrets) redactor.addSecret(secret)
+      for (const secret of secrets) server.redactor.addSecret(secret)
       return smtp.command(line, shown)
     }
     const { host, port, tls } = server
@@ -141,7 +139,7 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
     if (isHidden) options.trace({ type: 'warning', stage: 'ehlo', text })
     return
   }
-  const listed = redactorFor(server.credentials).redactExtensions(extensions)
+  const listed = server.redactor.redactExtensions(extensions)
   const keywords = listed.size === 0 ? 'nothing' : [...listed.keys()].join(', ')
   const mayNeedLogin = extensions.has('AUTH') && server.credentials === undefined
   const hint = isHidden

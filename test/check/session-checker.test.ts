@@ -5,6 +5,7 @@ import type { Step } from '../../src/check/steps.js'
 import { parseServer } from '../../src/input/server-address.js'
 import type { CertificateInfo } from '../../src/smtp/certificate.js'
 import { SessionError, type Stage } from '../../src/smtp/errors.js'
+import { Redactor } from '../../src/smtp/redact.js'
 import { ReplyParser } from '../../src/smtp/reply.js'
 import type { Server } from '../../src/smtp/session-settings.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
@@ -18,7 +19,12 @@ const TLS_POLICY = {
   key: undefined,
   minVersion: 'TLSv1.2',
 } as const
-const SERVER: Server = { ...parseServer('mx.example'), tls: TLS_POLICY, credentials: undefined }
+const SERVER: Server = {
+  ...parseServer('mx.example'),
+  tls: TLS_POLICY,
+  credentials: undefined,
+  redactor: new Redactor(),
+}
 const CERTIFICATE: CertificateInfo = {
   names: ['mx.example'],
   issuer: 'CN=ca.example',

@@ -17,7 +17,7 @@ import {
 } from '../helpers/login.js'
 import { NO_SOURCES, targetOf } from '../helpers/options.js'
 import { crowd } from '../helpers/concurrent-server.js'
-import { BYE, scripted, type Step } from '../helpers/scripted-server.js'
+import { BYE, etrnSteps, scripted, scriptedAt, type Step } from '../helpers/scripted-server.js'
 
 const TLS: Step = { tls: { cert: fixture('mx.pem'), key: fixture('mx.key') } }
 
@@ -222,20 +222,53 @@ suite('login: where a login may go', { concurrency: true }, () => {
     const args = ['--config', makeFile(t, 'config.toml', profile('a') + profile('b')), 'a,b', 'a.example']
     assert.equal((await etrn(args)).status, 75)
   })
-  test('masks the passwords of all profiles of a server in what the server says', async (t) => {
-    const { port } = await crowd(t, {
-      listed: ['AUTH PLAIN'],
-      other: (line) => (line.startsWith('AUTH') ? '235 OK' : undefined),
-      etrn: () => '250 alpha-secret bravo-secret',
-    })
-    const profile = (name: string, password: string): string =>
-      `[servers.${name}]\nserver = "127.0.0.1:${port}"\nuser = "${name}"\npassword-command = "echo ${password}"\n`
-    const toml = `helo = "gw.site.example"\n${profile('a', 'alpha-secret')}${profile('b', 'bravo-secret')}`
-    const run = await etrn(['--config', makeFile(t, 'config.toml', toml), 'a,b', 'a.example'])
-    assert.deepEqual(
-      [run.status, run.stdout.split('\n').sort()],
-      [0, ['', 'a: a.example: accepted (250 **** ****)', 'b: a.example: accepted (250 **** ****)']],
+  const profileOf = (name: string, server: string, login = ''): string =>
+    `[servers.${name}]\nserver = "${server}"\n${login}`
+  const loginOf = (name: string): string => `user = "${name}"\npassword-command = "echo ${name}-secret"\n`
+  /** A server that repeats two passwords in its greeting, its extensions and its replies */
+  const REPEATING = {
+    greeting: () => '220 mx.example alpha-secret bravo-secret',
+    listed: ['AUTH PLAIN', 'X alpha-secret bravo-secret'],
+    other: (line: string) => (line.startsWith('AUTH') ? '235 OK' : undefined),
+    etrn: () => '250 alpha-secret bravo-secret',
+  }
+  test('masks the passwords of all profiles of a server in what the server says to each of them', async (t) => {
+    const { port } = await crowd(t, REPEATING)
+    const profiles = [
+      profileOf('guest', `127.0.0.1:${port}`),
+      profileOf('mapped', `[::FFFF:127.0.0.1]:${port}`),
+      profileOf('alpha', `127.0.0.1:${port}`, loginOf('alpha')),
+      profileOf('bravo', `127.0.0.1:${port}`, loginOf('bravo')),
+    ]
+    const config = makeFile(t, 'config.toml', profiles.join(''))
+    const all = 'guest,mapped,alpha,bravo'
+    for (const form of [[], ['-v'], ['--json', '-v'], ['--check', '-v'], ['--check', '--json']]) {
+      const run = await etrn(['--config', config, all, 'a.example', ...form])
+      assert.doesNotMatch(run.stdout + run.stderr, /alpha-secret|bravo-secret/)
+      assert.equal(run.status, 0)
+      if (form.length > 0) continue
+      const lines = all.split(',').map((name) => `${name}: a.example: accepted (250 **** ****)`)
+      assert.deepEqual(run.stdout.split('\n').sort(), ['', ...lines.sort()])
+    }
+  })
+  test('does not mask the password of another server', async (t) => {
+    const { port } = await crowd(t, REPEATING)
+    const other = await scriptedAt(
+      t,
+      { host: '127.0.0.2', port: 0 },
+      greetedSession(...ehloSteps('ETRN'), ...etrnSteps('a.example', '250 alpha-secret')),
     )
+    const profiles = [
+      profileOf('alpha', `127.0.0.1:${port}`, loginOf('alpha')),
+      profileOf('guest', `127.0.0.2:${other.port}`),
+    ]
+    const config = makeFile(t, 'config.toml', profiles.join(''))
+    const run = await etrn(['--config', config, '--helo', 'gw.site.example', 'alpha,guest', 'a.example'])
+    assert.deepEqual(run.stdout.split('\n').sort(), [
+      '',
+      'alpha: a.example: accepted (250 **** bravo-secret)',
+      'guest: a.example: accepted (250 alpha-secret)',
+    ])
   })
   test('refuses a login with --mx unless the certificate is named or pinned', async () => {
     const args = ['--mx', 'site.invalid', '--user', 'u', '--password-command', 'exit 3', 'a.example']

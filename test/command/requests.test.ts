@@ -4,6 +4,7 @@ import type { CommandLine } from '../../src/command/arguments.js'
 import type { PartialOptions } from '../../src/command/options.js'
 import { createRequests } from '../../src/command/requests.js'
 import { ownHostName } from '../../src/net/this-host.js'
+import { Redactor } from '../../src/smtp/redact.js'
 import { assertRefused, type Document, etrn } from '../helpers/command.js'
 import { makeFile } from '../helpers/files.js'
 import { NO_CONFIG, NO_SOURCES } from '../helpers/options.js'
@@ -217,6 +218,7 @@ suite('createRequests', () => {
         isImplicitTls: false,
         user: undefined,
         credentials: undefined,
+        redactor: new Redactor(),
         tls: {
           level: 'may',
           minVersion: 'TLSv1.2',
@@ -228,6 +230,17 @@ suite('createRequests', () => {
         },
       },
     })
+  })
+  test('gives one redactor to all requests to a host, in whichever spelling', async () => {
+    const servers = '[::1],[0:0::1],127.0.0.1,[::FFFF:7f00:1]:26,127.0.0.2,mx.example,MX.example.:26,mx2.example'
+    const line: CommandLine = { options: {}, words: [servers, 'a.example'], typed: {} }
+    const redactors = (await createRequests(line, NO_CONFIG, NO_SOURCES)).map(({ server }) =>
+      'redactor' in server ? server.redactor : assert.fail(server.word),
+    )
+    assert.deepEqual(
+      redactors.map((redactor) => redactors.indexOf(redactor)),
+      [0, 0, 2, 2, 4, 5, 5, 7],
+    )
   })
   test('takes each setting from its option', async () => {
     const { settings, retryPolicy } = await createOne({

@@ -15,6 +15,7 @@ import type { Request } from '../../src/etrn/request.js'
 import type { NodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
 import { SessionError } from '../../src/smtp/errors.js'
+import { Redactor } from '../../src/smtp/redact.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { resolver, SITE, WORLD } from '../helpers/site.js'
@@ -40,6 +41,7 @@ function requestOf(self: readonly string[], timeoutMs: number): Request {
     ...parseServer('site.example:2525'),
     tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
     credentials: undefined,
+    redactor: new Redactor(),
   }
   const settings = { helo: undefined, self, local: undefined, family: undefined, timeoutMs, assumeEtrn: false }
   return {

@@ -10,6 +10,7 @@ import { run, type Run } from '../../src/etrn/run.js'
 import { parseNodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
 import { formatExtensions } from '../../src/smtp/extensions.js'
+import { Redactor } from '../../src/smtp/redact.js'
 import type { Server } from '../../src/smtp/session-settings.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { type CommandOptions, etrn, etrnJson, leap, LEAPING, type Running } from '../helpers/command.js'
@@ -34,6 +35,7 @@ async function requestOf(
     ...parseServer(`127.0.0.1:${port}`),
     tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
     credentials: undefined,
+    redactor: new Redactor(),
   }
   const sessionSettings = { helo: 'gw.site.example', self: [], local: undefined, family, timeoutMs: 600_000 }
   return {

@@ -7,6 +7,7 @@ import { SessionSlots } from '../../src/etrn/session-slots.js'
 import { ask } from '../../src/index.js'
 import type { NodeName } from '../../src/input/node-name.js'
 import { parseServer } from '../../src/input/server-address.js'
+import { Redactor } from '../../src/smtp/redact.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { type Document, etrn, etrnJson } from '../helpers/command.js'
 import { crowd, list, type Said } from '../helpers/concurrent-server.js'
@@ -683,6 +684,7 @@ suite('session pool: output that takes no more', LIMITS, () => {
       ...parseServer(`127.0.0.1:${server.port}`),
       tls: { ...tls, cert: undefined, key: undefined, minVersion: 'TLSv1.2' as const },
       credentials: undefined,
+      redactor: new Redactor(),
     }
     const base = { helo: 'gw.site.example', self: [], local: undefined, family: undefined, timeoutMs: 600_000 } as const
     const done = requestNames(

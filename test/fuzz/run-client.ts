@@ -8,6 +8,7 @@ import { requestNames } from '../../src/etrn/session-pool.js'
 import { SessionSlots } from '../../src/etrn/session-slots.js'
 import { parseNodeName } from '../../src/input/node-name.js'
 import type { MechanismName } from '../../src/smtp/mechanisms.js'
+import { Redactor } from '../../src/smtp/redact.js'
 import type { Server, TlsLevel, TlsPolicy } from '../../src/smtp/session-settings.js'
 import { fixture } from '../helpers/files.js'
 import { maxConnections } from './check-commands.js'
@@ -103,7 +104,9 @@ async function runClient(
   const mechanismName = (mechanism === '' ? undefined : mechanism) as MechanismName | undefined
   const tls = TLS_POLICIES.get(isImplicitTls ? 'verify' : tlsLevel) as TlsPolicy
   const credentials = mechanism === null ? undefined : { user: USER, password: PASSWORD, mechanism: mechanismName }
-  const server: Server = { word: `127.0.0.1:${port}`, host: '127.0.0.1', port, isImplicitTls, tls, credentials }
+  const redactor = new Redactor(credentials?.password)
+  const address = { word: `127.0.0.1:${port}`, host: '127.0.0.1', port, isImplicitTls }
+  const server: Server = { ...address, tls, credentials, redactor }
   const hello = { helo: 'gw.site.example', family: undefined, local: undefined, self: [] }
   const settings = { ...hello, keepGoing, assumeEtrn, timeoutMs }
   const limiter = new SessionSlots(SESSIONS_PER_SERVER).limiterFor(server)

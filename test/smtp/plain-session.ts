@@ -1,3 +1,4 @@
+import { Redactor } from '../../src/smtp/redact.js'
 import type { Server, SessionOptions } from '../../src/smtp/session-settings.js'
 
 // What a session without TLS and credentials needs.
@@ -20,6 +21,7 @@ export function serverAt(port: number): Server {
       minVersion: 'TLSv1.2',
     },
     credentials: undefined,
+    redactor: new Redactor(),
   }
 }
 

@@ -10,7 +10,7 @@ import { printable, shortenMessage } from '../../src/printable.js'
 import { SessionError } from '../../src/smtp/errors.js'
 import { parseExtensions } from '../../src/smtp/extensions.js'
 import { SecretFinder } from '../../src/smtp/find-secrets.js'
-import { Redactor, redactorFor, shareRedactor } from '../../src/smtp/redact.js'
+import { Redactor } from '../../src/smtp/redact.js'
 import { formatReply, type Reply, ReplyParser, replyOf } from '../../src/smtp/reply.js'
 import type { TlsInfo } from '../../src/smtp/tls.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
@@ -237,19 +237,12 @@ suite('redactReply', () => {
   })
 })
 
-suite('redactorFor', () => {
-  const credentials = { user: 'site', password: SECRET, mechanism: undefined }
-  test('returns one redactor for the credentials of a server', () => {
-    redactorFor(credentials).addSecret('digest')
-    assert.equal(redactorFor(credentials).redact(`digest ${SECRET}`), '**** ****')
-    assert.equal(redactorFor({ ...credentials }).redact('digest'), 'digest')
-  })
-  test('shares one for the credentials of several users of a server', () => {
-    const other = { user: 'office', password: 'open sesame', mechanism: undefined }
-    shareRedactor([credentials, other])
-    for (const one of [credentials, other]) assert.equal(redactorFor(one).redact(`open sesame ${SECRET}`), '**** ****')
-  })
-  test('masks nothing without credentials', () => assert.equal(redactorFor(undefined).redact(SECRET), SECRET))
+test('addPassword masks the password from then on, beside the others, even in a reply that was redacted before', () => {
+  const redactor = new Redactor(SECRET)
+  const first = reply(250, `open sesame ${SECRET}`)
+  assert.equal(redactor.redactReply(first).text, 'open sesame ****')
+  redactor.addPassword('open sesame')
+  assert.equal(redactor.redactReply(first).text, '**** ****')
 })
 
 suite('redactTrace', () => {

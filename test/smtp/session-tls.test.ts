@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { suite, test } from 'node:test'
 import { parseNodeName } from '../../src/input/node-name.js'
-import { redactorFor } from '../../src/smtp/redact.js'
+import { Redactor } from '../../src/smtp/redact.js'
 import { openSession } from '../../src/smtp/session.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
 import { type CommandOptions, etrn, etrnJson } from '../helpers/command.js'
@@ -286,7 +286,7 @@ suite('a login over TLS', { concurrency: true }, () => {
   })
 })
 
-test('openSession tells the redactor of its credentials what it sends', async (t) => {
+test('openSession tells the redactor of the server what it sends', async (t) => {
   const events: TraceEvent[] = []
   const server = await scripted(t, [
     ...GREETING,
@@ -300,8 +300,9 @@ test('openSession tells the redactor of its credentials what it sends', async (t
     ...BYE,
   ])
   const credentials = { user: 'site', password: 'secret', mechanism: undefined }
+  const redactor = new Redactor()
   const session = await openSession(
-    { ...serverAt(server.port), credentials },
+    { ...serverAt(server.port), credentials, redactor },
     { ...OPTIONS, trace: (event) => events.push(event) },
   )
   await session.quit()
@@ -309,7 +310,7 @@ test('openSession tells the redactor of its credentials what it sends', async (t
     events.filter(({ type }) => type === 'sent'),
     ['EHLO gw.site.example', 'AUTH CRAM-MD5', '****', 'QUIT'].map((line) => ({ type: 'sent', line })),
   )
-  assert.equal(redactorFor(credentials).redact(`a ${CRAM_DIGEST} b`), 'a **** b')
+  assert.equal(redactor.redact(`a ${CRAM_DIGEST} b`), 'a **** b')
 })
 
 suite('a login over loopback', { concurrency: true }, () => {
