@@ -26,6 +26,8 @@ export function findConfigFiles({ environment, uid, warn, onUnread }: ConfigSear
       closeSync(openSync(file, OPEN_FLAGS))
       return true
     } catch (error) {
+      // Another program holds a lease on the file, which the file's reader waits for.
+      if (codeOf(error) === 'EAGAIN') return true
       if (isLackOfResources(error)) throw resourcesError(`can't read the configuration ${file}`, error)
       // Without the folder there is no file.
       const isMissing = ['ENOENT', 'ENOTDIR'].includes(codeOf(error))

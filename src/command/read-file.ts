@@ -1,9 +1,10 @@
 import { createReadStream, fstat, open, stat, type Stats } from 'node:fs'
 import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
-import { EXIT, OptionError } from '../errors.js'
+import { codeOf, EXIT, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
 import { foreignControlReason, foreignFifoReason } from './file-safety.js'
@@ -71,7 +72,7 @@ async function readSource(
 }
 
 /** Opens a file; a FIFO or a device only if no other user can have put it there. */
-async function openSafely(option: string, file: string, { uid }: Reader, check?: FileCheck): Promise<Readable> {
+async function openSafely(option: string, file: string, { uid, signal }: Reader, check?: FileCheck): Promise<Readable> {
   const ofPath = foreignControlReason(file, uid)
   const refuse = (stats: Stats): void => {
     const reason = ofPath ?? foreignFifoReason(file, stats, uid)
@@ -83,16 +84,15 @@ async function openSafely(option: string, file: string, { uid }: Reader, check?:
   }
   // Only to open a device can have an effect.
   refuse(await promisify(stat)(file))
-  return openFile(file, async (stats) => {
+  return openFile(file, signal, async (stats) => {
     refuse(stats)
     await check?.(stats)
   })
 }
 
 /** Opens a file of any kind and returns its octets, which read nothing yet. */
-export async function openFile(file: string, check?: FileCheck): Promise<Readable> {
-  // Without NONBLOCK nothing could end the wait for a pipe without a writer, not even the end of the process.
-  const fd = await promisify(open)(file, OPEN_FLAGS)
+export async function openFile(file: string, signal: AbortSignal, check?: FileCheck): Promise<Readable> {
+  const fd = await openLeased(file, signal)
   const stats = await promisify(fstat)(fd)
   const stream = isatty(fd) ? new ReadStream(fd) : stats.isFIFO() ? new Socket({ fd }) : createReadStream('', { fd })
   try {
@@ -102,6 +102,25 @@ export async function openFile(file: string, check?: FileCheck): Promise<Readabl
     throw error
   }
   return stream
+}
+
+/** A file server such as smbd gives its lease up at once; its owner may also be a user who keeps the lease. */
+const LEASE_WAIT_MS = 2000
+const LEASE_RETRY_MS = 100
+
+/** Returns the descriptor of a file. Another program's lease on it (fcntl(2)) is waited for, but only for a short time. */
+async function openLeased(file: string, signal: AbortSignal): Promise<number> {
+  for (let waitedMs = 0; ; waitedMs += LEASE_RETRY_MS) {
+    try {
+      // Without NONBLOCK nothing could end the wait for a pipe without a writer, not even the end of the process.
+      return await promisify(open)(file, OPEN_FLAGS)
+    } catch (error) {
+      if (codeOf(error) !== 'EAGAIN') throw error
+      // Not this error itself: elsewhere, its code means a lack of resources.
+      if (waitedMs === LEASE_WAIT_MS) throw new Error('another program holds a lease on the file', { cause: error })
+    }
+    await sleep(LEASE_RETRY_MS, undefined, { signal })
+  }
 }
 
 /** More than any list of names has. A device may be endless. */

@@ -19,10 +19,11 @@ export async function readSafely(file: string, { uid, signal }: Reader): Promise
   try {
     // Only to open a device can have an effect.
     check(await stat(file))
-    const octets = await readStream(await openFile(file, check), signal)
+    const octets = await readStream(await openFile(file, signal, check), signal)
     if (isUtf8(octets)) return octets.toString()
   } catch (error) {
-    if (error instanceof UsageError || signal.aborted) throw error
+    if (signal.aborted) throw signal.reason
+    if (error instanceof UsageError) throw error
     if (isLackOfResources(error)) throw resourcesError(`can't read the configuration ${file}`, error)
     throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, {
       exitStatus: EXIT.NOINPUT,

@@ -17,6 +17,7 @@ import { findConfigFiles } from '../../src/command/config-files.js'
 import { readSafely } from '../../src/command/read-safely.js'
 import { assertRefused, etrn, spawnEtrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
+import { noLease, takeLease } from '../helpers/lease.js'
 import { noOtherUser } from '../helpers/namespace.js'
 import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
@@ -129,6 +130,35 @@ suite('config-files: files that cannot be read', { concurrency: true }, () => {
     assert.deepEqual([silent.status, silent.stderr], [75, 'etrn: --max-time limit reached\n'])
     const unwritten = await etrn(['--config', fifo, '--max-time', '1s', ...TARGET])
     assert.deepEqual([unwritten.status, unwritten.stderr], [75, silent.stderr])
+  })
+})
+
+suite('config-files: a lease of another program', { concurrency: true, skip: noLease() }, () => {
+  test('is waited for', async (t) => {
+    const path = makeFile(t, 'config.toml', 'text')
+    await takeLease(t, path, { keeps: false })
+    assert.equal(await readAs(path, UID), 'text')
+  })
+  test('is reported with 66 if it is kept', async (t) => {
+    const path = makeFile(t, 'config.toml', '')
+    await takeLease(t, path, { keeps: true })
+    const message = `etrn: configuration ${path}: another program holds a lease on the file\n`
+    await assertRefused(['--config', path, ...TARGET], message, 66)
+  })
+  test('is waited for no longer than --max-time', async (t) => {
+    const path = makeFile(t, 'config.toml', '')
+    await takeLease(t, path, { keeps: true })
+    const run = await etrn(['--config', path, '--max-time', '1s', ...TARGET])
+    assert.deepEqual([run.status, run.stderr], [75, 'etrn: --max-time limit reached\n'])
+  })
+  test('does not hide the configuration of a home', async (t) => {
+    const home = makeFolder(t)
+    const path = join(home, 'etrn/config.toml')
+    mkdirSync(dirname(path))
+    writeFileSync(path, '')
+    await takeLease(t, path, { keeps: true })
+    const warn = (message: string): void => assert.fail(message)
+    assert.ok(findConfigFiles({ environment: { XDG_CONFIG_HOME: home }, uid: UID, warn }).includes(path))
   })
 })
 

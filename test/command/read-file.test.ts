@@ -20,8 +20,9 @@ import { suite, test, type TestContext } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { describeFileError } from '../../src/command/file-errors.js'
 import { openFile, readFirstLine, readInput, readStream, readText } from '../../src/command/read-file.js'
-import { assertRefused, etrn, spawnEtrn } from '../helpers/command.js'
+import { assertRefused, etrn, type Finished, spawnEtrn } from '../helpers/command.js'
 import { BIN, fixture, fixturePath, makeFile, makeFolder } from '../helpers/files.js'
+import { noLease, takeLease } from '../helpers/lease.js'
 import { noOtherUser } from '../helpers/namespace.js'
 import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
@@ -29,6 +30,29 @@ import { runShell } from '../helpers/shell.js'
 
 const READER = { uid: process.getuid?.(), signal: NO_SIGNAL }
 const OVERDUE = 'etrn: --max-time limit reached\n'
+
+/** The options that name a file, with what each of them needs */
+const KEYS: readonly (readonly [key: string, others: string])[] = [
+  ['names-from', ''],
+  ['tls-ca', ''],
+  ['tls-cert', ''],
+  ['tls-cert', 'tls-key = "/dev/null"\n'],
+  ['tls-key', `tls-cert = "${fixturePath('client.pem')}"\n`],
+  ['password-file', 'user = "site"\n'],
+]
+
+/** Runs two profiles, one of which has a value that can't be used. The failure is that of its server alone, with 66. */
+async function runBesideFailure(t: TestContext, key: string, value: string, others: string): Promise<Finished> {
+  const server = await scripted(t, [...HELLO, ...etrnSteps('b.example', '250 OK'), ...BYE])
+  const list = key === 'names-from' ? `["${value}"]` : `"${value}"`
+  const names = key === 'names-from' ? '' : 'names = ["a.example"]\n'
+  const toml = `helo = "gw.site.example"\n[servers.a]\nserver = "127.0.0.1:9"\n${names}${others}${key} = ${list}\n[servers.b]\nserver = "127.0.0.1:${server.port}"\nnames = ["b.example"]\n`
+  const run = await etrn(['--config', makeFile(t, 'c.toml', toml), '--all'])
+  await server.verify()
+  assert.equal(run.status, 66)
+  assert.match(run.stdout, /^b: b\.example: /m)
+  return run
+}
 
 suite('read-file: files that cannot be read', { concurrency: true }, () => {
   const SOURCES: readonly (readonly [file: (t: TestContext) => string, message: string])[] = [
@@ -96,15 +120,8 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
     ['password-command', 'user = "site"\n'],
   ] as const)
     test(`a NUL in ${key} is the failure of its server alone, with 66`, async (t) => {
-      const server = await scripted(t, [...HELLO, ...etrnSteps('b.example', '250 OK'), ...BYE])
-      const list = key === 'names-from' ? '["a\\u0000b"]' : '"a\\u0000b"'
-      const names = key === 'names-from' ? '' : 'names = ["a.example"]\n'
-      const toml = `helo = "gw.site.example"\n[servers.a]\nserver = "127.0.0.1:9"\n${names}${others}${key} = ${list}\n[servers.b]\nserver = "127.0.0.1:${server.port}"\nnames = ["b.example"]\n`
-      const run = await etrn(['--config', makeFile(t, 'c.toml', toml), '--all'])
-      await server.verify()
-      assert.equal(run.status, 66)
+      const run = await runBesideFailure(t, key, 'a\\u0000b', others)
       assert.match(run.stderr, /: a (?:file name|command) must not contain NUL/)
-      assert.match(run.stdout, /^b: b\.example: /m)
     })
   test('reports 66 for standard input that is a folder, and for one that is closed', async () => {
     const command = `${BIN} 127.0.0.1:9 --names-from -`
@@ -113,6 +130,27 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
       const run = await runShell(`${command} ${input}`)
       assert.deepEqual([run.status, /^etrn: .*\n$/.test(run.stderr)], [66, true])
     }
+  })
+})
+
+suite('read-file: a lease of another program', { concurrency: true, skip: noLease() }, () => {
+  for (const [key, others] of KEYS)
+    test(`is a failure of its server alone, with 66, if it is kept: ${key} ${others}`, async (t) => {
+      const file = makeFile(t, 'leased', '', 0o600)
+      await takeLease(t, file, { keeps: true })
+      const run = await runBesideFailure(t, key, file, others)
+      assert.ok(run.stderr.includes(`--${key} ${file}: another program holds a lease on the file`), run.stderr)
+    })
+  test('is waited for', async (t) => {
+    const file = makeFile(t, 'leased', 'text')
+    await takeLease(t, file, { keeps: false })
+    assert.equal(await readText('option', file, READER), 'text')
+  })
+  test('is waited for no longer than --max-time', async (t) => {
+    const file = makeFile(t, 'leased', 'a.example')
+    await takeLease(t, file, { keeps: true })
+    const run = await etrn(['127.0.0.1:9', '--names-from', file, '--max-time', '1s'])
+    assert.deepEqual([run.status, run.stderr], [75, OVERDUE])
   })
 })
 
@@ -203,24 +241,10 @@ suite('read-file', { concurrency: true }, () => {
     ['a FIFO that others can write to', makeOpenFifo, OPEN, false],
     ['a device behind a link of another user', makeForeignLink('/dev/zero'), FOREIGN, !isRoot && 'needs root'],
   ] as const)
-    for (const [key, others] of [
-      ['names-from', ''],
-      ['tls-ca', ''],
-      ['tls-cert', ''],
-      ['tls-cert', 'tls-key = "/dev/null"\n'],
-      ['tls-key', `tls-cert = "${fixturePath('client.pem')}"\n`],
-      ['password-file', 'user = "site"\n'],
-    ] as const)
+    for (const [key, others] of KEYS)
       test(`${title} is a failure of its server alone, with 66: ${key} ${others}`, { skip }, async (t) => {
         const file = make(t)
-        const server = await scripted(t, [...HELLO, ...etrnSteps('b.example', '250 OK'), ...BYE])
-        const value = key === 'names-from' ? `["${file}"]` : `"${file}"`
-        const names = key === 'names-from' ? '' : 'names = ["a.example"]\n'
-        const toml = `helo = "gw.site.example"\n[servers.a]\nserver = "127.0.0.1:9"\n${names}${others}${key} = ${value}\n[servers.b]\nserver = "127.0.0.1:${server.port}"\nnames = ["b.example"]\n`
-        const run = await etrn(['--config', makeFile(t, 'c.toml', toml), '--all'])
-        await server.verify()
-        assert.equal(run.status, 66)
-        assert.match(run.stdout, /^b: b\.example: /m)
+        const run = await runBesideFailure(t, key, file, others)
         const message = `--${key} FILE: is a FIFO or a device, and is not safe to use: ${reason}`
         assert.ok(run.stderr.includes(message.replaceAll('FILE', file)), run.stderr)
         assert.match(run.stderr, /^hint: a: use a regular file, or a path that only .*root can change$/m)
@@ -266,7 +290,7 @@ suite('read-file', { concurrency: true }, () => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
     const refusal = new Error('no')
-    const refused = openFile(fifo, () => {
+    const refused = openFile(fifo, NO_SIGNAL, () => {
       throw refusal
     })
     await assert.rejects(refused, refusal)
