@@ -33,17 +33,30 @@ export type InputSources = Reader & {
 /** Judges a file that is open, before anything is read. May throw to refuse the file. */
 type FileCheck = (stats: Stats) => void | Promise<void>
 
+type ReadLimits = {
+  /** Reading ends with the chunk that has this text. */
+  readonly end?: string
+  /** A longer file is an error. */
+  readonly octets?: number
+}
+
 /**
  * Returns the text of a file that an option names. Throws OptionError (66) if it can't be read, or if another user could have it wait
  * without end, and the signal's reason if that ended the wait.
  */
-export async function readText(option: string, file: string, reader: Reader, check?: FileCheck): Promise<string> {
-  return readSource(option, file, reader.signal, async () => openSafely(option, file, reader, check))
+export async function readText(
+  option: string,
+  file: string,
+  reader: Reader,
+  check?: FileCheck,
+  limits?: ReadLimits,
+): Promise<string> {
+  return readSource(option, file, reader.signal, async () => openSafely(option, file, reader, check), limits)
 }
 
 /** Returns the first line of a file, and perhaps more. A pipe may stay open behind it. Throws as readText does. */
 export async function readFirstLine(option: string, file: string, reader: Reader, check?: FileCheck): Promise<string> {
-  return readSource(option, file, reader.signal, async () => openSafely(option, file, reader, check), '\n')
+  return readSource(option, file, reader.signal, async () => openSafely(option, file, reader, check), { end: '\n' })
 }
 
 /** Returns the text of standard input. Throws as readText does. */
@@ -56,10 +69,10 @@ async function readSource(
   file: string,
   signal: AbortSignal,
   openSource: () => Readable | Promise<Readable>,
-  end?: string,
+  limits?: ReadLimits,
 ): Promise<string> {
   try {
-    return (await readStream(await openSource(), signal, end)).toString()
+    return (await readStream(await openSource(), signal, limits)).toString()
   } catch (error) {
     if (signal.aborted) throw signal.reason
     if (error instanceof OptionError) throw error
@@ -127,13 +140,17 @@ async function openLeased(file: string, signal: AbortSignal): Promise<number> {
 const FILE_OCTETS = 16 * 1024 * 1024
 
 /** Returns the octets of a stream, without more than is needed to have `end`. Throws the stream's error, or the signal's reason. */
-export async function readStream(stream: Readable, signal: AbortSignal, end?: string): Promise<Buffer> {
+export async function readStream(
+  stream: Readable,
+  signal: AbortSignal,
+  { end, octets = FILE_OCTETS }: ReadLimits = {},
+): Promise<Buffer> {
   const chunks: Buffer[] = []
-  let octets = 0
+  let length = 0
   try {
     for await (const chunk of addAbortSignal(signal, stream) as AsyncIterable<Buffer>) {
-      octets += chunk.length
-      if (octets > FILE_OCTETS) throw new Error(`more than ${FILE_OCTETS} octets`)
+      length += chunk.length
+      if (length > octets) throw new Error(`more than ${octets} octets`)
       chunks.push(chunk)
       if (end !== undefined && chunk.includes(end)) break
     }

@@ -1,8 +1,12 @@
+import type { Stats } from 'node:fs'
 import { EXIT, messageOf, OptionError, type UsageError } from '../errors.js'
 import type { TlsPolicy } from '../smtp/session-settings.js'
 import { warnIfExposed } from './file-safety.js'
 import { type InputSources, readText } from './read-file.js'
 import type { Target } from './targets.js'
+
+/** Several times the CA certificates of a system. OpenSSL's time grows with the square of their number, and nothing can end its work. */
+const PEM_OCTETS = 1024 * 1024
 
 /** Returns what is in the files of a server's TLS options. Throws OptionError. */
 export async function readTlsFiles(
@@ -14,9 +18,10 @@ export async function readTlsFiles(
   const read = async (part: keyof Pem, content?: 'CA certificate' | 'private key'): Promise<string | undefined> => {
     const file = options[`tls-${part}`]
     if (file === undefined) return undefined
-    return readText(`tls-${part}`, file, sources, (stats) => {
+    const check = (stats: Stats): void => {
       if (content !== undefined) warnIfExposed(file, stats, content, { uid: sources.uid, warn })
-    })
+    }
+    return readText(`tls-${part}`, file, sources, check, { octets: PEM_OCTETS })
   }
   const pem = {
     // An authority decides who receives the password.

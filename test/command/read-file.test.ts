@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import {
+  appendFileSync,
   closeSync,
   constants,
   createWriteStream,
@@ -31,13 +32,15 @@ import { runShell } from '../helpers/shell.js'
 const READER = { uid: process.getuid?.(), signal: NO_SIGNAL }
 const OVERDUE = 'etrn: --max-time limit reached\n'
 
+const CLIENT_CERT = `tls-cert = "${fixturePath('client.pem')}"\n`
+
 /** The options that name a file, with what each of them needs */
 const KEYS: readonly (readonly [key: string, others: string])[] = [
   ['names-from', ''],
   ['tls-ca', ''],
   ['tls-cert', ''],
   ['tls-cert', 'tls-key = "/dev/null"\n'],
-  ['tls-key', `tls-cert = "${fixturePath('client.pem')}"\n`],
+  ['tls-key', CLIENT_CERT],
   ['password-file', 'user = "site"\n'],
 ]
 
@@ -55,13 +58,14 @@ async function runBesideFailure(t: TestContext, key: string, value: string, othe
 }
 
 suite('read-file: files that cannot be read', { concurrency: true }, () => {
+  const TOO_LONG = 'more than LIMIT octets'
   const SOURCES: readonly (readonly [file: (t: TestContext) => string, message: string])[] = [
     [() => '/nonexistent/names', 'no such file'],
     [() => '/', 'is a directory'],
     [() => '/etc/passwd/names', 'part of the path is not a directory'],
     [() => `/${'n'.repeat(300)}`, 'the file name is too long'],
     [() => '/proc/self/mem', 'input/output error'],
-    [() => '/dev/zero', 'more than 16777216 octets'],
+    [() => '/dev/zero', TOO_LONG],
     [
       (t) => {
         const link = join(makeFolder(t), 'link')
@@ -77,7 +81,7 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
         truncateSync(file, 3 * 2 ** 30)
         return file
       },
-      'more than 16777216 octets',
+      TOO_LONG,
     ],
     [
       (t) => {
@@ -100,7 +104,8 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
       test(`${option} reports 66: ${message}`, async (t) => {
         const file = make(t)
         const args = ['127.0.0.1:9', 'site.example', ...others, option, file]
-        await assertRefused(args, `etrn: ${option} ${file}: ${message}\n`, 66)
+        const limit = String(option.startsWith('--tls') ? 2 ** 20 : 2 ** 24)
+        await assertRefused(args, `etrn: ${option} ${file}: ${message.replace('LIMIT', limit)}\n`, 66)
       })
   test('reports 66 for a folder that may not be searched', { skip: noOtherUser() }, async (t) => {
     const folder = makeFolder(t)
@@ -185,6 +190,19 @@ suite('read-file', { concurrency: true }, () => {
     truncateSync(file, 2 ** 24 + 1)
     await assert.rejects(readText('option', file, READER), { exitStatus: 66, option: 'option' })
   })
+  for (const [key, others, text] of [
+    ['tls-ca', '', fixture('ca.pem')],
+    ['tls-cert', '', `${fixture('client.pem')}${fixture('client.key')}`],
+    ['tls-key', CLIENT_CERT, fixture('client.key')],
+  ] as const)
+    test(`a ${key} of 1 MiB is used, and one octet more is a failure of its server alone, with 66`, async (t) => {
+      const file = makeFile(t, 'file', text.padEnd(2 ** 20, '\n'), 0o600)
+      const toml = `[servers.a]\nserver = "127.0.0.1:9"\n${others}${key} = "${file}"\n`
+      assert.equal((await etrn(['--config', makeFile(t, 'c.toml', toml), 'a', 'a.example'])).status, 75)
+      appendFileSync(file, '\n')
+      const run = await runBesideFailure(t, key, file, others)
+      assert.ok(run.stderr.includes(`--${key} ${file}: more than 1048576 octets`), run.stderr)
+    })
   test('readText reads a pipe to its end', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
