@@ -1,5 +1,5 @@
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
-import { platform } from 'node:os'
+import { devNull, platform } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { describeFileError } from './file-errors.js'
 
@@ -32,8 +32,11 @@ export function unsafeFileReason(
   uid: number | undefined,
   rules?: PathRules,
 ): string | undefined {
+  const isDescriptor = DESCRIPTOR_FILE.test(file)
+  // With sudo, the caller's terminal belongs to another user.
+  if (isDescriptor && stats.isCharacterDevice()) return undefined
   const reason = unsafeReason(stats, uid, file)
-  return reason ?? (DESCRIPTOR_FILE.test(file) ? undefined : unsafePathReason(file, uid, rules))
+  return reason ?? (isDescriptor ? undefined : unsafePathReason(file, uid, rules))
 }
 
 /**
@@ -86,10 +89,9 @@ export function unsafeReason(
   path: string,
   { subject = 'the file', trustsGroups = false }: Pick<PathRules, 'trustsGroups'> & { readonly subject?: string } = {},
 ): string | undefined {
-  // A device such as /dev/null has no content that others could change.
-  if (stats.isCharacterDevice()) return undefined
   const owner = foreignOwnerReason(stats, uid, subject)
-  if (owner !== undefined || hasNoUsers(uid)) return owner
+  // What others write to a device does not change what is read from it.
+  if (owner !== undefined || hasNoUsers(uid) || stats.isCharacterDevice()) return owner
   if ((stats.mode & OTHERS_WRITE_MODE) !== 0) return `other users can write to ${subject} (chmod o-w ${path})`
   // A group that only this user is in makes no difference: an ACL would look the same.
   return (stats.mode & GROUP_WRITES_MODE) !== 0 && !trustsGroups
@@ -120,10 +122,9 @@ export function foreignControlReason(file: string, uid: number | undefined): str
   return reasonOf(() => unsafePathReason(file, uid, { trustsGroups: true }))
 }
 
-/** Returns the reason if an open FIFO belongs to another user, who may have put it in the place of a file since. */
-export function foreignFifoReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
-  if (!stats.isFIFO() || hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
-  return foreignOwnerReason(stats, uid, 'the file')
+/** Returns the reason if an open file belongs to another user, who may have put it in the place of another one since. */
+export function foreignFileReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
+  return DESCRIPTOR_FILE.test(file) ? undefined : foreignOwnerReason(stats, uid, 'the file')
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */
@@ -159,9 +160,14 @@ function reasonOf(check: () => string | undefined): string | undefined {
   }
 }
 
-function foreignOwnerReason({ uid: owner }: Stats, uid: number | undefined, subject: string): string | undefined {
-  if (hasNoUsers(uid) || owner === 0 || owner === uid) return undefined
+function foreignOwnerReason(stats: Stats, uid: number | undefined, subject: string): string | undefined {
+  if (hasNoUsers(uid) || stats.uid === 0 || stats.uid === uid || isNullDevice(stats)) return undefined
   return `${subject} belongs to ${uid === 0 ? 'a user other than root' : 'neither root nor you'} (chown)`
+}
+
+/** Returns true for /dev/null, which has no content, and belongs to an unknown user in a container without root. */
+function isNullDevice(stats: Stats): boolean {
+  return stats.isCharacterDevice() && stats.rdev === statSync(devNull).rdev
 }
 
 function hasNoUsers(uid: number | undefined): boolean {

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { codeOf, EXIT, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
-import { foreignControlReason, foreignFifoReason } from './file-safety.js'
+import { foreignControlReason, foreignFileReason } from './file-safety.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
@@ -88,7 +88,7 @@ async function readSource(
 async function openSafely(option: string, file: string, { uid, signal }: Reader, check?: FileCheck): Promise<Readable> {
   const ofPath = foreignControlReason(file, uid)
   const refuse = (stats: Stats): void => {
-    const reason = ofPath ?? foreignFifoReason(file, stats, uid)
+    const reason = ofPath ?? foreignFileReason(file, stats, uid)
     if (reason === undefined || !(stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice())) return
     throw new OptionError(option, `--${option} ${file}: is a FIFO or a device, and is not safe to use: ${reason}`, {
       exitStatus: EXIT.NOINPUT,

@@ -75,6 +75,12 @@ suite('config-files: unsafe files', { concurrency: true }, () => {
     await assert.rejects(readAs(path, 1235), /the file belongs to neither root nor you \(chown\)$/)
     await assert.rejects(readAs(path, 0), /the file belongs to a user other than root \(chown\)$/)
   })
+  test('refuses a device of another user', { skip: isRoot ? false : 'needs root' }, async (t) => {
+    const path = join(makeFolder(t), 'device')
+    execFileSync('mknod', [path, 'c', '1', '5'])
+    chownSync(path, 1234, 1234)
+    await assert.rejects(readAs(path, 0), /the file belongs to a user other than root \(chown\)$/)
+  })
   test('refuses a file that its group may write, though only its reader and root are in it', async (t) => {
     const path = makeFile(t, 'config.toml', 'text')
     chmodSync(path, 0o664)

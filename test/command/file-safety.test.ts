@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, lchownSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
@@ -97,6 +98,16 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
       return `${root}/link/../file`
     },
     /^other users can write to the directory \S+\/open \(chmod o-w /,
+  )
+  finds(
+    'accepts the null device of another user, as in a container without root',
+    (root) => {
+      execFileSync('mknod', [join(root, 'null'), 'c', '1', '3'])
+      chownSync(join(root, 'null'), FOREIGNER, FOREIGNER)
+      return join(root, 'null')
+    },
+    undefined,
+    needsRoot,
   )
   test('accepts a file in a sticky folder, unless it is strict', (t) => {
     const root = makeTree(t)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import {
   appendFileSync,
+  chownSync,
   closeSync,
   constants,
   createWriteStream,
@@ -27,7 +28,7 @@ import { noLease, takeLease } from '../helpers/lease.js'
 import { noOtherUser } from '../helpers/namespace.js'
 import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
-import { runShell } from '../helpers/shell.js'
+import { noTerminal, runShell, TerminalRun } from '../helpers/shell.js'
 
 const READER = { uid: process.getuid?.(), signal: NO_SIGNAL }
 const OVERDUE = 'etrn: --max-time limit reached\n'
@@ -253,11 +254,19 @@ suite('read-file', { concurrency: true }, () => {
     lchownSync(join(folder, 'link'), 1234, 1234)
     return join(folder, 'link')
   }
-  const FOREIGN = 'the link FILE belongs to a user other than root (chown)'
+  const FOREIGN_LINK = 'the link FILE belongs to a user other than root (chown)'
+  const makeForeignDevice = (t: TestContext): string => {
+    const device = join(makeFolder(t), 'zero')
+    execFileSync('mknod', [device, 'c', '1', '5'])
+    chownSync(device, 1234, 1234)
+    return device
+  }
+  const FOREIGN = 'the file belongs to a user other than root (chown)'
   const isRoot = process.getuid?.() === 0
   for (const [title, make, reason, skip] of [
     ['a FIFO that others can write to', makeOpenFifo, OPEN, false],
-    ['a device behind a link of another user', makeForeignLink('/dev/zero'), FOREIGN, !isRoot && 'needs root'],
+    ['a device behind a link of another user', makeForeignLink('/dev/zero'), FOREIGN_LINK, !isRoot && 'needs root'],
+    ['a device of another user', makeForeignDevice, FOREIGN, !isRoot && 'needs root'],
   ] as const)
     for (const [key, others] of KEYS)
       test(`${title} is a failure of its server alone, with 66: ${key} ${others}`, { skip }, async (t) => {
@@ -282,6 +291,24 @@ suite('read-file', { concurrency: true }, () => {
     await (await opening).close()
     await reader.close()
   })
+  for (const [args, typed, shown] of [
+    ['--config /dev/stdin a.example', 'server = "127.0.0.1:9"\r\x04', /:1: /],
+    ['--user u --password-file /dev/stdin 127.0.0.1:9 a.example', 'sesame\r', /refused/],
+  ] as const)
+    test(
+      `a terminal that belongs to another user, as with sudo, is read: ${args}`,
+      {
+        skip: isRoot ? noTerminal() : 'needs root',
+      },
+      async () => {
+        const run = new TerminalRun(`chown 1234 "$(tty)" && echo ready && ${BIN} ${args}`)
+        await run.waitFor('ready')
+        run.type(typed)
+        await run.end()
+        assert.match(run.shown, shown)
+        assert.doesNotMatch(run.shown, /not safe/)
+      },
+    )
   test('a pipe behind a link of the caller to standard input is read', async (t) => {
     const link = join(makeFolder(t), 'link')
     symlinkSync('/dev/stdin', link)
