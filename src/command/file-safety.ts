@@ -1,6 +1,6 @@
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { devNull, platform } from 'node:os'
-import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { describeFileError } from './file-errors.js'
 
 const OTHERS_WRITE_MODE = 0o002
@@ -45,34 +45,48 @@ export function unsafeFileReason(
  * system errors.
  */
 export function unsafePathReason(file: string, uid: number | undefined, rules: PathRules = {}): string | undefined {
+  for (const { folder, path, stats, isFile } of entriesOf(file)) {
+    const reason = unsafeFolderReason(folder, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
+    if (reason !== undefined) return reason
+    if (isFile && rules.ignoresFile) return undefined
+    if (stats === undefined) return creationReason(path, folder, uid, rules)
+    if (stats.isSymbolicLink()) {
+      const owner = foreignOwnerReason(stats, uid, `the link ${path}`)
+      if (owner !== undefined) return owner
+    } else if (isFile) return unsafeReason(stats, uid, path, rules)
+  }
+  return undefined
+}
+
+type PathEntry = {
+  readonly folder: string
+  readonly path: string
+  /** Undefined if there is no such entry. */
+  readonly stats: Stats | undefined
+  /** Nothing follows the entry, unless it is a link. */
+  readonly isFile: boolean
+}
+
+/** Yields each folder, link and file on the path of a file, in the order in which the system follows them. Throws system errors. */
+function* entriesOf(file: string): Generator<PathEntry> {
   const names = splitPath(isAbsolute(file) ? file : `${resolve('.')}/${file}`)
   let folder = '/'
   let links = 0
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    const isFile = names.length === 0
-    const reason = unsafeFolderReason(folder, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
-    if (reason !== undefined) return reason
-    if (name === '..') {
-      folder = dirname(folder)
-      continue
-    }
-    if (isFile && rules.ignoresFile) return undefined
     const path = join(folder, name)
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    if (stats === undefined) return creationReason(path, folder, uid, rules)
+    yield { folder, path, stats, isFile: names.length === 0 }
+    if (stats === undefined) return
     if (stats.isSymbolicLink()) {
-      const owner = foreignOwnerReason(stats, uid, `the link ${path}`)
       // The link of a descriptor leads to no path.
-      if (owner !== undefined || DESCRIPTOR_FILE.test(path)) return owner
+      if (DESCRIPTOR_FILE.test(path)) return
       // The system reports a circle in the same way.
       if (++links > LINKS_FOLLOWED) statSync(path)
       const target = readlinkSync(path)
       names.unshift(...splitPath(target))
       if (isAbsolute(target)) folder = '/'
-    } else if (isFile) return unsafeReason(stats, uid, path, rules)
-    else folder = path
+    } else folder = path
   }
-  return undefined
 }
 
 /** Returns the reason if another user can create a file that is missing. Throws the system's error if nobody else can. */
@@ -127,6 +141,26 @@ export function foreignFileReason(file: string, stats: Stats, uid: number | unde
   return DESCRIPTOR_FILE.test(file) ? undefined : foreignOwnerReason(stats, uid, 'the file')
 }
 
+/**
+ * Returns the reason if a link of another user's may have led to an open file that is not that user's: the user may have chosen a secret
+ * that is not for the reader to send. Linux has this rule for links in sticky folders (fs.protected_symlinks).
+ */
+export function foreignLinkReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
+  if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file) || !stats.isFile()) return undefined
+  return reasonOf(() => {
+    let last: Stats | undefined
+    for (const { path, stats: entry } of entriesOf(file)) {
+      last = entry
+      if (!entry?.isSymbolicLink()) continue
+      if (isForeign(entry, uid) && entry.uid !== stats.uid)
+        return `the link ${path} belongs to ${foreigner(uid)}, and not to the owner of the file`
+      if (DESCRIPTOR_FILE.test(path)) return undefined
+    }
+    // The link that led to the file may be gone.
+    return last?.dev === stats.dev && last.ino === stats.ino ? undefined : 'the path has just changed'
+  })
+}
+
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */
 const READ_MODES = { password: 0o044, 'private key': 0o004, 'CA certificate': 0, 'list of names': 0 } as const
 const EVERYBODY_READS_MODE = 0o004
@@ -161,8 +195,15 @@ function reasonOf(check: () => string | undefined): string | undefined {
 }
 
 function foreignOwnerReason(stats: Stats, uid: number | undefined, subject: string): string | undefined {
-  if (hasNoUsers(uid) || stats.uid === 0 || stats.uid === uid || isNullDevice(stats)) return undefined
-  return `${subject} belongs to ${uid === 0 ? 'a user other than root' : 'neither root nor you'} (chown)`
+  return isForeign(stats, uid) ? `${subject} belongs to ${foreigner(uid)} (chown)` : undefined
+}
+
+function isForeign(stats: Stats, uid: number | undefined): boolean {
+  return !hasNoUsers(uid) && stats.uid !== 0 && stats.uid !== uid && !isNullDevice(stats)
+}
+
+function foreigner(uid: number | undefined): string {
+  return uid === 0 ? 'a user other than root' : 'neither root nor you'
 }
 
 /** Returns true for /dev/null, which has no content, and belongs to an unknown user in a container without root. */

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, lchownSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { unsafePathReason, warnIfExposed } from '../../src/command/file-safety.js'
+import { foreignLinkReason, unsafePathReason, warnIfExposed } from '../../src/command/file-safety.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
 
 const UID = process.getuid?.() ?? 0
@@ -128,6 +128,59 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
     const file = makeFile(t, 'file', '', 0o666)
     chmodSync(file, 0o666)
     assert.equal(unsafePathReason(file, undefined), undefined)
+  })
+})
+
+suite('file-safety: foreignLinkReason', { concurrency: true }, () => {
+  const makeLink = (target: string, path: string, owner: number): string => {
+    symlinkSync(target, path)
+    lchownSync(path, owner, owner)
+    return path
+  }
+  const reasonOf = (file: string): string | undefined => foreignLinkReason(file, statSync(file), 0)
+  const OTHER = 1235
+  for (const [title, owner] of [
+    ['the file', FOREIGNER],
+    ['a file of a third user', OTHER],
+  ] as const)
+    test(`refuses a link of another user to ${title} if one of them is not the owner`, needsRoot, (t) => {
+      const root = makeTree(t)
+      const file = join(root, 'a/b/file')
+      chownSync(file, owner, owner)
+      const first = makeLink(file, join(root, 'first'), FOREIGNER)
+      const second = makeLink('first', join(root, 'second'), OTHER)
+      const wrong = owner === OTHER ? first : second
+      const reason = `the link ${wrong} belongs to a user other than root, and not to the owner of the file`
+      assert.equal(reasonOf(second), reason)
+    })
+  test('refuses a link of another user to a folder of the path', needsRoot, (t) => {
+    const root = makeTree(t)
+    makeLink('a', join(root, 'link'), FOREIGNER)
+    assert.match(reasonOf(join(root, 'link/b/file')) ?? '', /^the link \S+\/link belongs to /)
+  })
+  test('accepts links of another user to a file of that user, and links of root', needsRoot, (t) => {
+    const root = makeTree(t)
+    const own = makeLink('a/b/file', join(root, 'own'), 0)
+    assert.equal(reasonOf(own), undefined)
+    chownSync(join(root, 'a/b/file'), FOREIGNER, FOREIGNER)
+    assert.equal(reasonOf(own), undefined)
+    assert.equal(reasonOf(makeLink('own', join(root, 'foreign'), FOREIGNER)), undefined)
+  })
+  test('refuses a file if the path leads to another one since, or nowhere', (t) => {
+    const root = makeTree(t)
+    const file = join(root, 'a/b/file')
+    const stats = statSync(file)
+    const other = join(root, 'other')
+    writeFileSync(other, '')
+    const reason = 'the path has just changed'
+    assert.equal(foreignLinkReason(other, stats, UID), reason)
+    assert.equal(foreignLinkReason(join(root, 'none'), stats, UID), reason)
+  })
+  test('accepts a descriptor, and a link to one', (t) => {
+    const root = makeTree(t)
+    const stats = statSync(join(root, 'a/b/file'))
+    symlinkSync('/dev/stdin', join(root, 'link'))
+    for (const file of ['/dev/stdin', join(root, 'link')]) assert.equal(foreignLinkReason(file, stats, UID), undefined)
   })
 })
 

@@ -276,6 +276,33 @@ suite('read-file', { concurrency: true }, () => {
         assert.ok(run.stderr.includes(message.replaceAll('FILE', file)), run.stderr)
         assert.match(run.stderr, /^hint: a: use a regular file, or a path that only .*root can change$/m)
       })
+  test(
+    "a password behind a link of another user, in a file that is not that user's, is a failure of its server alone",
+    {
+      skip: isRoot ? false : 'needs root',
+    },
+    async (t) => {
+      const file = makeForeignLink(makeFile(t, 'secret', 'secret\n', 0o600))(t)
+      const run = await runBesideFailure(t, 'password-file', file, 'user = "site"\n')
+      const reason = `the link ${file} belongs to a user other than root, and not to the owner of the file`
+      assert.ok(run.stderr.includes(`--password-file ${file}: is not safe to use: ${reason};`), run.stderr)
+      assert.match(run.stderr, /^hint: a: use a path that only root can change$/m)
+    },
+  )
+  test(
+    'a password behind a link of another user, in a file of that user, is read with a warning',
+    {
+      skip: isRoot ? false : 'needs root',
+    },
+    async (t) => {
+      const own = makeFile(t, 'own', 'secret\n', 0o600)
+      chownSync(own, 1234, 1234)
+      const file = makeForeignLink(own)(t)
+      const run = await etrn(['127.0.0.1:9', 'a.example', '--user', 'site', '--password-file', file])
+      assert.equal(run.status, 75)
+      assert.match(run.stderr, /^etrn: warning: the password in \S+ is not safe: the file belongs to a user other /m)
+    },
+  )
   test('does not open a device that another user has put there', { skip: isRoot ? false : 'needs root' }, async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
