@@ -1,5 +1,6 @@
-import { createReadStream, fstat, open, stat, type Stats } from 'node:fs'
+import { closeSync, createReadStream, existsSync, fstat, open, stat, type Stats } from 'node:fs'
 import { Socket } from 'node:net'
+import { platform } from 'node:os'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isatty, ReadStream } from 'node:tty'
@@ -95,26 +96,49 @@ async function openSafely(option: string, file: string, { uid, signal }: Reader,
       hint: `use a regular file, or a path that only ${uid === 0 ? 'root' : 'you and root'} can change`,
     })
   }
-  // Only to open a device can have an effect.
-  refuse(await promisify(stat)(file))
-  return openFile(file, signal, async (stats) => {
-    refuse(stats)
-    await check?.(stats)
-  })
+  return openFile(file, signal, refuse, check)
 }
 
-/** Opens a file of any kind and returns its octets, which read nothing yet. */
-export async function openFile(file: string, signal: AbortSignal, check?: FileCheck): Promise<Readable> {
-  const fd = await openLeased(file, signal)
+/**
+ * Opens a file of any kind and returns its octets, which read nothing yet. `judge` judges it before it is opened, too: a device can
+ * begin to work when it is opened.
+ */
+export async function openFile(
+  file: string,
+  signal: AbortSignal,
+  judge: FileCheck,
+  check?: FileCheck,
+): Promise<Readable> {
+  const fd = await openJudged(file, signal, judge)
   const stats = await promisify(fstat)(fd)
   const stream = isatty(fd) ? new ReadStream(fd) : stats.isFIFO() ? new Socket({ fd }) : createReadStream('', { fd })
   try {
+    await judge(stats)
     await check?.(stats)
   } catch (error) {
     stream.destroy()
     throw error
   }
   return stream
+}
+
+/** Takes hold of a file without opening it (open(2)); only Linux has this flag. */
+const O_PATH = 0o10000000
+const OWN_DESCRIPTORS = '/proc/self/fd'
+
+async function openJudged(file: string, signal: AbortSignal, judge: FileCheck): Promise<number> {
+  if (platform() !== 'linux' || !existsSync(OWN_DESCRIPTORS)) {
+    await judge(await promisify(stat)(file))
+    return openLeased(file, signal)
+  }
+  const held = await promisify(open)(file, O_PATH)
+  try {
+    await judge(await promisify(fstat)(held))
+    // By its path, another file could be opened: another user may have put one there since.
+    return await openLeased(`${OWN_DESCRIPTORS}/${held}`, signal)
+  } finally {
+    closeSync(held)
+  }
 }
 
 /** A file server such as smbd gives its lease up at once; its owner may also be a user who keeps the lease. */

@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer'
 import type { Stats } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { EXIT, UsageError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError } from './file-errors.js'
@@ -17,8 +16,6 @@ export async function readSafely(file: string, { uid, signal }: Reader): Promise
     if (reason !== undefined) throw new UsageError(`${file} is not safe to use: ${reason}`, { exitStatus: EXIT.CONFIG })
   }
   try {
-    // Only to open a device can have an effect.
-    check(await stat(file))
     const octets = await readStream(await openFile(file, signal, check), signal)
     if (isUtf8(octets)) return octets.toString()
   } catch (error) {

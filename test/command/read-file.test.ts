@@ -12,10 +12,12 @@ import {
   rmSync,
   symlinkSync,
   truncateSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { platform } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { suite, test, type TestContext } from 'node:test'
@@ -362,14 +364,25 @@ suite('read-file', { concurrency: true }, () => {
     const fifo = join(makeFolder(t), 'fifo')
     execFileSync('mkfifo', [fifo])
     const refusal = new Error('no')
-    const refused = openFile(fifo, NO_SIGNAL, () => {
+    const refuse = (): never => {
       throw refusal
-    })
+    }
+    const refused = openFile(fifo, NO_SIGNAL, () => undefined, refuse)
     await assert.rejects(refused, refusal)
     for (let writer = openWriter(fifo); writer !== undefined; writer = openWriter(fifo)) {
       closeSync(writer)
       await setImmediate()
     }
+  })
+  const isLinux = platform() === 'linux'
+  test('openFile opens what it has judged, and nothing that takes its place', { skip: !isLinux }, async (t) => {
+    const file = makeFile(t, 'file', 'judged')
+    const replace = (): void => {
+      rmSync(file)
+      writeFileSync(file, 'another')
+    }
+    const stream = await openFile(file, NO_SIGNAL, replace)
+    assert.equal((await readStream(stream, NO_SIGNAL)).toString(), 'judged')
   })
   test('readStream throws the reason of the signal, and otherwise the error of the stream', async () => {
     const reason = new Error('over')
