@@ -195,6 +195,14 @@ suite('the process: its surroundings', { concurrency: true }, () => {
     symlinkSync(BIN, join(folder, 'etrn'))
     assert.match((await runShell(`${join(folder, 'etrn')} --version`)).stdout, /^etrn \d+\.\d+\.\d+/)
   })
+  test('has no code compiled in the background, which could keep the process from ending', async (t) => {
+    const names = Array.from({ length: 5000 }, (_, n) => `n${n}.example\n`).join('')
+    const args = ['-q', '127.0.0.1:9', '--names-from', makeFile(t, 'names', names)]
+    const { stdout } = await spawnEtrn(args, { through: [process.execPath, '--trace-opt'] })
+    const compiled = stdout.match(/^\[compiling method .*/gm) ?? []
+    // Node itself may have some compiled before it runs the command.
+    assert.ok(compiled.length < 10, compiled.join('\n'))
+  })
   test('--version prints the version of package.json', async () => {
     const { version } = JSON.parse(packageFile('package.json')) as { version: string }
     assert.equal((await spawnEtrn(['--version'])).stdout, `etrn ${version}\n`)
