@@ -22,8 +22,23 @@ const STRONG_PSS = new RegExp(`^0609${RSASSA_PSS}30..a0..30..0609608648016503040
 
 /** The limits of OpenSSL's security level 1 */
 const RSA_BITS = 1024
-/** Those of less than 160 bits */
-const WEAK_CURVES = /^sec[pt]1[123]\d|wtls[1468]$/
+/** An elliptic curve, behind the tags and lengths of both OIDs */
+const CURVE = /^06072a8648ce3d020106..(.*)/
+/** The OIDs of the curves of less than 160 bits: those of SECG and WAP */
+const WEAK_CURVES: Readonly<Record<string, string>> = {
+  '2b81040004': 'sect113r1',
+  '2b81040005': 'sect113r2',
+  '2b81040006': 'secp112r1',
+  '2b81040007': 'secp112r2',
+  '2b81040016': 'sect131r1',
+  '2b81040017': 'sect131r2',
+  '2b8104001c': 'secp128r1',
+  '2b8104001d': 'secp128r2',
+  '672b010401': 'wap-wsg-idm-ecid-wtls1',
+  '672b010404': 'wap-wsg-idm-ecid-wtls4',
+  '672b010406': 'wap-wsg-idm-ecid-wtls6',
+  '672b010408': 'wap-wsg-idm-ecid-wtls8',
+}
 const CHAIN_CERTIFICATES = 16
 
 /**
@@ -65,8 +80,30 @@ function weaknessOfOne(certificate: X509Certificate): string | undefined {
   const key = publicKeyOf(certificate)
   const problem = signatureProblem(certificate, key)
   if (problem !== undefined) return problem
-  const { modulusLength, namedCurve } = key?.asymmetricKeyDetails ?? {}
-  if (namedCurve !== undefined && WEAK_CURVES.test(namedCurve)) return `has a key on the weak curve ${namedCurve}`
+  return key && (key.asymmetricKeyType === 'ec' ? curveProblem(key) : lengthProblem(key))
+}
+
+/** Reads the key as DER: to ask for its details ends the process if the key is the point at infinity (Node 20, 22). */
+function curveProblem(key: KeyObject): string | undefined {
+  const der = exportKey(key)
+  if (der === undefined) return 'has a key that is not valid'
+  const spki = readElement(der, 0)
+  const algorithm = spki && readElement(der, spki.start)
+  const oid = algorithm && CURVE.exec(der.toString('hex', algorithm.start, algorithm.end))?.[1]
+  const curve = WEAK_CURVES[oid ?? '']
+  return curve && `has a key on the weak curve ${curve}`
+}
+
+function exportKey(key: KeyObject): Buffer | undefined {
+  try {
+    return key.export({ type: 'spki', format: 'der' })
+  } catch {
+    return undefined
+  }
+}
+
+function lengthProblem(key: KeyObject): string | undefined {
+  const { modulusLength } = key.asymmetricKeyDetails ?? {}
   return modulusLength !== undefined && modulusLength < RSA_BITS ? `has a key of only ${modulusLength} bits` : undefined
 }
 

@@ -69,6 +69,18 @@ suite('weaknessOf', () => {
       const certificate = new X509Certificate(Buffer.concat([Buffer.from([0x30, 0x82]), lengthOf(body, 2), body]))
       assert.equal(weaknessOf(certificate), 'certificate is not DER-encoded')
     })
+  test('is a fault of the certificate if its key is the point at infinity, whose details Node cannot tell', () => {
+    const der = new X509Certificate(fixture('weak-not.pem')).raw
+    const key = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex')
+    const start = der.indexOf(key)
+    assert.notEqual(start, -1)
+    const infinity = Buffer.from('3019301306072a8648ce3d020106082a8648ce3d03010703020000', 'hex')
+    const POINT_OCTETS = 65
+    const changed = Buffer.concat([der.subarray(0, start), infinity, der.subarray(start + key.length + POINT_OCTETS)])
+    for (const header of [0, HEADER_OCTETS])
+      changed.writeUInt16BE(der.readUInt16BE(header + 2) - (der.length - changed.length), header + 2)
+    assert.equal(weaknessOf(new X509Certificate(changed)), 'certificate has a key that is not valid')
+  })
   test('is undefined if the key of another certificate in the list has an algorithm that OpenSSL lacks', () => {
     const certificate = new X509Certificate(fixture('weak-not.pem'))
     const der = Buffer.from(certificate.raw)
