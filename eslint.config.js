@@ -44,9 +44,16 @@ const importRulesOf = (folders, level) =>
 
 /** Returns the packages that this file must not import. */
 const forbiddenPackagesOf = (file) => ({
-  paths: Object.entries(PACKAGE_USERS)
-    .filter(([, user]) => user !== file)
-    .map(([name, user]) => ({ name, message: `only src/${user}.ts may import it`, allowTypeImports: true })),
+  paths: [
+    ...Object.entries(PACKAGE_USERS)
+      .filter(([, user]) => user !== file)
+      .map(([name, user]) => ({ name, message: `only src/${user}.ts may import it`, allowTypeImports: true })),
+    {
+      name: 'node:fs',
+      importNames: ['rm', 'rmSync'],
+      message: 'another user could put a folder in the place of the file: use unlinkSync',
+    },
+  ],
 })
 
 export default tseslint.config(

@@ -7,7 +7,7 @@ import {
   openSync,
   readdirSync,
   renameSync,
-  rmSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -29,7 +29,7 @@ export function replaceFile(file: string, text: string, mode: number): void {
     writeNewFile(temporary, text, mode)
     renameSync(temporary, file)
   } catch (error) {
-    rmSync(temporary, { force: true })
+    remove(temporary)
     throw error
   }
 }
@@ -61,10 +61,19 @@ function readNames(folder: string): readonly string[] {
 
 function removeLeftover(path: string): void {
   try {
-    const { mtimeMs } = lstatSync(path)
+    const stats = lstatSync(path)
     // The clock may have jumped in either direction.
-    if (Math.abs(Date.now() - mtimeMs) > LEFTOVER_AGE_MS) rmSync(path)
+    if (stats.isFile() && Math.abs(Date.now() - stats.mtimeMs) > LEFTOVER_AGE_MS) remove(path)
   } catch {
-    // Another run was faster, or another user has put something else there.
+    // Another run was faster.
+  }
+}
+
+/** Removes a file if it is there. Never a folder, as rmSync may: another user could put one in the place of the file, with links in it. */
+function remove(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // There is none, or it is none of ours.
   }
 }

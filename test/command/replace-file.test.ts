@@ -57,12 +57,19 @@ if (isInNamespace(import.meta.url)) {
       const old = new Date(Date.now() - 3_600_000)
       const ahead = new Date(Date.now() + 3_600_000)
       for (const name of ['old', 'ahead', 'young']) writeFileSync(join(folder, prefix + name), '')
+      mkdirSync(join(folder, `${prefix}folder`))
+      utimesSync(join(folder, `${prefix}folder`), old, old)
       utimesSync(join(folder, `${prefix}old`), old, old)
       utimesSync(join(folder, `${prefix}ahead`), ahead, ahead)
       writeFileSync(join(folder, '.etrn-00000000-other'), '')
       utimesSync(join(folder, '.etrn-00000000-other'), old, old)
       assert.throws(() => replaceFile(join(folder, 'later'), '', 0o600))
-      assert.deepEqual(readdirSync(folder).sort(), ['.etrn-00000000-other', `${prefix}young`, 'later'])
+      assert.deepEqual(readdirSync(folder).sort(), [
+        '.etrn-00000000-other',
+        `${prefix}folder`,
+        `${prefix}young`,
+        'later',
+      ])
     })
     test('a process that is killed leaves a whole file', async (t) => {
       const file = join(makeFolder(t), 'state')
