@@ -77,7 +77,10 @@ export class ObservedSocket extends Duplex {
     this.#octets += octets
     const limit = this.#isHandshakeOver ? SESSION_OCTETS : HANDSHAKE_OCTETS
     const place = this.#isHandshakeOver ? 'within TLS' : 'in the TLS handshake'
-    if (this.#octets > limit) this.destroy(protocolError(`the server sends too much data ${place}`))
+    if (this.#octets <= limit) return
+    const problem = `the server sends too much data ${place}`
+    // Plain text, which is worse, is reported by whoever runs the handshake.
+    this.destroy(this.hasPlainText ? new Error(problem) : protocolError(problem))
   }
 
   override _final(done: () => void): void {

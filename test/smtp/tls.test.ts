@@ -215,6 +215,8 @@ suite('plain text in place of the handshake fails with 76', { concurrency: true 
     }
   }
   testLevels('if it is an EHLO reply', [...AGREED, afterClientHello('250-mx.example\r\n250 ETRN\r\n')])
+  const flood = '250 mx.example\r\n'.repeat(4000)
+  testLevels('if it is longer than a handshake can be', [...AGREED, afterClientHello(flood)])
   for (const octets of ['2', '22', '220 ', '250\n', '\x16x', '\x03', 'CONNECT x\r\n'])
     testLevels(`if it is ${JSON.stringify(octets)} before the end`, [...AGREED, afterClientHello(octets, close)])
 })
