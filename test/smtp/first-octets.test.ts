@@ -6,12 +6,14 @@ import { Worker } from 'node:worker_threads'
 import { StepError } from '../../src/errors.js'
 import { ObservedSocket } from '../../src/smtp/first-octets.js'
 
-/** Connects to a server that sends this many octets. */
+/** Connects to a server that sends this many octets, which begin as a TLS record does. */
 async function connectTo(t: TestContext, octets: number): Promise<ObservedSocket> {
+  const sent = Buffer.alloc(octets)
+  sent.set([0x16, 3])
   const server = createServer((peer) => {
     t.after(() => peer.destroy())
     peer.on('error', () => undefined).resume()
-    peer.write(Buffer.alloc(octets))
+    peer.write(sent)
   }).listen(0, '127.0.0.1')
   t.after(() => server.close())
   await once(server, 'listening')
