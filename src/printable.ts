@@ -57,10 +57,10 @@ export function copyText(text: string): string {
   return Buffer.from(text).toString()
 }
 
-/** The half of a character, of `%41` and its like, or of an escape of ours: a redactor could not read it. */
-const HALF = /[\ud800-\udbff]$|(?:[%=+]|\\x)[0-9a-f]?$|\\(?:u(?:\{[0-9a-f]*)?)?$/i
+/** The half of `%41` and its like, or of an escape of ours: a redactor could not read it. */
+const HALF = /(?:[%=+]|\\x)[0-9a-f]?$|\\(?:u(?:\{[0-9a-f]*)?)?$/i
 
-/** Returns the beginning of a longer text with three dots for the rest, and no half of a character or escape before the dots. */
+/** Returns the beginning of a longer text with three dots for the rest, and no half of an escape before the dots. */
 export function addDots(beginning: string): string {
   return `${beginning.replace(HALF, '')}${DOTS}`
 }

@@ -104,7 +104,7 @@ export function unsafeReason(
   { subject = 'the file', trustsGroups = false }: Pick<PathRules, 'trustsGroups'> & { readonly subject?: string } = {},
 ): string | undefined {
   const owner = foreignOwnerReason(stats, uid, subject)
-  // What others write to a device does not change what is read from it.
+  // Writing to a device does not change the content that is read from the device.
   if (owner !== undefined || hasNoUsers(uid) || stats.isCharacterDevice()) return owner
   if ((stats.mode & OTHERS_WRITE_MODE) !== 0) return `other users can write to ${subject} (chmod o-w ${path})`
   // A group that only this user is in makes no difference: an ACL would look the same.

@@ -79,7 +79,7 @@ export class ObservedSocket extends Duplex {
     const place = this.#isHandshakeOver ? 'within TLS' : 'in the TLS handshake'
     if (this.#octets <= limit) return
     const problem = `the server sends too much data ${place}`
-    // Plain text, which is worse, is reported by whoever runs the handshake.
+    // The handshake reports plain text, which is worse.
     this.destroy(this.hasPlainText ? new Error(problem) : protocolError(problem))
   }
 
