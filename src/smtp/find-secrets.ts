@@ -1,7 +1,5 @@
 import { printable } from '../printable.js'
-
-/** A secret in one of the forms in which a server can repeat it: octets, with ASCII in small letters */
-type Form = { readonly octets: string; readonly isBase64: boolean }
+import { PrefixIndex } from './prefix-index.js'
 
 /** A part of a line or of octets, from its first element to behind its last */
 export type Range = { readonly start: number; readonly end: number }
@@ -33,13 +31,12 @@ export function findSecrets(lines: readonly string[], finders: readonly SecretFi
   return found
 }
 
-/** Finds secrets in octets that were read from lines. */
+/** Finds secrets in octets that were read from lines, in each form in which a server can repeat them. */
 export class SecretFinder {
-  /** By their first octets */
-  readonly #forms = new Map<string, Form[]>()
-  /** Those in base64 by their last octets */
-  readonly #endings = new Map<string, Form[]>()
-  readonly #keyLengths = new Set<number>()
+  readonly #plain = new PrefixIndex()
+  readonly #base64 = new PrefixIndex()
+  /** Base64 from its end to its beginning */
+  readonly #reversedBase64 = new PrefixIndex()
   readonly #firstOctets = new Set<string>()
   readonly #secrets = new Set<string>()
 
@@ -52,75 +49,64 @@ export class SecretFinder {
     if (secret === '' || this.#secrets.has(secret)) return
     this.#secrets.add(secret)
     for (const text of normalForms(secret)) {
-      for (const mode of READING_MODES) this.#addForm(readLines([text], mode).octets)
-      this.#addForm(Buffer.from(text).toString('hex'))
-      for (const form of base64Forms(Buffer.from(text))) this.#addForm(form.toLowerCase(), true)
+      const plain = [...READING_MODES.map((mode) => readLines([text], mode).octets), Buffer.from(text).toString('hex')]
+      const base64 = base64Forms(Buffer.from(text)).map((form) => form.toLowerCase())
+      for (const form of plain) this.#plain.add(form)
+      for (const form of base64) {
+        this.#base64.add(form)
+        this.#reversedBase64.add(reverse(form))
+      }
+      for (const form of [...plain, ...base64]) this.#firstOctets.add(form.charAt(0))
     }
-  }
-
-  #addForm(octets: string, isBase64 = false): void {
-    const key = octets.slice(0, SECRET_CHARACTERS)
-    const forms = this.#forms.get(key) ?? []
-    if (octets === '' || forms.some((form) => form.octets === octets)) return
-    const form = { octets, isBase64 }
-    this.#forms.set(key, [...forms, form])
-    const ending = octets.slice(-SECRET_CHARACTERS)
-    if (isBase64) this.#endings.set(ending, [...(this.#endings.get(ending) ?? []), form])
-    this.#keyLengths.add(key.length)
-    this.#firstOctets.add(octets.charAt(0))
   }
 
   /** Yields the ranges that hold the end of a secret in base64, behind the mark of a cut. */
   *findEndsIn({ octets }: Reading): Generator<Range> {
     for (const { 0: word, index } of octets.matchAll(/(?<=\.\.\.)[\w+/-]+=*/g)) {
-      const forms = word.length < BASE64_PART_CHARACTERS ? [] : this.#endings.get(word.slice(-SECRET_CHARACTERS))
-      if (forms?.some((form) => form.octets.endsWith(word))) yield { start: index, end: index + word.length }
+      if (word.length >= BASE64_PART_CHARACTERS && this.#reversedBase64.hasBeginning(reverse(word)))
+        yield { start: index, end: index + word.length }
     }
   }
 
   /** Yields the ranges of octets that hold a secret, nearly in the order of their starts. */
   *findIn(reading: Reading): Generator<Range> {
     const { octets } = reading
-    const isSqueezed = reading.mode === 'squeezed'
     let cut = octets.indexOf(ELLIPSIS)
     let masked = 0
     for (let start = 0; start < octets.length; start++) {
       if (!this.#firstOctets.has(octets.charAt(start))) continue
       if (cut !== -1 && cut < start) cut = octets.indexOf(ELLIPSIS, start)
-      // Within a part that is masked, another one is not looked for.
-      const isMasked = start < masked
-      for (const length of this.#keyLengths) {
-        for (const form of this.#forms.get(octets.slice(start, start + length)) ?? []) {
-          const range = { start, end: start + form.octets.length }
-          const isCut = cut >= start + SECRET_CHARACTERS && form.octets.startsWith(octets.slice(start, cut))
-          if (isCut) yield { start, end: cut }
-          if (!octets.startsWith(form.octets, start)) {
-            const length = form.isBase64 && !isMasked ? commonLength(octets, start, form.octets) : 0
-            const part = { start, end: start + length }
-            if (length < BASE64_PART_CHARACTERS) continue
-            masked = Math.max(masked, part.end)
-            yield isSqueezed ? part : withNeighbours(octets, part)
-            continue
-          }
-          const needsSplit = isSqueezed && form.octets.length < SQUEEZED_CHARACTERS
-          const isLong = form.octets.length >= SECRET_CHARACTERS && (!needsSplit || isSplit(reading, range))
-          if (isLong || (!isSqueezed && isWord(octets, range)))
-            yield form.isBase64 && !isSqueezed ? withNeighbours(octets, range) : range
-        }
+      if (cut >= start + SECRET_CHARACTERS && this.#hasBeginning(octets.slice(start, cut))) yield { start, end: cut }
+      for (const length of this.#plain.lengthsAt(octets, start)) {
+        const range = { start, end: start + length }
+        if (countsAsSecret(reading, range)) yield range
       }
+      for (const length of this.#base64.lengthsAt(octets, start)) {
+        const range = { start, end: start + length }
+        if (countsAsSecret(reading, range)) yield withNeighbours(reading, range)
+      }
+      // Within a part that is masked, another one is not looked for.
+      const length = start < masked ? 0 : this.#base64.longestAt(octets, start)
+      if (length < BASE64_PART_CHARACTERS) continue
+      masked = start + length
+      yield withNeighbours(reading, { start, end: masked })
     }
+  }
+
+  #hasBeginning(octets: string): boolean {
+    return this.#plain.hasBeginning(octets) || this.#base64.hasBeginning(octets)
   }
 }
 
-/** Returns the number of octets at a place that are those at the beginning of a form. */
-function commonLength(octets: string, start: number, form: string): number {
-  let [low, high] = [0, form.length]
-  while (low < high) {
-    const middle = (low + high + 1) >> 1
-    if (octets.startsWith(form.slice(0, middle), start)) low = middle
-    else high = middle - 1
-  }
-  return low
+function reverse(text: string): string {
+  return Buffer.from(text, 'latin1').reverse().toString('latin1')
+}
+
+/** Returns false for a short text that ordinary words can hold by chance. */
+function countsAsSecret(reading: Reading, range: Range): boolean {
+  const length = range.end - range.start
+  if (reading.mode !== 'squeezed') return length >= SECRET_CHARACTERS || isWord(reading.octets, range)
+  return length >= SQUEEZED_CHARACTERS || (length >= SECRET_CHARACTERS && isSplit(reading, range))
 }
 
 /** Yields ranges that don't overlap. Those given must be in the order of their starts, or nearly so. */
@@ -266,8 +252,9 @@ function base64Forms(octets: Buffer): string[] {
   return forms
 }
 
-/** Returns the range with the characters beside it that can have some bits of the secret. */
-function withNeighbours(octets: string, { start, end }: Range): Range {
+/** Returns the range with the characters beside it that can have some bits of the secret. Without blanks, other words stand there. */
+function withNeighbours({ mode, octets }: Reading, { start, end }: Range): Range {
+  if (mode === 'squeezed') return { start, end }
   const isBefore = /[\w+/-]/.test(octets.slice(Math.max(0, start - 1), start))
   const [after = ''] = /^[\w+/-]?=*/.exec(octets.slice(end, end + 3)) ?? []
   return { start: isBefore ? start - 1 : start, end: end + after.length }
