@@ -125,11 +125,11 @@ export async function* scram(
   const authMessage = `${bare},${first},${withoutProof}`
   const clientKey = hmac(saltedPassword, 'Client Key')
   const clientSignature = hmac(createHash(hash).update(clientKey).digest(), authMessage)
-  const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (clientSignature[index] ?? 0))).toString('base64')
+  const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (clientSignature[index] ?? 0)))
   const serverSignature = hmac(hmac(saltedPassword, 'Server Key'), authMessage)
   // Who knows the proof or the server's signature can try passwords without asking the server.
-  const secrets = [proof, serverSignature.toString('base64')]
-  const final = (yield { octets: Buffer.from(`${withoutProof},p=${proof}`), secrets }).toString()
+  const secrets = [proof, serverSignature].flatMap((each) => [each.toString('base64'), each.toString('hex')])
+  const final = (yield { octets: Buffer.from(`${withoutProof},p=${proof.toString('base64')}`), secrets }).toString()
   checkServerFinal(final, serverSignature)
   yield publicResponse('')
 }
