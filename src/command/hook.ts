@@ -97,6 +97,9 @@ export function optionPathsOf(targets: readonly Target[]): string[] {
   return [...new Set(targets.flatMap(({ options }) => pathsOfOptions(options)))]
 }
 
+/** A word of a shell with what is quoted or escaped in it; other characters that can stand in a path don't end it. */
+const SHELL_WORD = /(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|[^\s'"`<>|;&()\\])+/gs
+
 /**
  * Returns everything in the targets' password commands that may be a path: programs, and the files that they read. Each is absolute, as
  * most mechanisms start a hook in `/`.
@@ -106,6 +109,7 @@ export function commandPathsOf(targets: readonly Target[]): string[] {
     // A shell splits a command at these characters, and joins what is quoted to the rest of its word.
     ...[command, command.replace(/['"\\]/g, '')].flatMap((text) => text.split(/[\s'"`=<>|;&(){}:,]+/)),
     ...[...command.matchAll(/'([^']*)'|"([^"]*)"/g)].map(([, single, double]) => single ?? double ?? ''),
+    ...[...command.matchAll(SHELL_WORD)].map(([word]) => word.replace(/\\(.)|['"]/gs, '$1')),
   ])
   const paths = words.flatMap((word) => /^(?:\.{0,2}\/)+([^/].*)$/s.exec(word)?.[1] ?? []).map((path) => `/${path}`)
   return [...new Set(paths)]

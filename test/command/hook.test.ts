@@ -71,6 +71,9 @@ suite('commandPathsOf', () => {
     ['//opt/pass ///opt/a', ['/opt/pass', '/opt/a']],
     ['cat /opt\\/a /opt/"b"/c', ['/opt\\/a', '/opt/', '/c', '/opt/a', '/opt/b/c']],
     ['cat ../opt/a ./../opt/b', ['/opt/a', '/opt/b']],
+    ['/opt/a,b/c', ['/opt/a', '/opt/a,b/c']],
+    ['/opt/my\\ pass --x', ['/opt/my\\', '/opt/my', '/opt/my pass']],
+    ['"/opt/a\\"b" </opt/c\\;d', ['/opt/a\\', '/opt/c\\', '/opt/ab', '/opt/c', '/opt/a"b', '/opt/c;d']],
     ['pass show isp/mail ~/y', []],
   ] as const)
     test(`finds every path in ${command}`, () =>
