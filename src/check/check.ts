@@ -8,7 +8,7 @@ import {
   listExclusions,
   noExchangerError,
 } from '../etrn/mx.js'
-import { resultOf } from '../etrn/outcome.js'
+import { resultOf } from '../etrn/result.js'
 import { addHint } from '../etrn/reply-meanings.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import { validNames } from '../input/names-file.js'

@@ -1,5 +1,5 @@
 import { EXIT } from '../errors.js'
-import { unansweredResult } from '../etrn/outcome.js'
+import { unansweredResult } from '../etrn/result.js'
 import { resultOfBadLine } from '../etrn/run.js'
 import { documentHead, documentsOf, printDocument, serverDocument, tlsDocument } from '../report/json.js'
 import { generalHint } from '../report/hints.js'

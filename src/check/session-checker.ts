@@ -6,7 +6,7 @@ import type { CertificateInfo } from '../smtp/certificate.js'
 import { SessionError, type Stage, STAGE_LABELS } from '../smtp/errors.js'
 import { type Extensions, formatExtensions } from '../smtp/extensions.js'
 import type { Server } from '../smtp/session-settings.js'
-import type { TlsInfo } from '../smtp/tls.js'
+import type { TlsInfo } from '../smtp/trace.js'
 import { NO_FACTS, type ServerFacts, type TraceEvent, updateFacts } from '../smtp/trace.js'
 import { type Step, type StepListener, StepLog } from './steps.js'
 

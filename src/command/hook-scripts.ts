@@ -1,5 +1,29 @@
 import { UsageError } from '../errors.js'
-import type { HookKind, HookParts } from './hook.js'
+import type { Options } from './options.js'
+
+export type HookKind = NonNullable<Options['hook']>
+
+/** A word of the command line; a file name is absolute. */
+export type CommandWord = { readonly text: string; readonly isPath?: true }
+
+/** The texts that a hook is made of. Each of them is printable. */
+export type HookParts = {
+  /** The absolute paths of node and etrn: mechanisms have a PATH of their own, or none. */
+  readonly program: readonly string[]
+  /** Names the server or domain; part of file names */
+  readonly name: string
+  readonly command: readonly CommandWord[]
+  /** The names that are requested because none is given */
+  readonly impliedNames: readonly string[]
+  /** The interface that all requests use; undefined if there is none, or if they differ */
+  readonly interface: string | undefined
+  /** The options that keep cron's mail short, and a comment on what cron mails then */
+  readonly cron: { readonly words: readonly string[]; readonly note: string }
+  /** The configuration that is read, unless there are several */
+  readonly config: string | undefined
+  /** The files that options name, absolute and as the configuration writes them */
+  readonly files: readonly { readonly path: string; readonly word: string }[]
+}
 
 type Script = {
   readonly file: string

@@ -1,7 +1,7 @@
 import { isAbsolute } from 'node:path'
 import { UsageError } from '../errors.js'
 import { nameNotes } from './hook-scripts.js'
-import type { HookParts } from './hook.js'
+import type { HookParts } from './hook-scripts.js'
 
 export function systemdText(parts: HookParts): string {
   const { name } = parts

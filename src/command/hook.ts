@@ -4,7 +4,7 @@ import { ownHostName } from '../net/this-host.js'
 import { printable } from '../printable.js'
 import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
-import { cronText, scriptText } from './hook-scripts.js'
+import { type CommandWord, cronText, type HookKind, type HookParts, scriptText } from './hook-scripts.js'
 import { systemdText } from './hook-systemd.js'
 import { checkLoginOptions, checkLoginTargets, needsPassword } from './login.js'
 import { locateError } from './option-sources.js'
@@ -14,35 +14,12 @@ import { noNameError, typedNames } from './requested-names.js'
 import { checkServerWords, resolveTargets, type Target, userOption } from './targets.js'
 import { checkTlsOptions } from './tls-options.js'
 
-export type HookKind = NonNullable<Options['hook']>
-
-/** A word of the command line; a file name is absolute. */
-export type CommandWord = { readonly text: string; readonly isPath?: true }
-
-export type HookInput = Pick<Config, 'paths'> & {
-  readonly line: CommandLine
-  readonly targets: readonly Target[]
-  readonly files: readonly string[]
-  /** The absolute paths of node and etrn: mechanisms have a PATH of their own, or none. */
-  readonly program: readonly string[]
-}
-
-/** The texts that a hook is made of. Each of them is printable. */
-export type HookParts = Pick<HookInput, 'program'> & {
-  /** Names the server or domain; part of file names */
-  readonly name: string
-  readonly command: readonly CommandWord[]
-  /** The names that are requested because none is given */
-  readonly impliedNames: readonly string[]
-  /** The interface that all requests use; undefined if there is none, or if they differ */
-  readonly interface: string | undefined
-  /** The options that keep cron's mail short, and a comment on what cron mails then */
-  readonly cron: { readonly words: readonly string[]; readonly note: string }
-  /** The configuration that is read, unless there are several */
-  readonly config: string | undefined
-  /** The files that options name, absolute and as the configuration writes them */
-  readonly files: readonly { readonly path: string; readonly word: string }[]
-}
+export type HookInput = Pick<Config, 'paths'> &
+  Pick<HookParts, 'program'> & {
+    readonly line: CommandLine
+    readonly targets: readonly Target[]
+    readonly files: readonly string[]
+  }
 
 /**
  * Returns a hook that runs the rest of the command line when the host comes online: a script or units, complete and commented. Throws

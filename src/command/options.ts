@@ -15,7 +15,7 @@ import {
   parseText,
 } from '../input/option-values.js'
 import { type MechanismName, MECHANISMS } from '../smtp/mechanisms.js'
-import type { TlsLevel } from '../smtp/session-settings.js'
+import type { TlsLevel } from '../smtp/tls-policy.js'
 
 export const TLS_LEVELS = ['none', 'may', 'encrypt', 'verify'] as const satisfies readonly TlsLevel[]
 export const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const

@@ -1,14 +1,8 @@
 import type { CommandLine } from './arguments.js'
 import { configFilesOf, findConfigFiles } from './config-files.js'
 import { type Config, readConfig } from './config.js'
-import {
-  commandPathsOf,
-  commandVariablesOf,
-  type HookKind,
-  hookText,
-  optionPathsOf,
-  resolveHookTargets,
-} from './hook.js'
+import { commandPathsOf, commandVariablesOf, hookText, optionPathsOf, resolveHookTargets } from './hook.js'
+import type { HookKind } from './hook-scripts.js'
 import { checkProfiles, rootObjections } from './hook-root.js'
 import type { Reader } from './read-file.js'
 import { checkServerWords, isBareWord } from './targets.js'

@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs'
 import { EXIT, messageOf, OptionError, type UsageError } from '../errors.js'
-import type { TlsPolicy } from '../smtp/session-settings.js'
+import type { TlsPolicy } from '../smtp/tls-policy.js'
 import { warnIfExposed } from './file-safety.js'
 import { type InputSources, readText } from './read-file.js'
 import type { Target } from './targets.js'

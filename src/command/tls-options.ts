@@ -1,6 +1,6 @@
 import { OptionError } from '../errors.js'
 import { tlsLevelFor } from '../smtp/credentials-policy.js'
-import type { TlsLevel, TlsPolicy } from '../smtp/session-settings.js'
+import type { TlsLevel, TlsPolicy } from '../smtp/tls-policy.js'
 import { forOption } from './option-sources.js'
 import type { InputSources } from './read-file.js'
 import { type Target, userOf } from './targets.js'

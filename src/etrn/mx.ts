@@ -5,7 +5,8 @@ import { lookUpMx, type MxRecord } from '../net/dns.js'
 import { DOMAIN_CHARACTERS, isHostName } from '../net/domain.js'
 import { judgeExchanger, type JudgedExchanger } from '../net/exchanger.js'
 import { listSome, printable, shortenMessage } from '../printable.js'
-import { isAccepted, isSelfReport, type SelfFacts } from './outcome.js'
+import { isAccepted } from './outcome.js'
+import { isSelfReport, type SelfFacts } from './server-report.js'
 import type { Request, RequestSettings } from './request.js'
 
 /** A mail exchanger of a domain that is not requested from, and the reason */

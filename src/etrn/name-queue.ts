@@ -1,7 +1,8 @@
 import { EXIT } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import { SessionError } from '../smtp/errors.js'
-import { type Outcome, outcomeOfError, type Result, unansweredResult } from './outcome.js'
+import { type Outcome, outcomeOfError } from './outcome.js'
+import { type Result, unansweredResult } from './result.js'
 
 export class NameQueue {
   readonly #names: readonly NodeName[]

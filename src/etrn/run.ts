@@ -6,15 +6,9 @@ import { SessionError, sessionErrorOf, unexpectedError } from '../smtp/errors.js
 import { NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { backoffAfter, type Pause, retryStep, RetryWindow } from './backoff.js'
 import type { ExchangerChoice, Exclusion } from './mx.js'
-import {
-  exitStatusesOf,
-  isAccepted,
-  isSelfReport,
-  outcomeOfError,
-  type Result,
-  type ServerReport,
-  unansweredResult,
-} from './outcome.js'
+import { isAccepted, outcomeOfError } from './outcome.js'
+import { type Result, unansweredResult } from './result.js'
+import { exitStatusesOf, isSelfReport, type ServerReport } from './server-report.js'
 import type { FailedRequest, Request } from './request.js'
 import { isRetried, requestInRounds } from './retry.js'
 import { SessionSlots } from './session-slots.js'

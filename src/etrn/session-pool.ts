@@ -5,14 +5,9 @@ import { isPermanent } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { mergeFacts, NO_FACTS, type TraceEvent } from '../smtp/trace.js'
 import { NameQueue } from './name-queue.js'
-import {
-  isAccepted,
-  isSecurityFailure,
-  outcomeOfError,
-  type Result,
-  type ServerReport,
-  shortenResult,
-} from './outcome.js'
+import { isAccepted, isSecurityFailure, outcomeOfError } from './outcome.js'
+import { type Result, shortenResult } from './result.js'
+import type { ServerReport } from './server-report.js'
 import { type Answer, PooledSession } from './pooled-session.js'
 import type { RequestSettings } from './request.js'
 import { ServerState } from './server-state.js'

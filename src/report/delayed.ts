@@ -1,5 +1,6 @@
 import { EXIT } from '../errors.js'
-import { exitStatusesOf, type Result, type ServerReport } from '../etrn/outcome.js'
+import type { Result } from '../etrn/result.js'
+import { exitStatusesOf, type ServerReport } from '../etrn/server-report.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
 import type { Failure, Progress, Reporter } from './reporter.js'

@@ -1,9 +1,9 @@
 import { stringifyChunked } from '@discoveryjs/json-ext'
 import type { Exclusion } from '../etrn/mx.js'
-import type { ServerReport } from '../etrn/outcome.js'
+import type { ServerReport } from '../etrn/server-report.js'
 import { SessionError } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
-import type { TlsInfo } from '../smtp/tls.js'
+import type { TlsInfo } from '../smtp/trace.js'
 import type { Failure, Output, Reporter } from './reporter.js'
 
 /** Changes if a script that reads the document must change. */

@@ -1,6 +1,7 @@
 import type { StepError } from '../errors.js'
 import type { Pause } from '../etrn/backoff.js'
-import type { Result, ServerReport } from '../etrn/outcome.js'
+import type { Result } from '../etrn/result.js'
+import type { ServerReport } from '../etrn/server-report.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { printable, printableJson, truncateOctets } from '../printable.js'

@@ -1,4 +1,5 @@
-import type { Outcome, ServerReport } from '../etrn/outcome.js'
+import type { Outcome } from '../etrn/outcome.js'
+import type { ServerReport } from '../etrn/server-report.js'
 import { formatElapsed } from '../net/duration.js'
 import { formatCount } from './names.js'
 

@@ -1,5 +1,7 @@
 import { codeOf, EXIT, messageOf } from '../errors.js'
-import { EXIT_STATUS_OF, isAccepted, type Outcome, type Result, type ServerReport } from '../etrn/outcome.js'
+import { EXIT_STATUS_OF, isAccepted, type Outcome } from '../etrn/outcome.js'
+import type { Result } from '../etrn/result.js'
+import type { ServerReport } from '../etrn/server-report.js'
 import type { Run } from '../etrn/run.js'
 import type { ServerAddress } from '../input/server-address.js'
 import type { SessionError } from '../smtp/errors.js'

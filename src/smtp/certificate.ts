@@ -5,7 +5,7 @@ import { familyOf } from '../net/address.js'
 import { listSome, printable, shortenMessage } from '../printable.js'
 import { weaknessOf } from './certificate-strength.js'
 import { protocolError } from './errors.js'
-import { isOldTlsAccepted, type TlsPolicy } from './session-settings.js'
+import { isOldTlsAccepted, type TlsPolicy } from './tls-policy.js'
 
 /** The facts of a certificate. All texts are printable. */
 export type CertificateInfo = {

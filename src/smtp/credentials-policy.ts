@@ -4,7 +4,8 @@ import { EXIT, StepError, UsageError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { isLoopback } from '../net/address.js'
 import { type SocketEnds, usersOfPeer } from '../net/peer-user.js'
-import { isVerificationRequired, type Server, type TlsLevel, type TlsPolicy } from './session-settings.js'
+import type { Server } from './session-settings.js'
+import { isVerificationRequired, type TlsLevel, type TlsPolicy } from './tls-policy.js'
 
 // The rules for credentials: which servers may receive them, and which TLS level follows from that.
 

@@ -10,7 +10,8 @@ import { checkListener } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError, sessionErrorOf, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
-import { isVerificationRequired, type Server, type SessionOptions } from './session-settings.js'
+import type { Server, SessionOptions } from './session-settings.js'
+import { isVerificationRequired } from './tls-policy.js'
 import { readFirstReply, runHandshake } from './starttls.js'
 
 /** The most addresses of a server that are tried, as in Postfix (smtp_mx_address_limit). */

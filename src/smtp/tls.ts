@@ -6,25 +6,12 @@ import { connect, createSecureContext, DEFAULT_CIPHERS, type SecureContext, type
 import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { startDeadline, type Timeout } from '../net/deadline.js'
-import { type CertificateInfo, certificateInfoOf, verificationError } from './certificate.js'
+import { certificateInfoOf, verificationError } from './certificate.js'
 import { connectionLostError, protocolError, timeoutHint, tlsErrorOf, unencryptedDataError } from './errors.js'
 import { ObservedSocket } from './first-octets.js'
-import {
-  isOldTlsAccepted,
-  isVerificationRequired,
-  type Server,
-  type SessionOptions,
-  type TlsPolicy,
-} from './session-settings.js'
-
-/** The result of a handshake. */
-export type TlsInfo = {
-  readonly protocol: string
-  readonly cipher: string
-  /** True if chain and name were verified, or if the certificate is the pinned one. */
-  readonly verified: boolean
-  readonly certificate: CertificateInfo | null
-}
+import type { Server, SessionOptions } from './session-settings.js'
+import { isOldTlsAccepted, isVerificationRequired, type TlsPolicy } from './tls-policy.js'
+import type { TlsInfo } from './trace.js'
 
 export type SecureConnection = {
   readonly socket: TLSSocket

@@ -1,7 +1,16 @@
+import type { CertificateInfo } from './certificate.js'
 import type { Stage } from './errors.js'
 import { type Extensions, shortenExtensions } from './extensions.js'
 import type { Reply } from './reply.js'
-import type { TlsInfo } from './tls.js'
+
+/** The result of a handshake. */
+export type TlsInfo = {
+  readonly protocol: string
+  readonly cipher: string
+  /** True if chain and name were verified, or if the certificate is the pinned one. */
+  readonly verified: boolean
+  readonly certificate: CertificateInfo | null
+}
 
 /** A line of the dialogue as a transcript shows it, without secrets. */
 export type DialogueEvent =

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
-import { type HookKind, hookText } from '../../src/command/hook.js'
+import { hookText } from '../../src/command/hook.js'
+import type { HookKind } from '../../src/command/hook-scripts.js'
 import { etrn } from '../helpers/command.js'
 import {
   commandIn,

@@ -7,10 +7,10 @@ import {
   commandPathsOf,
   commandVariablesOf,
   type HookInput,
-  type HookKind,
   hookText,
   resolveHookTargets,
 } from '../../src/command/hook.js'
+import type { HookKind } from '../../src/command/hook-scripts.js'
 import { EXIT, UsageError } from '../../src/errors.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { BIN, makeFile, makeFolder } from '../helpers/files.js'

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { NameQueue } from '../../src/etrn/name-queue.js'
-import { type Outcome, type Result, unansweredResult } from '../../src/etrn/outcome.js'
+import type { Outcome } from '../../src/etrn/outcome.js'
+import { type Result, unansweredResult } from '../../src/etrn/result.js'
 import { type NodeName, parseNodeName } from '../../src/input/node-name.js'
 import { SessionError } from '../../src/smtp/errors.js'
 

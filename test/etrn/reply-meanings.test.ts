@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { EXIT_STATUS_OF, type Outcome, type Result, resultOf } from '../../src/etrn/outcome.js'
+import { EXIT_STATUS_OF, type Outcome } from '../../src/etrn/outcome.js'
+import { type Result, resultOf } from '../../src/etrn/result.js'
 import { addHint, isSessionLimit } from '../../src/etrn/reply-meanings.js'
 import { SessionError, type Stage } from '../../src/smtp/errors.js'
 import { type Reply, ReplyParser } from '../../src/smtp/reply.js'

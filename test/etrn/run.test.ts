@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { createRequests } from '../../src/command/requests.js'
-import type { ServerReport } from '../../src/etrn/outcome.js'
+import type { ServerReport } from '../../src/etrn/server-report.js'
 import { resultOfBadLine, run } from '../../src/etrn/run.js'
 import {
   type Document,

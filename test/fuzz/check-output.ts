@@ -1,4 +1,5 @@
-import type { Result, ServerReport } from '../../src/etrn/outcome.js'
+import type { Result } from '../../src/etrn/result.js'
+import type { ServerReport } from '../../src/etrn/server-report.js'
 import type { PoolContext } from '../../src/etrn/session-pool.js'
 import { jsonReporter } from '../../src/report/json.js'
 import { createOutput } from '../../src/report/reporter.js'

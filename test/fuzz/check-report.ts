@@ -1,5 +1,7 @@
 import { mergeExitStatuses } from '../../src/errors.js'
-import { EXIT_STATUS_OF, type Result, type ServerReport } from '../../src/etrn/outcome.js'
+import { EXIT_STATUS_OF } from '../../src/etrn/outcome.js'
+import type { Result } from '../../src/etrn/result.js'
+import type { ServerReport } from '../../src/etrn/server-report.js'
 import { hasStalledSince } from './event-loop.js'
 import { fail, type FuzzRun, type ObservedConnection, type SentRequest } from './fuzz-run.js'
 import { expectedOutcomeOf, shownReplyOf, speaksOfLimit, trimHalfCharacter } from './reference.js'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { TlsInfo } from '../../src/smtp/tls.js'
+import type { TlsInfo } from '../../src/smtp/trace.js'
 import { mergeFacts, NO_FACTS, type ServerFacts, updateFacts } from '../../src/smtp/trace.js'
 
 const TLS: TlsInfo = { protocol: 'TLSv1.3', cipher: 'X', verified: true, certificate: null }

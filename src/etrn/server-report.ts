@@ -1,0 +1,44 @@
+import { EXIT } from '../errors.js'
+import type { ServerAddress } from '../input/server-address.js'
+import type { SessionError } from '../smtp/errors.js'
+import type { ServerFacts } from '../smtp/trace.js'
+import { EXIT_STATUS_OF } from './outcome.js'
+import type { Result } from './result.js'
+
+export type ServerReport = ServerFacts & {
+  readonly server: ServerAddress
+  /** The number of times that the names were requested; 0 if no session was possible */
+  readonly attempts: number
+  /**
+   * From the start of the first session to the end, with pauses; 0 without names. If no session could be started, from the start of
+   * the run, after --wait-local
+   */
+  readonly elapsedMs: number
+  /** The error that ended the request before every name had a reply; null if nothing did */
+  readonly error: SessionError | null
+  /** True if --wait was given and the server's replies don't tell whether mail is waiting. */
+  readonly isQueueUnknown: boolean
+  /** True if temporary failures were retried, by --retry-for or --wait. */
+  readonly isRetried?: boolean
+  /** Names that were sent and got no reply: the server may have accepted them. */
+  readonly unconfirmed?: readonly string[]
+  /** Names that are accepted, and whose mail may still be waiting although the time for --wait is over. */
+  readonly waiting?: readonly string[]
+  /** One result for each name, in the order of the request */
+  readonly names: readonly Result[]
+}
+
+/** Returns the exit status of each name, and that of the session. A name that failed with its session has the session's status. */
+export function exitStatusesOf({ names, error, isQueueUnknown }: ServerReport): number[] {
+  const ofNames = names.map(({ outcome }) =>
+    outcome === 'failed' && error !== null ? error.exitStatus : EXIT_STATUS_OF[outcome],
+  )
+  return [...ofNames, error?.exitStatus ?? EXIT.OK, isQueueUnknown ? EXIT.QUEUE_UNKNOWN : EXIT.OK]
+}
+
+export type SelfFacts = Pick<ServerReport, 'server' | 'error'> & Partial<Pick<ServerReport, 'names'>>
+
+/** Returns true if the session with an exchanger has led back to this host. One that has answered for a name stays another server. */
+export function isSelfReport({ error, names = [] }: SelfFacts): boolean {
+  return error?.kind === 'self' && names.every(({ code }) => code === null)
+}
