@@ -51,7 +51,7 @@ export function unsafePathReason(file: string, uid: number | undefined, rules: P
     if (isFile && rules.ignoresFile) return undefined
     if (stats === undefined) return creationReason(path, folder, uid, rules)
     if (stats.isSymbolicLink()) {
-      const owner = foreignOwnerReason(stats, uid, `the link ${path}`)
+      const owner = foreignOwnerReason(stats, uid, `the symbolic link ${path}`, 'chown -h')
       if (owner !== undefined) return owner
     } else if (isFile) return unsafeReason(stats, uid, path, rules)
   }
@@ -142,8 +142,8 @@ export function foreignFileReason(file: string, stats: Stats, uid: number | unde
 }
 
 /**
- * Returns the reason if a link of another user's may have led to an open file that is not that user's: the user may have chosen a secret
- * that is not for the reader to send. Linux has this rule for links in sticky folders (fs.protected_symlinks).
+ * Returns the reason if another user's link may have led to the open file and that user does not own the file: the user may have
+ * chosen a secret, which the reader must not send. Linux has this rule for links in sticky folders (fs.protected_symlinks).
  */
 export function foreignLinkReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
   if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file) || !stats.isFile()) return undefined
@@ -153,11 +153,11 @@ export function foreignLinkReason(file: string, stats: Stats, uid: number | unde
       last = entry
       if (!entry?.isSymbolicLink()) continue
       if (isForeign(entry, uid) && entry.uid !== stats.uid)
-        return `the link ${path} belongs to ${foreigner(uid)}, and not to the owner of the file`
+        return `the symbolic link ${path} belongs to neither ${uid === 0 ? 'root' : 'root, you'} nor the owner of the file`
       if (DESCRIPTOR_FILE.test(path)) return undefined
     }
     // The link that led to the file may be gone.
-    return last?.dev === stats.dev && last.ino === stats.ino ? undefined : 'the path has just changed'
+    return last?.dev === stats.dev && last.ino === stats.ino ? undefined : 'the path changed while etrn opened the file'
   })
 }
 
@@ -194,8 +194,13 @@ function reasonOf(check: () => string | undefined): string | undefined {
   }
 }
 
-function foreignOwnerReason(stats: Stats, uid: number | undefined, subject: string): string | undefined {
-  return isForeign(stats, uid) ? `${subject} belongs to ${foreigner(uid)} (chown)` : undefined
+function foreignOwnerReason(
+  stats: Stats,
+  uid: number | undefined,
+  subject: string,
+  remedy = 'chown',
+): string | undefined {
+  return isForeign(stats, uid) ? `${subject} belongs to ${foreigner(uid)} (${remedy})` : undefined
 }
 
 function isForeign(stats: Stats, uid: number | undefined): boolean {

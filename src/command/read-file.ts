@@ -154,7 +154,11 @@ async function openLeased(file: string, signal: AbortSignal): Promise<number> {
     } catch (error) {
       if (codeOf(error) !== 'EAGAIN') throw error
       // Not this error itself: elsewhere, its code means a lack of resources.
-      if (waitedMs === LEASE_WAIT_MS) throw new Error('another program holds a lease on the file', { cause: error })
+      if (waitedMs === LEASE_WAIT_MS)
+        throw new Error(
+          `another program holds a lease on the file (fcntl) and did not release it within ${LEASE_WAIT_MS / 1000}s`,
+          { cause: error },
+        )
     }
     await sleep(LEASE_RETRY_MS, undefined, { signal })
   }
@@ -174,7 +178,7 @@ export async function readStream(
   try {
     for await (const chunk of addAbortSignal(signal, stream) as AsyncIterable<Buffer>) {
       length += chunk.length
-      if (length > octets) throw new Error(`more than ${octets} octets`)
+      if (length > octets) throw new Error(`larger than the limit of ${octets / 2 ** 20} MiB`)
       chunks.push(chunk)
       if (end !== undefined && chunk.includes(end)) break
     }

@@ -86,7 +86,7 @@ function weaknessOfOne(certificate: X509Certificate): string | undefined {
 /** Reads the key as DER: to ask for its details ends the process if the key is the point at infinity (Node 20, 22). */
 function curveProblem(key: KeyObject): string | undefined {
   const der = exportKey(key)
-  if (der === undefined) return 'has a key that is not valid'
+  if (der === undefined) return 'has a public key that cannot be decoded'
   const spki = readElement(der, 0)
   const algorithm = spki && readElement(der, spki.start)
   const oid = algorithm && CURVE.exec(der.toString('hex', algorithm.start, algorithm.end))?.[1]

@@ -148,7 +148,7 @@ suite('config-files: a lease of another program', { concurrency: true, skip: noL
   test('is reported with 66 if it is kept', async (t) => {
     const path = makeFile(t, 'config.toml', '')
     await takeLease(t, path, { keeps: true })
-    const message = `etrn: configuration ${path}: another program holds a lease on the file\n`
+    const message = `etrn: configuration ${path}: another program holds a lease on the file (fcntl) and did not release it within 2s\n`
     await assertRefused(['--config', path, ...TARGET], message, 66)
   })
   test('is waited for no longer than --max-time', async (t) => {

@@ -219,19 +219,24 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     symlinkSync('open/inner', `${makeOpen(folder)}/link`)
     return `${folder}/link/later`
   })
-  const refusesForeign = (title: string, subject: string, make: (folder: string) => string): void =>
-    refuses(title, `is not safe to write: ${subject} belongs to a user other than root (chown)`, make, needsRoot)
+  const refusesForeign = (title: string, subject: string, make: (folder: string) => string, remedy = 'chown'): void =>
+    refuses(title, `is not safe to write: ${subject} belongs to a user other than root (${remedy})`, make, needsRoot)
   refusesForeign('a folder of another user', 'the directory FOLDER/theirs', (folder) => {
     mkdirSync(`${folder}/theirs`)
     chownSync(`${folder}/theirs`, 1234, 1234)
     return `${folder}/theirs/later`
   })
-  refusesForeign('a link of another user in a sticky folder', 'the link FOLDER/link', (folder) => {
-    chmodSync(folder, 0o1777)
-    symlinkSync('/etc', `${folder}/link`)
-    lchownSync(`${folder}/link`, 1234, 1234)
-    return `${folder}/link/later`
-  })
+  refusesForeign(
+    'a link of another user in a sticky folder',
+    'the symbolic link FOLDER/link',
+    (folder) => {
+      chmodSync(folder, 0o1777)
+      symlinkSync('/etc', `${folder}/link`)
+      lchownSync(`${folder}/link`, 1234, 1234)
+      return `${folder}/link/later`
+    },
+    'chown -h',
+  )
   for (const [title, mode] of [
     ['that is sticky', 0o1777],
     ['that a group can write to', 0o2775],

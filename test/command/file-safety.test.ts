@@ -73,7 +73,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
       lchownSync(join(root, 'link'), FOREIGNER, FOREIGNER)
       return join(root, 'link/b/file')
     },
-    /^the link \S+\/link belongs to /,
+    /^the symbolic link \S+\/link belongs to /,
     needsRoot,
   )
   finds(
@@ -150,13 +150,13 @@ suite('file-safety: foreignLinkReason', { concurrency: true }, () => {
       const first = makeLink(file, join(root, 'first'), FOREIGNER)
       const second = makeLink('first', join(root, 'second'), OTHER)
       const wrong = owner === OTHER ? first : second
-      const reason = `the link ${wrong} belongs to a user other than root, and not to the owner of the file`
+      const reason = `the symbolic link ${wrong} belongs to neither root nor the owner of the file`
       assert.equal(reasonOf(second), reason)
     })
   test('refuses a link of another user to a folder of the path', needsRoot, (t) => {
     const root = makeTree(t)
     makeLink('a', join(root, 'link'), FOREIGNER)
-    assert.match(reasonOf(join(root, 'link/b/file')) ?? '', /^the link \S+\/link belongs to /)
+    assert.match(reasonOf(join(root, 'link/b/file')) ?? '', /^the symbolic link \S+\/link belongs to /)
   })
   test('accepts links of another user to a file of that user, and links of root', needsRoot, (t) => {
     const root = makeTree(t)
@@ -172,7 +172,7 @@ suite('file-safety: foreignLinkReason', { concurrency: true }, () => {
     const stats = statSync(file)
     const other = join(root, 'other')
     writeFileSync(other, '')
-    const reason = 'the path has just changed'
+    const reason = 'the path changed while etrn opened the file'
     assert.equal(foreignLinkReason(other, stats, UID), reason)
     assert.equal(foreignLinkReason(join(root, 'none'), stats, UID), reason)
   })

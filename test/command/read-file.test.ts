@@ -61,7 +61,7 @@ async function runBesideFailure(t: TestContext, key: string, value: string, othe
 }
 
 suite('read-file: files that cannot be read', { concurrency: true }, () => {
-  const TOO_LONG = 'more than LIMIT octets'
+  const TOO_LONG = 'larger than the limit of LIMIT MiB'
   const SOURCES: readonly (readonly [file: (t: TestContext) => string, message: string])[] = [
     [() => '/nonexistent/names', 'no such file'],
     [() => '/', 'is a directory'],
@@ -107,8 +107,8 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
       test(`${option} reports 66: ${message}`, async (t) => {
         const file = make(t)
         const args = ['127.0.0.1:9', 'site.example', ...others, option, file]
-        const limit = String(option.startsWith('--tls') ? 2 ** 20 : 2 ** 24)
-        await assertRefused(args, `etrn: ${option} ${file}: ${message.replace('LIMIT', limit)}\n`, 66)
+        const limit = option.startsWith('--tls') ? '1' : '16'
+        await assertRefused(args, `etrn: ${option} ${file}: ${message.replace('LIMIT MiB', `${limit} MiB`)}\n`, 66)
       })
   test('reports 66 for a folder that may not be searched', { skip: noOtherUser() }, async (t) => {
     const folder = makeFolder(t)
@@ -147,7 +147,12 @@ suite('read-file: a lease of another program', { concurrency: true, skip: noLeas
       const file = makeFile(t, 'leased', '', 0o600)
       await takeLease(t, file, { keeps: true })
       const run = await runBesideFailure(t, key, file, others)
-      assert.ok(run.stderr.includes(`--${key} ${file}: another program holds a lease on the file`), run.stderr)
+      assert.ok(
+        run.stderr.includes(
+          `--${key} ${file}: another program holds a lease on the file (fcntl) and did not release it within 2s`,
+        ),
+        run.stderr,
+      )
     })
   test('is waited for', async (t) => {
     const file = makeFile(t, 'leased', 'text')
@@ -204,7 +209,7 @@ suite('read-file', { concurrency: true }, () => {
       assert.equal((await etrn(['--config', makeFile(t, 'c.toml', toml), 'a', 'a.example'])).status, 75)
       appendFileSync(file, '\n')
       const run = await runBesideFailure(t, key, file, others)
-      assert.ok(run.stderr.includes(`--${key} ${file}: more than 1048576 octets`), run.stderr)
+      assert.ok(run.stderr.includes(`--${key} ${file}: larger than the limit of 1 MiB`), run.stderr)
     })
   test('readText reads a pipe to its end', async (t) => {
     const fifo = join(makeFolder(t), 'fifo')
@@ -256,7 +261,7 @@ suite('read-file', { concurrency: true }, () => {
     lchownSync(join(folder, 'link'), 1234, 1234)
     return join(folder, 'link')
   }
-  const FOREIGN_LINK = 'the link FILE belongs to a user other than root (chown)'
+  const FOREIGN_LINK = 'the symbolic link FILE belongs to a user other than root (chown -h)'
   const makeForeignDevice = (t: TestContext): string => {
     const device = join(makeFolder(t), 'zero')
     execFileSync('mknod', [device, 'c', '1', '5'])
@@ -286,7 +291,7 @@ suite('read-file', { concurrency: true }, () => {
     async (t) => {
       const file = makeForeignLink(makeFile(t, 'secret', 'secret\n', 0o600))(t)
       const run = await runBesideFailure(t, 'password-file', file, 'user = "site"\n')
-      const reason = `the link ${file} belongs to a user other than root, and not to the owner of the file`
+      const reason = `the symbolic link ${file} belongs to neither root nor the owner of the file`
       assert.ok(run.stderr.includes(`--password-file ${file}: is not safe to use: ${reason};`), run.stderr)
       assert.match(run.stderr, /^hint: a: use a path that only root can change$/m)
     },
