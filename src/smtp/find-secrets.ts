@@ -33,11 +33,11 @@ export function findSecrets(lines: readonly string[], finders: readonly SecretFi
 
 /** Finds secrets in octets that were read from lines, in each form in which a server can repeat them. */
 export class SecretFinder {
-  readonly #plain = new PrefixIndex()
+  readonly #forms = new PrefixIndex()
+  /** Those in base64 */
   readonly #base64 = new PrefixIndex()
-  /** Base64 from its end to its beginning */
+  /** The same from the end to the beginning */
   readonly #reversedBase64 = new PrefixIndex()
-  readonly #firstOctets = new Set<string>()
   readonly #secrets = new Set<string>()
 
   /** The number of secrets */
@@ -51,19 +51,18 @@ export class SecretFinder {
     for (const text of normalForms(secret)) {
       const plain = [...READING_MODES.map((mode) => readLines([text], mode).octets), Buffer.from(text).toString('hex')]
       const base64 = base64Forms(Buffer.from(text)).map((form) => form.toLowerCase())
-      for (const form of plain) this.#plain.add(form)
+      for (const form of [...plain, ...base64]) this.#forms.add(form)
       for (const form of base64) {
         this.#base64.add(form)
         this.#reversedBase64.add(reverse(form))
       }
-      for (const form of [...plain, ...base64]) this.#firstOctets.add(form.charAt(0))
     }
   }
 
   /** Yields the ranges that hold the end of a secret in base64, behind the mark of a cut. */
   *findEndsIn({ octets }: Reading): Generator<Range> {
     for (const { 0: word, index } of octets.matchAll(/(?<=\.\.\.)[\w+/-]+=*/g)) {
-      if (word.length >= BASE64_PART_CHARACTERS && this.#reversedBase64.hasBeginning(reverse(word)))
+      if (word.length >= BASE64_PART_CHARACTERS && this.#reversedBase64.hasBeginning(reverse(word), 0, word.length))
         yield { start: index, end: index + word.length }
     }
   }
@@ -73,11 +72,10 @@ export class SecretFinder {
     const { octets } = reading
     let cut = octets.indexOf(ELLIPSIS)
     let masked = 0
-    for (let start = 0; start < octets.length; start++) {
-      if (!this.#firstOctets.has(octets.charAt(start))) continue
+    for (const start of this.#forms.placesIn(octets)) {
       if (cut !== -1 && cut < start) cut = octets.indexOf(ELLIPSIS, start)
-      if (cut >= start + SECRET_CHARACTERS && this.#hasBeginning(octets.slice(start, cut))) yield { start, end: cut }
-      for (const length of this.#plain.lengthsAt(octets, start)) {
+      if (cut >= start + SECRET_CHARACTERS && this.#forms.hasBeginning(octets, start, cut)) yield { start, end: cut }
+      for (const length of this.#forms.lengthsAt(octets, start)) {
         const range = { start, end: start + length }
         if (countsAsSecret(reading, range)) yield range
       }
@@ -91,10 +89,6 @@ export class SecretFinder {
       masked = start + length
       yield withNeighbours(reading, { start, end: masked })
     }
-  }
-
-  #hasBeginning(octets: string): boolean {
-    return this.#plain.hasBeginning(octets) || this.#base64.hasBeginning(octets)
   }
 }
 

@@ -1,32 +1,50 @@
 /** The length of a key. A shorter text is a key as a whole. */
-const KEY_CHARACTERS = 4
+const KEY_OCTETS = 4
 
 /**
- * Texts that can be found by their beginnings. A server can make hundreds of them begin alike, so each place in a reply costs no more
- * than the logarithm of their number.
+ * Texts that can be found by their beginnings; each of their characters is an octet. A server can make hundreds of texts begin alike,
+ * so each place in a reply costs no more than the logarithm of their number.
  */
 export class PrefixIndex {
-  /** Texts in order, by their first characters */
-  readonly #lists = new Map<string, string[]>()
+  /** Texts in order, by their keys */
+  readonly #lists = new Map<number, string[]>()
   readonly #keyLengths = new Set<number>()
   #longest = 0
 
   add(text: string): void {
     if (text === '') return
-    const key = text.slice(0, KEY_CHARACTERS)
+    const keyLength = Math.min(text.length, KEY_OCTETS)
+    const key = keyAt(text, 0, keyLength)
     const list = this.#lists.get(key) ?? []
     const place = countUpTo(list, text)
     if (list[place - 1] === text) return
     list.splice(place, 0, text)
     this.#lists.set(key, list)
-    this.#keyLengths.add(key.length)
+    this.#keyLengths.add(keyLength)
     this.#longest = Math.max(this.#longest, text.length)
+  }
+
+  /** Yields the places in a string at which a text may begin: few, unless it holds many beginnings. */
+  *placesIn(string: string): Generator<number> {
+    const lists = this.#lists
+    const octets = Buffer.from(string, 'latin1')
+    const shifts = [...this.#keyLengths].map((length) => 8 * (KEY_OCTETS - length))
+    let key = 0
+    for (let end = 1; end < octets.length + KEY_OCTETS; end++) {
+      // Behind the string, zeros complete the last keys.
+      key = (key << 8) | (octets[end - 1] ?? 0)
+      for (const shift of shifts) {
+        if (!lists.has(shift === 0 ? key : key >>> shift)) continue
+        if (end >= KEY_OCTETS) yield end - KEY_OCTETS
+        break
+      }
+    }
   }
 
   /** Yields the length of each text that stands at this place in a string. */
   *lengthsAt(string: string, start: number): Generator<number> {
     for (const keyLength of this.#keyLengths) {
-      const list = this.#listAt(string, start, keyLength)
+      const list = this.#listAt(string, start, keyLength) ?? []
       let limit = string.slice(start, start + this.#longest)
       for (;;) {
         const text = list[countUpTo(list, limit) - 1]
@@ -42,23 +60,33 @@ export class PrefixIndex {
   /** Returns how many characters at this place in a string begin a text: 0, or 4 at least. */
   longestAt(string: string, start: number): number {
     const list = this.#listAt(string, start)
+    if (list === undefined) return 0
     const here = string.slice(start, start + this.#longest)
     const place = countUpTo(list, here)
-    return Math.max(...list.slice(Math.max(0, place - 1), place + 1).map((text) => commonLength(text, here)), 0)
+    const longest = Math.max(...list.slice(Math.max(0, place - 1), place + 1).map((text) => commonLength(text, here)))
+    return longest < KEY_OCTETS ? 0 : longest
   }
 
-  /** Returns true if a text begins with this string of 4 characters at least. */
-  hasBeginning(string: string): boolean {
-    const list = this.#listAt(string, 0)
-    const place = countUpTo(list, string)
-    return list[place - 1] === string || list[place]?.startsWith(string) === true
+  /** Returns true if a text begins with this part of a string, which has 4 characters at least. */
+  hasBeginning(string: string, start: number, end: number): boolean {
+    const list = this.#listAt(string, start)
+    if (list === undefined || end - start > this.#longest) return false
+    const part = string.slice(start, end)
+    const place = countUpTo(list, part)
+    return list[place - 1] === part || list[place]?.startsWith(part) === true
   }
 
-  /** Returns the texts with the same first characters as this place in a string. */
-  #listAt(string: string, start: number, keyLength = KEY_CHARACTERS): readonly string[] {
-    const key = string.slice(start, start + keyLength)
-    return (key.length === keyLength ? this.#lists.get(key) : undefined) ?? []
+  /** Returns the texts with the key of this place in a string; most places have none. */
+  #listAt(string: string, start: number, keyLength = KEY_OCTETS): readonly string[] | undefined {
+    return start + keyLength <= string.length ? this.#lists.get(keyAt(string, start, keyLength)) : undefined
   }
+}
+
+/** Returns a number for these characters: to look it up costs a tenth of a string. Keys of different lengths may be the same number. */
+function keyAt(string: string, start: number, length: number): number {
+  let key = 0
+  for (let place = start; place < start + length; place++) key = (key << 8) | string.charCodeAt(place)
+  return key
 }
 
 /** Returns how many texts of an ordered list stand at or before a string. */

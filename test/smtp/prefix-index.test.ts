@@ -18,6 +18,7 @@ suite('PrefixIndex', () => {
         const here = [...new Set(texts)].filter((each) => string.startsWith(each, start))
         const lengths = [...filled.lengthsAt(string, start)]
         assert.deepEqual(lengths.toSorted(), here.map(({ length }) => length).toSorted())
+        if (here.length > 0) assert.ok([...filled.placesIn(string)].includes(start))
       }),
     )
   })
@@ -39,7 +40,7 @@ suite('PrefixIndex', () => {
       fc.property(index, fc.tuple(fc.constantFrom('aaaa', 'abab', 'babb'), text), ({ filled, texts }, beginning) => {
         const part = beginning.join('')
         assert.equal(
-          filled.hasBeginning(part),
+          filled.hasBeginning(part, 0, part.length),
           texts.some((each) => each.startsWith(part)),
         )
       }),
