@@ -3,7 +3,7 @@ import type { NodeName } from '../input/node-name.js'
 import { shortenMessage } from '../printable.js'
 import { describeRejection, SessionError } from '../smtp/errors.js'
 import { Redactor } from '../smtp/redact.js'
-import { formatReply, type Reply } from '../smtp/reply.js'
+import { formatReply, type Reply, shortenReply } from '../smtp/reply.js'
 import type { Server, SessionOptions } from '../smtp/session-settings.js'
 import { openSession, type Session } from '../smtp/session.js'
 import { NO_FACTS, type TraceEvent, updateFacts } from '../smtp/trace.js'
@@ -84,7 +84,7 @@ export class PooledSession implements SessionProgress {
       if (event.type === 'connected' || event.type === 'tls' || event.type === 'received') this.roundTrips++
       if (event.type === 'greeting') this.#banner = event.text
       // Before the first ETRN only EHLO is answered with 250.
-      if (event.type === 'received' && event.reply.code === 250 && !this.isOpen)
+      if (event.type === 'received' && !this.isOpen && event.reply.code === 250)
         this.#banner = `${this.facts.greeting ?? ''}\n${event.reply.lines[0] ?? ''}`
       trace(event)
     })
@@ -114,7 +114,7 @@ export class PooledSession implements SessionProgress {
 
   /** Returns what a reply means for a name. */
   answerOf(name: NodeName, reply: Reply): Answer {
-    const { enhancedCode, text } = this.redactor.redactReply(reply)
+    const { enhancedCode, text } = this.redactor.redactReply(shortenReply(reply))
     // A password of digits could stand in the place of the count.
     const pending = pendingCount({ code: reply.code, text })
     const result = { ...resultOf(name, reply, this.#banner), enhancedCode, text, pending }
@@ -154,7 +154,7 @@ export class PooledSession implements SessionProgress {
     const ending = await this.#session?.quit()
     if (ending === 'lost') return true
     if (ending === undefined || this.replies === 0) return false
-    const reply = ending.reply && this.redactor.redactReply(ending.reply)
+    const reply = ending.reply && this.redactor.redactReply(shortenReply(ending.reply))
     const words = reply === null ? 'not an SMTP reply' : shortenMessage(formatReply(reply))
     const shown = `(${ending.isEarly ? '' : 'QUIT: '}${words})`
     const text = `the server sent one reply too many, so results may belong to other names ${shown}`

@@ -49,7 +49,7 @@ export class Redactor {
   /** Returns an error as it is reported: masked, and with no more of the server's words than people read. */
   redactError(error: SessionError): SessionError {
     const { stage, exitStatus, kind, hint } = error
-    const reply = error.reply && this.redactReply(error.reply)
+    const reply = error.reply && this.redactReply(shortenReply(error.reply))
     const message =
       reply === null
         ? shortenMessage(this.redact(error.message))
@@ -57,7 +57,7 @@ export class Redactor {
     return new SessionError(stage, message, {
       exitStatus,
       kind,
-      reply: reply && shortenReply(reply),
+      reply,
       hint: hint === undefined ? undefined : this.redact(hint),
       cause: this.#redactCause(error.cause),
     })
@@ -114,8 +114,16 @@ export class Redactor {
         return { ...event, text: this.redact(event.text) }
       case 'sent':
         return { ...event, line: this.redact(event.line) }
-      case 'received':
-        return { ...event, reply: this.redactReply(event.reply) }
+      case 'received': {
+        const redact = (): Reply => this.redactReply(event.reply)
+        // Masks a long reply only if its lines are shown.
+        return {
+          type: 'received',
+          get reply() {
+            return redact()
+          },
+        }
+      }
       case 'extensions':
         return { ...event, extensions: this.redactExtensions(event.extensions) }
       case 'tls': {

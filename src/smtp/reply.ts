@@ -123,13 +123,14 @@ function quoteLine(line: Uint8Array): string {
   return `"${line.length > REPLY_LINE_OCTETS ? addDots(shown) : shown}"`
 }
 
-/** Returns a copy of a reply for reports; three dots replace the lines that are more than people read. */
+/** Returns a copy of a reply for reports; three dots replace what is more than people read. */
 export function shortenReply(reply: Reply): Reply {
   const lines: string[] = []
   let octets = 0
   for (const line of reply.lines) {
+    const left = REPLY_TEXT_OCTETS - octets
     octets += Buffer.byteLength(line)
-    if (octets > REPLY_TEXT_OCTETS) return { ...reply, lines: [...lines, '...'] }
+    if (octets > REPLY_TEXT_OCTETS) return { ...reply, lines: [...lines, shortenMessage(line, left)] }
     lines.push(copyText(line))
   }
   return { ...reply, lines }

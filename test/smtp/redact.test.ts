@@ -322,11 +322,17 @@ suite('redactTrace', () => {
 })
 
 suite('redactError', () => {
-  test('replaces by three dots the lines of a reply beyond 2,048 characters', () => {
+  test('replaces by three dots what a reply has beyond 2,048 octets', () => {
     const lines = Array.from({ length: 128 }, () => 'x'.repeat(1000))
     const reply = { code: 550, enhancedCode: null, lines, text: 'x' }
     const error = new Redactor(SECRET).redactError(new SessionError('ehlo', 'no', { exitStatus: 69, reply }))
-    assert.deepEqual([error.message, error.reply?.lines], ['no', [...lines.slice(0, 2), '...']])
+    assert.deepEqual([error.message, error.reply?.lines], ['no', [...lines.slice(0, 2), `${'x'.repeat(48)}...`]])
+  })
+  test('masks the part of a secret that the three dots leave of a long reply', () => {
+    const lines = ['x'.repeat(2040), `y ${SECRET}`]
+    const reply = { code: 550, enhancedCode: null, lines, text: 'x' }
+    const error = new Redactor(SECRET).redactError(new SessionError('ehlo', 'no', { exitStatus: 69, reply }))
+    assert.deepEqual(error.reply?.lines, [lines[0], 'y ****...'])
   })
   test('masks message, hint and reply, and keeps the rest', () => {
     const cause = new Error('x')
