@@ -33,7 +33,7 @@ export class PooledSession implements SessionProgress {
   /** Round trips that it is expected to take before the first ETRN */
   #setupTrips: number
   facts = NO_FACTS
-  /** The greeting, and the first line of the EHLO reply */
+  /** The greeting, and the first line of the EHLO reply, as far as they can be believed */
   #banner = ''
   readonly #limit: Readonly<SessionLimit>
   #requests = 0
@@ -82,14 +82,20 @@ export class PooledSession implements SessionProgress {
         this.roundTrips = 0
       }
       if (event.type === 'connected' || event.type === 'tls' || event.type === 'received') this.roundTrips++
-      if (event.type === 'greeting') this.#banner = event.text
-      // Before the first ETRN only EHLO is answered with 250.
-      if (event.type === 'received' && !this.isOpen && event.reply.code === 250)
-        this.#banner = `${this.facts.greeting ?? ''}\n${event.reply.lines[0] ?? ''}`
+      if (!this.isOpen) this.#updateBanner(event)
       trace(event)
     })
     this.#session = await openSession(server, { ...options, signal, trace: onEvent })
     return this.#session.server
+  }
+
+  #updateBanner(event: TraceEvent): void {
+    if (event.type === 'greeting') this.#banner = event.text
+    // Anybody on the way may have written what came before this handshake (RFC 3207, 4.2).
+    if (event.type === 'tls' && event.tls.verified) this.#banner = ''
+    // Before the first ETRN only EHLO is answered with 250. The newest reply counts.
+    if (event.type === 'received' && event.reply.code === 250)
+      this.#banner = `${this.#banner.split('\n', 1).join('')}\n${event.reply.lines[0] ?? ''}`
   }
 
   /** Sends ETRN for the next name and returns the answer; undefined if there is no name. Throws SessionError. */

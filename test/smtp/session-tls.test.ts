@@ -332,3 +332,23 @@ suite('a login over loopback', { concurrency: true }, () => {
   )
   testSession('is not tried again without TLS after a failed handshake', [[...UNHEARD, close]], 75)
 })
+
+suite('a greeting before STARTTLS that names Exim', { concurrency: true }, () => {
+  const EXIM: readonly Step[] = ['S: 220 mx.example ESMTP Exim 4.96', ...AGREED.slice(1)]
+  const REPLY: readonly Step[] = ['C: ETRN site.example', 'S: 458 not now', ...BYE]
+  for (const [level, outcome, why] of [
+    ['verify', 'deferred', 'anybody on the way may have written it'],
+    ['encrypt', 'refused', 'nobody knows who the server is'],
+  ] as const)
+    test(`leaves 458 ${outcome} at the level ${level}: ${why}`, async (t) => {
+      const conversation = [...EXIM, certificateStep('mx'), ...HELLO_AGAIN, ...REPLY]
+      const options = ['--tls', level, ...(level === 'verify' ? CA : [])]
+      const { document } = await requestFrom(t, [conversation], options)
+      assert.equal(document.servers[0]?.names[0]?.outcome, outcome)
+    })
+  test('means what it says if it comes within TLS', async (t) => {
+    const conversation = [certificateStep('mx'), 'S: 220 mx.example Exim 4.96', ...HELLO_AGAIN, ...REPLY]
+    const { document } = await requestFrom(t, [conversation], [...CA], 'smtps')
+    assert.equal(document.servers[0]?.names[0]?.outcome, 'refused')
+  })
+})
