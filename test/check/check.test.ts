@@ -336,7 +336,7 @@ if (isInNamespace(import.meta.url)) {
       )
       for (const part of servers.slice(0, 2)) assert.match(part, /^ {2}ok ETRN +listed$/m)
     })
-    test('prints at most five exchangers and five exclusions', async (t) => {
+    test('prints at most five exchangers and five exclusions, and checks ten', async (t) => {
       const hosts = Array.from({ length: 24 }, (_, n) => `${'m'.repeat(30)}.m${n}.example`)
       await serveZone(t, {
         'MX site.example': { mx: [[12, 'gw.site.example'], ...hosts.map((host, n) => [n, host] as const)] },
@@ -345,7 +345,8 @@ if (isInNamespace(import.meta.url)) {
       const args = ['--check', '--mx', 'site.example', '-p', '2500', '--helo', 'gw.site.example']
       const { stdout } = await spawnEtrn(args, { through: AT_SITE })
       const [line = ''] = /^ {2}ok MX .*$/m.exec(stdout) ?? []
-      assert.match(line, / and 6 more; excluded: .* and 9 more$/)
+      assert.match(line, / and 6 more; only the first 10 are checked; excluded: .* and 9 more$/)
+      assert.equal(stdout.match(/^\S.* port 2500$/gm)?.length, 10)
       assert.ok(line.length < 2000)
     })
     test('finds ETRN and AUTH at the end of a list that is too long to be shown whole', async (t) => {
