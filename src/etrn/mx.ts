@@ -109,8 +109,11 @@ export function notListedWarning(domain: string, self: readonly string[], hasMx:
 
 /** The most exchangers of one domain: anybody can put any number into DNS. */
 const MAX_EXCHANGERS = 100
-/** The most results of one domain, one for each name and exchanger: all are kept. With many names, the first few exchangers must do. */
-const MAX_RESULTS = 100_000
+/** The most exchangers of all domains of a run */
+const RUN_EXCHANGERS = 1000
+/** The most results of a run, one for each name and exchanger: all are kept. With many names, the first few exchangers must do. */
+const RUN_RESULTS = 100_000
+/** A domain has so many in any case. */
 const MIN_EXCHANGERS = 2
 /** Home routers forward only so many queries at once. */
 const CONCURRENT_LOOKUPS = 25
@@ -123,10 +126,10 @@ const HURRIED_TIMEOUT_MS = 5000
 
 /**
  * Returns the mail exchangers of a domain that would relay to this host (RFC 5321, 5.1). This host, known by its addresses and by
- * --self, is excluded; if it is listed, so is every exchanger whose preference number isn't larger. Throws StepError: 68 if the domain
- * doesn't exist, 75 if DNS gave no definite answer.
+ * --self, is excluded; if it is listed, so is every exchanger whose preference number isn't larger. `domains` is the number of domains
+ * in the run, which share its limits. Throws StepError: 68 if the domain doesn't exist, 75 if DNS gave no definite answer.
  */
-export async function chooseExchangers(request: Request, signal: AbortSignal): Promise<ExchangerChoice> {
+export async function chooseExchangers(request: Request, signal: AbortSignal, domains = 1): Promise<ExchangerChoice> {
   const { server, settings } = request
   const domain = server.host
   const listed = await lookUpMx(domain, { timeoutMs: settings.timeoutMs, signal })
@@ -138,7 +141,7 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
   const sorted = records
     .toSorted((a, b) => a.preference - b.preference || (a.host < b.host ? -1 : 1))
     .filter(({ host }, index, all) => all.findIndex((other) => other.host === host) === index)
-  const limit = Math.max(MIN_EXCHANGERS, Math.min(MAX_EXCHANGERS, Math.floor(MAX_RESULTS / request.entries.length)))
+  const limit = exchangerLimit(request.entries.length, domains)
   const exchangers = sorted.slice(0, MAX_EXCHANGERS)
   const judged = await judgeExchangers(exchangers, settings, signal)
   const ownPreference = exchangers.find((exchanger) => judged.get(exchanger)?.isOwn)?.preference
@@ -161,6 +164,12 @@ export async function chooseExchangers(request: Request, signal: AbortSignal): P
   const isListed = ownPreference !== undefined
   const warning = isListed ? undefined : notListedWarning(domain, settings.self, listed.length > 0)
   return { requests: requests.map(limitTimeout), excluded, ownPreference, warning, preferences }
+}
+
+/** Returns the most exchangers of one domain that are requested from. */
+function exchangerLimit(names: number, domains: number): number {
+  const most = Math.min(MAX_EXCHANGERS, RUN_EXCHANGERS / domains, RUN_RESULTS / domains / names)
+  return Math.max(MIN_EXCHANGERS, Math.floor(most))
 }
 
 /** DNS can have anything as a name. */

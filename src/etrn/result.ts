@@ -23,13 +23,13 @@ export function resultOf(name: string, reply: Reply, banner = ''): Result {
   return { name, outcome, code, enhancedCode, text, pending: pendingCount(reply), hint }
 }
 
-/** The most octets of all texts of one server, as long as each can be read: reports need them at the end. */
-const SERVER_TEXT_OCTETS = 2_097_152
+/** The most octets of all texts of a run, as long as each can be read: reports need them at the end. */
+const RUN_TEXT_OCTETS = 2_097_152
 const LEAST_TEXT_OCTETS = 200
 
-/** Returns the result as it is kept if so many names are requested from its server: the more names, the less text of each. */
-export function shortenResult(result: Result, names: number): Result {
-  const octets = Math.max(LEAST_TEXT_OCTETS, Math.floor(SERVER_TEXT_OCTETS / names))
+/** Returns the result as it is kept in a run of so many results: the more there are, the less text of each. */
+export function shortenResult(result: Result, results: number): Result {
+  const octets = Math.max(LEAST_TEXT_OCTETS, Math.floor(RUN_TEXT_OCTETS / results))
   return { ...result, text: result.text && shortenMessage(result.text, octets) }
 }
 

@@ -53,7 +53,7 @@ export async function run(given: readonly (Request | FailedRequest)[], options: 
     const servers = localFailure.kind === 'interrupted' ? requests.map(unsentReport) : []
     return { servers, excluded: [], error: localFailure, exitStatus: localFailure.exitStatus }
   }
-  const runner = new Runner(options, requests.length)
+  const runner = new Runner(options, requests)
   const reports = requests.map(async (request) => {
     const found = await runner.send(request)
     return found.map((report) => ({ ...report, names: orderResults(request.entries, report.names) }))
@@ -82,10 +82,15 @@ class Runner {
   readonly #options: RunOptions
   readonly #startedAt = performance.now()
   readonly #slots: SessionSlots
+  /** The number of --mx domains */
+  readonly #domains: number
+  /** The number of results, as far as the servers are known */
+  #results = 0
 
-  constructor(options: RunOptions, targets: number) {
+  constructor(options: RunOptions, requests: readonly (Request | FailedRequest)[]) {
     this.#options = options
-    this.#slots = new SessionSlots(options.jobs, targets)
+    this.#slots = new SessionSlots(options.jobs, requests.length)
+    this.#domains = requests.filter((request) => 'isMx' in request && request.isMx).length
   }
 
   async send(request: Request | FailedRequest): Promise<ServerReport[]> {
@@ -100,7 +105,8 @@ class Runner {
   async #sendTo(request: Request, target = request.server.word): Promise<ServerReport> {
     const { server } = request
     const limiter = this.#slots.limiterFor(server, server.isExchanger ? target : undefined)
-    const context = { ...this.#options, startedAt: this.#startedAt, limiter }
+    this.#results += request.entries.length
+    const context = { ...this.#options, startedAt: this.#startedAt, limiter, countResults: () => this.#results }
     try {
       const report = await requestInRounds(request, context)
       if (!isSelfReport(report)) this.#options.onReport(report, target)
@@ -136,7 +142,9 @@ class Runner {
     const { chooseExchangers, noExchangerError } = await import('./mx.js')
     let excluded: readonly Exclusion[] = []
     const choose = async (): Promise<ExchangerChoice> => {
-      const choice = await this.#slots.run(request.server.word, async () => chooseExchangers(request, signal))
+      const choice = await this.#slots.run(request.server.word, async () => {
+        return chooseExchangers(request, signal, this.#domains)
+      })
       excluded = choice.excluded
       if (choice.requests.length === 0) throw noExchangerError(excluded)
       return choice

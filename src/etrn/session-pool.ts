@@ -17,6 +17,8 @@ import type { Limiter } from './session-slots.js'
 export type PoolContext = {
   readonly signal: AbortSignal
   readonly limiter: Limiter
+  /** Returns how many results the whole run has, as far as it is known. */
+  readonly countResults?: () => number
   /** Receives what happens in each session; sessions of a server are counted from 1. */
   readonly trace: (server: Server, event: TraceEvent, session: number) => void
   /** Waits until the receiver of the trace can take more: a session waits before it starts, and before each ETRN. */
@@ -219,7 +221,7 @@ class SessionPool {
   }
 
   #setResult({ name, result: whole }: Pick<Answer, 'name' | 'result'>): void {
-    const result = shortenResult(whole, this.#queue.size)
+    const result = shortenResult(whole, this.#options.countResults?.() ?? this.#queue.size)
     this.#provisional.delete(name)
     this.#queue.setResult(name, result)
     this.#state.hasAccepted ||= isAccepted(result.outcome)

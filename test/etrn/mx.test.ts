@@ -184,17 +184,24 @@ if (isInNamespace(import.meta.url)) {
       )
       assert.equal(new Set(queries.filter((query) => query.startsWith('A h'))).size, 99)
     })
-    for (const [names, count] of [
-      [1000, 100],
-      [10_000, 10],
-      [200_000, 2],
+    for (const [names, count, domains] of [
+      [1000, 100, 1],
+      [10_000, 10, 1],
+      [200_000, 2, 1],
+      [1, 50, 20],
+      [1000, 5, 20],
+      [1000, 2, 60],
     ] as const)
-      test(`considers the first ${count} exchangers for ${names} names`, async (t) => {
+      test(`considers the first ${count} exchangers for ${names} names and ${domains} domains`, async (t) => {
         resolver('127.0.0.1')
         await nameServer(t, zoneOf(...Array.from({ length: 120 }, (_, n): [number, string] => [10, `h${n}.example`])))
         const entries = Array<NodeName>(names).fill('a.example' as NodeName)
-        const { requested } = await chooseFor({ ...requestOf([], 60_000), entries })
-        assert.equal(requested.length, count)
+        const { requests } = await chooseExchangers(
+          { ...requestOf([], 60_000), entries },
+          new AbortController().signal,
+          domains,
+        )
+        assert.equal(requests.length, count)
       })
     for (const [count, timeoutMs, expected] of [
       [16, 60_000, 60_000],

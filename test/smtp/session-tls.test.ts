@@ -341,13 +341,13 @@ suite('a greeting before STARTTLS that names Exim', { concurrency: true }, () =>
     ['encrypt', 'refused', 'nobody knows who the server is'],
   ] as const)
     test(`leaves 458 ${outcome} at the level ${level}: ${why}`, async (t) => {
-      const conversation = [...EXIM, certificateStep('mx'), ...HELLO_AGAIN, ...REPLY]
+      const conversation: Conversation = [...EXIM, certificateStep('mx'), ...HELLO_AGAIN, ...REPLY]
       const options = ['--tls', level, ...(level === 'verify' ? CA : [])]
       const { document } = await requestFrom(t, [conversation], options)
       assert.equal(document.servers[0]?.names[0]?.outcome, outcome)
     })
   test('means what it says if it comes within TLS', async (t) => {
-    const conversation = [certificateStep('mx'), 'S: 220 mx.example Exim 4.96', ...HELLO_AGAIN, ...REPLY]
+    const conversation: Conversation = [certificateStep('mx'), 'S: 220 mx.example Exim 4.96', ...HELLO_AGAIN, ...REPLY]
     const { document } = await requestFrom(t, [conversation], [...CA], 'smtps')
     assert.equal(document.servers[0]?.names[0]?.outcome, 'refused')
   })
