@@ -37,7 +37,8 @@ export function summaryOf(servers: readonly ServerReport[]): string | undefined 
     return count === 0 ? [] : `${count} ${word}`
   })
   const count = outcomes.length
-  const subject = servers.length > 1 ? `${count} results from ${servers.length} servers` : formatCount(count, 'name')
+  const subject =
+    servers.length > 1 ? `${formatCount(count, 'result')} from ${servers.length} servers` : formatCount(count, 'name')
   return `${subject}: ${counts.join(', ')}${isRetried ? describeRetries(servers) : ''}`
 }
 

@@ -40,6 +40,12 @@ suite('summaryOf', () => {
     reportOf({ deferred: 1 }),
   )
   sums(
+    'has one result if only one of several servers has a name',
+    '1 result from 2 servers: 1 accepted',
+    reportOf({ started: 1 }),
+    reportOf({}),
+  )
+  sums(
     'has the attempts and the time after retries',
     '1 name: 1 accepted; 3 attempts in 2m 10s',
     reportOf({ started: 1 }, 3),
