@@ -27,6 +27,9 @@ export type PoolContext = {
   readonly onResult: (server: Server, result: Result) => void
 }
 
+const DOUBTFUL_HINT =
+  'the server closed the session after this reply, so it may be about the session; no other session could ask again: --retry-for 10m'
+
 /** Requests all names from one server. Never throws because of the server: every name gets a result. */
 export async function requestNames(
   server: Server,
@@ -212,11 +215,12 @@ class SessionPool {
     this.#queue.requeue(answer.name)
   }
 
-  /** A name that no later session could request keeps the reply that it has. */
+  /** A name that no later session could request keeps the reply that it has. If one may request it later, that is no refusal. */
   #settleProvisional(): void {
-    for (const answer of this.#provisional.values()) {
-      if (this.#isFinalRefusal(answer.result)) this.#queue.endByRefusal()
-      this.#setResult(answer)
+    const isTemporary = this.#queue.error?.exitStatus === EXIT.TEMPFAIL
+    for (const { name, result } of this.#provisional.values()) {
+      if (this.#isFinalRefusal(result) && !isTemporary) this.#queue.endByRefusal()
+      this.#setResult({ name, result: isTemporary ? { ...result, outcome: 'deferred', hint: DOUBTFUL_HINT } : result })
     }
   }
 
