@@ -68,15 +68,15 @@ function problemOf(file: string, work: () => void): string | undefined {
 
 /**
  * Returns the names that a later run can request with success: deferred, or without a reply, or mail may be waiting after --wait. A
- * session that failed for good says nothing about its names: once the certificate or the login is right, the names can succeed. After a
- * surplus reply, a name may have another one's result.
+ * session that failed for good says nothing about its names: once the certificate or the login is right, the names can succeed. Nor does
+ * a reply to another command. After a surplus reply, a name may have another one's result.
  */
 function namesLeft({ names, error, waiting = [] }: ServerReport): string[] {
   if (error?.kind === 'surplus-reply')
     return names.filter(({ outcome }) => outcome !== 'rejected').map(({ name }) => name)
   const accepted = new Set(waiting)
   const isLeft = ({ name, outcome, code }: Result): boolean =>
-    outcome === 'deferred' || (code === null && outcome !== 'rejected') || accepted.has(name)
+    ['deferred', 'failed'].includes(outcome) || (code === null && outcome !== 'rejected') || accepted.has(name)
   return names.filter(isLeft).map(({ name }) => name)
 }
 

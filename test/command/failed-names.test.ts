@@ -127,6 +127,14 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const run = await etrn([...HELO, '--failed-to', file, `127.0.0.1:${server.port}`, 'a.example'])
     assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'a.example\n'])
   })
+  test('are written, too, if a name got the reply to another command', async (t) => {
+    const file = join(makeFolder(t), 'later')
+    const steps = [...HELLO, ...etrnSteps('a.example', OK), ...etrnSteps('b.example', '221 bye'), ...BYE] as const
+    const server = await scripted(t, [...steps])
+    const names = ['a.example', 'b.example', 'c.example']
+    const run = await etrn([...HELO, '--failed-to', file, `127.0.0.1:${server.port}`, ...names])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'b.example\nc.example\n'])
+  })
   test('are written, too, if a reply comes before the next command', async (t) => {
     const file = join(makeFolder(t), 'later')
     const steps = [
