@@ -8,7 +8,7 @@ import { isatty, ReadStream } from 'node:tty'
 import { codeOf, EXIT, messageOf, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { printableLines } from '../printable.js'
-import { foreignLinkReason, warnIfExposed } from './file-safety.js'
+import { warnIfExposed } from './file-safety.js'
 import { type InputSources, readFirstLine } from './read-file.js'
 import { type Target, userOption } from './targets.js'
 
@@ -20,7 +20,7 @@ export async function readPassword(target: Target, sources: InputSources): Promi
   const { 'password-file': file, 'password-command': command } = target.options
   const { ETRN_PASSWORD: typed } = sources.environment
   if (file !== undefined) {
-    const check = (stats: Stats): void => checkPasswordFile(file, stats, sources)
+    const check = (stats: Stats): void => void warnIfExposed(file, stats, 'password', sources)
     const text = await readFirstLine('password-file', file, sources, check)
     const source = `--password-file ${file}`
     return checkPassword(firstLine(text), 'password-file', source, `${source}: no password on the first line`)
@@ -37,17 +37,6 @@ export async function readPassword(target: Target, sources: InputSources): Promi
   }
   if (typed !== undefined) return checkPassword(firstLine(typed), '', 'ETRN_PASSWORD', 'ETRN_PASSWORD is empty')
   return promptPassword(target, sources)
-}
-
-/** Warns if a password file is not safe. Throws OptionError (66) if another user may have chosen the file, which may hold another secret. */
-function checkPasswordFile(file: string, stats: Stats, sources: InputSources): void {
-  const reason = foreignLinkReason(file, stats, sources.uid)
-  if (reason !== undefined)
-    throw new OptionError('password-file', `--password-file ${file}: is not safe to use: ${reason}`, {
-      exitStatus: EXIT.NOINPUT,
-      hint: `use a path that only ${sources.uid === 0 ? 'root' : 'you and root'} can change`,
-    })
-  warnIfExposed(file, stats, 'password', sources)
 }
 
 /** The longest password: a SASL response must fit into a line of SMTP. */

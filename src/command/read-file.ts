@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { codeOf, EXIT, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
-import { foreignControlReason, foreignFileReason } from './file-safety.js'
+import { foreignControlReason, foreignFileReason, foreignLinkReason } from './file-safety.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
@@ -85,15 +85,21 @@ async function readSource(
   }
 }
 
-/** Opens a file; a FIFO or a device only if no other user can have put it there. */
+/**
+ * Opens a file; a FIFO or a device only if no other user can have put it there, and a regular file only if no other user's link has led to
+ * it: to read some files of the kernel takes away what is in them.
+ */
 async function openSafely(option: string, file: string, { uid, signal }: Reader, check?: FileCheck): Promise<Readable> {
   const ofPath = foreignControlReason(file, uid)
+  const safePath = `a path that only ${uid === 0 ? 'root' : 'you and root'} can change`
   const refuse = (stats: Stats): void => {
-    const reason = ofPath ?? foreignFileReason(file, stats, uid)
-    if (reason === undefined || !(stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice())) return
-    throw new OptionError(option, `--${option} ${file}: is a FIFO or a device, and is not safe to use: ${reason}`, {
+    const isEndless = stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice()
+    const reason = isEndless ? (ofPath ?? foreignFileReason(file, stats, uid)) : foreignLinkReason(file, stats, uid)
+    if (reason === undefined) return
+    const kind = isEndless ? 'is a FIFO or a device, and is' : 'is'
+    throw new OptionError(option, `--${option} ${file}: ${kind} not safe to use: ${reason}`, {
       exitStatus: EXIT.NOINPUT,
-      hint: `use a regular file, or a path that only ${uid === 0 ? 'root' : 'you and root'} can change`,
+      hint: isEndless ? `use a regular file, or ${safePath}` : `use ${safePath}`,
     })
   }
   return openFile(file, signal, refuse, check)

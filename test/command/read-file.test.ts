@@ -283,19 +283,20 @@ suite('read-file', { concurrency: true }, () => {
         assert.ok(run.stderr.includes(message.replaceAll('FILE', file)), run.stderr)
         assert.match(run.stderr, /^hint: a: use a regular file, or a path that only .*root can change$/m)
       })
-  test(
-    "a password behind a link of another user, in a file that is not that user's, is a failure of its server alone",
-    {
-      skip: isRoot ? false : 'needs root',
-    },
-    async (t) => {
-      const file = makeForeignLink(makeFile(t, 'secret', 'secret\n', 0o600))(t)
-      const run = await runBesideFailure(t, 'password-file', file, 'user = "site"\n')
-      const reason = `the symbolic link ${file} belongs to neither root nor the owner of the file`
-      assert.ok(run.stderr.includes(`--password-file ${file}: is not safe to use: ${reason};`), run.stderr)
-      assert.match(run.stderr, /^hint: a: use a path that only root can change$/m)
-    },
-  )
+  for (const [key, others] of KEYS)
+    test(
+      `a file behind a link of another user, that is not that user's, is a failure of its server alone: ${key} ${others}`,
+      {
+        skip: isRoot ? false : 'needs root',
+      },
+      async (t) => {
+        const file = makeForeignLink(makeFile(t, 'secret', 'secret\n', 0o600))(t)
+        const run = await runBesideFailure(t, key, file, others)
+        const reason = `the symbolic link ${file} belongs to neither root nor the owner of the file`
+        assert.ok(run.stderr.includes(`--${key} ${file}: is not safe to use: ${reason}`), run.stderr)
+        assert.match(run.stderr, /^hint: a: use a path that only root can change$/m)
+      },
+    )
   test(
     'a password behind a link of another user, in a file of that user, is read with a warning',
     {
