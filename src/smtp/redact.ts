@@ -90,7 +90,10 @@ export class Redactor {
 
   /** Returns extensions with secrets masked: line by line, since a secret can go on from a keyword to its parameters. */
   redactExtensions(extensions: Extensions): Extensions {
-    return parseExtensions({ lines: ['', ...this.#redactLines(formatExtensions(extensions))] })
+    const lines = this.#redactLines(formatExtensions(extensions))
+    const masked = parseExtensions({ lines: ['', ...lines] })
+    // Masked keywords can be the same: then their parameters are joined, perhaps to a secret.
+    return masked.size < extensions.size ? this.redactExtensions(masked) : masked
   }
 
   redact(text: string): string {

@@ -8,7 +8,7 @@ import { inspect } from 'node:util'
 import { codeOf } from '../../src/errors.js'
 import { printable, shortenMessage } from '../../src/printable.js'
 import { SessionError } from '../../src/smtp/errors.js'
-import { parseExtensions } from '../../src/smtp/extensions.js'
+import { formatExtensions, parseExtensions } from '../../src/smtp/extensions.js'
 import { SecretFinder } from '../../src/smtp/find-secrets.js'
 import { Redactor } from '../../src/smtp/redact.js'
 import { formatReply, type Reply, ReplyParser, replyOf } from '../../src/smtp/reply.js'
@@ -126,8 +126,12 @@ suite('redact', () => {
       'hunter2+2Esecret',
       'hunter2\\x2esecret',
       '\\u{68}unter2.secret',
+      'hunter2\\u002Esecret',
+      '&#104;unter2&#x2e;secret',
     ])
       assert.equal(hide(`a ${text} b`), 'a **** b')
+    for (const text of ['p&"\\/w', 'p\\u0026\\"\\\\\\/w', 'p&amp;&quot;\\/w', 'p&#38;\\"\\\\/w'])
+      assert.equal(hide(`a "${text}" b`, 'p&"\\/w'), 'a "****" b')
     assert.equal(hide('a p%C3%A9ss b', 'p\u00e9ss'), 'a **** b')
     assert.equal(hide('a 100%41b b', '100%41b'), 'a **** b')
     assert.equal(hide('a x%5100ab b', '100ab'), 'a x%5**** b')
@@ -299,6 +303,12 @@ suite('redactTrace', () => {
       ],
     ] as readonly (readonly [TraceEvent, TraceEvent])[])
       assert.deepEqual(redactEvent(event), masked)
+  })
+  test('masks a secret that the parameters of two masked keywords make', () => {
+    const secret = 'correct horse battery'
+    const lines = ['mx', `${base64(secret)} correct`, `${Buffer.from(secret).toString('hex')} horse battery`]
+    const masked = new Redactor(secret).redactExtensions(parseExtensions({ lines }))
+    assert.deepEqual(formatExtensions(masked), ['**** ****'])
   })
   test('masks a secret that a keyword of EHLO begins and its parameters end', () => {
     const trace: TraceEvent[] = []
