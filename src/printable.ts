@@ -58,7 +58,7 @@ export function copyText(text: string): string {
 }
 
 /** The half of `%41` and its like, or of an escape of ours: a redactor could not read it. */
-const HALF = /(?:[%=+]|\\x)[0-9a-f]?$|\\(?:u(?:\{[0-9a-f]*)?)?$/i
+const HALF = /(?:[%=+]|\\x)[0-9a-f]?$|\\(?:u(?:\{[0-9a-f]*|[0-9a-f]{0,3}))?$|&#?\w{0,6}$/i
 
 /** Returns the beginning of a longer text with three dots for the rest, and no half of an escape before the dots. */
 export function addDots(beginning: string): string {

@@ -136,8 +136,21 @@ type Reading = { readonly mode: ReadingMode; readonly octets: string; readonly p
 type ReadingMode = 'literal' | 'unescaped' | 'squeezed'
 const READING_MODES: readonly ReadingMode[] = ['literal', 'unescaped', 'squeezed']
 
-/** `%41` of URLs, `=41` of MIME, `+41` of RFC 3461, `\x41` and `\u{202e}` of printable texts */
-const ESCAPE = /(?:[%=+]|\\x)(?<hex>[0-9a-f]{2})|\\u\{(?<code>[0-9a-f]{1,5}|10[0-9a-f]{4})\}/iu
+/**
+ * `%41` of URLs, `=41` of MIME, `+41` of RFC 3461, `\x41` and `\u{202e}` of printable texts, `\u0041` of JSON, `&#65;`, `&#x41;` and
+ * `&amp;` of HTML, and quoted strings: `\"`.
+ */
+const ESCAPE = new RegExp(
+  [
+    /(?:[%=+]|\\x)(?<hex>[0-9a-f]{2})/,
+    /(?:\\u\{|&#x)(?<code>[0-9a-f]{1,5}|10[0-9a-f]{4})[};]|\\u(?<unit>[0-9a-f]{4})/,
+    /&#(?<decimal>\d{1,6});|&(?<entity>amp|lt|gt|quot|apos);|\\(?<quoted>["'\\/])/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+  'iu',
+)
+const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} /
 /** A line's end within a text, with the codes that begin the next line; or blanks and commas, also those that printable texts escape */
 const GAP =
@@ -147,7 +160,7 @@ const GAP =
 const SPECIAL: Readonly<Record<ReadingMode, RegExp>> = {
   literal: /\P{ASCII}/gu,
   unescaped: new RegExp(`${ESCAPE.source}|\\P{ASCII}`, 'giu'),
-  // eslint-disable-next-line regexp/no-super-linear-move -- nothing follows the blanks of GAP, so they always match
+
   squeezed: new RegExp(`${GAP.source}|${ESCAPE.source}|\\P{ASCII}`, 'giu'),
 }
 
@@ -180,9 +193,13 @@ function readLines(lines: readonly string[], mode: ReadingMode): Reading {
 }
 
 /** Returns the octets of a character, or those that an escape stands for. */
-function readSpecial(word: string, { hex, code }: Readonly<Record<string, string | undefined>>): string {
+function readSpecial(word: string, groups: Readonly<Record<string, string | undefined>>): string {
+  const { hex, code, unit, decimal, entity, quoted } = groups
   const octet = hex === undefined ? undefined : String.fromCharCode(parseInt(hex, 16))
-  const character = octet ?? (code === undefined ? word : String.fromCodePoint(parseInt(code, 16)))
+  const point = code ?? unit
+  const number = point === undefined ? Number(decimal) : parseInt(point, 16)
+  const character =
+    octet ?? ENTITIES[entity?.toLowerCase() ?? ''] ?? quoted ?? (number >= 0 ? String.fromCodePoint(number) : word)
   if (character.charCodeAt(0) < 0x80) return character.toLowerCase()
   return octet ?? Buffer.from(character).toString('latin1')
 }
