@@ -1,6 +1,7 @@
 import type { KeyObject, X509Certificate } from 'node:crypto'
 
-// OpenSSL judges the strength of certificates by its security level, which must be 0 for TLS 1.0 and 1.1. So the level must not decide.
+// OpenSSL judges the strength of certificates by its security level, which must be 0 for TLS 1.0 and 1.1, and it rounds the strength of
+// RSA keys up. So the level must not decide.
 
 /** The OIDs of signatures that can be forged, in hex as DER has them, and the hash that makes them weak */
 const WEAK_SIGNATURES = [
@@ -42,19 +43,22 @@ const WEAK_CURVES: Readonly<Record<string, string>> = {
 const CHAIN_CERTIFICATES = 16
 
 /**
- * Returns why a certificate, or one that the server sent and that may be an issuer on its path, is too weak to prove anything; else
- * undefined. OpenSSL doesn't tell which path it has verified, so that none of the possible ones may be weak.
+ * Returns why a certificate, or one that may be an issuer on its path, is too weak to prove anything; else undefined. The issuers are those
+ * that the server sent, and the authorities that this host trusts. OpenSSL doesn't tell which path it has verified, so that none of the
+ * possible ones may be weak.
  */
-export function weaknessOf(certificate: X509Certificate): string | undefined {
+export function weaknessOf(certificate: X509Certificate, trusted: readonly X509Certificate[] = []): string | undefined {
   const sent = listIssuers(certificate)
   if (sent.length >= CHAIN_CERTIFICATES) return `the server sent more than ${CHAIN_CERTIFICATES} certificates`
   const path = new Set([certificate])
+  const own = new Set(trusted)
   // The set grows while its members are visited.
   for (const current of path) {
-    const weakness = weaknessOfOne(current)
+    // The user or the system vouches for a trusted certificate, so that its signature proves nothing.
+    const weakness = keyProblem(current) ?? (own.has(current) ? undefined : signatureProblem(current))
     if (weakness !== undefined) return `${current === certificate ? 'certificate' : "issuer's certificate"} ${weakness}`
     // The names decide: to verify each signature with each key could take seconds, and every other session would stand still.
-    for (const other of sent) if (current.checkIssued(other)) path.add(other)
+    for (const others of [sent, trusted]) for (const other of others) if (current.checkIssued(other)) path.add(other)
   }
   return undefined
 }
@@ -76,10 +80,8 @@ function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
   }
 }
 
-function weaknessOfOne(certificate: X509Certificate): string | undefined {
+function keyProblem(certificate: X509Certificate): string | undefined {
   const key = publicKeyOf(certificate)
-  const problem = signatureProblem(certificate, key)
-  if (problem !== undefined) return problem
   return key && (key.asymmetricKeyType === 'ec' ? curveProblem(key) : lengthProblem(key))
 }
 
@@ -90,7 +92,9 @@ function curveProblem(key: KeyObject): string | undefined {
   const spki = readElement(der, 0)
   const algorithm = spki && readElement(der, spki.start)
   const oid = algorithm && CURVE.exec(der.toString('hex', algorithm.start, algorithm.end))?.[1]
-  const curve = WEAK_CURVES[oid ?? '']
+  // RFC 5480, 2.1.1, forbids the parameters of a curve in place of its name. They can make any curve a weak one.
+  if (oid === undefined) return 'has a key on a curve without a name'
+  const curve = WEAK_CURVES[oid]
   return curve && `has a key on the weak curve ${curve}`
 }
 
@@ -107,13 +111,14 @@ function lengthProblem(key: KeyObject): string | undefined {
   return modulusLength !== undefined && modulusLength < RSA_BITS ? `has a key of only ${modulusLength} bits` : undefined
 }
 
-function signatureProblem(certificate: X509Certificate, key: KeyObject | undefined): string | undefined {
-  // A root is trusted by itself: its own signature proves nothing.
-  if (key !== undefined && certificate.verify(key)) return undefined
+function signatureProblem(certificate: X509Certificate): string | undefined {
   const algorithm = readSignatureAlgorithm(certificate.raw)
-  if (algorithm === undefined) return 'is not DER-encoded'
-  const hash = weakHashOf(algorithm)
-  return hash === undefined ? undefined : `is signed with ${hash}, whose signatures can be forged`
+  const hash = algorithm && weakHashOf(algorithm)
+  if (algorithm !== undefined && hash === undefined) return undefined
+  // A root is trusted by itself: its own signature proves nothing. Only here, because to verify one can take milliseconds.
+  const key = publicKeyOf(certificate)
+  if (key !== undefined && certificate.verify(key)) return undefined
+  return hash === undefined ? 'is not DER-encoded' : `is signed with ${hash}, whose signatures can be forged`
 }
 
 function weakHashOf(algorithm: string): string | undefined {

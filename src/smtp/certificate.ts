@@ -5,7 +5,8 @@ import { familyOf } from '../net/address.js'
 import { listSome, printable, shortenMessage } from '../printable.js'
 import { weaknessOf } from './certificate-strength.js'
 import { protocolError } from './errors.js'
-import { isOldTlsAccepted, type TlsPolicy } from './tls-policy.js'
+import type { TlsPolicy } from './tls-policy.js'
+import { trustedCertificates } from './trusted-authorities.js'
 
 /** The facts of a certificate. All texts are printable. */
 export type CertificateInfo = {
@@ -46,9 +47,10 @@ export function verificationError(
   }
   // The types say that it is an Error, but it is a code of OpenSSL's.
   const code = socket.authorized ? undefined : String(socket.authorizationError)
-  // OpenSSL's own verdict on a weak certificate has no name, and at the security level of old TLS versions there is none.
-  const isUnjudged = code === undefined && isOldTlsAccepted(policy)
-  const weakness = isUnjudged || code === 'UNSPECIFIED' ? weaknessOf(certificate) : undefined
+  // OpenSSL's own verdict on a weak certificate has no name. Its security level 1 takes an RSA key of 920 bits for one of 1024, and level 0,
+  // that of old TLS versions, takes any key.
+  const isJudged = code === undefined || code === 'UNSPECIFIED'
+  const weakness = isJudged ? weaknessOf(certificate, trustedCertificates(policy)) : undefined
   if (weakness !== undefined)
     return protocolError(
       weakness,

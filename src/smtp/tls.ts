@@ -1,9 +1,8 @@
 import { constants } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect, createSecureContext, DEFAULT_CIPHERS, type SecureContext, type TLSSocket } from 'node:tls'
-import { codeOf, EXIT, messageOf, StepError } from '../errors.js'
+import { codeOf, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { startDeadline, type Timeout } from '../net/deadline.js'
 import { certificateInfoOf, verificationError } from './certificate.js'
@@ -12,6 +11,7 @@ import { ObservedSocket } from './first-octets.js'
 import type { Server, SessionOptions } from './session-settings.js'
 import { isOldTlsAccepted, isVerificationRequired, type TlsPolicy } from './tls-policy.js'
 import type { TlsInfo } from './trace.js'
+import { readAuthorities } from './trusted-authorities.js'
 
 export type SecureConnection = {
   readonly socket: TLSSocket
@@ -19,9 +19,6 @@ export type SecureConnection = {
   /** Octets that only this client and this server share (RFC 9266); undefined before TLS 1.3 */
   readonly exporter: Uint8Array | undefined
 }
-
-/** The systems' certificate authorities. Node has its own list, which lacks local ones. */
-const SYSTEM_CA_FILES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem']
 
 /** Without DHE: the server chooses the group, and one of 10,000 bits takes this host a second, in which every other session stands still. */
 const CIPHERS = `${DEFAULT_CIPHERS}:!DHE`
@@ -34,7 +31,7 @@ export function prepareTls(policy: TlsPolicy): SecureContext {
   const context =
     contexts.get(policy) ??
     createSecureContext({
-      ca: isCertificateChecked(policy) && policy.fingerprint === undefined ? (policy.ca ?? readSystemCa()) : [],
+      ca: isCertificateChecked(policy) && policy.fingerprint === undefined ? readAuthorities(policy) : [],
       ...(policy.cert === undefined ? {} : { cert: policy.cert, key: policy.key ?? policy.cert }),
       minVersion: policy.minVersion,
       ciphers: isOldTlsAccepted(policy) ? OLD_CIPHERS : CIPHERS,
@@ -112,18 +109,6 @@ async function waitForHandshake(socket: TLSSocket): Promise<void> {
 
 function isCertificateChecked(policy: TlsPolicy): boolean {
   return isVerificationRequired(policy) || policy.isInspected === true
-}
-
-/** Returns the system's certificate authorities, or undefined if it has none. Throws StepError (66) if they can't be read. */
-function readSystemCa(): string[] | undefined {
-  const file = SYSTEM_CA_FILES.find((name) => existsSync(name))
-  try {
-    return file === undefined ? undefined : [readFileSync(file, 'utf8')]
-  } catch (cause) {
-    const hint = `make ${file ?? ''} readable, or use another file: --tls-ca FILE`
-    const message = `this host's CA certificates can't be read (${messageOf(cause)})`
-    throw new StepError(message, { exitStatus: EXIT.NOINPUT, hint, cause })
-  }
 }
 
 function handshakeError(error: unknown, { minVersion }: TlsPolicy): StepError {

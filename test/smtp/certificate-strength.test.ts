@@ -10,6 +10,7 @@ import { AGREED, fingerprintOf, secureSession, testAccepted, testFailed } from '
 const WEAK = { ciphers: 'DEFAULT@SECLEVEL=0', key: fixture('weak.key') }
 const OLD_TLS = { ...WEAK, minVersion: 'TLSv1', maxVersion: 'TLSv1.1' } as const
 const OLD_CA = ['--tls-ca', fixturePath('weak-ca.pem'), '--tls-min', 'TLSv1']
+const SHORT_KEY = { key: fixture('short.key') }
 const weakStep = (name: string, options = {}) => ({ tls: { ...WEAK, cert: fixture(`${name}.pem`), ...options } })
 const rejected = (name: string, options = {}): Conversation => [...AGREED, { ...weakStep(name, options), fails: true }]
 const accepted = (name: string, options = {}): Conversation =>
@@ -46,6 +47,9 @@ const WEAKNESSES: readonly (readonly [name: string, weakness: string | undefined
   ['weak-ecdsa', 'certificate is signed with SHA-1, whose signatures can be forged'],
   ['weak-key', 'certificate has a key of only 768 bits'],
   ['weak-curve', 'certificate has a key on the weak curve secp112r1'],
+  ['short-host', 'certificate has a key of only 1000 bits'],
+  ['short-pss', 'certificate has a key of only 1000 bits'],
+  ['short-explicit', 'certificate has a key on a curve without a name'],
   ['weak-not', undefined],
   ['weak-not-pss', undefined],
   // The signature of a root proves nothing.
@@ -88,6 +92,46 @@ suite('weaknessOf', () => {
     Object.defineProperty(certificate, 'issuerCertificate', { value: new X509Certificate(der) })
     assert.equal(weaknessOf(certificate), undefined)
   })
+})
+
+suite('weaknessOf judges the authorities that this host trusts', () => {
+  const certificateOf = (name: string): X509Certificate => new X509Certificate(fixture(`${name}.pem`))
+  const trusted = ['short-ca', 'short-middle', 'weak-sha1'].map(certificateOf)
+  for (const [title, name, weakness] of [
+    ['if one has issued the certificate', 'short-issued', "issuer's certificate has a key of only 1000 bits"],
+    ['if one has issued the issuer', 'short-issued-twice', "issuer's certificate has a key of only 1000 bits"],
+    ['but not if they have issued neither', 'weak-not', undefined],
+  ] as const)
+    test(title, () => assert.equal(weaknessOf(certificateOf(name), trusted), weakness))
+  test('but not their signatures', () => {
+    const own = certificateOf('weak-sha1')
+    assert.equal(weaknessOf(own, [own]), undefined)
+  })
+})
+
+suite('a short key is rejected with 76', { concurrency: true }, () => {
+  const NOT_SENT = "issuer's certificate has a key of only 1000 bits"
+  for (const [title, name, ca, weakness, options] of [
+    ["if it is the server's", 'short-host', 'short-root', 'certificate has a key of only 1000 bits', SHORT_KEY],
+    ['if it is that of an authority in between', 'short-chain', 'short-root', NOT_SENT, {}],
+    ['if it is that of a root, which the server does not send', 'short-issued', 'short-ca', NOT_SENT, {}],
+    ['if the server sends no issuer at all', 'short-issued-twice', 'short-trusted', NOT_SENT, {}],
+  ] as const)
+    for (const version of ['TLSv1', 'TLSv1.2', 'TLSv1.3'])
+      testFailed(
+        `${title}, with --tls-min ${version}`,
+        rejected(name, options),
+        ['--tls-ca', fixturePath(`${ca}.pem`), '--tls-min', version],
+        'tls',
+        new RegExp(`^${weakness}$`),
+      )
+  testAccepted(
+    'unless the certificate is pinned',
+    [accepted('short-host', SHORT_KEY)],
+    ['--tls-fingerprint', fingerprintOf('short-host')],
+    true,
+  )
+  testAccepted('unless it is not verified', [accepted('short-host', SHORT_KEY)], ['--tls', 'encrypt'], false)
 })
 
 suite('with --tls-min TLSv1 a weak certificate is rejected with 76', { concurrency: true }, () => {
