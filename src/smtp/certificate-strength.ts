@@ -41,6 +41,8 @@ const WEAK_CURVES: Readonly<Record<string, string>> = {
   '672b010408': 'wap-wsg-idm-ecid-wtls8',
 }
 const CHAIN_CERTIFICATES = 16
+/** The certificates of a chain that are looked at as roots with a weak signature: to verify a signature can take 20 ms. */
+const ROOTS = 3
 
 /**
  * Returns why a certificate, or one that may be an issuer on its path, is too weak to prove anything; else undefined. The issuers are those
@@ -52,10 +54,15 @@ export function weaknessOf(certificate: X509Certificate, trusted: readonly X509C
   if (sent.length >= CHAIN_CERTIFICATES) return `the server sent more than ${CHAIN_CERTIFICATES} certificates`
   const path = new Set([certificate])
   const own = new Set(trusted)
+  let roots = 0
   // The set grows while its members are visited.
   for (const current of path) {
+    const weakKey = keyProblem(current)
     // The user or the system vouches for a trusted certificate, so that its signature proves nothing.
-    const weakness = keyProblem(current) ?? (own.has(current) ? undefined : signatureProblem(current))
+    const weakSignature = own.has(current) ? undefined : signatureProblem(current)
+    // A root is trusted by itself, so that its own signature proves nothing either.
+    const mayBeRoot = weakKey === undefined && weakSignature !== undefined && roots++ < ROOTS
+    const weakness = mayBeRoot && isSelfSigned(current) ? undefined : (weakKey ?? weakSignature)
     if (weakness !== undefined) return `${current === certificate ? 'certificate' : "issuer's certificate"} ${weakness}`
     // The names decide: to verify each signature with each key could take seconds, and every other session would stand still.
     for (const others of [sent, trusted]) for (const other of others) if (current.checkIssued(other)) path.add(other)
@@ -111,14 +118,16 @@ function lengthProblem(key: KeyObject): string | undefined {
   return modulusLength !== undefined && modulusLength < RSA_BITS ? `has a key of only ${modulusLength} bits` : undefined
 }
 
+function isSelfSigned(certificate: X509Certificate): boolean {
+  const key = publicKeyOf(certificate)
+  return key !== undefined && certificate.verify(key)
+}
+
 function signatureProblem(certificate: X509Certificate): string | undefined {
   const algorithm = readSignatureAlgorithm(certificate.raw)
-  const hash = algorithm && weakHashOf(algorithm)
-  if (algorithm !== undefined && hash === undefined) return undefined
-  // A root is trusted by itself: its own signature proves nothing. Only here, because to verify one can take milliseconds.
-  const key = publicKeyOf(certificate)
-  if (key !== undefined && certificate.verify(key)) return undefined
-  return hash === undefined ? 'is not DER-encoded' : `is signed with ${hash}, whose signatures can be forged`
+  if (algorithm === undefined) return 'is not DER-encoded'
+  const hash = weakHashOf(algorithm)
+  return hash === undefined ? undefined : `is signed with ${hash}, whose signatures can be forged`
 }
 
 function weakHashOf(algorithm: string): string | undefined {

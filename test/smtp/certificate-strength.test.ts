@@ -85,6 +85,17 @@ suite('weaknessOf', () => {
       changed.writeUInt16BE(der.readUInt16BE(header + 2) - (der.length - changed.length), header + 2)
     assert.equal(weaknessOf(new X509Certificate(changed)), 'certificate has a public key that cannot be decoded')
   })
+  for (const [count, weakness] of [
+    [3, undefined],
+    [4, "issuer's certificate is signed with SHA-1, whose signatures can be forged"],
+  ] as const)
+    test(`${weakness === undefined ? 'accepts' : 'rejects'} a chain with ${count} roots that are signed with SHA-1`, () => {
+      const certificate = new X509Certificate(fixture('weak-not.pem'))
+      const roots = Array.from({ length: count }, () => new X509Certificate(fixture('weak-ca.pem')))
+      for (const [index, one] of [certificate, ...roots].entries())
+        Object.defineProperty(one, 'issuerCertificate', { value: roots[index] })
+      assert.equal(weaknessOf(certificate), weakness)
+    })
   test('is undefined if the key of another certificate in the list has an algorithm that OpenSSL lacks', () => {
     const certificate = new X509Certificate(fixture('weak-not.pem'))
     const der = Buffer.from(certificate.raw)
