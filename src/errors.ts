@@ -29,6 +29,7 @@ export function mergeExitStatuses(exitStatuses: readonly number[]): number {
 export type FailureKind =
   | 'connection-lost' // The server closed the connection or replied 421: a new session can continue.
   | 'unencrypted-data' // The server sent plain text where TLS must begin, or within TLS.
+  | 'invalid-record' // The server sent something within TLS that TLS can't read.
   | 'self' // The server is this host.
   | 'no-resources' // This host lacks file descriptors or memory, or a sandbox forbids sockets.
   | 'time-over' // --max-time, --retry-for or --wait is over.

@@ -20,6 +20,7 @@ import {
   REPLY_LINE_OCTETS,
   ReplyParser,
 } from './reply.js'
+import type { RecordFault } from './tls-records.js'
 import type { DialogueEvent } from './trace.js'
 
 type ConnectionOptions = Limits & {
@@ -33,6 +34,9 @@ type ConnectionOptions = Limits & {
  * QUIT that are no reply.
  */
 export type SurplusReply = { readonly reply: Reply | null; readonly isEarly: boolean }
+
+/** A socket within TLS, and the first octets so far that are no TLS record */
+type Wrapped = { readonly socket: Socket; readonly recordFault: () => RecordFault | undefined }
 
 /** What is awaited: the greeting, the reply to a command, or the rest of a reply that came before its command */
 type Awaited = 'greeting' | 'early reply' | { readonly command: string }
@@ -55,6 +59,7 @@ export class Connection {
   #octets: AsyncIterator<Buffer, undefined>
   /** The error of the socket: its octets end without it if it came before they were read. */
   #socketError: Error | undefined
+  #recordFault: () => RecordFault | undefined = () => undefined
   readonly #parser = new ReplyParser()
   readonly #options: ConnectionOptions
   #isQuitSent = false
@@ -90,7 +95,7 @@ export class Connection {
       if (error instanceof StepError) throw error
       if (error instanceof MalformedReplyError)
         throw new StepError(this.#describeMalformed(error), { exitStatus: EXIT.PROTOCOL, kind: 'malformed-reply' })
-      throw tlsErrorOf(error) ?? this.#connectionLost(error)
+      throw tlsErrorOf(error, this.#recordFault()) ?? this.#connectionLost(error)
     } finally {
       cancel()
     }
@@ -119,14 +124,12 @@ export class Connection {
    * Continues in TLS, which `wrap` starts on the socket directly after the reply that allows it (RFC 3207). Octets beyond that reply
    * came unencrypted and would count as protected, so they end the session.
    */
-  async startTls<T extends { readonly socket: Socket }>(
-    wrap: (socket: Socket) => Promise<T>,
-    isImplicitTls = false,
-  ): Promise<T> {
+  async startTls<T extends Wrapped>(wrap: (socket: Socket) => Promise<T>, isImplicitTls = false): Promise<T> {
     if (this.#hasOctets()) throw unencryptedDataError(isImplicitTls)
     await this.#octets.return?.()
     const wrapped = await wrap(this.#socket)
     this.#socket = wrapped.socket
+    this.#recordFault = wrapped.recordFault
     this.#octets = this.#readOctets()
     return wrapped
   }

@@ -1,7 +1,8 @@
-import { codeOf, EXIT, type FailureFacts, messageOf, StepError } from '../errors.js'
+import { codeOf, EXIT, type FailureFacts, type FailureKind, messageOf, StepError } from '../errors.js'
 import { isShortTimeout } from '../net/deadline.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
+import type { RecordFault } from './tls-records.js'
 
 /** The steps of a session, as messages and --check show them. */
 export const STAGE_LABELS = {
@@ -127,11 +128,6 @@ export function protocolError(message: string, hint?: string, cause?: unknown): 
 
 const ATTACK_HINT = 'the server or a proxy may be faulty, or this may be an attack: tell your provider'
 
-/** Returns the failure of data that TLS doesn't protect, although it stands: the session must not go on without TLS (76). */
-function dataWithinTlsError(message: string, cause: unknown): StepError {
-  return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint: ATTACK_HINT, cause })
-}
-
 /** Returns the failure of a server that sends plain text where TLS must begin: a faulty server, or a forgery (76). */
 export function unencryptedDataError(isImplicitTls: boolean, cause?: unknown): StepError {
   const message = `unencrypted data arrived ${isImplicitTls ? 'in place of TLS' : 'after STARTTLS, before TLS began'}`
@@ -141,24 +137,49 @@ export function unencryptedDataError(isImplicitTls: boolean, cause?: unknown): S
   return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind: 'unencrypted-data', hint, cause })
 }
 
-/** The error codes of OpenSSL that mean plain text in place of TLS: the server's, or a forgery. */
-const PLAIN_TEXT_CODES =
-  /WRONG_VERSION_NUMBER|HTTPS?_(?:PROXY_)?REQUEST|PACKET_LENGTH_TOO_LONG|BAD_RECORD_TYPE|UNKNOWN_PROTOCOL/
+/**
+ * Returns the failure of a server that has sent something in place of a TLS record: once TLS stands, the session must not go on without it
+ * (76).
+ */
+export function recordFaultError(fault: RecordFault, cause?: unknown): StepError {
+  if (fault.type === 'alert') return alertError(`number ${fault.number}`, VERSIONS_HINT, cause)
+  const isPlainText = fault.type === 'plain-text'
+  const message = isPlainText ? 'unencrypted data arrived within TLS' : 'the server sent an invalid TLS record'
+  return withinTlsError(message, ATTACK_HINT, cause, isPlainText ? 'unencrypted-data' : 'invalid-record')
+}
 
-/** Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. */
-export function tlsErrorOf(error: unknown): StepError | undefined {
+function withinTlsError(
+  message: string,
+  hint: string,
+  cause: unknown,
+  kind: FailureKind = 'invalid-record',
+): StepError {
+  return new StepError(message, { exitStatus: EXIT.PROTOCOL, kind, hint, cause })
+}
+
+function alertError(description: string, hint: string, cause: unknown): StepError {
+  return protocolError(`the server ended TLS with an alert (${description})`, hint, cause)
+}
+
+const VERSIONS_HINT = 'ask your provider which TLS versions and ciphers the server supports'
+const CERTIFICATE_HINT = 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
+
+/**
+ * Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. OpenSSL's words for data that is no TLS record differ
+ * from version to version: there the fault decides that the octets have shown.
+ */
+export function tlsErrorOf(error: unknown, fault?: RecordFault): StepError | undefined {
   const code = codeOf(error)
-  // Directly after the handshake Node can lose OpenSSL's error about a record: then the next write fails with this code.
-  if (code === 'EPROTO') return dataWithinTlsError('invalid data arrived within TLS (protocol error)', error)
   const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_|SSL\/TLS_)?(ALERT_)?(.*)$/.exec(code) ?? []
-  if (name === undefined) return undefined
-  const words = name.replaceAll('_', ' ').toLowerCase()
-  // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.
-  const needsCertificate = isAlert !== undefined && /certificate|handshake|unknown ca/.test(words)
-  if (PLAIN_TEXT_CODES.test(code)) return dataWithinTlsError(`unencrypted data arrived within TLS (${words})`, error)
-  const hint = needsCertificate
-    ? 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
-    : 'ask your provider which TLS versions and ciphers the server supports'
-  const problem = isAlert === undefined ? 'TLS failed' : 'the server ended TLS with an alert'
-  return protocolError(`${problem} (${words})`, hint, error)
+  if (name === undefined && code !== 'EPROTO') return undefined
+  const words = name?.replaceAll('_', ' ').toLowerCase()
+  if (isAlert !== undefined && words !== undefined) {
+    // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.
+    const needsCertificate = /certificate|handshake|unknown ca/.test(words)
+    return alertError(words, needsCertificate ? CERTIFICATE_HINT : VERSIONS_HINT, error)
+  }
+  if (fault !== undefined && fault.type !== 'alert') return recordFaultError(fault, error)
+  // Directly after the handshake Node can lose OpenSSL's error about a record: then the next write fails with this code.
+  if (words === undefined) return withinTlsError('invalid data arrived within TLS (protocol error)', ATTACK_HINT, error)
+  return withinTlsError(`TLS failed (${words})`, VERSIONS_HINT, error)
 }

@@ -1,9 +1,8 @@
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { protocolError } from './errors.js'
+import { type RecordFault, RecordScanner } from './tls-records.js'
 
-/** Enough to know a TLS record by (RFC 8446, 5.1) */
-const FIRST_OCTETS = 2
 /**
  * A chain and the names of all well-known authorities fit. OpenSSL may compare each name in a certificate with each constraint in the
  * chain: 90,000 octets took a second, in which every other session stood still.
@@ -13,11 +12,11 @@ const HANDSHAKE_OCTETS = 40_960
 const SESSION_OCTETS = 2_097_152
 
 /**
- * A socket that TLS runs on, and that keeps the first octets that the server sends. OpenSSL reads a plain socket by itself, and its errors
+ * A socket that TLS runs on, and that knows whether the server sends TLS records. OpenSSL reads a plain socket by itself, and its errors
  * don't tell a lost connection from a server that doesn't speak TLS.
  */
 export class ObservedSocket extends Duplex {
-  #first: Buffer = Buffer.alloc(0)
+  readonly #records = new RecordScanner()
   #octets = 0
   #isHandshakeOver = false
   #unwritten: Buffer | undefined
@@ -28,25 +27,33 @@ export class ObservedSocket extends Duplex {
     super()
     this.#socket = socket
     socket.on('data', (octets: Buffer) => {
-      if (this.#first.length < FIRST_OCTETS)
-        this.#first = Buffer.concat([this.#first, octets.subarray(0, FIRST_OCTETS)])
+      this.#records.push(octets)
       this.#count(octets.length)
       if (!this.push(octets)) socket.pause()
+      if (this.recordFault !== undefined) this.#endHandshakeSoon()
     })
     socket.once('end', () => this.push(null))
     socket.once('error', (error) => this.destroy(error))
     socket.once('close', () => this.destroy())
   }
 
-  /** True if the server has sent something that can't be the beginning of a TLS record. */
-  get hasPlainText(): boolean {
-    const [type, version] = this.#first
-    return type !== undefined && (type < 0x14 || type > 0x18 || (version !== undefined && version !== 3))
+  /** The first octets that the server has sent in place of a TLS record, or its unencrypted alert */
+  get recordFault(): RecordFault | undefined {
+    return this.#records.fault
   }
 
   /** Lets the server send as much as a session needs. */
   endHandshake(): void {
     this.#isHandshakeOver = true
+  }
+
+  /** Ends the handshake in which the server has sent a fault. OpenSSL reports some faults at once, and waits for more octets after others. */
+  #endHandshakeSoon(): void {
+    setImmediate(() =>
+      setImmediate(() => {
+        if (!this.#isHandshakeOver) this.destroy(new Error('no TLS record'))
+      }),
+    )
   }
 
   override _read(): void {
@@ -80,7 +87,8 @@ export class ObservedSocket extends Duplex {
     if (this.#octets <= limit) return
     const problem = `the server sends too much data ${place}`
     // The handshake reports plain text, which is worse.
-    this.destroy(this.hasPlainText ? new Error(problem) : protocolError(problem))
+    const isPlainText = !this.#isHandshakeOver && this.recordFault?.type === 'plain-text'
+    this.destroy(isPlainText ? new Error(problem) : protocolError(problem))
   }
 
   override _final(done: () => void): void {

@@ -9,10 +9,14 @@ import { isPermanent, isTransient } from './reply.js'
 import type { Server } from './session-settings.js'
 import type * as Tls from './tls.js'
 
-/** Returns true if a failed session may be tried again without TLS. Plain text in place of TLS may be an attack: it ends the session. */
+/**
+ * Returns true if a failed session may be tried again without TLS. Plain text in place of TLS, and broken data once TLS stands, may be an
+ * attack: they end the session.
+ */
 export function mayRetryWithoutTls(error: unknown, server: Server): error is SessionError {
-  const isTlsFailure = error instanceof SessionError && error.stage === 'tls' && error.kind !== 'unencrypted-data'
-  return isTlsFailure && mayContinueUnencrypted(server)
+  if (!(error instanceof SessionError) || error.stage !== 'tls') return false
+  const mayBeAttack = error.kind === 'unencrypted-data' || error.kind === 'invalid-record'
+  return !mayBeAttack && mayContinueUnencrypted(server)
 }
 
 /**

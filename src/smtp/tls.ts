@@ -1,15 +1,22 @@
 import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
 import { connect, createSecureContext, DEFAULT_CIPHERS, type SecureContext, type TLSSocket } from 'node:tls'
 import { codeOf, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { startDeadline, type Timeout } from '../net/deadline.js'
 import { certificateInfoOf, verificationError } from './certificate.js'
-import { connectionLostError, protocolError, timeoutHint, tlsErrorOf, unencryptedDataError } from './errors.js'
+import {
+  connectionLostError,
+  protocolError,
+  recordFaultError,
+  timeoutHint,
+  tlsErrorOf,
+  unencryptedDataError,
+} from './errors.js'
 import { ObservedSocket } from './first-octets.js'
 import type { Server, SessionOptions } from './session-settings.js'
 import { isOldTlsAccepted, isVerificationRequired, type TlsPolicy } from './tls-policy.js'
+import type { RecordFault } from './tls-records.js'
 import type { TlsInfo } from './trace.js'
 import { readAuthorities } from './trusted-authorities.js'
 
@@ -18,6 +25,8 @@ export type SecureConnection = {
   readonly tls: TlsInfo
   /** Octets that only this client and this server share (RFC 9266); undefined before TLS 1.3 */
   readonly exporter: Uint8Array | undefined
+  /** Returns the first octets so far that are no TLS record. */
+  readonly recordFault: () => RecordFault | undefined
 }
 
 /** Without DHE: the server chooses the group, and one of 10,000 bits takes this host a second, in which every other session stands still. */
@@ -52,7 +61,6 @@ export async function handshake(socket: Socket, server: Server, options: Session
   const name = policy.name ?? server.host.replace(/%.*/, '')
   const observed = new ObservedSocket(socket)
   const secured = startHandshake(observed, name, policy)
-  secured.once('secureConnect', () => observed.endHandshake())
   const describeTimeout = (within: string): Timeout => ({
     message: `no TLS handshake ${within}`,
     hint: timeoutHint(options.timeoutMs),
@@ -60,8 +68,7 @@ export async function handshake(socket: Socket, server: Server, options: Session
   const cancel = startDeadline(options, describeTimeout, (reason) => secured.destroy(reason))
   try {
     await waitForHandshake(secured).catch((error: unknown) => {
-      if (error instanceof StepError) throw error
-      throw observed.hasPlainText ? unencryptedDataError(server.isImplicitTls, error) : handshakeError(error, policy)
+      throw error instanceof StepError ? error : handshakeError(error, observed.recordFault, server)
     })
     // Node returns the certificate once, and nothing the second time.
     const certificate = secured.getPeerX509Certificate()
@@ -77,7 +84,7 @@ export async function handshake(socket: Socket, server: Server, options: Session
     if (problem !== undefined && isVerificationRequired(policy)) throw problem
     const isTls13 = protocol === 'TLSv1.3'
     const exporter = isTls13 ? secured.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)) : undefined
-    return { socket: secured, tls, exporter }
+    return { socket: secured, tls, exporter, recordFault: () => observed.recordFault }
   } catch (error) {
     secured.destroy()
     throw error
@@ -86,9 +93,9 @@ export async function handshake(socket: Socket, server: Server, options: Session
   }
 }
 
-function startHandshake(socket: Duplex, name: string, policy: TlsPolicy): TLSSocket {
-  return connect({
-    socket,
+function startHandshake(observed: ObservedSocket, name: string, policy: TlsPolicy): TLSSocket {
+  const secured = connect({
+    socket: observed,
     secureContext: prepareTls(policy),
     host: name,
     ...(familyOf(name) === 0 ? { servername: name } : {}),
@@ -96,6 +103,8 @@ function startHandshake(socket: Duplex, name: string, policy: TlsPolicy): TLSSoc
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
   })
+  secured.once('secureConnect', () => observed.endHandshake())
+  return secured
 }
 
 async function waitForHandshake(socket: TLSSocket): Promise<void> {
@@ -111,13 +120,18 @@ function isCertificateChecked(policy: TlsPolicy): boolean {
   return isVerificationRequired(policy) || policy.isInspected === true
 }
 
-function handshakeError(error: unknown, { minVersion }: TlsPolicy): StepError {
+function handshakeError(error: unknown, fault: RecordFault | undefined, { tls, isImplicitTls }: Server): StepError {
+  if (fault?.type === 'plain-text')
+    return fault.isFirst ? unencryptedDataError(isImplicitTls, error) : recordFaultError(fault, error)
   if (/UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW/.test(codeOf(error))) {
     const hint =
-      minVersion === 'TLSv1.3'
+      tls.minVersion === 'TLSv1.3'
         ? '--tls-min TLSv1.2 also accepts TLS 1.2'
         : 'ask your provider to enable TLS 1.2; older versions are insecure (RFC 8996)'
-    return protocolError(`the server does not support ${minVersion} or newer`, hint, error)
+    return protocolError(`the server does not support ${tls.minVersion} or newer`, hint, error)
   }
-  return tlsErrorOf(error) ?? connectionLostError('during the TLS handshake', error)
+  const failure = tlsErrorOf(error, fault) ?? (fault && recordFaultError(fault, error))
+  if (failure === undefined) return connectionLostError('during the TLS handshake', error)
+  // Not of the kind that it is once TLS stands: a handshake that fails in whatever way has protected nothing yet.
+  return protocolError(failure.message, failure.hint, error)
 }

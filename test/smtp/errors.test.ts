@@ -138,16 +138,33 @@ suite('tlsErrorOf', () => {
       CLIENT_HINT,
     ],
     ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'the server ended TLS with an alert (unknown ca)', CLIENT_HINT],
-    ['ERR_OSSL_BAD_DECRYPT', 'TLS failed (bad decrypt)', VERSION_HINT],
-    ['EPROTO', 'invalid data arrived within TLS (protocol error)', ATTACK_HINT],
-    ['ERR_SSL_WRONG_VERSION_NUMBER', 'unencrypted data arrived within TLS (wrong version number)', ATTACK_HINT],
   ] as const) {
     test(`is "${message}" for ${code}`, () => {
       const error = errorOf(code)
-      const kind = hint === ATTACK_HINT ? 'unencrypted-data' : undefined
-      assert.deepEqual([error?.message, error?.exitStatus, error?.hint, error?.kind], [message, 76, hint, kind])
+      assert.deepEqual([error?.message, error?.exitStatus, error?.hint, error?.kind], [message, 76, hint, undefined])
     })
   }
+  const PLAIN_TEXT = { type: 'plain-text', isFirst: false } as const
+  const UNENCRYPTED = ['unencrypted data arrived within TLS', ATTACK_HINT, 'unencrypted-data'] as const
+  for (const [code, fault, message, hint, kind] of [
+    ['ERR_OSSL_BAD_DECRYPT', undefined, 'TLS failed (bad decrypt)', VERSION_HINT, 'invalid-record'],
+    ['EPROTO', undefined, 'invalid data arrived within TLS (protocol error)', ATTACK_HINT, 'invalid-record'],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', undefined, 'TLS failed (wrong version number)', VERSION_HINT, 'invalid-record'],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', PLAIN_TEXT, ...UNENCRYPTED],
+    ['ERR_SSL_BAD_RECORD_TYPE', PLAIN_TEXT, ...UNENCRYPTED],
+    ['EPROTO', PLAIN_TEXT, ...UNENCRYPTED],
+    [
+      'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+      { type: 'invalid-record' },
+      'the server sent an invalid TLS record',
+      ATTACK_HINT,
+      'invalid-record',
+    ],
+  ] as const)
+    test(`is "${message}" for ${code} after ${fault?.type ?? 'TLS records only'}`, () => {
+      const error = tlsErrorOf(Object.assign(new Error('x'), { code }), fault)
+      assert.deepEqual([error?.message, error?.exitStatus, error?.hint, error?.kind], [message, 76, hint, kind])
+    })
   test('is undefined for an error that is not of OpenSSL', () => {
     assert.equal(errorOf('ECONNRESET'), undefined)
     assert.equal(tlsErrorOf(new Error('ERR_SSL_X')), undefined)

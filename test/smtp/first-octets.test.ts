@@ -6,10 +6,13 @@ import { Worker } from 'node:worker_threads'
 import { StepError } from '../../src/errors.js'
 import { ObservedSocket } from '../../src/smtp/first-octets.js'
 
-/** Connects to a server that sends this many octets, which begin as a TLS record does. */
+const RECORD_OCTETS = 1024
+
+/** Connects to a server that sends this many octets, in TLS records. */
 async function connectTo(t: TestContext, octets: number): Promise<ObservedSocket> {
   const sent = Buffer.alloc(octets)
-  sent.set([0x16, 3])
+  for (let start = 0; start < octets; start += RECORD_OCTETS)
+    sent.set([0x16, 3, 3, (RECORD_OCTETS - 5) >> 8, (RECORD_OCTETS - 5) & 0xff], start)
   const server = createServer((peer) => {
     t.after(() => peer.destroy())
     peer.on('error', () => undefined).resume()

@@ -165,6 +165,20 @@ suite('with --tls may', { concurrency: true }, () => {
     [[...AGREED, afterClientHello(Buffer.from([0x15, 3, 3, 0, 2, 2, 80]))], UNENCRYPTED],
     /: the server ended TLS with an alert \(.*internal error\); continuing without TLS/,
   )
+  for (const [title, octets, problem] of [
+    ['an over-long record', '\x16\x03\x03\xff\xff', /the server sent an invalid TLS record/],
+    ['an over-long record that looks like text', '\x16\x03 hello', /the server sent an invalid TLS record/],
+    [
+      'an alert that TLS does not know',
+      '\x15\x03\x03\0\x02\x02\xff',
+      /the server ended TLS with an alert \(number 255\)/,
+    ],
+  ] as const)
+    testFallback(
+      `a new session goes without TLS after ${title}`,
+      [[...AGREED, afterClientHello(Buffer.from(octets, 'latin1'))], UNENCRYPTED],
+      new RegExp(`: ${problem.source}; continuing without TLS`),
+    )
   testFallback(
     'a new session goes without TLS if the server closes the connection within the handshake',
     [[...UNHEARD, close], UNENCRYPTED],

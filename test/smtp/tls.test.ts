@@ -143,6 +143,26 @@ suite('a handshake fails', { concurrency: true }, () => {
       /^the server closed the connection during the TLS handshake$/,
       75,
     )
+  for (const octets of ['\x16\x03\x03\xff\xff', '\x16\x03\x03\x48\x01', '\x16\x03 hello'])
+    testFailed(
+      `with 76 if the server sends the over-long record ${JSON.stringify(octets)}`,
+      [...AGREED, afterClientHello(Buffer.from(octets, 'latin1'))],
+      ['--tls', 'encrypt'],
+      'tls',
+      /^the server sent an invalid TLS record$/,
+    )
+  for (const number of [1, 255])
+    for (const [title, then] of [
+      ['waits', silence],
+      ['closes the connection', close],
+    ] as const)
+      testFailed(
+        `with 76 if the server sends the alert ${number}, which TLS does not know, and ${title}`,
+        [...AGREED, afterClientHello(Buffer.from([0x15, 3, 3, 0, 2, 2, number]), then)],
+        ['--tls', 'encrypt'],
+        'tls',
+        new RegExp(`^the server ended TLS with an alert \\(number ${number}\\)$`),
+      )
   testFailed(
     'with 76 if the server has only DHE, whose groups can cost seconds',
     [
@@ -234,7 +254,7 @@ suite('plain text within the handshake fails with 76', { concurrency: true }, ()
       [...AGREED, afterClientHello(octets)],
       options,
       'tls',
-      /^unencrypted data arrived within TLS \(wrong version number\)$/,
+      /^unencrypted data arrived within TLS$/,
     )
 })
 
