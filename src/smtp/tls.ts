@@ -70,6 +70,9 @@ export async function handshake(socket: Socket, server: Server, options: Session
     await waitForHandshake(secured).catch((error: unknown) => {
       throw error instanceof StepError ? error : handshakeError(error, observed.recordFault, server)
     })
+    // OpenSSL waits for more octets before it reports some of them. An unencrypted alert means nothing once TLS stands.
+    const fault = observed.recordFault
+    if (fault !== undefined && fault.type !== 'alert') throw recordFaultError(fault)
     // Node returns the certificate once, and nothing the second time.
     const certificate = secured.getPeerX509Certificate()
     const problem = isCertificateChecked(policy) ? verificationError(secured, certificate, name, policy) : undefined
@@ -104,7 +107,8 @@ function startHandshake(observed: ObservedSocket, name: string, policy: TlsPolic
     checkServerIdentity: () => undefined,
   })
   secured.once('secureConnect', () => observed.endHandshake())
-  return secured
+  // Otherwise Node loses OpenSSL's error about octets that arrive with the end of the handshake.
+  return secured.on('_tlsError', (error: Error) => setImmediate(() => secured.destroy(error)))
 }
 
 async function waitForHandshake(socket: TLSSocket): Promise<void> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import { suite, test } from 'node:test'
 import { connect as connectTls, createServer as createTlsServer, type TlsOptions, TLSSocket } from 'node:tls'
 import type { TlsPolicy } from '../../src/smtp/tls-policy.js'
@@ -239,6 +240,53 @@ suite('plain text in place of the handshake fails with 76', { concurrency: true 
   testLevels('if it is longer than a handshake can be', [...AGREED, afterClientHello(flood)])
   for (const octets of ['2', '22', '220 ', '250\n', '\x16x', '\x03', 'CONNECT x\r\n'])
     testLevels(`if it is ${JSON.stringify(octets)} before the end`, [...AGREED, afterClientHello(octets, close)])
+})
+
+/** Sends octets in one piece with the server's last octets of the TLS 1.3 handshake, and no greeting. */
+class GluedSocket extends Duplex {
+  readonly #socket: Socket
+  readonly #octets: Uint8Array
+  #isGlued = false
+  constructor(socket: Socket, octets: Uint8Array) {
+    super()
+    this.#socket = socket
+    this.#octets = octets
+    socket.removeAllListeners('data')
+    socket.on('data', (chunk: Buffer) => this.push(chunk)).once('close', () => this.destroy())
+  }
+
+  override _read(): void {
+    this.#socket.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    // The certificate is in it; session tickets, the next octets, are not sent.
+    if (!this.#isGlued) this.#socket.write(Buffer.concat([chunk, this.#octets]))
+    this.#isGlued = true
+    done()
+  }
+}
+
+suite('data in one piece with the end of the handshake fails with 76 at smtps://', { concurrency: true }, () => {
+  for (const [title, octets, message] of [
+    ['if it is plain text', Buffer.from('220 mx.example\r\n'), /^unencrypted data arrived within TLS$/],
+    ['if it is the beginning of plain text', Buffer.from('2'), /^unencrypted data arrived within TLS$/],
+    ['if it is an over-long record', Buffer.from([0x17, 3, 3, 255, 255]), /^the server sent an invalid TLS record$/],
+    ['if it is a broken record', Buffer.from([0x17, 3, 3, 0, 32, ...Buffer.alloc(32)]), /^TLS failed \(.*\)$/],
+  ] as const)
+    test(title, async (t) => {
+      const server = await loose(t, [
+        (socket) =>
+          new TLSSocket(new GluedSocket(socket, octets), { isServer: true, ...certificateStep('mx').tls })
+            .on('error', () => undefined)
+            .resume(),
+        silence,
+      ])
+      const args = [`smtps://127.0.0.1:${server.port}`, '--helo', 'gw.site.example', ...CA, '--timeout', '5s']
+      const { status, document } = await etrnJson([...args, 'site.example'])
+      assert.deepEqual([status, document.servers[0]?.error?.stage], [76, 'tls'])
+      assert.match(document.servers[0]?.error?.message ?? '', message)
+    })
 })
 
 suite('plain text within the handshake fails with 76', { concurrency: true }, () => {
