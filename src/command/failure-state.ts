@@ -3,7 +3,7 @@ import { userInfo } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { codeOf } from '../errors.js'
 import type { CommandLine } from './arguments.js'
-import { unsafeReason } from './file-safety.js'
+import { unsafePathReason, unsafeReason } from './file-safety.js'
 import { OPTION_ROWS } from './options.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
 import { replaceFile } from './replace-file.js'
@@ -155,12 +155,24 @@ function describeProblem(file: string, error: unknown): string {
   return file === '' ? 'this user has no home directory' : `${file}: ${describeFileError(error)}`
 }
 
-/** Creates the folder if there is none. Throws if another user can change what is in it. */
+/** Creates the folder if there is none. Throws if another user can change what is in it, or put another folder in its place. */
 function makeFolder(folder: string, uid: number | undefined): void {
+  let existing = folder
+  while (lstatSync(existing, { throwIfNoEntry: false }) === undefined) existing = dirname(existing)
+  // Before anything is created: another user's link may lead anywhere.
+  checkFolders(existing, uid)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
+  checkFolders(folder, uid)
   const stats = lstatSync(folder)
   if (!stats.isDirectory()) throw new Error(`${folder} is not a directory`)
   const reason = unsafeReason(stats, uid, folder, { subject: `the directory ${folder}` })
+  if (reason !== undefined) throw new Error(reason)
+}
+
+/** Throws if another user can replace a folder, or one above it. A group may: the group of a user may have no other member. */
+function checkFolders(folder: string, uid: number | undefined): void {
+  if (uid === undefined) return
+  const reason = unsafePathReason(join(folder, 'file'), uid, { ignoresFile: true, trustsGroups: true })
   if (reason !== undefined) throw new Error(reason)
 }
 

@@ -4,9 +4,11 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -16,7 +18,9 @@ import { dirname, join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { parseArguments } from '../../src/command/arguments.js'
 import { type DueFailures, recordFailures, RUN } from '../../src/command/failure-state.js'
+import { spawnEtrn } from '../helpers/command.js'
 import { makeFolder } from '../helpers/files.js'
+import { noOtherUser } from '../helpers/namespace.js'
 
 const HOUR_MS = 3_600_000
 const START = Date.parse('2026-11-23T00:00:00Z')
@@ -240,6 +244,63 @@ suite('recordFailures: a state that is not usable', { concurrency: true }, () =>
     ({ folder }) => chownSync(folder, 12_345, 12_345),
     needsRoot,
   )
+  for (const folder of ['.local/state', '.local', ''])
+    reportsAlways(
+      `a folder above that others can write to (${folder || 'the home'})`,
+      /\.json: other users can write to the directory (\S+) \(chmod o-w \1\)$/,
+      ({ home }) => chmodSync(join(home, folder), 0o777),
+    )
+  for (const mode of [0o755, 0o1777])
+    reportsAlways(
+      `a folder above of another user, mode ${mode.toString(8)}`,
+      /\.json: the directory \S+\/\.local belongs to neither root nor you \(chown\)$/,
+      ({ home }) => {
+        chownSync(join(home, '.local'), 12_345, 12_345)
+        chmodSync(join(home, '.local'), mode)
+      },
+      needsRoot,
+    )
+  reportsAlways(
+    'a link of another user above the folder',
+    /\.json: the symbolic link \S+\/\.local belongs to neither root nor you \(chown -h\)$/,
+    ({ home }) => {
+      renameSync(join(home, '.local'), join(home, 'other'))
+      symlinkSync('other', join(home, '.local'))
+      lchownSync(join(home, '.local'), 12_345, 12_345)
+    },
+    needsRoot,
+  )
+  test('creates nothing behind a link of another user', { skip: needsRoot }, async (t) => {
+    const state = new State(t)
+    mkdirSync(join(state.home, 'other'))
+    symlinkSync('other', join(state.home, '.local'))
+    lchownSync(join(state.home, '.local'), 12_345, 12_345)
+    assert.ok(await state.isDue(0))
+    assert.deepEqual(readdirSync(join(state.home, 'other')), [])
+  })
+  test('a folder above is safe if it is sticky, or if its group can write to it, or behind an own link', async (t) => {
+    for (const change of [
+      ({ home }: State) => chmodSync(home, 0o1777),
+      ({ home }: State) => chmodSync(home, 0o775),
+      ({ home }: State) => {
+        mkdirSync(join(home, 'other'))
+        symlinkSync('other', join(home, '.local'))
+      },
+    ]) {
+      const state = new State(t)
+      change(state)
+      assert.deepEqual(await state.dueHours(0, 1, 4), [4])
+    }
+  })
+  const BELOW_OPEN = 'mount -t tmpfs -o mode=777 none /var/lib && exec "$@"'
+  test('root reports a failure at once if others can write to /var/lib', { skip: noOtherUser() }, async () => {
+    const through = ['unshare', '--map-root-user', '--mount', 'sh', '-c', BELOW_OPEN, 'sh']
+    const run = await spawnEtrn(['--report-after', '4h', '127.0.0.1:9', 'site.example'], { through })
+    assert.equal(run.status, 75)
+    const reason = /json: other users can write to the directory \/var\/lib \(chmod o-w \/var\/lib\)$/m
+    assert.match(run.stderr, reason)
+    assert.match(run.stderr, /connection refused/)
+  })
   test('success is silent, whatever stands in the place of the state', async (t) => {
     const state = new State(t)
     mkdirSync(state.folder, { recursive: true })
