@@ -1,4 +1,5 @@
 import { type AST, ParseError, parseTOML } from 'toml-eslint-parser'
+import { findFault } from './toml-fault.js'
 
 /** A key's value and the line on which the key is set, counted from 1. */
 export type TomlEntry = { readonly value: TomlValue; readonly line: number }
@@ -28,24 +29,9 @@ function parseNodes(text: string, errorOf: Parameters<typeof parseToml>[1]): AST
     return parseTOML(text).body[0].body
   } catch (error) {
     if (!(error instanceof ParseError)) throw error
-    // The parser looks for a missing value in the lines below.
-    const before = text.slice(0, error.index).trimEnd()
-    if (before.endsWith('=')) throw errorOf(before.split('\n').length, 'there is no value after =', error)
-    throw errorOf(openStringLine(text) ?? error.lineNumber, describeParseError(error), error)
+    const { line, message } = findFault(text, error)
+    throw errorOf(line, message, error)
   }
-}
-
-/** Returns the parser's message as a part of a sentence. */
-function describeParseError({ message }: ParseError): string {
-  if (message === 'Must be a newline') return 'there is more text after the end of the value'
-  return message.slice(0, 1).toLowerCase() + message.slice(1)
-}
-
-/** Returns the line of the quotes that open a string which the text never closes; the parser reports the end of the text. */
-function openStringLine(text: string): number | undefined {
-  const pieces = text.split(/"{3}|'{3}/)
-  if (pieces.length % 2 === 1) return undefined
-  return pieces.slice(0, -1).join('').split('\n').length
 }
 
 function setKey(table: TomlTable, { key, value, loc }: AST.TOMLKeyValue): void {

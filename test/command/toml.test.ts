@@ -56,7 +56,6 @@ suite('parseToml', () => {
     ['a = 1\r\n\r\nb = \r\n', 3],
     ['a = 1\r\na = 2\r\n', 2],
     ['[t]\r\na = 1\r\n[t]\r\n', 3],
-    ['a = [\r\n1,\r\n2\r\nb = 3\r\n', 4],
     ['a = 1\r\nb = "x\r\nc = 2\r\n', 2],
     ['a = 1\r\nb = """\r\nx\r\ny\r\n', 2],
     ["a = '''\nx\n'''\nb = '''\nx\ny\n", 4],
@@ -67,6 +66,84 @@ suite('parseToml', () => {
         () => parse(toml),
         (error) => error instanceof TomlError && error.line === line && error.cause instanceof Error,
       ))
+  const faults = (title: string, cases: readonly (readonly [toml: string, line: number, message: RegExp])[]): void => {
+    for (const [toml, line, message] of cases)
+      for (const [ending, text] of [
+        ['LF', toml],
+        ['CRLF', toml.replaceAll('\n', '\r\n')],
+        ['no final line ending', toml.trimEnd()],
+      ] as const)
+        test(`${title}: ${JSON.stringify(toml)} with ${ending}: names line ${line}`, () =>
+          assert.throws(
+            () => parse(text),
+            (error) => {
+              assert.ok(error instanceof TomlError)
+              assert.match(`${error.line}: ${error.message}`, new RegExp(`^${line}: ${message.source}`))
+              return true
+            },
+          ))
+  }
+  const NO_EQUAL = /expected equal \(=\) token$/
+  faults('a key alone', [
+    ['x\n', 1, NO_EQUAL],
+    ['\n\nx # y\n\n# z\n\n', 3, NO_EQUAL],
+    ['[servers.isp]\nserver\nport = 1\n', 2, NO_EQUAL],
+    ['[servers.isp]\nserver\n\n[servers.b]\n', 2, NO_EQUAL],
+    ['a = """\nx\n"""\n"b"\n', 4, NO_EQUAL],
+    ['a = { b,\nc = 1 }\n', 1, NO_EQUAL],
+    ['port 25\nx = 1\n', 1, NO_EQUAL],
+    ['a\n= 1\n', 1, /the key, equals sign, and value must be on the same line$/],
+    ['= 1\n', 1, /unexpected token$/],
+  ])
+  const NO_VALUE = /there is no value after =$/
+  faults('no value', [
+    ['a = # b\n\nc = 1\n', 1, NO_VALUE],
+    ['a =\n1\n', 1, NO_VALUE],
+    ['a = {b =\n1}\n', 1, NO_VALUE],
+    ['a = {b =}\n', 1, NO_VALUE],
+    ['b = 1\na = soon\n', 2, /unexpected character$/],
+  ])
+  const NOT_CLOSED = /the list is not closed with \]$/
+  faults('a bracket that is not closed', [
+    ['[servers.isp\n', 1, /the table's name is not closed with \]$/],
+    ['\n[[servers.isp] # x\n\nport = 1\n', 2, /the table's name is not closed with \]$/],
+    ['[servers.isp\n: x\n', 1, /the table's name is not closed with \]$/],
+    ['b = 1\na = [1,\n2 # ]\n# ]\n', 2, NOT_CLOSED],
+    ['a = [ # x\n\n', 1, NOT_CLOSED],
+    ['a = [\n[1, 2],\n[3, "]"\n', 3, NOT_CLOSED],
+    ['a = [\n1,\n2\nb = 3\n', 1, NOT_CLOSED],
+    ['a = ["x",\n"b" = 3\n', 1, NOT_CLOSED],
+    ['a = [\n"x",\n\n[servers.isp] # y\nport = 1\n', 1, NOT_CLOSED],
+    ['a = [\n"x"\n[[b]]\n', 1, NOT_CLOSED],
+    ['b = 1\na = {b = 1\n\n', 2, /the inline table is not closed with \}$/],
+    ['a = {\n', 1, /the inline table is not closed with \}$/],
+  ])
+  faults('no comma', [
+    ['a = [\n"x"\n\n"y = 1"\n]\n', 2, /there is no comma or \] after the value$/],
+    ['a = [{b = 1}, {b = 2\n]\n', 1, /there is no comma or \} after the value$/],
+    ['a = [\n1,\n2 3\n]\n', 3, /expected comma \(,\) token$/],
+    ['a = [\n1,\n,\n]\n', 3, /unexpected token$/],
+    ['a = [\n  a.example\n]\n', 2, /unexpected character$/],
+    ['a = [\n[a.example, b],\n]\n', 2, /unexpected character$/],
+  ])
+  faults('a string', [
+    ['b = 1\na = "x\nc = 1\n', 2, /unterminated string constant$/],
+    ["a = 'x\nb = 1\n", 1, /unterminated string constant$/],
+    ['a = [\n"""\\"""\nx\n', 2, /unterminated string constant$/],
+    ['# """\na = 1 # \'\'\'\nb = "x\n', 3, /unterminated string constant$/],
+    ['a = [\n"""\nb = \\q\n"""]\n', 3, /invalid character in escape sequence$/],
+    ['a = """\n\\q\n"""\n', 2, /invalid character in escape sequence$/],
+  ])
+  faults('another fault behind three quotes in a comment', [
+    ['# it is """ here\na = 1\nb = soon\n', 3, /unexpected character$/],
+    ["a = \"'''\"\nb\n", 2, NO_EQUAL],
+  ])
+  faults('more text, or a key twice', [
+    ['a = """\n""" x\n', 2, /there is more text after the end of the value$/],
+    ['[a] b\nc = 1\n', 1, /there is more text after the end of the value$/],
+    ['[a]\nb = 1\n\n[a]\nc = 1\n', 4, /defining a key multiple times is invalid$/],
+    ['a = [\n{b = 1},\n{b = 1,\nb = 2},\n]\n', 4, /defining a key multiple times is invalid$/],
+  ])
   test('any text is TOML or a TomlError', () => {
     const piece = fc.oneof(
       fc.constantFrom('a', '=', ' = ', '"', "'", '[', ']', '[[', '.', '\n', '#', '{', '}', ',', '1', 'true', '"x"'),
