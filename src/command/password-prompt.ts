@@ -1,0 +1,114 @@
+import { closeSync, constants, openSync, writeSync } from 'node:fs'
+import { createInterface, type Interface } from 'node:readline'
+import { Writable } from 'node:stream'
+import { isatty, ReadStream } from 'node:tty'
+import { codeOf, OptionError } from '../errors.js'
+import { printableLines } from '../printable.js'
+import type { InputSources } from './read-file.js'
+
+/** Signals that would end the process at once, and can be caught. SIGINT, SIGTERM and SIGHUP end the run in good order. */
+const FATAL_SIGNALS: readonly NodeJS.Signals[] = [
+  'SIGQUIT',
+  'SIGUSR2',
+  'SIGALRM',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGXCPU',
+  'SIGXFSZ',
+  'SIGABRT',
+  'SIGTRAP',
+  'SIGSYS',
+  'SIGIO',
+  'SIGPWR',
+  'SIGSTKFLT',
+]
+
+/**
+ * Asks for the password on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however
+ * this ends. Throws OptionError if there is no terminal.
+ */
+export async function promptPassword(server: string, option: string, sources: InputSources): Promise<string> {
+  const { signal } = sources
+  signal.throwIfAborted()
+  const terminal = openTerminal(option)
+  const { input, write, close, isGone } = terminal
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+  const lines = createInterface({ input, output: nowhere, terminal: true })
+  // A terminal that was closed can't be restored; SIGHUP ends the run.
+  lines.on('error', () => undefined)
+  const prompt = `Password for ${server}: `
+  const stopListening = handleSignals(lines, terminal, prompt, sources)
+  write(prompt)
+  const password = await new Promise<string>((resolve) => {
+    lines.once('line', resolve)
+    lines.once('close', () => resolve(''))
+    signal.addEventListener('abort', () => lines.close())
+  })
+  stopListening()
+  // The end of the input can come before the signal that tells of it.
+  if (isGone()) sources.raise('SIGHUP')
+  lines.close()
+  close()
+  signal.throwIfAborted()
+  return password
+}
+
+/** Restores the terminal before a signal ends or stops the process, also a signal of a key. Returns a function that stops that. */
+function handleSignals(
+  lines: Interface,
+  { input, write, close }: ReturnType<typeof openTerminal>,
+  prompt: string,
+  { onSignal, raise }: InputSources,
+): () => void {
+  const end = (name: NodeJS.Signals): void => {
+    lines.close()
+    close()
+    raise(name)
+  }
+  // Not SIGTSTP, which a process without a shell above it ignores: it would go on with the terminal that shows the password.
+  const stop = (): void => {
+    input.setRawMode(false)
+    raise('SIGSTOP')
+  }
+  const resume = (): void => {
+    input.setRawMode(true)
+    write(prompt)
+  }
+  lines.once('SIGINT', () => end('SIGINT'))
+  lines.on('SIGTSTP', stop)
+  const listeners = [onSignal(end, FATAL_SIGNALS), onSignal(stop, ['SIGTSTP']), onSignal(resume, ['SIGCONT'])]
+  return () => {
+    for (const stopListening of listeners) stopListening()
+  }
+}
+
+/** The time after which a write to a stopped terminal is tried again. */
+const STOPPED_MS = 100
+
+function openTerminal(option: string) {
+  try {
+    const input = new ReadStream(openSync('/dev/tty', 'r'))
+    // A blocking write would wait until the terminal is started again, and nothing could end the wait.
+    const output = openSync('/dev/tty', constants.O_WRONLY | constants.O_NONBLOCK)
+    let isOpen = true
+    const write = (text: string): void => {
+      try {
+        if (isOpen) writeSync(output, printableLines(text))
+      } catch (error) {
+        if (codeOf(error) === 'EAGAIN') setTimeout(write, STOPPED_MS, text).unref()
+      }
+    }
+    const close = (): void => {
+      write('\n')
+      isOpen = false
+      input.destroy()
+      closeSync(output)
+    }
+    return { input, write, close, isGone: () => !isatty(output) }
+  } catch {
+    const message = "no password given, and etrn can't ask for one without a terminal"
+    throw new OptionError(option, message, {
+      hint: 'use --password-file FILE or --password-command COMMAND, or set the environment variable ETRN_PASSWORD',
+    })
+  }
+}
