@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
-import { createInterface, type Interface } from 'node:readline'
+import { createInterface, type Interface, type Key } from 'node:readline'
 import { Writable } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { codeOf, OptionError } from '../errors.js'
@@ -53,6 +53,8 @@ export async function promptPassword(server: string, option: string, sources: In
   return password
 }
 
+const CTRL_BACKSLASH = '\x1c'
+
 /** Restores the terminal before a signal ends or stops the process, also a signal of a key. Returns a function that stops that. */
 function handleSignals(
   lines: Interface,
@@ -76,6 +78,10 @@ function handleSignals(
   }
   lines.once('SIGINT', () => end('SIGINT'))
   lines.on('SIGTSTP', stop)
+  // readline knows no key for this signal, and would take the character as a part of the password.
+  input.on('keypress', (_text: unknown, { sequence }: Key) => {
+    if (sequence === CTRL_BACKSLASH) end('SIGQUIT')
+  })
   const listeners = [onSignal(end, FATAL_SIGNALS), onSignal(stop, ['SIGTSTP']), onSignal(resume, ['SIGCONT'])]
   return () => {
     for (const stopListening of listeners) stopListening()

@@ -273,19 +273,48 @@ suite('password: its source', { concurrency: true }, () => {
     assert.match(run.shown, /^Password for 127\.0\.0\.1:\d+: \r\nsite\.example: /)
     assertSecret({ stdout: run.shown, stderr: '' })
   })
-  test('^C at the prompt ends the process by SIGINT', { skip: noTerminal() }, async () => {
-    const run = new TerminalRun(`bash -c '${BIN} 127.0.0.1:9 --user site site.example; echo $?'`)
-    await run.waitFor('Password for 127.0.0.1:9: ')
-    run.type('\x03')
-    await run.end()
-    assert.match(run.shown, /: \r\n130\r\n$/)
-  })
   const startPrompt = async (): Promise<{ run: TerminalRun; pid: number }> => {
     const args = '127.0.0.1:9 --user site site.example'
     const run = new TerminalRun(`sh -c 'echo pid=$$; exec ${BIN} ${args}'; echo status=$?; stty -a`)
     await run.waitFor('Password for 127.0.0.1:9: ')
     return { run, pid: Number(/pid=(\d+)/.exec(run.shown)?.[1]) }
   }
+  for (const [key, typed, signal] of [
+    ['Ctrl-C', 'pw\x03', 'SIGINT'],
+    ['Ctrl-\\', 'pw\x1c', 'SIGQUIT'],
+  ] as const)
+    test(
+      `${key} at the prompt restores the terminal and ends the process by ${signal}`,
+      { skip: noTerminal() },
+      async () => {
+        const { run } = await startPrompt()
+        run.type(typed)
+        await run.end()
+        assert.match(run.shown, new RegExp(`: \\r\\n(?:[^\\r]*\\r\\n)?status=${128 + constants.signals[signal]}\\r\\n`))
+        assert.match(run.shown, / icanon [^]* echo /)
+      },
+    )
+  test('Ctrl-D at the prompt ends the input', { skip: noTerminal() }, async () => {
+    const { run } = await startPrompt()
+    run.type('\x04')
+    await run.end()
+    assert.match(run.shown, /no password entered[^]*status=66\r\n/)
+  })
+  for (const [key, typed] of [
+    ['Ctrl-U', 'old\x15'],
+    ['Ctrl-W', 'old\x17'],
+    ['the backspace key', 'o\x7f'],
+    ['Ctrl-H', 'o\x08'],
+    ['a bracketed paste', '\x1b[200~\x1b[201~'],
+  ] as const)
+    test(`${key} at the prompt is no part of the password`, { skip: noTerminal() }, async (t) => {
+      const server = await scripted(t, ACCEPTING)
+      const run = new TerminalRun(`${BIN} 127.0.0.1:${server.port} --helo gw.site.example --user site site.example`)
+      await run.waitFor(`Password for 127.0.0.1:${server.port}: `)
+      run.type(`${typed}${PASSWORD}\r`)
+      assert.equal(await run.end(), 0)
+      await server.verify()
+    })
   // The rest are ignored, can't be caught, stop the process, or are faults of the program.
   const ENDING = 'INT TERM HUP QUIT USR2 ALRM VTALRM PROF XCPU XFSZ ABRT TRAP SYS IO PWR STKFLT'
   for (const signal of ENDING.split(' ').map((name) => `SIG${name}` as NodeJS.Signals))
@@ -296,23 +325,30 @@ suite('password: its source', { concurrency: true }, () => {
       assert.match(run.shown, new RegExp(`status=${128 + constants.signals[signal]}\\r\\n`))
       assert.match(run.shown, / icanon [^]* echo /)
     })
-  test('SIGTSTP at the prompt restores the terminal, and SIGCONT asks again', { skip: noTerminal() }, async () => {
-    const { run, pid } = await startPrompt()
-    const isStopped = (): boolean => /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-    const terminal = readlinkSync(`/proc/${pid}/fd/0`)
-    const modes = (): string => execFileSync('stty', ['-a', '-F', terminal], { encoding: 'utf8' })
-    assert.match(modes(), / -echo /)
-    process.kill(pid, 'SIGTSTP')
-    while (!isStopped()) await setImmediate()
-    assert.match(modes(), / icanon [^]* echo /)
-    process.kill(pid, 'SIGCONT')
-    await run.waitFor('Password for 127.0.0.1:9: Password for 127.0.0.1:9: ')
-    assert.match(modes(), / -echo /)
-    run.type('sesame\r')
-    await run.end()
-    assert.match(run.shown, /connection refused[^]*status=75\r\n/)
-    assert.doesNotMatch(run.shown, /sesame/)
-  })
+  const stops = (title: string, stop: (run: TerminalRun, pid: number) => void): void =>
+    void test(
+      `${title} at the prompt restores the terminal, and SIGCONT asks again`,
+      { skip: noTerminal() },
+      async () => {
+        const { run, pid } = await startPrompt()
+        const isStopped = (): boolean => /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+        const terminal = readlinkSync(`/proc/${pid}/fd/0`)
+        const modes = (): string => execFileSync('stty', ['-a', '-F', terminal], { encoding: 'utf8' })
+        assert.match(modes(), / -echo /)
+        stop(run, pid)
+        while (!isStopped()) await setImmediate()
+        assert.match(modes(), / icanon [^]* echo /)
+        process.kill(pid, 'SIGCONT')
+        await run.waitFor('Password for 127.0.0.1:9: Password for 127.0.0.1:9: ')
+        assert.match(modes(), / -echo /)
+        run.type('sesame\r')
+        await run.end()
+        assert.match(run.shown, /connection refused[^]*status=75\r\n/)
+        assert.doesNotMatch(run.shown, /sesame/)
+      },
+    )
+  stops('SIGTSTP', (_run, pid) => process.kill(pid, 'SIGTSTP'))
+  stops('Ctrl-Z', (run) => run.type('\x1a'))
   test('reports 64 if there is no source and no terminal', () => {
     // setsid takes the terminal of the tests away.
     const run = spawnSync('setsid', ['-w', BIN, '127.0.0.1:9', '--user', 'site', 'site.example'], { encoding: 'utf8' })
