@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EXIT, messageOf, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
+import { FATAL_SIGNALS } from './fatal-signals.js'
 import type { InputSources } from './read-file.js'
 
 const OUTPUT_CHARACTERS = 65_536
@@ -28,9 +29,14 @@ function commandError(problem: string, cause?: unknown): OptionError {
   return new OptionError('password-command', `--password-command failed: ${problem}`, facts)
 }
 
-async function readCommandOutput(command: string, { signal, environment, kill }: InputSources): Promise<string> {
+async function readCommandOutput(command: string, sources: InputSources): Promise<string> {
+  const { signal, environment, kill } = sources
   const env = { ...environment, ETRN_PASSWORD: undefined }
   const child = spawn(command, { shell: true, env, stdio: ['inherit', 'pipe', 'inherit'] })
+  const stopListening = sources.onSignal((name) => {
+    abandon(child, kill)
+    sources.raise(name)
+  }, FATAL_SIGNALS)
   try {
     // A child that can't start may have no output to read from.
     await once(child, 'spawn', { signal })
@@ -52,6 +58,7 @@ async function readCommandOutput(command: string, { signal, environment, kill }:
     if (status === 0) return output
     throw new Error(name === null ? `exit status ${status ?? ''}` : `killed by ${name}`)
   } finally {
+    stopListening()
     abandon(child, kill)
   }
 }

@@ -4,24 +4,8 @@ import { Writable } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { codeOf, OptionError } from '../errors.js'
 import { printableLines } from '../printable.js'
+import { FATAL_SIGNALS } from './fatal-signals.js'
 import type { InputSources } from './read-file.js'
-
-/** Signals that would end the process at once, and can be caught. SIGINT, SIGTERM and SIGHUP end the run in good order. */
-const FATAL_SIGNALS: readonly NodeJS.Signals[] = [
-  'SIGQUIT',
-  'SIGUSR2',
-  'SIGALRM',
-  'SIGVTALRM',
-  'SIGPROF',
-  'SIGXCPU',
-  'SIGXFSZ',
-  'SIGABRT',
-  'SIGTRAP',
-  'SIGSYS',
-  'SIGIO',
-  'SIGPWR',
-  'SIGSTKFLT',
-]
 
 /**
  * Asks for the password on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however

@@ -98,11 +98,8 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
   const stderr = new PassThrough()
   const stdin = new PassThrough()
   if (options.input !== null) stdin.end(options.input ?? '')
-  const listeners = new Set<(signal: NodeJS.Signals) => void>()
-  const kill = (signal: NodeJS.Signals): boolean => {
-    for (const listener of listeners) listener(signal)
-    return listeners.size > 0
-  }
+  const listeners = new Set<(signal: NodeJS.Signals) => boolean>()
+  const kill = (signal: NodeJS.Signals): boolean => [...listeners].map((listen) => listen(signal)).includes(true)
   const running = { pid: process.pid, kill }
   options.during?.(running)
   if (options.once !== undefined) actOnce(stderr, options.once, running)
@@ -119,9 +116,13 @@ export async function etrn(args: readonly string[], options: InProcessOptions = 
     program: () => [process.execPath, BIN],
     version: () => '0.0.0',
     now: options.now ?? Date.now,
-    onSignal: (listener) => {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
+    onSignal: (listener, signals) => {
+      const listen = (signal: NodeJS.Signals): boolean => {
+        if (signals.includes(signal)) listener(signal)
+        return signals.includes(signal)
+      }
+      listeners.add(listen)
+      return () => listeners.delete(listen)
     },
     raise: (name) => assert.fail(`${name} would have ended the process`),
     kill: (pids) => pids.forEach(endProcess),
