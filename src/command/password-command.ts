@@ -7,13 +7,14 @@ import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { FATAL_SIGNALS } from './fatal-signals.js'
 import type { InputSources } from './read-file.js'
 
-const OUTPUT_CHARACTERS = 65_536
+/** More than a password can have */
+const OUTPUT_OCTETS = 65_536
 
 /**
- * Returns what a shell command has printed when it ends. Its processes in the background may keep the output open. The command may
+ * Returns the octets that a shell command has printed when it ends. Its processes in the background may keep the output open. The command may
  * itself ask on the terminal.
  */
-export async function runPasswordCommand(command: string, sources: InputSources): Promise<string> {
+export async function runPasswordCommand(command: string, sources: InputSources): Promise<Buffer> {
   if (command.includes('\0')) throw commandError('a command must not contain NUL')
   try {
     return await readCommandOutput(command, sources)
@@ -29,7 +30,7 @@ function commandError(problem: string, cause?: unknown): OptionError {
   return new OptionError('password-command', `--password-command failed: ${problem}`, facts)
 }
 
-async function readCommandOutput(command: string, sources: InputSources): Promise<string> {
+async function readCommandOutput(command: string, sources: InputSources): Promise<Buffer> {
   const { signal, environment, kill } = sources
   const env = { ...environment, ETRN_PASSWORD: undefined }
   const child = spawn(command, { shell: true, env, stdio: ['inherit', 'pipe', 'inherit'] })
@@ -41,21 +42,22 @@ async function readCommandOutput(command: string, sources: InputSources): Promis
     // A child that can't start may have no output to read from.
     await once(child, 'spawn', { signal })
     const ended = once(child, 'exit', { signal }) as Promise<[number | null, NodeJS.Signals | null]>
-    let output = ''
+    const chunks: Buffer[] = []
+    let octets = 0
     // The first line is there, and the command may print for ever.
     const flooded = new Promise<'flooded'>((resolve) => {
-      // setEncoding joins characters that are cut between two chunks.
-      child.stdout.setEncoding('utf8').on('data', (text: string) => {
-        if (output.length <= OUTPUT_CHARACTERS) output += text
-        if (output.length > OUTPUT_CHARACTERS) resolve('flooded')
+      child.stdout.on('data', (chunk: Buffer) => {
+        if (octets <= OUTPUT_OCTETS) chunks.push(chunk)
+        octets += chunk.length
+        if (octets > OUTPUT_OCTETS) resolve('flooded')
       })
     })
     const end = await Promise.race([ended, flooded])
-    if (end === 'flooded') return output
+    if (end === 'flooded') return Buffer.concat(chunks)
     // Output from before the end is read in the next turn.
     for (let turn = 0; turn < 2; turn++) await nextTurn()
     const [status, name] = end
-    if (status === 0) return output
+    if (status === 0) return Buffer.concat(chunks)
     throw new Error(name === null ? `exit status ${status ?? ''}` : `killed by ${name}`)
   } finally {
     stopListening()

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import { createInterface, type Interface, type Key } from 'node:readline'
 import { Writable } from 'node:stream'
@@ -7,11 +8,18 @@ import { printableLines } from '../printable.js'
 import { FATAL_SIGNALS } from './fatal-signals.js'
 import type { InputSources } from './read-file.js'
 
+/** A text whose first line is a password */
+export type PasswordText = {
+  readonly text: string
+  /** False if octets that are not UTF-8 became U+FFFD */
+  readonly isExact: boolean
+}
+
 /**
  * Asks for the password on the terminal, whatever standard input is, and doesn't show what is typed. The terminal is restored however
  * this ends. Throws OptionError if there is no terminal.
  */
-export async function promptPassword(server: string, option: string, sources: InputSources): Promise<string> {
+export async function promptPassword(server: string, option: string, sources: InputSources): Promise<PasswordText> {
   const { signal } = sources
   signal.throwIfAborted()
   const terminal = openTerminal(option)
@@ -20,10 +28,12 @@ export async function promptPassword(server: string, option: string, sources: In
   const lines = createInterface({ input, output: nowhere, terminal: true })
   // A terminal that was closed can't be restored; SIGHUP ends the run.
   lines.on('error', () => undefined)
+  const typed: Buffer[] = []
+  input.on('data', (octets: Buffer) => typed.push(octets))
   const prompt = `Password for ${server}: `
   const stopListening = handleSignals(lines, terminal, prompt, sources)
   write(prompt)
-  const password = await new Promise<string>((resolve) => {
+  const text = await new Promise<string>((resolve) => {
     lines.once('line', resolve)
     lines.once('close', () => resolve(''))
     signal.addEventListener('abort', () => lines.close())
@@ -34,7 +44,7 @@ export async function promptPassword(server: string, option: string, sources: In
   lines.close()
   close()
   signal.throwIfAborted()
-  return password
+  return { text, isExact: isUtf8(Buffer.concat(typed)) }
 }
 
 const CTRL_BACKSLASH = '\x1c'

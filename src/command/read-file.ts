@@ -52,17 +52,24 @@ export async function readText(
   check?: FileCheck,
   limits?: ReadLimits,
 ): Promise<string> {
-  return readSource(option, file, reader.signal, async () => openSafely(option, file, reader, check), limits)
+  const octets = await readSource(
+    option,
+    file,
+    reader.signal,
+    async () => openSafely(option, file, reader, check),
+    limits,
+  )
+  return octets.toString()
 }
 
-/** Returns the first line of a file, and perhaps more. A pipe may stay open behind it. Throws as readText does. */
-export async function readFirstLine(option: string, file: string, reader: Reader, check?: FileCheck): Promise<string> {
+/** Returns the octets of a file's first line, and perhaps more. A pipe may stay open behind it. Throws as readText does. */
+export async function readFirstLine(option: string, file: string, reader: Reader, check?: FileCheck): Promise<Buffer> {
   return readSource(option, file, reader.signal, async () => openSafely(option, file, reader, check), { end: '\n' })
 }
 
 /** Returns the text of standard input. Throws as readText does. */
 export async function readInput(option: string, input: () => Readable, signal: AbortSignal): Promise<string> {
-  return readSource(option, '-', signal, input)
+  return (await readSource(option, '-', signal, input)).toString()
 }
 
 async function readSource(
@@ -71,9 +78,9 @@ async function readSource(
   signal: AbortSignal,
   openSource: () => Readable | Promise<Readable>,
   limits?: ReadLimits,
-): Promise<string> {
+): Promise<Buffer> {
   try {
-    return (await readStream(await openSource(), signal, limits)).toString()
+    return await readStream(await openSource(), signal, limits)
   } catch (error) {
     if (signal.aborted) throw signal.reason
     if (error instanceof OptionError) throw error

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, suite, test } from 'node:test'
+import { after, suite, test, type TestContext } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { etrn, spawnEtrn } from '../helpers/command.js'
 import { BIN } from '../helpers/files.js'
@@ -238,6 +238,51 @@ suite('password: its source', { concurrency: true }, () => {
       /^etrn: the password from .* is not UTF-8; convert it, for example with iconv /,
       env,
     )
+  const REPLACED = 's\ufffdsame'
+  const acceptReplaced = async (t: TestContext) => {
+    const plain = `AUTH PLAIN ${encodeBase64(`\0site\0${REPLACED}`)}`
+    const server = await scripted(
+      t,
+      greetedSession(...ehloSteps('AUTH PLAIN', 'ETRN'), `C: ${plain}`, 'S: 235 ok', ...ETRN_ACCEPTED),
+    )
+    return { server, args: [`127.0.0.1:${server.port}`, '--helo', 'gw.site.example', '--user', 'site', 'site.example'] }
+  }
+  for (const [source, args, env] of [
+    ['--password-file', ['--password-file', writePassword('replaced', `${REPLACED}\nsecond`)], {}],
+    [
+      '--password-file with another line that is not UTF-8',
+      ['--password-file', writePassword('more', Buffer.concat([Buffer.from(`${REPLACED}\n`), Buffer.from([0xe9])]))],
+      {},
+    ],
+    ['--password-command', ['--password-command', "printf 's\\357\\277\\275same\\n'"], {}],
+    ['ETRN_PASSWORD', [], { ETRN_PASSWORD: REPLACED }],
+  ] as const)
+    test(`accepts the character U+FFFD in a password of ${source}`, async (t) => {
+      const { server, args: target } = await acceptReplaced(t)
+      assert.equal((await spawnEtrn([...target, ...args], { env })).status, 0)
+      await server.verify()
+    })
+  test('accepts the character U+FFFD in a password that is typed', { skip: noTerminal() }, async (t) => {
+    const { server, args } = await acceptReplaced(t)
+    const run = new TerminalRun([BIN, ...args].join(' '))
+    await run.waitFor('Password for ')
+    run.type(`${REPLACED}\r`)
+    assert.equal(await run.end(), 0)
+    await server.verify()
+  })
+  test('reports 66 for a typed password that is not UTF-8', { skip: noTerminal() }, async () => {
+    const run = new TerminalRun(`${BIN} 127.0.0.1:9 --user site site.example`)
+    await run.waitFor('Password for ')
+    run.type(Buffer.from('s\xe9same\r', 'latin1'))
+    assert.equal(await run.end(), 66)
+    assert.match(run.shown, /the password from the terminal is not UTF-8; /)
+  })
+  test('reports 66 for a password of ETRN_PASSWORD whose octets are not UTF-8', async () => {
+    const through = ['sh', '-c', `ETRN_PASSWORD=$(printf 's\\351same') exec "$@"`, 'sh']
+    const run = await spawnEtrn(['127.0.0.1:9', '--user', 'site', 'site.example'], { through })
+    assert.equal(run.status, 66)
+    assert.match(run.stderr, /^etrn: the password from ETRN_PASSWORD is not UTF-8; /)
+  })
   testLogin('removes a byte order mark in front of the password', {
     conversations: [ACCEPTING],
     args: ['--password-file', writePassword('bom', `\ufeff${PASSWORD}\n`)],

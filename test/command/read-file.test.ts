@@ -226,7 +226,7 @@ suite('read-file', { concurrency: true }, () => {
     const writer = await open(fifo, 'w')
     t.after(async () => writer.close())
     await writer.write('ab\nc')
-    assert.match(await text, /^ab\n/)
+    assert.match((await text).toString(), /^ab\n/)
   })
   for (const [title, options, text] of [
     ['--password-file', ['--user', 'site'], 'secret\n'],

@@ -41,7 +41,7 @@ export class TerminalRun {
     while (!this.shown.includes(text)) await once(this.#child.stdout, 'data')
   }
 
-  type(text: string): void {
+  type(text: string | Buffer): void {
     this.#child.stdin.write(text)
   }
 
