@@ -103,10 +103,11 @@ class ConfigParser {
         `profile ${name} must be a table; write [servers.${name}], and below it ${SERVER_EXAMPLE}`,
       )
     const entry = value.get('server')
-    if (entry === undefined) throw this.#error(line, `profile ${name} has no server; write ${SERVER_EXAMPLE}`)
-    const server = this.#parseServer(name, entry)
+    const server = entry && this.#parseServer(name, entry)
     const table = new Map([...value].filter(([key]) => key !== 'server'))
     const options = await this.#parseOptions(table, name)
+    // Only now: an unknown key may have been meant for it.
+    if (server === undefined) throw this.#error(line, `profile ${name} has no server; write ${SERVER_EXAMPLE}`)
     return { server, options, locate: (option) => `${this.#locate(value, option)}: profile ${name}` }
   }
 

@@ -74,6 +74,8 @@ export function foreignAdvice(name: string): string | undefined {
 
 /** Returns the key of a configuration file that was probably meant; undefined if none is near. */
 export function nearestKey(key: string, known: readonly string[]): string | undefined {
+  const sameKey = differentCase(key, known)
+  if (sameKey !== undefined) return sameKey
   const advice = foreignAdvice(key) ?? ''
   const words = [...advice.matchAll(/--([a-z0-9-]+)/g)].map(([, name = '']) => name)
   if (advice.startsWith(SERVER)) words.push('server')
@@ -104,8 +106,14 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   const shorter = known.filter((candidate) => candidate.length > 3 && typed.startsWith(candidate))
   const near = known.length === 0 ? undefined : closest(typed, known)
   const isMeant = near !== undefined && isNear(typed, near)
-  const found = longer ?? (isMeant ? near : shorter.toSorted((a, b) => b.length - a.length)[0])
+  const found =
+    differentCase(typed, known) ?? longer ?? (isMeant ? near : shorter.toSorted((a, b) => b.length - a.length)[0])
   return byLowerCase.get(found ?? '')
+}
+
+/** Returns the candidate that differs from the word in case at most; undefined if there is none. */
+function differentCase(word: string, candidates: readonly string[]): string | undefined {
+  return candidates.find((candidate) => candidate.toLowerCase() === word.toLowerCase())
 }
 
 /** Returns true if a third of the letters differ at most, or if only their order does. */

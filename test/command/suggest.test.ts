@@ -95,6 +95,8 @@ suite('suggest: nearest', () => {
     ['ips', ['isp', 'backup'], 'isp'],
     ['ISP', ['isp'], 'isp'],
     ['isp', ['ISP'], 'ISP'],
+    ['ISP', ['isp-backup', 'isp'], 'isp'],
+    ['TLS', ['tls-ca', 'tls'], 'tls'],
     ['tls-cafile', ['tls', 'tls-ca'], 'tls-ca'],
     ['keepgoing', ['keep-going', 'interface'], 'keep-going'],
     ['mail', ['isp', 'backup'], undefined],
@@ -107,7 +109,7 @@ suite('suggest: nearest', () => {
 })
 
 suite('suggest: nearestKey', () => {
-  const KEYS = ['server', 'names', 'user', 'tls', 'tls-ca', 'timeout']
+  const KEYS = ['server', 'names-from', 'names', 'user', 'tls', 'tls-ca', 'timeout']
   for (const [key, found] of [
     ['host', 'server'],
     ['domain', 'names'],
@@ -115,6 +117,11 @@ suite('suggest: nearestKey', () => {
     ['cacert', 'tls-ca'],
     ['starttls', 'tls'],
     ['timeuot', 'timeout'],
+    ['NAMES', 'names'],
+    ['Names', 'names'],
+    ['Names-From', 'names-from'],
+    ['TLS', 'tls'],
+    ['User', 'user'],
     ['retry', undefined],
     ['xyzzy', undefined],
   ] as const)
