@@ -1,4 +1,5 @@
 import { EXIT, OptionError, UsageError } from '../errors.js'
+import { NameError } from '../input/node-name.js'
 import { OPTION_ROWS, type Options, type PartialOptions } from './options.js'
 
 /** The options that one source sets: the command line, a profile, or the top of a file. */
@@ -55,6 +56,7 @@ export function locateError<E>(error: E, { sourceOf }: SettledOptions): E | Usag
   const source = sourceOf(error.option)
   if (source?.locate === undefined) return error
   const exitStatus = error.exitStatus === EXIT.USAGE ? EXIT.CONFIG : error.exitStatus
-  const { hint } = error
-  return new UsageError(`${source.locate(error.option)}: ${error.message}`, { exitStatus, hint, cause: error })
+  const { hint, cause } = error
+  const message = cause instanceof NameError ? cause.inFile : error.message
+  return new UsageError(`${source.locate(error.option)}: ${message}`, { exitStatus, hint, cause: error })
 }

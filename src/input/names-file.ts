@@ -56,14 +56,14 @@ export async function parseNamesFile(
       })
     const checked = word.length > LINE_CHARACTERS ? TOO_LONG : await checkName(word, options)
     if (typeof checked === 'string') entries.push(checked)
-    else entries.push({ line: number, ...describeBadLine(word, checked.message, options) })
+    else entries.push({ line: number, ...describeBadLine(word, checked.inFile, options) })
   }
   if (entries.length === 0 && !mayBeEmpty)
     throw new UsageError(`${source} contains no name; write one name per line`, { exitStatus: EXIT.NOINPUT })
   return entries
 }
 
-const TOO_LONG = { message: `is too long; a line has at most ${LINE_CHARACTERS} characters` }
+const TOO_LONG = { inFile: `is too long; a line has at most ${LINE_CHARACTERS} characters` }
 
 /** Yields the lines of a text. An array of all lines would need many times as much memory as the text. */
 function* splitLines(text: string): Generator<string> {
@@ -102,6 +102,10 @@ const SLIPS: readonly (readonly [RegExp, string])[] = [
   [/^[^#].*,|^#[^,]*,.*[ \t]/, 'contains a comma; write one name per line'],
   [/^[^#].*;/, 'contains a semicolon; write one name per line'],
   [/^(?:[\d.]+|[\da-f]*:[\da-f:.]*)[ \t]/i, 'starts with an IP address; write only the name'],
+  [
+    /^@?\[?(?:ipv6:)?(?=[^:]*:[^:]*:)[\da-f:.]+\]?$/i,
+    'is an IP address, not a name; write a name, for example site.example',
+  ],
   [/ /, 'contains a space; write one name per line'],
   [/\t/, 'contains a tab; write one name per line'],
   [/^[^@#][^@]*:/, 'contains a colon; write only the name, without server or port'],

@@ -30,7 +30,7 @@ export const COMMAND_LINE_OCTETS = 512
 const QUEUE_OCTETS = COMMAND_LINE_OCTETS - 'ETRN #\r\n'.length
 
 /**
- * Returns a NAME argument as a NodeName. Throws UsageError, which quotes the word as it was typed, and names the rule that it breaks and
+ * Returns a NAME argument as a NodeName. Throws NameError, which quotes the word as it was typed, and names the rule that it breaks and
  * what to write.
  */
 export async function parseNodeName(
@@ -40,11 +40,29 @@ export async function parseNodeName(
 ): Promise<NodeName> {
   const checked = await checkName(word, options)
   if (typeof checked === 'string') return checked
-  throw new UsageError(`${typed} ${checked.message}`)
+  throw new NameError(`${typed} ${checked.message}`, `${typed} ${checked.inFile}`)
+}
+
+/** The error for a word that is no name */
+export class NameError extends UsageError {
+  /** The message for a name in a file, where the advice for the command line is of no use */
+  readonly inFile: string
+
+  constructor(message: string, inFile: string) {
+    super(message)
+    this.inFile = inFile
+  }
 }
 
 /** The message is the rule that a word breaks, as a sentence without its subject. */
-class NameRuleError extends Error {}
+class NameRuleError extends Error {
+  readonly inFile: string
+
+  constructor(message: string, inFile = message) {
+    super(message)
+    this.inFile = inFile
+  }
+}
 
 /** Returns the name, or the rule that the word breaks. */
 export async function checkName(word: string, options: NameOptions): Promise<NodeName | NameRuleError> {
@@ -64,8 +82,10 @@ async function parseArgument(word: string, { allowWide }: NameOptions): Promise<
     if (allowWide || domain.includes('.')) return domain
     const typed = trimDot(word)
     const queue = isAscii(typed) ? `; to send #${typed}: --queue ${typed}` : ''
+    const rule = `is not fully qualified; write, for example, ${typed}.example`
     throw new NameRuleError(
-      `is not fully qualified; write, for example, ${typed}.example (if your provider told you to send ${typed} itself: --allow-wide${queue})`,
+      `${rule} (if your provider told you to send ${typed} itself: --allow-wide${queue})`,
+      queue === '' ? rule : `${rule}, or #${typed} for a queue`,
     )
   }
   const domain = parseDomain(word.slice(1), word, allowWide)
@@ -112,34 +132,45 @@ function parseDomain(typed: string, word: string, allowWide: boolean): string {
   const labels = splitLabels(name).map((label) => {
     const sent = toALabel(label) ?? (allowWide && isAscii(label) ? label : undefined)
     if (sent !== undefined && (allowWide ? isHostLabel(sent) : isLabel(sent))) return sent
-    throw new NameRuleError(likelySlip(word) ?? brokenLabelRule(label, sent))
+    throw likelySlip(word) ?? new NameRuleError(brokenLabelRule(label, sent))
   })
   const domain = labels.join('.')
   if (domain.length > DOMAIN_CHARACTERS)
     throw new NameRuleError(`is too long; a domain name has at most ${DOMAIN_CHARACTERS} characters`)
-  if (familyOf(domain) === 4)
-    throw new NameRuleError(`is an IP address, not a name; the server comes first: etrn ${domain} NAME`)
+  if (familyOf(domain) === 4) throw addressError(domain)
   if (endsInNumber(domain)) throw new NameRuleError('is not a domain name, because the last label is a number')
   return domain
 }
 
-/** Returns what the user probably meant by a word that is no name; undefined if that is unknown. */
-function likelySlip(word: string): string | undefined {
+function addressError(address: string): NameRuleError {
+  const rule = 'is an IP address, not a name'
+  return new NameRuleError(
+    `${rule}; the server comes first: etrn ${address} NAME`,
+    `${rule}; write a name, for example site.example`,
+  )
+}
+
+/** Returns the error for a word that is no name, if it is known what the user probably meant. */
+function likelySlip(word: string): NameRuleError | undefined {
   const hasPassword = hidePassword(word) !== word
   const [, host] = /^https?:\/\/([^/:@]+)\/?$/i.exec(word) ?? []
-  if (host !== undefined) return `is a URL; write only the name: ${host}`
+  if (host !== undefined) return new NameRuleError(`is a URL; write only the name: ${host}`)
   if (word.includes(':') || hasPassword)
-    return `looks like a server; the server comes first: etrn ${hasPassword ? 'SERVER' : word} NAME (separate several servers with commas)`
+    return new NameRuleError(
+      `looks like a server; the server comes first: etrn ${hasPassword ? 'SERVER' : word} NAME (separate several servers with commas)`,
+      'looks like a server; write only the name, without server or port',
+    )
   const separator = word.includes(',') ? 'comma' : word.includes(';') ? 'semicolon' : undefined
   if (separator !== undefined) {
     const names = word.split(/[,;]/).filter((name) => name !== '')
-    return `contains a ${separator}; write each name separately: ${names.join(' ')}`
+    return new NameRuleError(`contains a ${separator}; write each name separately: ${names.join(' ')}`)
   }
-  const [, address] = /^\[([\d.]+)\]$/.exec(word) ?? []
-  if (address !== undefined) return `is an IP address, not a name; the server comes first: etrn ${address} NAME`
-  if (word.startsWith('*.')) return `contains a wildcard; write @${word.slice(2)} for the domain and its subdomains`
+  const [, address] = /^@?\[([\d.]+)\]$/.exec(word) ?? []
+  if (address !== undefined) return addressError(address)
+  if (word.startsWith('*.'))
+    return new NameRuleError(`contains a wildcard; write @${word.slice(2)} for the domain and its subdomains`)
   const [, domain] = /^[^@]+@([^@]+)$/.exec(word) ?? []
-  return domain === undefined ? undefined : `is an e-mail address; write only the domain: ${domain}`
+  return domain === undefined ? undefined : new NameRuleError(`is an e-mail address; write only the domain: ${domain}`)
 }
 
 function brokenLabelRule(label: string, sent: string | undefined): string {

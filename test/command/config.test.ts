@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { readConfig } from '../../src/command/config.js'
 import { UsageError } from '../../src/errors.js'
-import { etrn } from '../helpers/command.js'
+import { assertRefused, etrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
 import { NO_SIGNAL } from '../helpers/options.js'
 import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
@@ -229,6 +229,11 @@ suite('config: refused files', { concurrency: true }, () => {
   )
   refuses('__proto__ = 1', /:1: unknown key __proto__/)
   refuses('a = 1\na = 2', /:2: not valid TOML: /)
+  test('gives no advice for the command line about a name', async (t) => {
+    const file = makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}names = ["192.0.2.1"]`)
+    const message = `etrn: ${file}:3: profile isp: name "192.0.2.1" is an IP address, not a name; write a name, for example site.example\n`
+    await assertRefused(['--config', file, 'isp'], message, 78)
+  })
   for (const [title, toml] of [
     ['a string of 140,000 characters', `names = ["${'x'.repeat(140_000)}"]`],
     ['10,000 lists within each other', `names = ${'['.repeat(10_000)}${']'.repeat(10_000)}`],
