@@ -1,4 +1,5 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, lstatSync, openSync, type Stats, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { codeOf } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import type { CommandLine } from './arguments.js'
@@ -14,7 +15,7 @@ export type ConfigSearch = {
 
 /**
  * Returns the configuration files that exist and may be read, the system's first. Root reads only the system's, because sudo keeps
- * HOME. A file that can't be read, or whose folder can't, is skipped with a warning. Throws StepError (75) if this host lacks descriptors.
+ * HOME. A file that can't be read, or whose folder or link can't, is skipped with a warning. Throws StepError (75) if this host lacks descriptors.
  */
 export function findConfigFiles({ environment, uid, warn, onUnread }: ConfigSearch): string[] {
   const { HOME, XDG_CONFIG_HOME } = environment
@@ -29,15 +30,36 @@ export function findConfigFiles({ environment, uid, warn, onUnread }: ConfigSear
       // Another program holds a lease on the file, which the file's reader waits for.
       if (codeOf(error) === 'EAGAIN') return true
       if (isLackOfResources(error)) throw resourcesError(`can't read the configuration ${file}`, error)
-      // Without the folder there is no file.
       const isMissing = ['ENOENT', 'ENOTDIR'].includes(codeOf(error))
-      if (isMissing) return false
-      const reason = describeFileError(error)
+      const reason = isMissing ? blockedReason(file) : describeFileError(error)
+      if (reason === undefined) return false
       onUnread?.(file, reason)
       warn(`etrn: warning: ${file}: ${reason}; continuing without this file`)
       return false
     }
   })
+}
+
+/** Returns the reason if something in the path of a missing file is there, but leads to no file; undefined if there is nothing. */
+function blockedReason(file: string): string | undefined {
+  const folder = dirname(file)
+  for (let path = file; path !== dirname(path); path = dirname(path)) {
+    const stats = findEntry(lstatSync, path)
+    if (stats === undefined) continue
+    const target = stats.isSymbolicLink() ? findEntry(statSync, path) : stats
+    if (target === undefined) return `the target of the symbolic link ${path} does not exist`
+    // A home such as /dev/null means that there is none.
+    return path === folder && !target.isDirectory() ? `${path} is not a directory` : undefined
+  }
+  return undefined
+}
+
+function findEntry(stat: (path: string) => Stats, path: string): Stats | undefined {
+  try {
+    return stat(path)
+  } catch {
+    return undefined
+  }
 }
 
 /** Returns the configuration files that a command line reads: that of --config, or those that findConfigFiles finds. */

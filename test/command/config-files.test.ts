@@ -15,7 +15,7 @@ import { basename, dirname, join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { findConfigFiles } from '../../src/command/config-files.js'
 import { readSafely } from '../../src/command/read-safely.js'
-import { assertRefused, etrn, spawnEtrn } from '../helpers/command.js'
+import { assertRefused, etrn, type Finished, spawnEtrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
 import { noLease, takeLease } from '../helpers/lease.js'
 import { noOtherUser } from '../helpers/namespace.js'
@@ -211,12 +211,56 @@ suite('config-files: the usual places', { concurrency: true }, () => {
       )
     }
   })
-  test("ends root's run with 66 if the system's file can't be read", { skip: noOtherUser() }, async () => {
-    const script = 'mount -t tmpfs none /etc && mkdir /etc/etrn && ln -s config.toml /etc/etrn/config.toml && exec "$@"'
-    const through = ['unshare', '--map-root-user', '--mount', 'sh', '-c', script, 'sh']
-    const { status, stderr } = await spawnEtrn(['-q', ...TARGET], { through })
-    assert.equal(status, 66)
-    assert.match(stderr, /^etrn: configuration \/etc\/etrn\/config\.toml: the symbolic links form a loop\n/)
+  const runAsRoot = async (script: string): Promise<Finished> => {
+    const setUp = `mount -t tmpfs none /etc && cd /etc && ${script} && exec "$@"`
+    const through = ['unshare', '--map-root-user', '--mount', 'sh', '-c', setUp, 'sh']
+    return spawnEtrn(['-q', ...TARGET], { through })
+  }
+  const FILE = '/etc/etrn/config.toml'
+  for (const [title, script, reason] of [
+    ['a link to itself', 'mkdir etrn && ln -s config.toml etrn/config.toml', 'the symbolic links form a loop'],
+    [
+      'a link that leads nowhere',
+      'mkdir etrn && ln -s none etrn/config.toml',
+      `the target of the symbolic link ${FILE} does not exist`,
+    ],
+    ['in such a link', 'ln -s none etrn', 'the target of the symbolic link /etc/etrn does not exist'],
+    ['in a plain file', 'touch etrn', '/etc/etrn is not a directory'],
+    ['in a link to a plain file', 'touch file && ln -s file etrn', '/etc/etrn is not a directory'],
+    ['a directory', 'mkdir -p etrn/config.toml', 'is a directory'],
+  ] as const)
+    test(`ends root's run with 66 if the system's file is ${title}`, { skip: noOtherUser() }, async () => {
+      const { status, stderr } = await runAsRoot(script)
+      assert.deepEqual([status, stderr.split('\n')[0]], [66, `etrn: configuration ${FILE}: ${reason}`])
+    })
+  for (const [title, script] of [
+    ['folder is not there', 'true'],
+    ['folder is empty', 'mkdir etrn'],
+    ['folder is a link to an empty one', 'mkdir other && ln -s other etrn'],
+  ] as const)
+    test(`root's run needs no file of the system: its ${title}`, { skip: noOtherUser() }, async () => {
+      const { status, stderr } = await runAsRoot(script)
+      assert.equal(status, 75)
+      assert.doesNotMatch(stderr, /config/)
+    })
+  test('warns of a link that leads nowhere and of a file as the folder, but not of a home that is none', async (t) => {
+    const warningsOf = (environment: Readonly<Record<string, string>>): string[] => {
+      const warnings: string[] = []
+      findConfigFiles({ environment, uid: UID, warn: (message) => warnings.push(message) })
+      return warnings
+    }
+    const home = makeFolder(t)
+    symlinkSync('none', join(home, 'etrn'))
+    const warn = (reason: string): string =>
+      `etrn: warning: ${home}/etrn/config.toml: ${reason}; continuing without this file`
+    const environment = { XDG_CONFIG_HOME: home }
+    assert.deepEqual(warningsOf(environment), [warn(`the target of the symbolic link ${home}/etrn does not exist`)])
+    assert.match((await etrn(TARGET, { env: environment, user })).stderr, /the target of the symbolic link /)
+    rmSync(join(home, 'etrn'))
+    writeFileSync(join(home, 'etrn'), '')
+    assert.deepEqual(warningsOf(environment), [warn(`${home}/etrn is not a directory`)])
+    for (const none of ['/dev/null', '/nonexistent', join(home, 'etrn')])
+      assert.deepEqual(warningsOf({ HOME: none }), [])
   })
   test('skips a file that may not be read, with a warning unless -q is given', { skip: noOtherUser() }, async (t) => {
     const home = makeConfig(t, 1, '.config')
