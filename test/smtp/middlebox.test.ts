@@ -16,6 +16,14 @@ const HIDDEN: readonly (readonly [title: string, hello: readonly Step[]])[] = [
   ['a greeting of two masked lines', ['S: 220-*********', 'S: 220 ******0**', EHLO, 'S: 250 OK']],
   ['250 OK to EHLO of a server that says nothing else', ['S: 220 mx.example ESMTP', EHLO, 'S: 250 OK']],
   ['an empty reply to EHLO', ['S: 220 mx.example ESMTP', EHLO, 'S: 250']],
+  ...[
+    'Requested mail action okay, completed',
+    '2.0.0 I have successfully done nothing',
+    'Command accepted',
+    'done',
+    'Nothing done, but successfully',
+  ].map((text) => [`250 ${text} to EHLO`, ['S: 220 mx.example ESMTP', EHLO, `S: 250 ${text}`]] as const),
+  ['250 OK on two lines', ['S: 220 mx.example ESMTP', EHLO, 'S: 250-OK', 'S: 250 OK']],
   ['masked keywords', ['S: 220 mx.example', EHLO, 'S: 250-mx.example', 'S: 250-XXXXXXXA', 'S: 250 SIZE 1000']],
   ['a masked keyword of four letters', ['S: 220 mx.example', EHLO, 'S: 250-mx.example', 'S: 250 XXXA']],
 ]
@@ -47,6 +55,9 @@ suite('a firewall that hides ETRN', { concurrency: true }, () => {
     ['lists other keywords', 'S: 250-mx.example', 'S: 250 SIZE 1000'],
     ['names the server and lists nothing', 'S: 250 mx.example'],
     ['names the server, with a greeting, and lists nothing', 'S: 250 mx.example Hello gw.site.example'],
+    ['names the server and says that all is done', 'S: 250 mx.example Hello accepted'],
+    ['names the server by one word', 'S: 250 mx'],
+    ['lists a keyword after OK', 'S: 250-OK', 'S: 250 SIZE 1000'],
   ] as const) {
     test(`is not suspected if EHLO ${title}`, async (t) => {
       const steps = ['S: 220 mx.example ESMTP', EHLO, ...hello] as const
