@@ -5,7 +5,13 @@ import { type ReplyMeaning, rowsByClass } from './reply-rows.js'
 
 /** Replies to ETRN that mean more, or something else, than their code */
 export const ETRN_TEXTS: readonly ReplyMeaning[] = [
-  { codes: [458], text: /^Already processing\W*$/i, outcome: 'started', source: 'Exim 4.96: its lock for each name' },
+  {
+    codes: [458],
+    // The request for another name is no success for this one.
+    textWithHosts: /^Already processing[^\w?]*$/i,
+    outcome: 'started',
+    source: 'Exim 4.96: its lock for each name',
+  },
   { codes: [250], name: /^[@#]/, banner: /\bPostfix\b/, hint: HINTS.ignoredSign, source: 'Postfix 3.7' },
   ...rowsByClass(
     words.SESSION_LIMIT,
@@ -17,7 +23,7 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
 
   // About this host. Postfix evaluates these restrictions at ETRN, before those for ETRN.
   ...rowsByClass(words.HELO_NAME, HINTS.helo, 'Postfix: smtpd_helo_restrictions', RETRY_STEP),
-  ...rowsByClass(words.BLOCKLIST, HINTS.blocklist, 'Postfix: default_rbl_reply', RETRY_STEP),
+  ...rowsByClass({ textWithHosts: words.BLOCKLIST }, HINTS.blocklist, 'Postfix: default_rbl_reply', RETRY_STEP),
   ...rowsByClass(
     words.REVERSE_NAME,
     HINTS.reverseName,

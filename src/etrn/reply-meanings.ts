@@ -2,17 +2,18 @@ import { SessionError } from '../smtp/errors.js'
 import { ENHANCED_CODE, type Reply } from '../smtp/reply.js'
 import { ETRN_CODES, ETRN_TEXTS } from './etrn-replies.js'
 import type { Outcome } from './outcome.js'
-import * as words from './reply-patterns.js'
+import { SESSION_LIMIT } from './reply-patterns.js'
 import { findRow, hintOf } from './reply-rows.js'
+import { readableText } from './reply-text.js'
 import { SESSION_FAILURES } from './session-failures.js'
 
 /** Returns the outcome and the hint of a reply to ETRN. The banner is what the server has said about itself. */
 export function meaningOf(reply: Reply, name: string, banner: string): { outcome: Outcome; hint: string | null } {
   const { code } = reply
   const bareName = name.replace(/^[@#]/, '')
-  const text = words.readableText(reply.text, bareName)
-  const status = reply.enhancedCode ?? ENHANCED_CODE.exec(text)?.[0] ?? ''
-  const facts = { code, text: text.replace(ENHANCED_CODE, '').trimStart(), status, banner, name }
+  const status = reply.enhancedCode ?? ENHANCED_CODE.exec(reply.text)?.[0] ?? ''
+  const text = readableText(reply.text.replace(ENHANCED_CODE, ''), bareName)
+  const facts = { code, text, status, banner, name }
   const byCode = findRow(ETRN_CODES, facts)
   const row = findRow(ETRN_TEXTS, facts) ?? byCode
   const outcome = row?.outcome ?? byCode?.outcome ?? 'failed'
@@ -22,14 +23,14 @@ export function meaningOf(reply: Reply, name: string, banner: string): { outcome
 
 /** Returns true if a reply to ETRN speaks of a limit on the requests of one session. */
 export function isSessionLimit({ code, text }: Pick<Reply, 'code' | 'text'>, name: string): boolean {
-  return code >= 400 && words.SESSION_LIMIT.test(words.readableText(text, name.replace(/^[@#]/, '')))
+  return code >= 400 && SESSION_LIMIT.test(readableText(text, name.replace(/^[@#]/, '')).words)
 }
 
 /** Returns the error with a hint, its own or that of the table; the hint stays undefined if neither knows one. */
 export function addHint(error: SessionError, banner: string): SessionError {
   const { stage, exitStatus, reply, kind, cause, message } = error
   const facts = {
-    text: words.readableText(reply?.text ?? message),
+    text: readableText(reply?.text ?? message),
     banner,
     kind,
     ...(reply === null ? {} : { code: reply.code }),

@@ -1,4 +1,4 @@
-// Words by which the table of meanings recognises replies.
+// Words by which the table of meanings recognises replies. The texts have no host names, addresses or quoted arguments.
 
 /** Returns a pattern that fits if one of these does, in capitals or not. */
 function anyOf(...patterns: readonly (RegExp | string)[]): RegExp {
@@ -23,12 +23,13 @@ export const HELO_NAME = anyOf(
   /\b(?:invalid|bad|unknown|forged) (?:helo|ehlo)\b/,
   /\bneed fully-qualified hostname/,
 )
+/** These are matched on the text with host names, because a list is known by its own: "blocked using zen.spamhaus.org". */
 export const BLOCKLIST = anyOf(
   // "Blocked by policy" is no word on an address.
-  /\bblocked using\b|\bblocked (?:by|at) \w[\w-]*\.\w/,
+  /\bblocked using\b|\b(?:blocked|listed|listing) (?:by|at|in|on) \w[\w-]*\.\w/,
   /\bIP(?: address)?\b[^,;]*\bblocked\b/,
-  /\b(?:dns|r)bl\b|\b(?:block|black) ?list/,
-  /\bspamhaus\b|\bspamcop\b/,
+  /(?<![\w-])(?:dns|r)bls?(?![\w-])|\b(?:block|black)[ -]?list/,
+  /(?<![\w-])(?:spamhaus|spamcop)\b/,
 )
 export const REVERSE_NAME = anyOf(
   /\bcannot find your (?:reverse )?hostname/,
@@ -77,18 +78,3 @@ const SYNTAX = anyOf(
 const REFUSAL_WORDS = anyOf(POLICY, /\b(?:no|not|never|cannot|only|sorry)\b|n['\u2019]t\b/)
 /** A refusal without a word on syntax. A single word tells nothing. */
 export const REFUSAL = new RegExp(`^(?=.*\\S \\S)(?!.*(?:${SYNTAX.source})).*(?:${REFUSAL_WORDS.source})`, 'is')
-
-/** The characters in which patterns look for a meaning: their time must not depend on what a hostile server sends. */
-const MEANING_CHARACTERS = 2000
-
-/**
- * Returns the beginning of a text without the requested name, whose words are not the server's: `Node tls.example not allowed`. A queue
- * can have any word as its name, so that only the last one in the same spelling counts: `Queue queue unknown`.
- */
-export function readableText(text: string, name = ''): string {
-  const start = text.slice(0, MEANING_CHARACTERS + name.length)
-  if (name === '') return start
-  const pattern = `(?<![\\w.-])${name.replace(/\W/g, '\\$&')}(?![\\w-])`
-  if (name.includes('.')) return start.replace(new RegExp(pattern, 'gi'), '')
-  return start.replace(new RegExp(`^(.*)${pattern}`, 's'), '$1')
-}

@@ -15,7 +15,12 @@ export const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMean
   greeting: [
     { kind: 'malformed-reply', text: /2[02]0\*{3}/, hint: MIDDLEBOX_HINT, source: 'Cisco PIX 4.4' },
     NO_MAIL_SERVER,
-    { codes: ['4xx', '5xx'], text: words.BLOCKLIST, hint: HINTS.blocklist, source: 'Postfix: default_rbl_reply' },
+    {
+      codes: ['4xx', '5xx'],
+      textWithHosts: words.BLOCKLIST,
+      hint: HINTS.blocklist,
+      source: 'Postfix: default_rbl_reply',
+    },
     { codes: ['4xx'], text: words.CONNECTION_LIMIT, hint: HINTS.connections, source: 'Postfix: anvil(8)' },
     { codes: ['5xx'], hint: HINTS.noMail, source: 'RFC 5321, 3.1; RFC 7504; Postfix: smtpd_delay_reject = no' },
     {
@@ -26,7 +31,12 @@ export const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMean
   ],
   ehlo: [
     NO_MAIL_SERVER,
-    { codes: ['4xx', '5xx'], text: words.BLOCKLIST, hint: HINTS.blocklist, source: 'Postfix: default_rbl_reply' },
+    {
+      codes: ['4xx', '5xx'],
+      textWithHosts: words.BLOCKLIST,
+      hint: HINTS.blocklist,
+      source: 'Postfix: default_rbl_reply',
+    },
     { codes: ['4xx', '5xx'], text: words.HELO_NAME, hint: HINTS.helo, source: 'Postfix: smtpd_helo_restrictions' },
     { codes: [500, 502], banner: MASKED_GREETING, hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
     { codes: [500, 502], hint: HINTS.noEhlo, source: 'RFC 1985, 3' },

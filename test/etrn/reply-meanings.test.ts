@@ -86,6 +86,11 @@ suite('a 458 that means a policy is refused', () => {
     ['458 Must issue a STARTTLS command first', TLS],
     ['458 TLS required', TLS],
     ['458 whatever the ACL says', ACL, 'site.example', EXIM],
+    ['458 busy.isp.example does not serve site.example', NAME],
+    ['458 later.isp.example: Administrative prohibition', ACL],
+    ['458 disk.isp.example: Access denied', ADDRESS],
+    ['458 Not allowed for load-balancer[192.0.2.1]', NAME],
+    ['458 <temporary>: ETRN denied', NAME],
   ])
 })
 
@@ -102,6 +107,8 @@ suite('another 4xx is deferred, whatever its enhanced status code', () => {
 suite('a 458 that is temporary is deferred', () => {
   replies('deferred', [
     ['458 Unable to fork process', LATER],
+    ['458 Already processing other.example', null],
+    ['458 Already processing <other.example>', null],
     ['458 Unable to fork process', LATER, 'site.example', EXIM],
     ['458 Unable to queue messages', /postscreen_access_list/],
     ['458 Unable to queue messages for node site.example', null],
@@ -161,6 +168,9 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
     ['501 Unknown domain', NAME],
     ["501 We don't do that", NAME],
     ['501 Authentication required', LOGIN],
+    ['501 bad.isp.example: domain not served', NAME],
+    ['501 syntax.isp.example: ETRN not accepted', NAME],
+    ['501 <bad>: not accepted', NAME],
   ])
   replies('rejected', [
     ['501 5.5.4 Syntax error', BAD_NAME],
@@ -182,6 +192,7 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
   ])
 })
 
+const ADDRESS_ALONE = /^the server does not accept requests from your public IP address/
 suite('a reply about this host', () => {
   replies('refused', [
     ['504 5.5.2 <gw>: Helo command rejected: need fully-qualified hostname', HELO],
@@ -201,6 +212,16 @@ suite('a reply about this host', () => {
     ['550 5.7.1 Your IP address 192.0.2.1 has been blocked', /blocklist/],
     ['550 5.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]', /reverse DNS/],
     ['554 5.7.1 <CN=x>: Client certificate rejected: Access denied', /--tls-cert/],
+    ['550 5.7.1 Listed in dnsbl.example', /blocklist/],
+    ['550 5.7.1 rejected, see http://www.spamhaus.org/query/bl?ip=192.0.2.1', /blocklist/],
+    ['550 5.7.1 Your address is in an RBL', /blocklist/],
+    ['554 5.7.1 <host-1-2-3-4.ptr.isp.net[1.2.3.4]>: Client host rejected: Access denied', ADDRESS_ALONE],
+    ['554 5.7.1 <1.rdns.isp.net[1.2.3.4]>: Client host rejected: Access denied', ADDRESS_ALONE],
+    ['554 5.7.1 <x.dyn-rbl.isp.net[1.2.3.4]>: Client host rejected', ADDRESS_ALONE],
+    ['554 5.7.1 <x.rbl.isp.net[1.2.3.4]>: Client host rejected', ADDRESS_ALONE],
+    ['554 5.7.1 Client host x.rbl.isp.net[1.2.3.4] rejected', ADDRESS_ALONE],
+    ['554 5.7.1 <helo-1.auth.isp.net[1.2.3.4]>: Client host rejected', ADDRESS_ALONE],
+    ['503 5.7.0 Error: access denied for unknown[192.0.2.1]', ADDRESS_ALONE],
     // RFC 1985 has 459 for what the server never does.
     ['459 4.7.1 <gw>: Helo command rejected: Access denied', HELO],
   ])
@@ -233,6 +254,11 @@ suite('a reply about this host', () => {
 
 suite('a reply that demands a login or TLS', () => {
   replies('refused', [
+    ['550 smtp-auth.isp.example: ETRN not permitted', ADDRESS],
+    ['550 login.isp.example: ETRN not permitted', /^(?!the server requires)/],
+    ['459 tls.isp.example does not serve site.example', NAME],
+    ['459 starttls.isp.example: no', NAME],
+    ['550 not for you, ask auth@isp.example', /^(?!the server requires)/],
     ['530 5.7.0 Must issue a STARTTLS command first', TLS],
     ['530 5.7.0 Authentication required', LOGIN],
     ['530 no', /--tls encrypt.*--user/],
@@ -309,6 +335,7 @@ suite('isSessionLimit', () => {
     ['550 ETRN limit exceeded', true],
     ['550 only one ETRN per connection', true],
     ['550 no more in this session', true],
+    ['550 session-limit.isp.example: no', false],
     ['250 session limit reached', false],
     ['421 Too many connections', false],
     ['421 Too many concurrent SMTP connections from this IP address', false],
@@ -355,6 +382,8 @@ suite('addHint', () => {
   failsWith('greeting', '554 no', DYNAMIC)
   failsWith('greeting', '554 5.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org', /blocklist/)
   failsWith('greeting', '521 never', DYNAMIC)
+  failsWith('greeting', '554 x.ptr.isp.net: Client host rejected', DYNAMIC)
+  failsWith('greeting', '554 5.7.1 <x.rbl.isp.net[192.0.2.1]>: Client host rejected', DYNAMIC)
   failsWith('greeting', '421 4.7.0 mx Error: too many connections from 192.0.2.1', /too many connections from your/)
   failsWith('greeting', '421 Too many concurrent SMTP connections from this IP address', /too many connections from/)
   failsWith('greeting', '421 Too many concurrent SMTP connections; please try again later.', null)
