@@ -1,18 +1,61 @@
 // Words by which the table of meanings recognises replies. The texts have no host names, addresses or quoted arguments.
 
-/** Returns a pattern that fits if one of these does, in capitals or not. */
-function anyOf(...patterns: readonly (RegExp | string)[]): RegExp {
-  return new RegExp(patterns.map((pattern) => (typeof pattern === 'string' ? pattern : pattern.source)).join('|'), 'i')
+type Pattern = RegExp | string
+
+function sourceOf(patterns: readonly Pattern[]): string {
+  return patterns.map((pattern) => (typeof pattern === 'string' ? pattern : pattern.source)).join('|')
 }
 
+/** Returns a pattern that fits if one of these does, in capitals or not. */
+function anyOf(...patterns: readonly Pattern[]): RegExp {
+  return new RegExp(sourceOf(patterns), 'i')
+}
+
+/** Returns a condition on the whole text: it has one of these. */
+function has(...patterns: readonly Pattern[]): string {
+  return `(?=.*(?:${sourceOf(patterns)}))`
+}
+
+/** Returns a condition on the whole text: it has none of these. */
+function lacks(...patterns: readonly Pattern[]): string {
+  return `(?!.*(?:${sourceOf(patterns)}))`
+}
+
+/** Returns a pattern that fits if all these conditions hold for the whole text. */
+function allOf(...conditions: readonly string[]): RegExp {
+  return new RegExp(`^${conditions.join('')}`, 'is')
+}
+
+export const LOGIN = anyOf(/\bauthenticat|\blog ?[io]n\b|\bAUTH\b|\bSASL\b|\bauthori[sz]ation required/)
+export const TLS_UNAVAILABLE = anyOf(/\bTLS (?:is )?(?:\w+ )?(?:not (?:\w+ )?|un)available\b/)
+export const TLS = anyOf(/\b(?:START)?TLS\b|\bSSL\b|\bencrypt/)
+
+const COMMANDS = '(?:ETRNs?|non-?mail|commands?)'
+const NUMBER = String.raw`(?:one|two|three|single|\d+)`
+/** Limits that a new session doesn't lift */
+const RATE = anyOf(
+  /\bat (?:a time|once)\b|\b(?:concurrent|simultaneous|parallel|rate)\b/,
+  /\b(?:seconds|minutes|hours|days)\b|\b(?:per|every|each|an?) (?:second|minute|hour|day|domain|node|name|host|client|customer|IP)\b/,
+)
+const COUNTED = anyOf(
+  String.raw`\b(?:session|ETRNs?|commands?) (?:\w+ ){0,2}(?:limit|quota|count|maximum|allowance)\b`,
+  String.raw`\btoo many (?:\w+ ){0,2}${COMMANDS}\b`,
+  String.raw`\b(?:maximum|max|limit)(?: number)?(?: of| on)? (?:\w+ ){0,4}(?:ETRNs?|commands)\b`,
+  String.raw`\b(?:only|just|most|than|up to|limited to)(?: \w+){0,3} ${NUMBER} (?:\w+ )?${COMMANDS}\b`,
+  String.raw`\b(?:only|just|most|than|up to|limited to) ${NUMBER} (?:\w+ )?${COMMANDS}\b`,
+  String.raw`\b${NUMBER} (?:\w+ )?${COMMANDS} (?:\w+ )?(?:only|allowed|permitted|maximum|max)\b`,
+  String.raw`\bno (?:more|further|additional) (?:\w+ )?${COMMANDS}\b(?! for\b)`,
+  String.raw`\b(?:used up|exhausted)(?: \w+){0,3} ${COMMANDS}\b|\b${COMMANDS} (?:\w+ ){0,2}(?:used up|exhausted)\b`,
+  /\b(?:already (?:used|issued) (?:\w+ )?ETRN|ETRN (?:\w+ ){0,4}(?:once|already (?:used|issued)))\W*$/,
+)
+const PER_SESSION = /\bper (?:session|connection)\b/
+/** "In this session" alone tells where a login or TLS is missing. */
+const IN_SESSION = /\b(?:in|for|of|during|within) (?:(?:this|one|a|a single|the same) )?(?:session|connection)\b/
+const COUNT =
+  /\b(?:more|only|once|many|already|limit|limited|maximum|enough|another|second|again|number|\d+)\b|\bone (?:ETRN|command)\b/
 /** A limit on the commands of one session */
-export const SESSION_LIMIT = anyOf(
-  /\bsession limit\b/,
-  /\btoo many (?:\w+ ){0,2}(?:ETRNs?|non-?mail|commands?)\b/,
-  /\b(?:maximum|max) (?:number of )?(?:\w+ )?(?:ETRNs?|commands)\b/,
-  /\b(?:ETRN|command)s? (?:\w+ )?limit\b/,
-  /\blimit (?:of|on) [^,;.]*\b(?:ETRNs?|commands)\b/,
-  /\b(?:per|in (?:this|one|a|a single)) (?:session|connection)\b/,
+export const SESSION_LIMIT = allOf(
+  `(?:${has(PER_SESSION)}|${lacks(RATE)}(?:${has(COUNTED)}|${lacks(LOGIN, TLS)}${has(IN_SESSION)}${has(COUNT)}))`,
 )
 
 /** A limit on the connections of one client */
@@ -39,10 +82,6 @@ export const CLIENT_CERTIFICATE = /\bclient certificate\b/i
 /** Client host, sender address and ETRN restrictions of Postfix */
 export const ADDRESS = anyOf(/\bclient host\b|\b(?:sender|recipient) address rejected|\betrn command rejected/)
 export const ACCESS_DENIED = anyOf(/\baccess (?:is )?(?:denied|not allowed)/)
-
-export const LOGIN = anyOf(/\bauthenticat|\blog ?[io]n\b|\bAUTH\b|\bSASL\b|\bauthori[sz]ation required/)
-export const TLS_UNAVAILABLE = anyOf(/\bTLS (?:is )?(?:\w+ )?(?:not (?:\w+ )?|un)available\b/)
-export const TLS = anyOf(/\b(?:START)?TLS\b|\bSSL\b|\bencrypt/)
 
 /** The server, not its policy, is the reason. */
 export const TEMPORARY = anyOf(
