@@ -1,7 +1,7 @@
-import { MASKED_GREETING, MIDDLEBOX_HINT } from '../smtp/middlebox.js'
+import { MASKED_COMMAND, MASKED_GREETING, MIDDLEBOX_HINT } from '../smtp/middlebox.js'
 import { HINTS, LOGIN_OPTIONS, RETRY_STEP } from './reply-hints.js'
 import * as words from './reply-patterns.js'
-import { type ReplyMeaning, rowsByClass } from './reply-rows.js'
+import { BAD_ADDRESS, BAD_HELO, type ReplyMeaning, rowsByClass, SERVER_FAULTS } from './reply-rows.js'
 
 /** Replies to ETRN that mean more, or something else, than their code */
 export const ETRN_TEXTS: readonly ReplyMeaning[] = [
@@ -20,16 +20,13 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
     '--retry-for 1h keeps trying',
   ),
   { codes: [500, 502], banner: MASKED_GREETING, outcome: 'unsupported', hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
+  // The server quotes the command as it arrived.
+  { codes: [500, 502, 503, 504], text: MASKED_COMMAND, hint: MIDDLEBOX_HINT, source: 'Cisco ASA: inspect esmtp' },
 
   // About this host. Postfix evaluates these restrictions at ETRN, before those for ETRN.
-  ...rowsByClass(words.HELO_NAME, HINTS.helo, 'Postfix: smtpd_helo_restrictions', RETRY_STEP),
-  ...rowsByClass({ textWithHosts: words.BLOCKLIST }, HINTS.blocklist, 'Postfix: default_rbl_reply', RETRY_STEP),
-  ...rowsByClass(
-    words.REVERSE_NAME,
-    HINTS.reverseName,
-    'Postfix: reject_unknown_client_hostname',
-    'a DNS failure can also be the reason: --retry-for 10m tries again',
-  ),
+  ...SERVER_FAULTS,
+  ...BAD_HELO,
+  ...BAD_ADDRESS,
   ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
   ...rowsByClass(words.ADDRESS, HINTS.postfixAddress, 'Postfix: smtpd_client_restrictions', RETRY_STEP),
   { codes: [458], text: words.ACCESS_DENIED, outcome: 'refused', hint: HINTS.address, source: 'RFC 1985, 5.3' },

@@ -1,5 +1,5 @@
 import { SessionError } from '../smtp/errors.js'
-import { ENHANCED_CODE, type Reply } from '../smtp/reply.js'
+import { ENHANCED_CODE, isTransient, type Reply } from '../smtp/reply.js'
 import { ETRN_CODES, ETRN_TEXTS } from './etrn-replies.js'
 import type { Outcome } from './outcome.js'
 import { SESSION_LIMIT } from './reply-patterns.js'
@@ -35,6 +35,7 @@ export function addHint(error: SessionError, banner: string): SessionError {
     kind,
     ...(reply === null ? {} : { code: reply.code }),
   }
-  const hint = error.hint ?? findRow(SESSION_FAILURES[stage] ?? [], facts)?.hint
+  const row = findRow(SESSION_FAILURES[stage] ?? [], facts)
+  const hint = error.hint ?? hintOf(row, reply !== null && isTransient(reply))
   return new SessionError(stage, message, { exitStatus, reply, kind, hint, cause })
 }

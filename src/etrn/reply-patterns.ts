@@ -61,11 +61,27 @@ export const SESSION_LIMIT = allOf(
 /** A limit on the connections of one client */
 export const CONNECTION_LIMIT = anyOf(/\btoo many (?:\w+ ){0,2}connections from\b/)
 
-export const HELO_NAME = anyOf(
-  /\b(?:helo|ehlo) (?:command|name|argument|domain|host)/,
-  /\b(?:invalid|bad|unknown|forged) (?:helo|ehlo)\b/,
-  /\bneed fully-qualified hostname/,
+const HELO = String.raw`\b(?:helo|ehlo)\b`
+const HELO_FAULT = anyOf(
+  /\b(?:helo|ehlo) (?:command|name|argument|domain|host|string|identity|requires|must|should)\b|\bin (?:helo|ehlo)\b/,
+  /\b(?:reject|refus|denied|block|invalid|valid\b|bad\b|bogus|mismatch|forged|fake|spoof|wrong|unknown|illegal|malformed)/,
+  /\b(?:unresolvable|unresolved|unacceptable|suspicious|unqualified|qualified|fqdn|own)\b/,
+  /(?:\bnot|n['\u2019]t) (?:\w+ )?(?:match|resolve|found|exist|accept|allow|permit)/,
 )
+/** "Send HELO first" is about the order of commands, not about the name. */
+const HELO_ORDER = anyOf(
+  /\bfirst\b|\bbefore\b|\bsequence\b|\bpolite\b|\bsay\b/,
+  String.raw`\b(?:send|issue|use|needs?|requires?|expect(?:s|ed)?|no|without|after) (?:an? |the )?${HELO}`,
+  String.raw`${HELO} (?:is |command )?(?:expected|needed|required|missing)\b`,
+)
+const FULL_NAME = /\bfqdn\b|\bqualified\b/
+export const HELO_NAME = anyOf(
+  allOf(`(?:${has(FULL_NAME)}|${lacks(HELO_ORDER)})`, has(HELO), has(HELO_FAULT)),
+  /\bneed fully-qualified hostname|\bhost ?name (?:\w+ )?(?:not|is|be) (?:\w+ )?(?:fully|qualified|fqdn)\b/,
+  // Another name than the requested one
+  /^<\?>: (?:\w+ )?host ?name\b/,
+)
+
 /** These are matched on the text with host names, because a list is known by its own: "blocked using zen.spamhaus.org". */
 export const BLOCKLIST = anyOf(
   // "Blocked by policy" is no word on an address.
@@ -76,12 +92,18 @@ export const BLOCKLIST = anyOf(
 )
 export const REVERSE_NAME = anyOf(
   /\bcannot find your (?:reverse )?hostname/,
-  /\breverse (?:DNS|lookup|host)|\brDNS\b|\bPTR\b/,
+  /\breverse (?:DNS|lookup|host|name)|\brDNS\b|\bPTR\b/,
 )
 export const CLIENT_CERTIFICATE = /\bclient certificate\b/i
 /** Client host, sender address and ETRN restrictions of Postfix */
 export const ADDRESS = anyOf(/\bclient host\b|\b(?:sender|recipient) address rejected|\betrn command rejected/)
 export const ACCESS_DENIED = anyOf(/\baccess (?:is )?(?:denied|not allowed)/)
+/** The server could not check the request. "Reverse lookup failure" is about the client. */
+export const SERVER_FAULT = anyOf(
+  /(?<!\b(?:reverse|DNS|PTR|name|helo|ehlo|host|hostname|IP|address|client) )\blookup (?:failure|failed|error)\b/,
+  /\bconfiguration (?:error|failure|problem)\b/,
+)
+export const WRONG_ORDER = anyOf(/\bpipelining\b|\bsynchroni[sz]ation\b|\bprotocol error\b/)
 
 /** The server, not its policy, is the reason. */
 export const TEMPORARY = anyOf(

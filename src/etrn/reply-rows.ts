@@ -1,5 +1,7 @@
 import type { FailureKind } from '../errors.js'
 import type { Outcome } from './outcome.js'
+import { HINTS, RETRY_STEP } from './reply-hints.js'
+import * as words from './reply-patterns.js'
 import type { ReplyText } from './reply-text.js'
 
 /** One row of the table of meanings. It fits if all its conditions hold; the first row that fits counts. */
@@ -79,3 +81,22 @@ export function rowsByClass(
     { codes: ['4xx'], ...condition, hint, retryStep, source },
   ]
 }
+
+// About this host, at any command. Postfix says so at the greeting, at EHLO or at ETRN (smtpd_delay_reject).
+
+/** Neither the name in EHLO nor the address is the reason. */
+export const SERVER_FAULTS: readonly ReplyMeaning[] = [
+  ...rowsByClass(words.SERVER_FAULT, HINTS.serverFault, 'Postfix: smtpd_check.c', RETRY_STEP),
+  // Commands are never sent in groups, so that something on the path may be the reason: only the general hint helps.
+  { codes: [503, 554], text: words.WRONG_ORDER, source: 'Postfix: reject_unauth_pipelining; Exim; Sendmail' },
+]
+export const BAD_HELO = rowsByClass(words.HELO_NAME, HINTS.helo, 'Postfix: smtpd_helo_restrictions', RETRY_STEP)
+export const BAD_ADDRESS = [
+  ...rowsByClass({ textWithHosts: words.BLOCKLIST }, HINTS.blocklist, 'Postfix: default_rbl_reply', RETRY_STEP),
+  ...rowsByClass(
+    words.REVERSE_NAME,
+    HINTS.reverseName,
+    'Postfix: reject_unknown_client_hostname',
+    'a DNS failure can also be the reason: --retry-for 10m tries again',
+  ),
+]

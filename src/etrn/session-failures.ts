@@ -1,8 +1,8 @@
 import { REPEAT_HINT, type Stage } from '../smtp/errors.js'
-import { MASKED_GREETING, MIDDLEBOX_HINT } from '../smtp/middlebox.js'
+import { MASKED_COMMAND, MASKED_GREETING, MIDDLEBOX_HINT } from '../smtp/middlebox.js'
 import { HINTS, RETRY_STEP } from './reply-hints.js'
 import * as words from './reply-patterns.js'
-import type { ReplyMeaning } from './reply-rows.js'
+import { BAD_ADDRESS, BAD_HELO, type ReplyMeaning, SERVER_FAULTS } from './reply-rows.js'
 
 const NO_MAIL_SERVER: ReplyMeaning = {
   kind: 'malformed-reply',
@@ -15,12 +15,8 @@ export const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMean
   greeting: [
     { kind: 'malformed-reply', text: /2[02]0\*{3}/, hint: MIDDLEBOX_HINT, source: 'Cisco PIX 4.4' },
     NO_MAIL_SERVER,
-    {
-      codes: ['4xx', '5xx'],
-      textWithHosts: words.BLOCKLIST,
-      hint: HINTS.blocklist,
-      source: 'Postfix: default_rbl_reply',
-    },
+    ...SERVER_FAULTS,
+    ...BAD_ADDRESS,
     { codes: ['4xx'], text: words.CONNECTION_LIMIT, hint: HINTS.connections, source: 'Postfix: anvil(8)' },
     { codes: ['5xx'], hint: HINTS.noMail, source: 'RFC 5321, 3.1; RFC 7504; Postfix: smtpd_delay_reject = no' },
     {
@@ -31,14 +27,11 @@ export const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMean
   ],
   ehlo: [
     NO_MAIL_SERVER,
-    {
-      codes: ['4xx', '5xx'],
-      textWithHosts: words.BLOCKLIST,
-      hint: HINTS.blocklist,
-      source: 'Postfix: default_rbl_reply',
-    },
-    { codes: ['4xx', '5xx'], text: words.HELO_NAME, hint: HINTS.helo, source: 'Postfix: smtpd_helo_restrictions' },
+    ...SERVER_FAULTS,
+    ...BAD_HELO,
+    ...BAD_ADDRESS,
     { codes: [500, 502], banner: MASKED_GREETING, hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
+    { codes: [500, 502], text: MASKED_COMMAND, hint: MIDDLEBOX_HINT, source: 'Cisco ASA: inspect esmtp' },
     { codes: [500, 502], hint: HINTS.noEhlo, source: 'RFC 1985, 3' },
     {
       codes: [501, 504, 553],

@@ -31,7 +31,7 @@ function replies(outcome: Outcome, rows: readonly Row[]): void {
 
 const EXIM = 'mx.example ESMTP Exim 4.96'
 const POSTFIX = 'mx.example ESMTP Postfix'
-const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN] = [
+const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN, FIREWALL] = [
   /acl_smtp_etrn/,
   /requests for this name from your public IP address$/,
   /from your public IP address/,
@@ -42,6 +42,7 @@ const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN] = 
   /plain name/,
   /^check the name, then ask your provider which name/,
   /^ask your provider to enable ETRN/,
+  /^a firewall on the network path/,
 ] as const
 
 suite('a 458 that means a policy is refused', () => {
@@ -193,6 +194,7 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
 })
 
 const ADDRESS_ALONE = /^the server does not accept requests from your public IP address/
+const FAULT = /^the server could not check the request/
 suite('a reply about this host', () => {
   replies('refused', [
     ['504 5.5.2 <gw>: Helo command rejected: need fully-qualified hostname', HELO],
@@ -201,6 +203,28 @@ suite('a reply about this host', () => {
     ['554 5.7.1 <gw.site.example>: Helo command rejected: Access denied', HELO],
     ['554 5.7.1 Service unavailable; Helo command [gw.site.example] blocked using dbl.example', HELO],
     ['550 Invalid HELO', HELO],
+    ['504 5.7.1 Sorry, your HELO string is invalid', HELO],
+    ['504 gw: need FQDN in EHLO', HELO],
+    ['504 need FQDN HELO', HELO],
+    ['504 5.5.2 hostname not fully qualified (gw)', HELO],
+    ['504 Your host name must be fully qualified', HELO],
+    ['553 5.7.1 Helo rejected', HELO],
+    ['553 HELO gw is not acceptable: unknown host', HELO],
+    ['501 5.5.2 <gw>: hostname invalid', HELO],
+    ['501 <gw>: Invalid hostname', HELO],
+    ['501 Syntactically invalid HELO argument(s)', HELO],
+    ['550 HELO mismatch', HELO],
+    ['550 HELO is my own name', HELO],
+    ['550 HELO/EHLO gw does not match your IP', HELO],
+    ['550 HELO should be a FQDN', HELO],
+    ['550 Your EHLO is bogus', HELO],
+    ['550 EHLO rejected', HELO],
+    ['550 Fake HELO gw.site.example', HELO],
+    ['501 HELO requires domain address', HELO],
+    ['550 You must say HELO with a FQDN', HELO],
+    ['550 Host name required in HELO', HELO],
+    ['550 Access denied - Invalid HELO name', HELO],
+    ["550 gw.site.example in EHLO doesn't resolve", HELO],
     ['554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
     ['504 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
     ['501 5.7.1 <a@b.example>: Sender address rejected: Access denied', ADDRESS],
@@ -212,6 +236,7 @@ suite('a reply about this host', () => {
     ['550 5.7.1 Your IP address 192.0.2.1 has been blocked', /blocklist/],
     ['550 5.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]', /reverse DNS/],
     ['554 5.7.1 <CN=x>: Client certificate rejected: Access denied', /--tls-cert/],
+    ['550 Reverse DNS lookup failure', /reverse DNS/],
     ['550 5.7.1 Listed in dnsbl.example', /blocklist/],
     ['550 5.7.1 rejected, see http://www.spamhaus.org/query/bl?ip=192.0.2.1', /blocklist/],
     ['550 5.7.1 Your address is in an RBL', /blocklist/],
@@ -222,6 +247,20 @@ suite('a reply about this host', () => {
     ['554 5.7.1 Client host x.rbl.isp.net[1.2.3.4] rejected', ADDRESS_ALONE],
     ['554 5.7.1 <helo-1.auth.isp.net[1.2.3.4]>: Client host rejected', ADDRESS_ALONE],
     ['503 5.7.0 Error: access denied for unknown[192.0.2.1]', ADDRESS_ALONE],
+    // The order of commands is no matter of the name in HELO.
+    ['503 send HELO first', null],
+    ['503 5.5.1 Error: send HELO/EHLO first', null],
+    ['503 Polite people say HELO', null],
+    ['503 HELO not received', null],
+    ['503 ETRN is invalid in this state: EHLO needed', null],
+    ['503 ETRN rejected: no EHLO', null],
+    ['503 Bad sequence of commands, EHLO expected', null],
+    ['503 ETRN refused, HELO command required', null],
+    // The server's configuration or lookups failed, or commands came in a group.
+    ['503 5.5.0 <ETRN>: Etrn command rejected: Improper use of SMTP command pipelining', null],
+    ['503 5.5.0 <gw>: Helo command rejected: Improper use of SMTP command pipelining', null],
+    ['554 SMTP synchronization error', null],
+    ['554 5.3.5 <gw>: Helo command rejected: Server configuration error', FAULT],
     // RFC 1985 has 459 for what the server never does.
     ['459 4.7.1 <gw>: Helo command rejected: Access denied', HELO],
   ])
@@ -249,6 +288,18 @@ suite('a reply about this host', () => {
       '454 4.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org',
       /blocklist.*; --retry-for 10m tries again$/,
     ],
+  ])
+})
+
+suite('a failure of the server while it checks this host', () => {
+  replies('deferred', [
+    ['451 4.3.5 <gw>: Etrn command rejected: Server configuration error', FAULT],
+    ['451 4.3.5 Server configuration problem', FAULT],
+    ['451 4.3.0 <gw>: Helo command rejected: Temporary lookup failure', /^the server could not.*; --retry-for 10m/],
+    ['451 4.3.0 <x[192.0.2.1]>: Client host rejected: Temporary lookup failure', FAULT],
+    ['450 4.3.2 <gw>: Helo command rejected: Try again later', HELO],
+    ['450 4.3.2 <x[192.0.2.1]>: Client host rejected: Try again later', ADDRESS_ALONE],
+    ['450 4.7.25 Temporary reverse lookup failure', /reverse DNS/],
   ])
 })
 
@@ -292,6 +343,7 @@ suite('hints for replies about the name or the command', () => {
     ['459 4.5.4 Queue tls unknown', /queue group/, '#tls'],
     ['459 4.5.4 Queue queue unknown', /queue group/, '#queue'],
     ['459 no queue rbl', PLAIN, '#rbl'],
+    ['503 5.5.1 Command unrecognized: "XXXX site.example"', FIREWALL],
     ['550 5.7.1 @ not supported', PLAIN, '@site.example'],
     ['550 5.7.1 Named queues are not supported here', PLAIN, '#queue'],
     ['550 5.7.1 <@site.example>: no', ADDRESS, '@site.example'],
@@ -309,6 +361,9 @@ suite('hints for replies about the name or the command', () => {
     ['502 ESMTP command error', NO_ETRN],
     ['502 5.7.0 Sorry, we do not allow this operation', /--port 25, or ask your provider/],
     ['500 what?', /firewall/, 'site.example', '***************2******0*\nOK'],
+    ['500 5.5.1 Command unrecognized: "XXXX site.example"', FIREWALL],
+    ['502 5.5.2 Error: command not recognized: XXXX', FIREWALL],
+    ['500 Unknown command', NO_ETRN, '#XXXX'],
   ])
   replies('started', [
     ['250 Queuing started', /subdomain/, '@site.example', POSTFIX],
@@ -417,8 +472,12 @@ suite('addHint', () => {
   failsWith('greeting', '554 no', DYNAMIC)
   failsWith('greeting', '554 5.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org', /blocklist/)
   failsWith('greeting', '521 never', DYNAMIC)
+  failsWith('greeting', '450 4.7.25 Client host rejected: cannot find your hostname', /reverse DNS.*--retry-for 10m/)
+  failsWith('greeting', '550 5.7.25 Client host rejected: cannot find your hostname', /reverse DNS/)
+  failsWith('greeting', '554 No PTR record for 192.0.2.1', /reverse DNS/)
   failsWith('greeting', '554 x.ptr.isp.net: Client host rejected', DYNAMIC)
   failsWith('greeting', '554 5.7.1 <x.rbl.isp.net[192.0.2.1]>: Client host rejected', DYNAMIC)
+  failsWith('greeting', '451 4.3.0 Temporary lookup failure', FAULT)
   failsWith('greeting', '421 4.7.0 mx Error: too many connections from 192.0.2.1', /too many connections from your/)
   failsWith('greeting', '421 Too many concurrent SMTP connections from this IP address', /too many connections from/)
   failsWith('greeting', '421 Too many concurrent SMTP connections; please try again later.', null)
@@ -429,6 +488,16 @@ suite('addHint', () => {
   failsWith('ehlo', '501 no', /--helo/)
   failsWith('ehlo', '550 5.7.1 <gw>: Helo command rejected: Host not found', /--helo/)
   failsWith('ehlo', '550 no', DYNAMIC)
+  failsWith('ehlo', '550 HELO mismatch', HELO)
+  failsWith('ehlo', '554 Your EHLO is bogus', HELO)
+  failsWith('ehlo', '450 4.7.1 <gw>: Helo command rejected: Host not found', /--helo HOST\.DOMAIN.*--retry-for 10m/)
+  failsWith('ehlo', '550 5.7.25 Client host rejected: cannot find your hostname', /reverse DNS/)
+  failsWith('ehlo', '450 4.7.25 Client host rejected: cannot find your hostname', /reverse DNS/)
+  failsWith('ehlo', '451 4.3.0 <gw>: Helo command rejected: Temporary lookup failure', FAULT)
+  failsWith('ehlo', '500 5.5.1 Command unrecognized: "XXXX gw"', FIREWALL)
+  failsWith('ehlo', '500 5.3.3 Unrecognized command "XXXX"', FIREWALL)
+  failsWith('ehlo', '502 XXXX not implemented', FIREWALL)
+  failsWith('ehlo', '500 5.3.3 Unrecognized command "EHLO"', /without EHLO has no ETRN/)
   failsWith('ehlo', '503 5.7.0 Error: access denied for unknown[192.0.2.1]', DYNAMIC)
   failsWith('ehlo', '503 bad sequence of commands', null)
   failsWith('starttls', '454 not now', /--retry-for/)
