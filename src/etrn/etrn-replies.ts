@@ -3,6 +3,12 @@ import { HINTS, LOGIN_OPTIONS, RETRY_STEP } from './reply-hints.js'
 import * as words from './reply-patterns.js'
 import { BAD_ADDRESS, BAD_HELO, type ReplyMeaning, rowsByClass, SERVER_FAULTS } from './reply-rows.js'
 
+/** Returns the row with a further step for a name with `@` or `#`: its form may be the reason, too. */
+function rowsByForm(row: ReplyMeaning): ReplyMeaning[] {
+  const hint = [row.hint ?? [], HINTS.plainName].flat().join('; ')
+  return [{ ...row, name: /^[@#]/, hint }, row]
+}
+
 /** Replies to ETRN that mean more, or something else, than their code */
 export const ETRN_TEXTS: readonly ReplyMeaning[] = [
   {
@@ -29,8 +35,6 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
   ...BAD_ADDRESS,
   ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
   ...rowsByClass(words.ADDRESS, HINTS.postfixAddress, 'Postfix: smtpd_client_restrictions', RETRY_STEP),
-  { codes: [458], text: words.ACCESS_DENIED, outcome: 'refused', hint: HINTS.address, source: 'RFC 1985, 5.3' },
-  ...rowsByClass(words.ACCESS_DENIED, HINTS.address, 'Postfix: smtpd_check.c', RETRY_STEP),
 
   // 458: temporary by its code, but servers use it for policy.
   {
@@ -58,16 +62,32 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
     hint: HINTS.temporary,
     source: 'RFC 3463, 3.3 to 3.5: mailbox, system, network',
   },
+  {
+    codes: [458],
+    text: words.PASSING,
+    status: /^(?!5\.)/,
+    hint: HINTS.temporary,
+    source: 'RFC 1985, 5.3: 458 is temporary',
+  },
+  { codes: [458], text: words.ACCESS_DENIED, outcome: 'refused', hint: HINTS.address, source: 'RFC 1985, 5.3' },
+  ...rowsByClass(words.ACCESS_DENIED, HINTS.address, 'Postfix: smtpd_check.c', RETRY_STEP),
   { codes: [458], text: words.LOGIN, outcome: 'refused', hint: HINTS.login, source: 'Exim 4.96: deny with a message' },
   { codes: [458], text: words.TLS, outcome: 'refused', hint: HINTS.tls, source: 'Exim 4.96: deny with a message' },
-  { codes: [458], banner: /\bExim\b/, outcome: 'refused', hint: HINTS.exim, source: 'Exim 4.96: any other 458' },
-  {
+  { codes: [458], banner: /\bExim\b/, text: words.FAILED_ATTEMPT, source: 'Exim 4.96: a failure of the server' },
+  ...rowsByForm({
+    codes: [458],
+    banner: /\bExim\b/,
+    outcome: 'refused',
+    hint: HINTS.exim,
+    source: 'Exim 4.96: any other 458',
+  }),
+  ...rowsByForm({
     codes: [458],
     text: /^Administrative prohibition/i,
     outcome: 'refused',
     hint: HINTS.exim,
     source: 'Exim 4.96: deny in acl_smtp_etrn',
-  },
+  }),
 
   { codes: ['4xx'], text: words.TLS_UNAVAILABLE, hint: HINTS.temporary, source: 'RFC 3207, 4' },
   ...rowsByClass(words.LOGIN, HINTS.login, 'RFC 4954, 6'),
@@ -79,6 +99,13 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
     text: /^Queue .*unknown/i,
     hint: 'Sendmail: no queue group has this name; request the domain itself',
     source: 'Sendmail 8.17',
+  },
+  {
+    codes: [459],
+    name: /^#[^.]+$/,
+    text: /\bservice unavailable/i,
+    hint: HINTS.noQueues,
+    source: 'Postfix 3.7: "#" is dropped',
   },
   {
     codes: [459],
@@ -100,12 +127,12 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
     hint: HINTS.plainName,
     source: 'RFC 1985, 5.2: both forms are optional',
   },
-  { codes: [458], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
+  ...rowsByForm({ codes: [458], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' }),
   { codes: [458, 459, 501, 504, 553, 555], name: /^[@#]/, hint: HINTS.plainName, source: 'RFC 1985, 5.2' },
   { codes: ['5xx'], name: /^[@#]/, text: words.FORM, hint: HINTS.plainName, source: 'RFC 1985, 5.2' },
   {
     codes: [458],
-    text: /\bstore mail\b/i,
+    text: words.ELSEWHERE,
     outcome: 'refused',
     hint: HINTS.elsewhere,
     source: 'Exchange: "Node x does not store mail here"',
@@ -113,6 +140,13 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
   { codes: [458], text: words.POLICY, outcome: 'refused', hint: HINTS.name, source: 'Oracle: "only literal domains"' },
   { codes: [458], status: /^4\.7\./, hint: HINTS.name, retryStep: RETRY_STEP, source: 'RFC 3463, 2 and 3.8' },
   { codes: [501], status: /^5\.(?:1\.|5\.[24])/, hint: HINTS.badName, source: 'RFC 3463, 3.2 and 3.6' },
+  {
+    codes: [501],
+    text: words.ELSEWHERE,
+    outcome: 'refused',
+    hint: HINTS.elsewhere,
+    source: 'RFC 1985, 5.3: for such a refusal there is 459',
+  },
   { codes: [501], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
   {
     codes: [501],

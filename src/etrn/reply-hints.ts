@@ -26,6 +26,8 @@ export const HINTS = {
   ignoredSign:
     "Postfix ignores '@' and '#', so a request is for the plain domain alone; request each subdomain by its own name",
   plainName: "the server may not support names that start with '@' or '#'; request each domain by its plain name",
+  noQueues:
+    "if the server is Postfix: Postfix ignores '#' and has no queues with names; request each domain by its plain name",
   serverFault: 'the server could not check the request; tell your provider if the failure lasts',
   noEtrn: 'ask your provider to enable ETRN on this server, or to start the delivery for you',
   noEhlo: 'a server without EHLO has no ETRN: check the host and the port',

@@ -7,11 +7,15 @@ import { findRow, hintOf } from './reply-rows.js'
 import { readableText } from './reply-text.js'
 import { SESSION_FAILURES } from './session-failures.js'
 
+/** An enhanced status code as qmail writes it, `(#5.7.1)`, or one in brackets at the end */
+const LATE_CODE = /#([245]\.\d{1,3}\.\d{1,3})(?![\w.])|[([]([245]\.[0-7]\.\d{1,3})[)\]]\W*$/
+
 /** Returns the outcome and the hint of a reply to ETRN. The banner is what the server has said about itself. */
 export function meaningOf(reply: Reply, name: string, banner: string): { outcome: Outcome; hint: string | null } {
   const { code } = reply
   const bareName = name.replace(/^[@#]/, '')
-  const status = reply.enhancedCode ?? ENHANCED_CODE.exec(reply.text)?.[0] ?? ''
+  const [, first, last] = LATE_CODE.exec(reply.text) ?? []
+  const status = reply.enhancedCode ?? ENHANCED_CODE.exec(reply.text)?.[0] ?? first ?? last ?? ''
   const text = readableText(reply.text.replace(ENHANCED_CODE, ''), bareName)
   const facts = { code, text, status, banner, name }
   const byCode = findRow(ETRN_CODES, facts)

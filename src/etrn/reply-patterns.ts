@@ -105,37 +105,108 @@ export const SERVER_FAULT = anyOf(
 )
 export const WRONG_ORDER = anyOf(/\bpipelining\b|\bsynchroni[sz]ation\b|\bprotocol error\b/)
 
-/** The server, not its policy, is the reason. */
+/** The server, not its policy, is the reason, whatever else the text says. */
 export const TEMPORARY = anyOf(
-  /\btemporar|\blater\b|\bagain\b|\bmoment\b|\bat this time\b|\bcurrently\b|\bright now\b/,
-  /\bbusy\b|\b(?:over)?load(?:ed)?\b|\bfork\b|\bresources?\b|\bmemory\b|\bdisk\b|\bspace\b/,
-  /\btime-?out\b|\btimed out\b|\bin progress\b|\bunavailable\b|\bshut(?:ting)? ?down\b|\bmaintenance\b/,
-  /\brate limit|\bthrottl|\bgr[ae]y-?list|\bwait\b|\b(?:seconds|minutes|hours)\b/,
-  /\b(?:internal|system|local|server) (?:\w+ )?(?:error|failure|problem)/,
+  /\btemporar|\blater\b|(?<!(?:\bnot|\bnever|n['\u2019]t) (?:\w+ ){0,2})\bagain\b|\bin progress\b|\bwait\b|\b(?:seconds|minutes|hours)\b/,
+  /\bbusy\b|\b(?:over)?load(?:ed)?\b|\bfork\b|\bresources?\b|\bmemory\b|\bdisk\b|\bspace\b|\bstorage\b|\bfile ?system\b/,
+  /\btime-?out\b|\btimed out\b|\bshut(?:ting)? ?down\b|\bmaintenance\b/,
+  /\brate limit|\bthrottl|\bgr[ae]y-?list|\btoo many\b|\bat a time\b/,
+  /\b(?:limit|quota|maximum) (?:\w+ ){0,2}(?:reached|exceeded)\b/,
+  /\b(?:internal|system|local|server|lookup) (?:\w+ )?(?:error|failure|problem)/,
+  /\b(?:file|directory|socket|process|daemon|program) (?:is |was )?not found\b/,
   /\bconnection (?:\w+ ){0,4}refused\b|\bunable to (?:init|start|connect|open|read|write|creat|exec|run)/,
 )
-
 // "Could not" is a failure, not a policy.
-const NOT = String.raw`(?<!\bcould )(?<!\bcould)(?:\bnot|\bnever|n['\u2019]t)(?: \w+){0,2} `
-const SERVED = '(?:allow|permit|authori[sz]|accept|serv|support|configur|stor|hold|keep|host|handl|relay)'
+const NEGATION = String.raw`(?<!\b(?:could|can?|did) ?)(?:\bnot|\bnever|\bno longer|n['\u2019]t)`
+const NOT = String.raw`${NEGATION}(?: \w+){0,2} `
+const KEPT = '(?:stored|held|kept|spooled|queued|hosted|handled|served)'
+const MAIL = String.raw`(?:e-?mail|mail|messages?)\b`
+
+/** This server is not the one that holds the mail. A server that merely has no mail now says "waiting" or "queued". */
+export const ELSEWHERE = anyOf(
+  String.raw`${NEGATION} (?:queu|stor|hold|keep|spool|collect)(?:e?s?|e?ing) (?:(?:\w+ ){0,2}${MAIL}|for\b)`,
+  String.raw`\b(?:queue|store|hold|keep|spool)s? no (?:\w+ ){0,2}${MAIL}`,
+  String.raw`\bno (?:\w+ )?${MAIL}[^.;]*\b(?!queued)${KEPT} (?:here|on|by)\b`,
+  String.raw`\b${MAIL}[^.;]*${NEGATION} (?:\w+ )?${KEPT} (?:here|on|by)\b`,
+  String.raw`${NEGATION} (?:(?:an?|the|your|our|any|valid|primary|backup|secondary) ){0,3}(?:MX|mail exchanger)\b(?! record)`,
+  String.raw`${NEGATION} an? (?:backup|secondary)\b`,
+  String.raw`\b${KEPT} (?:elsewhere|(?:on|at|by) (?:another|a different) (?:host|server|machine|MX|system))\b`,
+)
+
+const ONLY = String.raw`(?<!\bread[ -])\bonly\b(?! (?:one|two|three|an? |\d))`
+const PEOPLE = '(?:domains?|customers?|hosts?|clients?|users?|subscribers?|members?|networks?|nodes?)'
+
+/** Words that no server uses for a failure of its own */
+const CLEAR_POLICY = anyOf(
+  /\b(?:prohibit|forbid|forbidden|denied|disabled|unauthori[sz]ed|blocked|banned|restricted|privileges?\b)/,
+  // A policy server can fail.
+  /\b(?:policy|permission)\b(?! (?:server|service|daemon|check|lookup)\b)/,
+  /\b(?:turned|switched) off\b|\b(?:ETRN|is|are) off\b(?!-| ?line)|\bby (?:the |our |an? )?admin/,
+  `${NOT}(?:allow|permit|authori[sz]|entitl|eligib)`,
+  String.raw`${ONLY} (?:for|to|from|by)\b(?! now)|${ONLY} (?:[\w-]+ ){1,4}(?:may|can)\b|\b${PEOPLE} only\b`,
+)
+
+const SERVED = String.raw`(?:allow|permit|authori[sz]|accept|serv(?:e|ed|es|ing|iced)\b|support|configur|stor(?:e|ed|es|ing)\b|hold|held\b|keep(?:s|ing)?\b(?! up)|kept\b|hosted|hosting|handl|relay|offer|implement|provid|responsible)`
 /** The server won't do that for this name, or for anybody. */
 export const POLICY = anyOf(
-  /\b(?:prohibit|forbid|denied|disabled|rejected|unauthori[sz]ed|blocked|policy\b)/,
+  CLEAR_POLICY,
+  ELSEWHERE,
   `${NOT}${SERVED}`,
-  `${NOT}(?:a )?(?:known?|recogni[sz]ed|local|valid|enabled|found|exists?|listed|registered|ours?|yours?)\\b`,
-  `${NOT}in (?:our|the|my|any) `,
-  /\b(?:unknown|invalid|illegal|unrecogni[sz]ed|non-?local|no (?:such|queue|permission|rights?))\b/,
-  /\brefused\b/,
-  String.raw`\bonly\b.*\b${SERVED}|\b${SERVED}\w* only\b`,
+  String.raw`${NOT}(?:an? )?(?:known?|recogni[sz]ed|local|valid|enabled|found|exists?|listed|registered|ours?|yours?|mine|for you|customer|member|subscriber)\b`,
+  String.raw`${NOT}(?:in|on|among) (?:our|the|my|any|your) (?!queue\b)`,
+  /(?:\bnot|\bnever|n['\u2019]t) (?:\w+ )?(?:try|retry|ask)\b/,
+  /\byou (?:may not|must ?n[o'\u2019]t|can ?not|can['\u2019]t)\b/,
+  /\b(?:unknown|invalid|illegal|unrecogni[sz]ed|unsupported|non-?local|discontinued|retired|deprecated|obsolete)\b(?! (?:error|failure|problem|reason|response|reply|state)\b)/,
+  /\bno (?:such|permission|account|relay(?:ing)?)\b|\bno access(?: (?:for|from)\b|\W*$)|\b(?:no|lacks?|insufficient) (?:\w+ )?(?:rights?|authority)\b|\binsufficient (?:\w+ )?access\b/,
+  /\bno queue\b(?! (?:run|manager|process|slot))/,
+  /\bno ETRN(?: (?:here|for|from|on|access|support|service)\b|\W*$)/,
+  /\b(?:rejected|refuse[sd]?|decline[sd]?)\b/,
+  /(?:^|\b(?:account|contract|customer|domain|host|node|subscription|user) )(?:is |was |has |been )*(?:suspended|expired|closed|terminated|deactivated|cancell?ed)\b/,
+  String.raw`${ONLY}.*\b${SERVED}|\b${SERVED}\w* ${ONLY}|${ONLY} valid\b|\b(?:names?|queues?) only\b`,
+  /\b(?:limited|reserved) (?:to|for)\b(?! (?:once|one|an?|\d+)\b)/,
+)
+
+/** Words on time that tell little: beside a clear word of policy they don't count. */
+export const PASSING = allOf(
+  lacks(CLEAR_POLICY, /\b(?:until|unless) (?:you|log|auth)/),
+  has(
+    /\bat this time\b|\bcurrently\b|\bmoment\b|\b(?:right|just|for) now\b|\bnow\W*$/,
+    /\bunavailable\b|\byet\b|\bsoon\b|\bshortly\b|\btime being\b|\bduring\b|\bwhile\b|\buntil\b/,
+  ),
+)
+
+/** An attempt that failed */
+export const FAILED_ATTEMPT = allOf(
+  lacks(CLEAR_POLICY),
+  has(/\bcould(?: not|n['\u2019]t)\b|\bunable to\b|\bfailed to\b/),
 )
 
 /** Of a name with `@` or `#`: its form, not its domain, is the reason. */
-export const FORM = anyOf(/\b(?:support|implement)/, /(?<!\S)[@#](?!\S)/)
-
-const SYNTAX = anyOf(
-  /syntax|parameter|argument|valid\b|malformed|illegal|format|\bbad\b|\bmust (?:begin|start)|\bcharacter/,
-  /qualified|usage|unrecogni[sz]ed|missing|required/,
+export const FORM = anyOf(
+  /\b(?:un)?support|\bimplement|(?<!\S)[@#](?!\S)|\bsub-?domains?\b/,
+  /\b(?:no|unknown|invalid|bad) (?:such )?queues?\b|\bqueues? (?:\w+ ){0,2}(?:unknown|not|invalid)\b/,
 )
-const REFUSAL_WORDS = anyOf(POLICY, /\b(?:no|not|never|cannot|only|sorry)\b|n['\u2019]t\b/)
-/** A refusal without a word on syntax. A single word tells nothing. */
-export const REFUSAL = new RegExp(`^(?=.*\\S \\S)(?!.*(?:${SYNTAX.source})).*(?:${REFUSAL_WORDS.source})`, 'is')
+
+/** The text is about the form of the name, although it may say "not allowed": "NUL characters are not allowed". */
+const CLEAR_SYNTAX = anyOf(
+  /\bsynta(?:x|ctic)|\bparameters?\b|\barguments?\b|\bmalformed\b|\bcharacters?\b|\bunderscores?\b|\blabels?\b|\btoo (?:long|short)\b/,
+  /\bpars(?:e|ed|ing|able)\b|\bunpars|\blooks? like\b|\b(?:domain|host|ascii) ?names? only\b/,
+  /\bno (?:\w+ ){0,2}(?:given|specified|supplied|provided)\b|\bnot (?:given|specified|supplied)\b/,
+  /\bno (?:name|(?:domain|host|node)(?: ?name)?)(?: in (?:the )?(?:ETRN )?command)?\W*$/,
+  /(?:\bnot|n['\u2019]t) an? (?:fully[- ]qualified |proper |legal |correct |real )?(?:host ?name|domain|domain name|FQDN|node|node name)\b(?! \w)/,
+)
+const SYNTAX = anyOf(
+  /\b(?:in)?valid\b(?! (?:for|here|from)\b)|\billegal\b|\bformat(?:ted)?\b|\bill-?formed\b|\bbad(?:ly)?\b|\bmust (?:begin|start)\b/,
+  /\bqualified\b|\busage\b|\bunrecogni[sz]ed\b|\bmissing\b|\brequired\b|\bunderst(?:and|ood)\b|\brecogni[sz]e\b/,
+)
+const CLEAR_REFUSAL = anyOf(
+  CLEAR_POLICY,
+  ELSEWHERE,
+  String.raw`${NOT}(?:serv(?:e|ed|es|ing)\b|hosted|stored|held|handled|relayed)`,
+)
+const REFUSAL_WORDS = anyOf(POLICY, /\b(?:no|not|never|cannot|only|sorry|unable|unavailable|failed)\b|n['\u2019]t\b/)
+/** A refusal without a word on syntax. Most single words tell nothing. */
+export const REFUSAL = allOf(
+  lacks(CLEAR_SYNTAX),
+  `(?:${has(CLEAR_REFUSAL)}|${lacks(SYNTAX)}(?:${has(/\b(?:refused|rejected|declined|unavailable|unsupported)\b/)}|${has(/\S \S/)}${has(REFUSAL_WORDS)}))`,
+)

@@ -31,7 +31,7 @@ function replies(outcome: Outcome, rows: readonly Row[]): void {
 
 const EXIM = 'mx.example ESMTP Exim 4.96'
 const POSTFIX = 'mx.example ESMTP Postfix'
-const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN, FIREWALL] = [
+const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN, ELSEWHERE, FIREWALL] = [
   /acl_smtp_etrn/,
   /requests for this name from your public IP address$/,
   /from your public IP address/,
@@ -42,6 +42,7 @@ const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN, FI
   /plain name/,
   /^check the name, then ask your provider which name/,
   /^ask your provider to enable ETRN/,
+  /^this server holds no mail for the name/,
   /^a firewall on the network path/,
 ] as const
 
@@ -87,11 +88,96 @@ suite('a 458 that means a policy is refused', () => {
     ['458 Must issue a STARTTLS command first', TLS],
     ['458 TLS required', TLS],
     ['458 whatever the ACL says', ACL, 'site.example', EXIM],
+    ['458 ETRN is no longer supported', NAME],
+    ['458 ETRN has been turned off', NAME],
+    ['458 ETRN is switched off here', NAME],
+    ['458 ETRN is off', NAME],
+    ['458 ETRN not offered', NAME],
+    ['458 ETRN not implemented', NAME],
+    ['458 We do not provide ETRN', NAME],
+    ['458 no ETRN here', NAME],
+    ['458 no ETRN for you', NAME],
+    ['458 no ETRN for site.example', NAME],
+    ['458 Insufficient privileges', NAME],
+    ['458 You may not request this domain', NAME],
+    ["458 You can't use ETRN for site.example", NAME],
+    ['458 Host gw.site.example is not on the ETRN list', NAME],
+    ['458 site.example is not among our customers', NAME],
+    ['458 restricted to known hosts', NAME],
+    ['458 Only customers may use ETRN', NAME],
+    ['458 ETRN is only for dial-up customers', NAME],
+    ['458 literal domains only', NAME],
+    ['458 ETRN for subscribers only', NAME],
+    ['458 ETRN is reserved for customers', NAME],
+    ['458 Sorry, currently only customers may use ETRN', NAME],
+    ['458 ETRN has been discontinued', NAME],
+    ['458 You have no access', NAME],
+    ['458 You lack the rights', NAME],
+    ['458 Not for you', NAME],
+    ['458 Do not try again', NAME],
+    ['458 ETRN is unavailable until you log in', LOGIN],
+    ['458 Account closed', NAME],
+    ['458 Domain suspended', NAME],
+    ['458 site.example has been suspended', NAME],
+    ["458 sorry, that domain isn't mine", NAME],
+    ['458 Request declined', NAME],
+    ['458 ETRN currently disabled by administrator', NAME],
+    ['458 You are currently not allowed to use ETRN', NAME],
+    ['458 ETRN is forbidden at this time', NAME],
+    ['458 ETRN is not permitted right now', NAME],
+    ['458 queue names are not implemented', PLAIN, '#queue'],
+    ['458 named queues are unsupported', PLAIN, '#queue'],
+    ["458 sorry, that domain isn't here (#5.7.1)", NAME],
+    ['458 sorry (#5.7.1)', NAME],
+    ['458 #5.7.1 sorry', NAME],
+    ['458 try again later (#5.1.2)', NAME],
+    ['458 sorry [5.7.1]', NAME],
+    // The words of policy are the server's, the others those of its name.
     ['458 busy.isp.example does not serve site.example', NAME],
     ['458 later.isp.example: Administrative prohibition', ACL],
     ['458 disk.isp.example: Access denied', ADDRESS],
+    ['458 try-again.isp.example says no ETRN for gw@busy.example, see https://isp.example/try?again=later', NAME],
     ['458 Not allowed for load-balancer[192.0.2.1]', NAME],
     ['458 <temporary>: ETRN denied', NAME],
+  ])
+})
+
+suite('a 458 that says that the mail is not stored here is refused', () => {
+  replies('refused', [
+    ['458 we do not queue mail for site.example', ELSEWHERE],
+    ["458 We don't spool any mail for site.example", ELSEWHERE],
+    ['458 we hold no mail for site.example', ELSEWHERE],
+    ['458 This host keeps no messages for you', ELSEWHERE],
+    ['458 we no longer hold mail for site.example', ELSEWHERE],
+    ['458 never stores mail for site.example', ELSEWHERE],
+    ['458 Node site.example has no mail stored here', ELSEWHERE],
+    ['458 no mail for site.example is stored here', ELSEWHERE],
+    ['458 Mail for site.example is not held on this server', ELSEWHERE],
+    ['458 not MX for site.example', ELSEWHERE],
+    ['458 I am not an MX for site.example', ELSEWHERE],
+    ['458 not a backup MX for site.example', ELSEWHERE],
+    ["458 This isn't your secondary MX", ELSEWHERE],
+    ['458 Mail for site.example is held elsewhere', ELSEWHERE],
+    ['458 Mail for site.example is queued on another host', ELSEWHERE],
+    ['458 This machine does not spool for site.example', ELSEWHERE],
+    ['458 we are not a secondary for site.example', ELSEWHERE],
+    ['458 we hold no mail for site.example', PLAIN, '@site.example'],
+  ])
+  replies('deferred', [
+    ['458 no mail waiting', null],
+    ['458 No messages waiting for node site.example', null],
+    ['458 no mail queued for site.example', null],
+    ['458 no mail for site.example is queued here', null],
+    ['458 There is no mail for site.example in the queue', null],
+    ['458 could not store mail', null],
+    ["458 Couldn't queue mail for site.example", null],
+    ['458 cannot queue mail for site.example', null],
+    ['458 Unable to hold messages for site.example', null],
+    ['458 We hold no mail for site.example at this time', LATER],
+    ['458 site.example does not have an MX record', null],
+    ['458 not queued', null],
+    ["458 can't store mail", null],
+    ["458 can't accept the request", null],
   ])
 })
 
@@ -108,6 +194,37 @@ suite('another 4xx is deferred, whatever its enhanced status code', () => {
 suite('a 458 that is temporary is deferred', () => {
   replies('deferred', [
     ['458 Unable to fork process', LATER],
+    ['458 Too many concurrent queue runs', LATER, 'site.example', EXIM],
+    ['458 Too many queue runs', LATER],
+    ['458 Queue run limit reached', LATER],
+    ['458 Only one queue run at a time is allowed', LATER],
+    ['458 could not start the queue run', null, 'site.example', EXIM],
+    ['458 Access denied, try again later', LATER],
+    ['458 ETRN disabled during maintenance', LATER],
+    ['458 ETRN refused: load too high', LATER],
+    ['458 Permission denied while writing to disk', LATER],
+    ['458 insufficient system storage, not accepted', LATER],
+    ['458 file system is read-only', LATER],
+    ['458 Not accepting ETRN right now', LATER],
+    ['458 Authentication service currently unavailable', LATER],
+    ['458 policy server unavailable', LATER],
+    ['458 Unknown error', null],
+    ['458 invalid response from the queue manager', null],
+    ['458 queue file not found', LATER],
+    ['458 queue run is active on another host', null],
+    ['458 Queue manager not responding', null],
+    ['458 Not accepting ETRN during backup', LATER],
+    ['458 ETRN is limited to once every 10 minutes', LATER],
+    ['458 No queue runner available', null],
+    ['458 ETRN suspended', null],
+    ['458 ETRN not enabled yet', LATER],
+    ['458 No ETRN for the time being', LATER],
+    ['458 queue processing suspended', null],
+    ['458 ETRN service is offline', null],
+    ['458 sorry (#4.3.0)', LATER],
+    ['458 not accepted (#4.3.2)', LATER],
+    ['458 mx.example running 5.7.1 is not ready', null],
+    ['458 only 3 of 7 messages moved', null],
     ['458 Already processing other.example', null],
     ['458 Already processing <other.example>', null],
     ['458 Unable to fork process', LATER, 'site.example', EXIM],
@@ -169,9 +286,38 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
     ['501 Unknown domain', NAME],
     ["501 We don't do that", NAME],
     ['501 Authentication required', LOGIN],
+    ['501 Unable to queue messages for node site.example', NAME],
+    ['501 Unable to comply', NAME],
+    ['501 Insufficient privileges', NAME],
+    ['501 ETRN restricted to customers', NAME],
+    ['501 ETRN turned off', NAME],
+    ['501 ETRN unavailable', NAME],
+    ['501 Service unavailable', NAME],
+    ['501 Domain is hosted elsewhere', ELSEWHERE],
+    ['501 we do not queue mail for site.example', ELSEWHERE],
+    ['501 denied', NAME],
+    ['501 Refused', NAME],
+    ['501 Prohibited.', NAME],
+    ['501 Disabled', NAME],
+    ['501 Unauthorized', NAME],
+    ['501 rejected', NAME],
+    ['501 Information: ETRN not permitted', NAME],
+    ['501 Badge not recorded', NAME],
+    ['501 Domain not allowed; usage restricted', NAME],
+    ['501 Bad command for this host: not permitted', NAME],
+    ['501 invalid domain: not hosted here', NAME],
+    ['501 invalid request: site.example is not served', NAME],
+    ['501 required permission missing', NAME],
     ['501 bad.isp.example: domain not served', NAME],
     ['501 syntax.isp.example: ETRN not accepted', NAME],
     ['501 <bad>: not accepted', NAME],
+    ['501 site.example is not a domain that we know', NAME],
+    ['501 site.example is not a local domain', NAME],
+    ['501 domain given is not served here', NAME],
+    ['501 ETRN is not valid for this host', NAME],
+    ['501 Failed to start', NAME],
+    ['501 sorry (#5.7.1)', NAME],
+    ['501 invalid domain (#5.7.1)', NAME],
   ])
   replies('rejected', [
     ['501 5.5.4 Syntax error', BAD_NAME],
@@ -184,6 +330,26 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
     ['501 not a valid domain name', BAD_NAME],
     ['501 NUL characters are not allowed in SMTP commands', BAD_NAME],
     ['501 Domain name must not be missing', BAD_NAME],
+    ['501 site.example does not look like a domain name', BAD_NAME],
+    ['501 No domain given', BAD_NAME],
+    ['501 no node name specified', BAD_NAME],
+    ['501 domain names only', BAD_NAME],
+    ['501 no domain name in ETRN command', BAD_NAME],
+    ['501 single labels are not supported', BAD_NAME],
+    ['501 Domain not specified', BAD_NAME],
+    ['501 not a hostname', BAD_NAME],
+    ['501 site.example is not a host name', BAD_NAME],
+    ['501 not a FQDN', BAD_NAME],
+    ["501 That isn't a fully qualified domain name", BAD_NAME],
+    ['501 not a domain', BAD_NAME],
+    ['501 cannot parse domain name', BAD_NAME],
+    ['501 could not parse node', BAD_NAME],
+    ['501 Unable to understand the domain', BAD_NAME],
+    ['501 name too long', BAD_NAME],
+    ['501 Underscores are not allowed', BAD_NAME],
+    ['501 Invalid domain', BAD_NAME],
+    ['501 no', BAD_NAME],
+    ['501 not accepted (#5.5.4)', BAD_NAME],
     ['501', BAD_NAME],
     ['501 Command not accepted', PLAIN, '@site.example'],
     ['501 ETRN not supported for queue', PLAIN, '#queue'],
@@ -195,6 +361,7 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
 
 const ADDRESS_ALONE = /^the server does not accept requests from your public IP address/
 const FAULT = /^the server could not check the request/
+
 suite('a reply about this host', () => {
   replies('refused', [
     ['504 5.5.2 <gw>: Helo command rejected: need fully-qualified hostname', HELO],
@@ -237,6 +404,7 @@ suite('a reply about this host', () => {
     ['550 5.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]', /reverse DNS/],
     ['554 5.7.1 <CN=x>: Client certificate rejected: Access denied', /--tls-cert/],
     ['550 Reverse DNS lookup failure', /reverse DNS/],
+    // A list is known by its name, a client isn't.
     ['550 5.7.1 Listed in dnsbl.example', /blocklist/],
     ['550 5.7.1 rejected, see http://www.spamhaus.org/query/bl?ip=192.0.2.1', /blocklist/],
     ['550 5.7.1 Your address is in an RBL', /blocklist/],
@@ -343,6 +511,26 @@ suite('hints for replies about the name or the command', () => {
     ['459 4.5.4 Queue tls unknown', /queue group/, '#tls'],
     ['459 4.5.4 Queue queue unknown', /queue group/, '#queue'],
     ['459 no queue rbl', PLAIN, '#rbl'],
+    ['459 <siteq>: service unavailable', /^if the server is Postfix: .*plain name$/, '#siteq'],
+    ['459 <siteq>: service unavailable', /^if the server is Postfix: .*plain name$/, '#siteq', POSTFIX],
+    ['459 <site.example>: service unavailable', /fast_flush_domains/, '#site.example', POSTFIX],
+    [
+      '458 5.7.1 nope',
+      /^ask your provider to allow requests.*; the server may not support .*plain name$/,
+      '@site.example',
+    ],
+    ['458 5.7.1 nope', /^ask your provider to allow requests.*; the server may not support .*plain name$/, '#queue'],
+    ['458 Administrative prohibition', /acl_smtp_etrn.*plain name$/, '@site.example'],
+    ['458 Administrative prohibition', /acl_smtp_etrn.*plain name$/, '#queue', EXIM],
+    ['458 go away', /acl_smtp_etrn.*plain name$/, '@site.example', EXIM],
+    ['458 5.7.1 nope', NAME],
+    ['550 5.7.1 no such queue', PLAIN, '#siteq'],
+    ['551 no queue', PLAIN, '#siteq'],
+    ['552 no queue groups here', PLAIN, '#siteq'],
+    ['550 unknown queue', PLAIN, '#siteq'],
+    ['550 queues not known', PLAIN, '#siteq'],
+    ['550 subdomain requests are not allowed', PLAIN, '@site.example'],
+    ['550 5.7.1 not your queue', ADDRESS, '#site.example'],
     ['503 5.5.1 Command unrecognized: "XXXX site.example"', FIREWALL],
     ['550 5.7.1 @ not supported', PLAIN, '@site.example'],
     ['550 5.7.1 Named queues are not supported here', PLAIN, '#queue'],
@@ -363,6 +551,7 @@ suite('hints for replies about the name or the command', () => {
     ['500 what?', /firewall/, 'site.example', '***************2******0*\nOK'],
     ['500 5.5.1 Command unrecognized: "XXXX site.example"', FIREWALL],
     ['502 5.5.2 Error: command not recognized: XXXX', FIREWALL],
+    ['500 5.5.1 Command unrecognized: "ETRN site.example"', NO_ETRN],
     ['500 Unknown command', NO_ETRN, '#XXXX'],
   ])
   replies('started', [
@@ -444,6 +633,27 @@ suite('isSessionLimit', () => {
       assert.equal(result.outcome, outcome)
       assert.match(result.hint ?? '', hint)
     })
+})
+
+test('texts of repeated words are read in a short time', () => {
+  const words = [
+    'only',
+    'not',
+    'mail',
+    'no mail',
+    'ETRN',
+    'limit of',
+    'helo',
+    'in this session',
+    'queue',
+    'is',
+    'IP address',
+  ]
+  const start = performance.now()
+  for (const word of [...words, '1', 'x'.repeat(2000), '<', '[', 'a.', '@', 'https://'])
+    for (const code of [458, 501, 550])
+      resultOf('#queue', parseReply(`${code} ${`${word} `.repeat(2000).slice(0, 2000)}`))
+  assert.ok(performance.now() - start < 2000)
 })
 
 suite('addHint', () => {

@@ -146,10 +146,10 @@ export function expectedOutcomeOf(code: number, text: string, enhancedCode: stri
   if (speaksOfLimit(code, text)) return code < 500 ? 'deferred' : 'refused'
   const isOfSystem = /^4\.[234]\./.test(status)
   if (code === 458 && /denied|not allowed/.test(words) && !isOfSystem) return 'refused'
-  if (code === 458) return /access denied/.test(words) ? 'refused' : 'deferred'
+  if (code === 458) return 'deferred'
   if (code >= 500 && /access denied/.test(words)) return 'refused'
   const isPlain = !/^[@#]/.test(name)
-  const isRefusal = REFUSAL.test(words) && !SYNTAX.test(words) && /\S \S/.test(words)
+  const isRefusal = REFUSAL.test(words) && !SYNTAX.test(words) && /\S \S|denied/.test(words)
   if (code === 501 && isPlain && /^5\.7\./.test(status)) return 'refused'
   if (code === 501 && isPlain && isRefusal && !/^5\.(?:1\.|5\.[24])/.test(status)) return 'refused'
   if ([500, 502, 504].includes(code)) return 'unsupported'

@@ -133,7 +133,10 @@ if (isInside(import.meta.url, enterCommand('exim'))) {
       const assumed = await spawnEtrn(['127.0.0.1', '--assume-etrn', 'site.example', '@site.example', '#site.example'])
       assert.equal(assumed.status, 77)
       assert.match(assumed.stdout, /^(\S+: refused \(458 Administrative prohibition\)\n){3}$/)
-      assert.match(assumed.stderr, /^hint: .*the server's policy forbids this request \(Exim: acl_smtp_etrn\); .*\n$/)
+      assert.match(
+        assumed.stderr,
+        /^hint: site\.example: the server's policy .* \(Exim: acl_smtp_etrn\); .*\nhint: 2 names .*acl_smtp_etrn.* plain name\n$/,
+      )
       assert.deepEqual([waitingRecipients(), site.connections], [['a@site.example'], 0])
     })
     test('an ACL that requires TLS accepts a name over STARTTLS, and refuses it with --tls none', async (t) => {
