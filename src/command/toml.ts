@@ -1,5 +1,4 @@
 import { type AST, ParseError, parseTOML } from 'toml-eslint-parser'
-import { findFault } from './toml-fault.js'
 
 /** A key's value and the line on which the key is set, counted from 1. */
 export type TomlEntry = { readonly value: TomlValue; readonly line: number }
@@ -29,9 +28,32 @@ function parseNodes(text: string, errorOf: Parameters<typeof parseToml>[1]): AST
     return parseTOML(text).body[0].body
   } catch (error) {
     if (!(error instanceof ParseError)) throw error
-    const { line, message } = findFault(text, error)
-    throw errorOf(line, message, error)
+    throw faultOf(text, error, errorOf)
   }
+}
+
+/** Returns the error for the line to mend. The parser notices that something is missing only at the next token, perhaps some lines below. */
+function faultOf(text: string, error: ParseError, errorOf: Parameters<typeof parseToml>[1]): Error {
+  const { index, lineNumber, message } = error
+  const before = text.slice(0, index).split('\n')
+  const line = before.findLastIndex((each) => !/^\s*(?:#|$)/.test(each)) + 1
+  if (/=\s*(?:#[^]*)?$/.test(text.split('\n')[line - 1] ?? '')) return errorOf(line, 'there is no value after =', error)
+  const isMissing = /^(?:Expected|The key, equals)/.test(message) || text.slice(index).trim() === ''
+  const opened = message.startsWith('Unterminated string') ? openStringLine(text) : undefined
+  return errorOf(opened ?? (isMissing && line > 0 ? line : lineNumber), describeParseError(error), error)
+}
+
+/** Returns the parser's message as a part of a sentence. */
+function describeParseError({ message }: ParseError): string {
+  if (message === 'Must be a newline') return 'there is more text after the end of the value'
+  return message.slice(0, 1).toLowerCase() + message.slice(1)
+}
+
+/** Returns the line of the quotes that open a string which the text never closes; the parser reports the end of the text. */
+function openStringLine(text: string): number | undefined {
+  const pieces = text.split(/"{3}|'{3}/)
+  if (pieces.length % 2 === 1) return undefined
+  return pieces.slice(0, -1).join('').split('\n').length
 }
 
 function setKey(table: TomlTable, { key, value, loc }: AST.TOMLKeyValue): void {
