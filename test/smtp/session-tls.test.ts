@@ -349,7 +349,7 @@ suite('a login over loopback', { concurrency: true }, () => {
 
 suite('a greeting before STARTTLS that names Exim', { concurrency: true }, () => {
   const EXIM: readonly Step[] = ['S: 220 mx.example ESMTP Exim 4.96', ...AGREED.slice(1)]
-  const REPLY: readonly Step[] = ['C: ETRN site.example', 'S: 458 not now', ...BYE]
+  const REPLY: readonly Step[] = ['C: ETRN site.example', 'S: 458 sorry', ...BYE]
   for (const [level, outcome, why] of [
     ['verify', 'deferred', 'anybody on the way may have written it'],
     ['encrypt', 'refused', 'nobody knows who the server is'],
