@@ -27,7 +27,9 @@ export async function authenticate(send: SendAuthLine, credentials: Credentials,
     // If this attempt fails without a verdict on the mechanism, it still binds the next session.
     protection.mechanism = mechanism
     const steps = SASL_MECHANISMS[mechanism](credentials, context)
-    const reply = await runExchange(send, `AUTH ${mechanism}`, steps)
+    const reply = await runExchange(send, `AUTH ${mechanism}`, steps).catch((error: unknown) => {
+      throw addRefusals(error, refusals, mechanism)
+    })
     if (reply.code === 235) {
       // By now a server that must prove its identity has done so.
       const { done } = await steps.next(Buffer.alloc(0))
@@ -37,7 +39,8 @@ export async function authenticate(send: SendAuthLine, credentials: Credentials,
         )
       return
     }
-    if (!MECHANISM_REFUSED_CODES.has(reply.code)) throw loginError(reply, mechanism, credentials, context)
+    if (!MECHANISM_REFUSED_CODES.has(reply.code))
+      throw addRefusals(loginError(reply, mechanism, credentials, context), refusals, mechanism)
     protection.mechanism = earlier
     refusals.push({ mechanism, reply })
   }
@@ -45,6 +48,23 @@ export async function authenticate(send: SendAuthLine, credentials: Credentials,
 }
 
 type Refusal = { readonly mechanism: MechanismName; readonly reply: Reply }
+
+/**
+ * Adds the refusals to the end of the connection behind them: without --auth, the next run would begin with the same mechanism, and would
+ * never get to this one.
+ */
+function addRefusals(error: unknown, refusals: readonly Refusal[], mechanism: MechanismName): unknown {
+  if (refusals.length === 0 || !(error instanceof StepError)) return error
+  const isLost = error.kind === 'connection-lost' || (error instanceof RejectedError && error.reply.code === 421)
+  if (!isLost) return error
+  const message = `the server closed the connection after it had refused ${listRefusals(refusals)}`
+  const { exitStatus, cause } = error
+  return new StepError(message, { exitStatus, kind: 'connection-lost', cause, hint: `try --auth ${mechanism}` })
+}
+
+function listRefusals(refusals: readonly Refusal[]): string {
+  return refusals.map(({ mechanism, reply }) => `${mechanism} (${formatReply(reply)})`).join(', ')
+}
 
 /**
  * Replies that are about the mechanism, not about user and password (RFC 4954, sections 4 and 6). Servers send them to the command, but
@@ -221,7 +241,6 @@ function refusedError(
   credentials: Credentials,
   context: AuthContext,
 ): StepError {
-  const list = refusals.map(({ mechanism, reply }) => `${mechanism} (${formatReply(reply)})`)
   const used = refusals.map(({ mechanism }) => mechanism)
   const other = otherMechanism(used, credentials, context)
   const next =
@@ -230,5 +249,5 @@ function refusedError(
       : `the server also offers ${other}: try --auth ${other}`
   const hint = earlier === undefined ? next : `an earlier session of this run used ${earlier}: ${FAULTY_HINT}`
   const facts = { exitStatus: EXIT.NOPERM, hint, reply: refusals.at(-1)?.reply ?? null }
-  return new SessionError('auth', `login rejected: ${list.join(', ')}`, facts)
+  return new SessionError('auth', `login rejected: ${listRefusals(refusals)}`, facts)
 }

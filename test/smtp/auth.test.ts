@@ -295,6 +295,21 @@ suite('a session after another one', () => {
     await assert.rejects(playExchange(turns, CREDENTIALS, { offered, protection }))
     assert.equal(protection.mechanism, 'CRAM-MD5')
   })
+  for (const [title, end] of [
+    ['closes the connection', lose],
+    ['says goodbye', '421 bye'],
+  ] as const)
+    test(`names the next mechanism if the server ${title} after it has refused one`, async () => {
+      const turns = [
+        [/^AUTH SCRAM-SHA-1 /, '504 no'],
+        ['AUTH CRAM-MD5', end],
+      ] as const
+      await assert.rejects(playExchange(turns, CREDENTIALS, { offered }), {
+        message: 'the server closed the connection after it had refused SCRAM-SHA-1 (504 no)',
+        exitStatus: 75,
+        hint: 'try --auth CRAM-MD5',
+      })
+    })
   testFailure('uses a stronger mechanism', [[/^AUTH SCRAM-SHA-1 /, '454 no']], {}, 75, /^454 no$/, {
     offered: ['SCRAM-SHA-1', 'LOGIN'],
     protection: { mechanism: 'PLAIN' },
