@@ -178,7 +178,9 @@ export function tlsErrorOf(error: unknown, fault?: RecordFault): StepError | und
     const needsCertificate = /certificate|handshake|unknown ca/.test(words)
     return alertError(words, needsCertificate ? CERTIFICATE_HINT : VERSIONS_HINT, error)
   }
-  if (fault !== undefined && fault.type !== 'alert') return recordFaultError(fault, error)
+  // A record that can't be decrypted came first: what follows it is read from a wrong place.
+  const isBroken = words !== undefined && /\bmac\b|decrypt|cipher operation/.test(words)
+  if (fault !== undefined && fault.type !== 'alert' && !isBroken) return recordFaultError(fault, error)
   // Directly after the handshake Node can lose OpenSSL's error about a record: then the next write fails with this code.
   if (words === undefined) return withinTlsError('invalid data arrived within TLS (protocol error)', ATTACK_HINT, error)
   return withinTlsError(`TLS failed (${words})`, VERSIONS_HINT, error)

@@ -242,6 +242,11 @@ suite('after accepted names', { concurrency: true }, () => {
     ['plain text within TLS is the limit of the session', '554 too many non-mail commands\r\n', true],
     ['an over-long record fails with 76', '\x17\x03\x03\xff\xff', false],
     ['an over-long record that looks like text fails with 76', '\x16\x03 hello', false],
+    [
+      'a record that cannot be decrypted, and text behind it, fail with 76',
+      `\x17\x03\x03\0\x20${'5'.repeat(64)}`,
+      false,
+    ],
     ['an unencrypted alert fails with 76', '\x15\x03\x03\0\x02\x02\x50', false],
   ] as const)
     for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const)

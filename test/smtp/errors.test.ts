@@ -154,6 +154,13 @@ suite('tlsErrorOf', () => {
     ['ERR_SSL_BAD_RECORD_TYPE', PLAIN_TEXT, ...UNENCRYPTED],
     ['EPROTO', PLAIN_TEXT, ...UNENCRYPTED],
     [
+      'ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC',
+      PLAIN_TEXT,
+      'TLS failed (decryption failed or bad record mac)',
+      VERSION_HINT,
+      'invalid-record',
+    ],
+    [
       'ERR_SSL_PACKET_LENGTH_TOO_LONG',
       { type: 'invalid-record' },
       'the server sent an invalid TLS record',
