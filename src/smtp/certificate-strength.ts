@@ -89,16 +89,31 @@ function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
 
 function keyProblem(certificate: X509Certificate): string | undefined {
   const key = publicKeyOf(certificate)
-  return key && (key.asymmetricKeyType === 'ec' ? curveProblem(key) : lengthProblem(key))
+  const type = key?.asymmetricKeyType ?? ''
+  if (key === undefined || /^ed\d+$/.test(type)) return undefined
+  if (!['ec', 'rsa', 'rsa-pss'].includes(type)) return `has a key of the obsolete kind ${type.toUpperCase()}`
+  const spki = readPublicKey(key)
+  if (spki === undefined) return 'has a public key that cannot be decoded'
+  return type === 'ec' ? curveProblem(spki) : lengthProblem(spki)
 }
 
-/** Reads the key as DER: to ask for its details ends the process if the key is the point at infinity (Node 20, 22). */
-function curveProblem(key: KeyObject): string | undefined {
+/** The place of an element's content */
+type DerElement = { readonly start: number; readonly end: number }
+
+/** The octets of a SubjectPublicKeyInfo, and the places of its two parts (RFC 5280, 4.1) */
+type PublicKey = { readonly der: Buffer; readonly algorithm: DerElement; readonly bits: DerElement }
+
+/** Reads the key as DER: to ask for its details ends the process for some keys, for example the point at infinity (Node 20, 22). */
+function readPublicKey(key: KeyObject): PublicKey | undefined {
   const der = exportKey(key)
-  if (der === undefined) return 'has a public key that cannot be decoded'
-  const spki = readElement(der, 0)
-  const algorithm = spki && readElement(der, spki.start)
-  const oid = algorithm && CURVE.exec(der.toString('hex', algorithm.start, algorithm.end))?.[1]
+  const info = der && readElement(der, 0)
+  const algorithm = info && readElement(der, info.start)
+  const bits = algorithm && readElement(der, algorithm.end)
+  return bits && { der, algorithm, bits }
+}
+
+function curveProblem({ der, algorithm }: PublicKey): string | undefined {
+  const oid = CURVE.exec(der.toString('hex', algorithm.start, algorithm.end))?.[1]
   // RFC 5480, 2.1.1, forbids the parameters of a curve in place of its name. They can make any curve a weak one.
   if (oid === undefined) return 'has a key on a curve without a name'
   const curve = WEAK_CURVES[oid]
@@ -113,9 +128,13 @@ function exportKey(key: KeyObject): Buffer | undefined {
   }
 }
 
-function lengthProblem(key: KeyObject): string | undefined {
-  const { modulusLength } = key.asymmetricKeyDetails ?? {}
-  return modulusLength !== undefined && modulusLength < RSA_BITS ? `has a key of only ${modulusLength} bits` : undefined
+function lengthProblem({ der, bits }: PublicKey): string | undefined {
+  // RSAPublicKey ::= SEQUENCE { modulus, publicExponent } (RFC 8017, A.1.1), behind the number of unused bits
+  const key = readElement(der, bits.start + 1)
+  const modulus = key && readElement(der, key.start)
+  const length = modulus && BigInt(`0x0${der.toString('hex', modulus.start, modulus.end)}`).toString(2).length
+  if (length === undefined) return 'has a public key that cannot be decoded'
+  return length < RSA_BITS ? `has a key of only ${length} bits` : undefined
 }
 
 function isSelfSigned(certificate: X509Certificate): boolean {
@@ -154,7 +173,7 @@ function readSignatureAlgorithm(der: Buffer): string | undefined {
 const LENGTH_OCTETS = 3
 
 /** Returns where the content of a DER element starts and ends; undefined if its length is not DER, or the end is missing. */
-function readElement(der: Buffer, offset: number): { readonly start: number; readonly end: number } | undefined {
+function readElement(der: Buffer, offset: number): DerElement | undefined {
   const first = der[offset + 1] ?? 0x80
   const octets = first < 0x80 ? 0 : first & 0x7f
   const start = offset + 2 + octets

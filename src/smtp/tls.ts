@@ -1,6 +1,13 @@
 import { constants } from 'node:crypto'
 import type { Socket } from 'node:net'
-import { connect, createSecureContext, DEFAULT_CIPHERS, type SecureContext, type TLSSocket } from 'node:tls'
+import {
+  connect,
+  createSecureContext,
+  DEFAULT_CIPHERS,
+  type DetailedPeerCertificate,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls'
 import { codeOf, StepError } from '../errors.js'
 import { familyOf } from '../net/address.js'
 import { startDeadline, type Timeout } from '../net/deadline.js'
@@ -107,6 +114,8 @@ function startHandshake(observed: ObservedSocket, name: string, policy: TlsPolic
     checkServerIdentity: () => undefined,
   })
   secured.once('secureConnect', () => observed.endHandshake())
+  // Node describes each certificate for checkServerIdentity, and a key on a curve of no standard name ends the process then (Node 24, 26).
+  secured.getPeerCertificate = () => ({}) as DetailedPeerCertificate
   // Otherwise Node loses OpenSSL's error about octets that arrive with the end of the handshake.
   return secured.on('_tlsError', (error: Error) => setImmediate(() => secured.destroy(error)))
 }

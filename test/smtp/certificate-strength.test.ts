@@ -205,3 +205,15 @@ suite('with --tls-min TLSv1 a certificate is accepted', { concurrency: true }, (
   )
   testAccepted('if it is weak and not verified', [accepted('weak-sha1')], ['--tls-min', 'TLSv1'], false)
 })
+
+suite('an authority with an unusual key', { concurrency: true }, () => {
+  const root = ['--tls', 'verify', '--tls-ca', fixturePath('kind-root.pem')]
+  testAccepted('is accepted with a curve that NIST does not name', [accepted('kind-brainpool')], root, true)
+  testFailed(
+    'is rejected with 76 if the key is DSA',
+    rejected('kind-dsa'),
+    root,
+    'tls',
+    /^issuer's certificate has a key of the obsolete kind DSA$/,
+  )
+})
