@@ -45,11 +45,12 @@ export function unsafeFileReason(
  * system errors.
  */
 export function unsafePathReason(file: string, uid: number | undefined, rules: PathRules = {}): string | undefined {
-  for (const { folder, path, stats, isFile } of entriesOf(file)) {
-    const reason = unsafeFolderReason(folder, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
+  for (const entry of entriesOf(file)) {
+    const { path, stats, isFile } = entry
+    const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
     if (reason !== undefined) return reason
     if (isFile && rules.ignoresFile) return undefined
-    if (stats === undefined) return creationReason(path, folder, uid, rules)
+    if (stats === undefined) return creationReason(entry, uid, rules)
     if (stats.isSymbolicLink()) {
       const owner = foreignOwnerReason(stats, uid, `the symbolic link ${path}`, 'chown -h')
       if (owner !== undefined) return owner
@@ -60,6 +61,8 @@ export function unsafePathReason(file: string, uid: number | undefined, rules: P
 
 type PathEntry = {
   readonly folder: string
+  /** From when the folder was an entry itself: by its path, it could be another one now. */
+  readonly folderStats: Stats
   readonly path: string
   /** Undefined if there is no such entry. */
   readonly stats: Stats | undefined
@@ -70,12 +73,13 @@ type PathEntry = {
 /** Yields each folder, link and file on the path of a file, in the order in which the system follows them. Throws system errors. */
 function* entriesOf(file: string): Generator<PathEntry> {
   const names = splitPath(isAbsolute(file) ? file : `${resolve('.')}/${file}`)
-  let folder = '/'
+  const root = { folder: '/', folderStats: statSync('/') }
+  let parent = root
   let links = 0
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    const path = join(folder, name)
+    const path = join(parent.folder, name)
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    yield { folder, path, stats, isFile: names.length === 0 }
+    yield { ...parent, path, stats, isFile: names.length === 0 }
     if (stats === undefined) return
     if (stats.isSymbolicLink()) {
       // The link of a descriptor leads to no path.
@@ -84,15 +88,15 @@ function* entriesOf(file: string): Generator<PathEntry> {
       if (++links > LINKS_FOLLOWED) statSync(path)
       const target = readlinkSync(path)
       names.unshift(...splitPath(target))
-      if (isAbsolute(target)) folder = '/'
-    } else folder = path
+      if (isAbsolute(target)) parent = root
+    } else parent = { folder: path, folderStats: stats }
   }
 }
 
 /** Returns the reason if another user can create a file that is missing. Throws the system's error if nobody else can. */
-function creationReason(path: string, folder: string, uid: number | undefined, rules: PathRules): string | undefined {
-  const reason = unsafeFolderReason(folder, uid, { ...rules, isStrict: true })
-  if (reason === undefined) lstatSync(path)
+function creationReason(entry: PathEntry, uid: number | undefined, rules: PathRules): string | undefined {
+  const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: true })
+  if (reason === undefined) lstatSync(entry.path)
   return reason
 }
 
@@ -114,11 +118,10 @@ export function unsafeReason(
 }
 
 function unsafeFolderReason(
-  folder: string,
+  { folder, folderStats: stats }: PathEntry,
   uid: number | undefined,
   { isStrict = false, trustsGroups = false }: PathRules,
 ): string | undefined {
-  const stats = statSync(folder)
   const subject = `the directory ${folder}`
   if ((stats.mode & STICKY_MODE) === 0) return unsafeReason(stats, uid, folder, { subject, trustsGroups })
   const isWritable = unsafeReason(stats, uid, folder, { trustsGroups }) !== undefined
@@ -143,22 +146,38 @@ export function foreignFileReason(file: string, stats: Stats, uid: number | unde
 
 /**
  * Returns the reason if another user's link may have led to the open file and that user does not own the file: the user may have
- * chosen a secret, which the reader must not send. Linux has this rule for links in sticky folders (fs.protected_symlinks).
+ * chosen a secret, which the reader must not send. Linux has this rule for links in sticky folders (fs.protected_symlinks). `place` is
+ * the path of the open file as the system knows it, without links; undefined if the system can't tell.
  */
-export function foreignLinkReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
+export function foreignLinkReason(
+  file: string,
+  stats: Stats,
+  uid: number | undefined,
+  place?: string,
+): string | undefined {
   if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file) || !stats.isFile()) return undefined
   return reasonOf(() => {
-    let last: Stats | undefined
-    for (const { path, stats: entry } of entriesOf(file)) {
+    // Nobody else can have changed anything. The file itself may be replaced at any moment.
+    if (unsafePathReason(file, uid) === undefined) return undefined
+    let last: PathEntry | undefined
+    for (const entry of entriesOf(file)) {
       last = entry
-      if (!entry?.isSymbolicLink()) continue
-      if (isForeign(entry, uid) && entry.uid !== stats.uid)
+      const { path, stats: link } = entry
+      if (!link?.isSymbolicLink()) continue
+      if (isForeign(link, uid) && link.uid !== stats.uid)
         return `the symbolic link ${path} belongs to neither ${uid === 0 ? 'root' : 'root, you'} nor the owner of the file`
       if (DESCRIPTOR_FILE.test(path)) return undefined
     }
-    // The link that led to the file may be gone.
-    return last?.dev === stats.dev && last.ino === stats.ino ? undefined : 'the path changed while etrn opened the file'
+    // A link that led to the file may be gone, or look like a folder each time it is looked at.
+    const isSame = last?.stats?.dev === stats.dev && last.stats.ino === stats.ino
+    const isHere = place === undefined ? isSame : isPlace(place, last?.path)
+    return isHere ? undefined : 'the path changed while etrn opened the file'
   })
+}
+
+/** Returns true if the system means this path. A file that has been replaced since is `/path (deleted)`. */
+function isPlace(place: string, path: string | undefined): boolean {
+  return place === path || place === `${path ?? ''} (deleted)`
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */

@@ -1,4 +1,4 @@
-import { closeSync, createReadStream, existsSync, fstat, open, stat, type Stats } from 'node:fs'
+import { closeSync, createReadStream, existsSync, fstat, open, readlink, stat, type Stats } from 'node:fs'
 import { Socket } from 'node:net'
 import { platform } from 'node:os'
 import { addAbortSignal, type Readable } from 'node:stream'
@@ -31,8 +31,11 @@ export type InputSources = Reader & {
   readonly kill: (pids: readonly number[]) => void
 }
 
-/** Judges a file that is open, before anything is read. May throw to refuse the file. */
-type FileCheck = (stats: Stats) => void | Promise<void>
+/**
+ * Judges a file that is open, before anything is read. May throw to refuse the file. `place` is its path as the system knows it, without
+ * links; undefined if the system can't tell.
+ */
+type FileCheck = (stats: Stats, place?: string) => void | Promise<void>
 
 type ReadLimits = {
   /** Reading ends with the chunk that has this text. */
@@ -99,9 +102,11 @@ async function readSource(
 async function openSafely(option: string, file: string, { uid, signal }: Reader, check?: FileCheck): Promise<Readable> {
   const ofPath = foreignControlReason(file, uid)
   const safePath = `a path that only ${uid === 0 ? 'root' : 'you and root'} can change`
-  const refuse = (stats: Stats): void => {
+  const refuse = (stats: Stats, place?: string): void => {
     const isEndless = stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice()
-    const reason = isEndless ? (ofPath ?? foreignFileReason(file, stats, uid)) : foreignLinkReason(file, stats, uid)
+    const reason = isEndless
+      ? (ofPath ?? foreignFileReason(file, stats, uid))
+      : foreignLinkReason(file, stats, uid, place)
     if (reason === undefined) return
     const kind = isEndless ? 'is a FIFO or a device, and is' : 'is'
     throw new OptionError(option, `--${option} ${file}: ${kind} not safe to use: ${reason}`, {
@@ -126,7 +131,6 @@ export async function openFile(
   const stats = await promisify(fstat)(fd)
   const stream = isatty(fd) ? new ReadStream(fd) : stats.isFIFO() ? new Socket({ fd }) : createReadStream('', { fd })
   try {
-    await judge(stats)
     await check?.(stats)
   } catch (error) {
     stream.destroy()
@@ -140,17 +144,27 @@ const O_PATH = 0o10000000
 const OWN_DESCRIPTORS = '/proc/self/fd'
 
 async function openJudged(file: string, signal: AbortSignal, judge: FileCheck): Promise<number> {
-  if (platform() !== 'linux' || !existsSync(OWN_DESCRIPTORS)) {
-    await judge(await promisify(stat)(file))
-    return openLeased(file, signal)
-  }
+  if (platform() !== 'linux' || !existsSync(OWN_DESCRIPTORS)) return openJudgedTwice(file, signal, judge)
   const held = await promisify(open)(file, O_PATH)
+  const own = `${OWN_DESCRIPTORS}/${held}`
   try {
-    await judge(await promisify(fstat)(held))
+    await judge(await promisify(fstat)(held), await promisify(readlink)(own))
     // By its path, another file could be opened: another user may have put one there since.
-    return await openLeased(`${OWN_DESCRIPTORS}/${held}`, signal)
+    return await openLeased(own, signal)
   } finally {
     closeSync(held)
+  }
+}
+
+async function openJudgedTwice(file: string, signal: AbortSignal, judge: FileCheck): Promise<number> {
+  await judge(await promisify(stat)(file))
+  const fd = await openLeased(file, signal)
+  try {
+    await judge(await promisify(fstat)(fd))
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
   }
 }
 

@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, lchownSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { foreignLinkReason, unsafePathReason, warnIfExposed } from '../../src/command/file-safety.js'
@@ -166,15 +176,34 @@ suite('file-safety: foreignLinkReason', { concurrency: true }, () => {
     assert.equal(reasonOf(own), undefined)
     assert.equal(reasonOf(makeLink('own', join(root, 'foreign'), FOREIGNER)), undefined)
   })
-  test('refuses a file if the path leads to another one since, or nowhere', (t) => {
+  const CHANGED = 'the path changed while etrn opened the file'
+  test('refuses a file if others can write to its folder and the path leads to another one since, or nowhere', (t) => {
     const root = makeTree(t)
     const file = join(root, 'a/b/file')
     const stats = statSync(file)
     const other = join(root, 'other')
     writeFileSync(other, '')
-    const reason = 'the path changed while etrn opened the file'
-    assert.equal(foreignLinkReason(other, stats, UID), reason)
-    assert.equal(foreignLinkReason(join(root, 'none'), stats, UID), reason)
+    chmodSync(root, 0o777)
+    assert.equal(foreignLinkReason(other, stats, UID), CHANGED)
+    assert.equal(foreignLinkReason(join(root, 'none'), stats, UID), CHANGED)
+  })
+  test('accepts a file that has been replaced since, also if others can write to its folder', (t) => {
+    const root = makeTree(t)
+    const file = join(root, 'a/b/file')
+    const stats = statSync(file)
+    writeFileSync(`${file}-new`, '')
+    renameSync(`${file}-new`, file)
+    assert.equal(foreignLinkReason(file, stats, UID), undefined)
+    chmodSync(join(root, 'a/b'), 0o777)
+    assert.equal(foreignLinkReason(file, stats, UID, `${file} (deleted)`), undefined)
+  })
+  test("refuses a file that is elsewhere than another user's folder shows, whatever is there now", needsRoot, (t) => {
+    const root = makeTree(t)
+    const file = join(root, 'a/b/file')
+    chownSync(join(root, 'a/b'), FOREIGNER, FOREIGNER)
+    assert.equal(foreignLinkReason(file, statSync(file), 0, file), undefined)
+    // When the file was opened, its folder was a link to this one.
+    assert.equal(foreignLinkReason(file, statSync(file), 0, join(root, 'secrets/file')), CHANGED)
   })
   test('accepts a descriptor, and a link to one', (t) => {
     const root = makeTree(t)
