@@ -138,13 +138,13 @@ const READING_MODES: readonly ReadingMode[] = ['literal', 'unescaped', 'squeezed
 
 /**
  * `%41` of URLs, `=41` of MIME, `+41` of RFC 3461, `\x41` and `\u{202e}` of printable texts, `\u0041` of JSON, `&#65;`, `&#x41;` and
- * `&amp;` of HTML, and quoted strings: `\"`.
+ * `&amp;` of HTML, and quoted strings: `\"`, `\ ` and `\303`.
  */
 const ESCAPE = new RegExp(
   [
     /(?:[%=+]|\\x)(?<hex>[0-9a-f]{2})/,
     /(?:\\u\{|&#x)(?<code>[0-9a-f]{1,5}|10[0-9a-f]{4})[};]|\\u(?<unit>[0-9a-f]{4})/,
-    /&#(?<decimal>\d{1,6});|&(?<entity>amp|lt|gt|quot|apos);|\\(?<quoted>["'\\/])/,
+    /&#(?<decimal>\d{1,6});|&(?<entity>amp|lt|gt|quot|apos);|\\(?:(?<octal>[0-3][0-7]{2})|(?<quoted>[ -/:-@[-`{-~]))/,
   ]
     .map(({ source }) => source)
     .join('|'),
@@ -194,8 +194,9 @@ function readLines(lines: readonly string[], mode: ReadingMode): Reading {
 
 /** Returns the octets of a character, or those that an escape stands for. */
 function readSpecial(word: string, groups: Readonly<Record<string, string | undefined>>): string {
-  const { hex, code, unit, decimal, entity, quoted } = groups
-  const octet = hex === undefined ? undefined : String.fromCharCode(parseInt(hex, 16))
+  const { hex, octal, code, unit, decimal, entity, quoted } = groups
+  const value = hex === undefined ? parseInt(octal ?? '', 8) : parseInt(hex, 16)
+  const octet = value >= 0 ? String.fromCharCode(value) : undefined
   const point = code ?? unit
   const number = point === undefined ? Number(decimal) : parseInt(point, 16)
   const character =
@@ -244,7 +245,18 @@ function normalForms(text: string): Set<string> {
     forms.map((form) => form.normalize(name)),
   )
   // Characters in front of an escape can hide its beginning, so the whole escape is a form of its own.
-  return new Set([...forms, ...normalized, printable(text), encodeURIComponent(Buffer.from(text).toString())])
+  return new Set([...forms, ...normalized, printable(text), ...quotedForms(Buffer.from(text).toString())])
+}
+
+/** Returns a text as URLs, forms, SQL and shells write it. */
+function quotedForms(text: string): string[] {
+  const form = new URLSearchParams([['', text]]).toString().slice(1)
+  return [
+    encodeURIComponent(text),
+    form,
+    text.replaceAll(' ', '+'),
+    ...["''", "'\\''"].map((quote) => text.replaceAll("'", quote)),
+  ]
 }
 
 /**

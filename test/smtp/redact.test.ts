@@ -132,6 +132,15 @@ suite('redact', () => {
       assert.equal(hide(`a ${text} b`), 'a **** b')
     for (const text of ['p&"\\/w', 'p\\u0026\\"\\\\\\/w', 'p&amp;&quot;\\/w', 'p&#38;\\"\\\\/w'])
       assert.equal(hide(`a "${text}" b`, 'p&"\\/w'), 'a "****" b')
+    for (const [text, secret] of [
+      ['correct+horse+battery', 'correct horse battery'],
+      ['correct\\ horse\\ battery', 'correct horse battery'],
+      ['pass+word%261%272%2F3', "pass word&1'2/3"],
+      ["O''Brien-secret", "O'Brien-secret"],
+      ["O'\\''Brien-secret", "O'Brien-secret"],
+      ['p\\303\\244ssword', 'pässword'],
+    ] as const)
+      assert.equal(hide(`a=${text}&b`, secret), 'a=****&b')
     assert.equal(hide('a p%C3%A9ss b', 'p\u00e9ss'), 'a **** b')
     assert.equal(hide('a 100%41b b', '100%41b'), 'a **** b')
     assert.equal(hide('a x%5100ab b', '100ab'), 'a x%5**** b')
