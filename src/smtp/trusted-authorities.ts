@@ -8,6 +8,8 @@ const SYSTEM_CA_FILES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/cer
 /** One certificate, under each of the names that OpenSSL knows */
 const PEM = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]*-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g
 
+/** Nothing is read again for a policy once its TLS is prepared. */
+const texts = new WeakMap<TlsPolicy, string | undefined>()
 /** The certificates of each PEM text: those of a system take milliseconds. */
 const parsed = new Map<string, readonly X509Certificate[]>()
 
@@ -15,8 +17,12 @@ const parsed = new Map<string, readonly X509Certificate[]>()
  * Returns the certificate authorities that a policy trusts, in PEM; undefined for Node's own list, if the system has none. Throws StepError
  * (66) if they can't be read.
  */
-export function readAuthorities({ ca }: TlsPolicy): string | undefined {
-  if (ca !== undefined) return ca
+export function readAuthorities(policy: TlsPolicy): string | undefined {
+  if (!texts.has(policy)) texts.set(policy, policy.ca ?? readSystemAuthorities())
+  return texts.get(policy)
+}
+
+function readSystemAuthorities(): string | undefined {
   const file = SYSTEM_CA_FILES.find((name) => existsSync(name))
   try {
     return file === undefined ? undefined : readFileSync(file, 'utf8')
