@@ -157,7 +157,7 @@ export function foreignLinkReason(
 ): string | undefined {
   if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file) || !stats.isFile()) return undefined
   return reasonOf(() => {
-    // Nobody else can have changed anything. The file itself may be replaced at any moment.
+    // No other user can have changed this path. Root or this user may have replaced the file since.
     if (unsafePathReason(file, uid) === undefined) return undefined
     let last: PathEntry | undefined
     for (const entry of entriesOf(file)) {

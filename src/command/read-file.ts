@@ -100,12 +100,11 @@ async function readSource(
  * it: to read some files of the kernel takes away what is in them.
  */
 async function openSafely(option: string, file: string, { uid, signal }: Reader, check?: FileCheck): Promise<Readable> {
-  const ofPath = foreignControlReason(file, uid)
   const safePath = `a path that only ${uid === 0 ? 'root' : 'you and root'} can change`
   const refuse = (stats: Stats, place?: string): void => {
     const isEndless = stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice()
     const reason = isEndless
-      ? (ofPath ?? foreignFileReason(file, stats, uid))
+      ? (foreignControlReason(file, uid) ?? foreignFileReason(file, stats, uid))
       : foreignLinkReason(file, stats, uid, place)
     if (reason === undefined) return
     const kind = isEndless ? 'is a FIFO or a device, and is' : 'is'

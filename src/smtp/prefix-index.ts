@@ -51,7 +51,7 @@ export class PrefixIndex {
         if (text === undefined) break
         const isHere = string.startsWith(text, start)
         if (isHere) yield text.length
-        // What still can match begins this text, too.
+        // Any other match is a beginning of this text.
         limit = isHere ? text.slice(0, -1) : text.slice(0, commonLength(text, limit))
       }
     }
