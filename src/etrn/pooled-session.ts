@@ -41,6 +41,7 @@ export class PooledSession implements SessionProgress {
   /** Round trips of its connection so far */
   roundTrips = 0
   replies = 0
+  readonly #replyCodes = new Set<number>()
   /** True once it has accepted a name. */
   hasAccepted = false
   /** The name that was sent and has no reply yet */
@@ -113,6 +114,7 @@ export class PooledSession implements SessionProgress {
     }
     this.pendingName = undefined
     this.replies++
+    this.#replyCodes.add(reply.code)
     const answer = this.answerOf(name, reply)
     this.hasAccepted ||= isAccepted(answer.result.outcome)
     return answer
@@ -153,7 +155,8 @@ export class PooledSession implements SessionProgress {
 
   /**
    * Sends QUIT if the session is open, and stops. Returns true if the server has closed the connection before. After a surplus reply
-   * the results may belong to other names: warns if it came before QUIT, else throws SessionError.
+   * the results may belong to other names, so it throws SessionError. It only warns if the surplus reply came before QUIT and either
+   * the session had one name, or all its replies have the same code.
    */
   async quit(): Promise<boolean> {
     this.stop()
@@ -164,7 +167,8 @@ export class PooledSession implements SessionProgress {
     const words = reply === null ? 'not an SMTP reply' : shortenMessage(formatReply(reply))
     const shown = `(${ending.isEarly ? '' : 'QUIT: '}${words})`
     const text = `the server sent one reply too many, so results may belong to other names ${shown}`
-    if (!ending.isEarly)
+    this.#replyCodes.add(ending.reply?.code ?? 0)
+    if (!ending.isEarly || (this.replies > 1 && this.#replyCodes.size > 1))
       throw new SessionError('etrn', text, { exitStatus: EXIT.PROTOCOL, kind: 'surplus-reply', reply })
     this.warn(text)
     return false

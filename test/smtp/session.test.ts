@@ -257,6 +257,25 @@ suite('connection: QUIT', { concurrency: true }, () => {
       assert.equal((await ask(`127.0.0.1:${server.port}`, ['n1.example'], options)).error, null)
       assert.deepEqual(events, warning === undefined ? [] : [['etrn', warning]])
     })
+  for (const [title, status, first, second, octets] of [
+    ['the same replies', 0, '250 OK', '250 Ok', '250 OK'],
+    ['replies that differ', 76, '251 no mail', '250 OK', '250 OK'],
+    ['another code', 76, '250 OK', '250 OK', '459 no'],
+    ['a line that is no reply', 76, '250 OK', '250 OK', 'ERROR: not allowed'],
+    ['a 421', 75, '250 OK', '458 busy', '421 bye'],
+  ] as const)
+    test(`ends with ${status} if one reply too many comes before QUIT after two names: ${title}`, async (t) => {
+      const last = ['C: ETRN n2.example', Buffer.from(`${second}\r\n${octets}\r\n`), ...BYE] as const
+      const server = await scripted(t, [...HELLO, 'C: ETRN n1.example', `S: ${first}`, ...last])
+      const args = ['--jobs', '1', '--helo', 'gw.site.example', `127.0.0.1:${server.port}`, 'n1.example', 'n2.example']
+      const run = await etrnJson(args)
+      const [report] = run.document.servers
+      assert.deepEqual(
+        [run.status, report?.names.map(({ code }) => code)],
+        [status, [first, second].map((reply) => Number.parseInt(reply))],
+      )
+      assert.equal(/one reply too many/.test(report?.error?.message ?? ''), status === 76)
+    })
   test('requests no further name in another session after a reply too many', async (t) => {
     const names = Array.from({ length: 8 }, (_, index) => `n${index}.example`)
     const steps = names.slice(0, 7).flatMap((name) => etrnSteps(name))
