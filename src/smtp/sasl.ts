@@ -92,8 +92,8 @@ const SERVER_FINAL = /^(?:v=([a-z0-9+/]+={0,2})|e=([^,]*))(?:,.*)?$/i
 const SCRAM_ITERATIONS = { least: 4096, most: 1_000_000 }
 
 /**
- * SCRAM (RFC 5802, 7677, draft-melnikov-scram-sha-512); with `isPlus` bound to the TLS connection (RFC 9266). The server's signature is checked: only a server that
- * knows the password can make it.
+ * SCRAM (RFC 5802, 7677, draft-melnikov-scram-sha-512); with `isPlus` bound to the TLS connection (RFC 9266). The server's signature is
+ * checked: only a server that knows the password can make it.
  */
 export async function* scram(
   hash: 'sha1' | 'sha256' | 'sha512',
@@ -118,20 +118,30 @@ export async function* scram(
   const size = createHash(hash).digest().length
   const secret = await prepareText(password)
   const saltedPassword = await promisify(pbkdf2)(secret, Buffer.from(salt, 'base64'), iterations, size, hash)
-  const hmac = (key: Uint8Array, text: string): Buffer => createHmac(hash, key).update(text).digest()
   const channel = (isPlus ? exporter : undefined) ?? Buffer.alloc(0)
   const binding = Buffer.concat([Buffer.from(header), channel]).toString('base64')
   const withoutProof = `c=${binding},r=${serverNonce}`
   const authMessage = `${bare},${first},${withoutProof}`
-  const clientKey = hmac(saltedPassword, 'Client Key')
-  const clientSignature = hmac(createHash(hash).update(clientKey).digest(), authMessage)
-  const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (clientSignature[index] ?? 0)))
-  const serverSignature = hmac(hmac(saltedPassword, 'Server Key'), authMessage)
-  // Who knows the proof or the server's signature can try passwords without asking the server.
-  const secrets = [proof, serverSignature].flatMap((each) => [each.toString('base64'), each.toString('hex')])
+  const { proof, serverSignature, secrets } = scramProof(hash, saltedPassword, authMessage)
   const final = (yield { octets: Buffer.from(`${withoutProof},p=${proof.toString('base64')}`), secrets }).toString()
   checkServerFinal(final, serverSignature)
   yield publicResponse('')
+}
+
+/** Returns the client's proof, the signature that the server must send (RFC 5802, 3), and all texts that no output may show. */
+function scramProof(hash: string, saltedPassword: Buffer, authMessage: string) {
+  const hmac = (key: Uint8Array, text: string): Buffer => createHmac(hash, key).update(text).digest()
+  const clientKey = hmac(saltedPassword, 'Client Key')
+  const clientSignature = hmac(createHash(hash).update(clientKey).digest(), authMessage)
+  const proof = Buffer.from(clientKey.map((octet, index) => octet ^ (clientSignature[index] ?? 0)))
+  const serverKey = hmac(saltedPassword, 'Server Key')
+  const serverSignature = hmac(serverKey, authMessage)
+  // With the keys anybody can log in, or pass for the server; with proof or signature, passwords can be tried without the server.
+  const secrets = [proof, serverSignature, saltedPassword, clientKey, serverKey].flatMap((secret) => [
+    secret.toString('base64'),
+    secret.toString('hex'),
+  ])
+  return { proof, serverSignature, secrets }
 }
 
 function checkServerFinal(final: string, expected: Buffer): void {

@@ -525,12 +525,12 @@ suite('the output of a run', { concurrency: true }, () => {
       )
       for (const output of outputs) assert.match(output, /535 node site \(c2l0ZQ==\) not allowed/)
     })
-  test('has no proof and no signature of SCRAM', async (t) => {
+  test('has no proof, signature or key of SCRAM', async (t) => {
     const sent: string[] = []
     const answer = (socket: Socket): Promise<void> => answerScram(socket, SECRET, sent)
     const steps = [...ehloSteps('AUTH SCRAM-SHA-1', 'ETRN'), answer, ...etrnSteps('site.example', '250 OK')]
     const outputs = await outputsOf(t, [greetedSession(...steps)], SECRET)
-    assert.equal(sent.length, 6)
+    assert.equal(sent.length, 15)
     for (const text of sent) assertHidden(outputs, text)
   })
   test('has no password in the events and the report of the library', async (t) => {
@@ -571,7 +571,7 @@ async function takeLine(socket: Socket): Promise<string> {
   return octets.toString().trimEnd()
 }
 
-/** Plays SCRAM-SHA-1 as its server, and adds to `sent` the proof and the server's signature. */
+/** Plays SCRAM-SHA-1 as its server, and adds to `sent` the proof, the server's signature and the keys. */
 async function answerScram(socket: Socket, password: string, sent: string[]): Promise<void> {
   const decode = (line: string): string => Buffer.from(line.replace(/^.* /, ''), 'base64').toString()
   const first = decode(await takeLine(socket)).replace('n,,', '')
@@ -581,8 +581,10 @@ async function answerScram(socket: Socket, password: string, sent: string[]): Pr
   const key = pbkdf2Sync(password, 'salt', 4096, 20, 'sha1')
   const serverKey = createHmac('sha1', key).update('Server Key').digest()
   const signature = createHmac('sha1', serverKey).update(`${first},${serverFirst},${unproven}`).digest('base64')
-  sent.push(proof, signature)
+  const clientKey = createHmac('sha1', key).update('Client Key').digest()
+  const keys = [key, clientKey, serverKey].map((secret) => secret.toString('base64'))
+  sent.push(proof, signature, ...keys)
   socket.write(`334 ${base64(`v=${signature}`)}\r\n`)
   await takeLine(socket)
-  socket.write(`235 ${proof} ${signature} ${base64(`v=${signature}`)}\r\n`)
+  socket.write(`235 ${[proof, signature, ...keys].join(' ')} ${base64(`v=${signature}`)}\r\n`)
 }

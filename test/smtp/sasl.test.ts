@@ -237,8 +237,15 @@ suite('SCRAM', () => {
         nonce,
       )
       const [clientFirst, serverFirst, clientFinal, serverFinal] = messages
+      const [, salt = '', count = ''] = /,s=(.*),i=(.*)$/.exec(serverFirst) ?? []
+      const size = createHash(hash).digest().length
+      const salted = pbkdf2Sync('pencil', Buffer.from(salt, 'base64'), Number(count), size, hash)
+      const keys = ['Client Key', 'Server Key'].map((text) => createHmac(hash, salted).update(text).digest())
       const proofs = [clientFinal.replace(/^.*,p=/, ''), serverFinal.replace('v=', '')]
-      const secrets = proofs.flatMap((proof) => [proof, Buffer.from(proof, 'base64').toString('hex')])
+      const secrets = [...proofs.map((proof) => Buffer.from(proof, 'base64')), salted, ...keys].flatMap((secret) => [
+        secret.toString('base64'),
+        secret.toString('hex'),
+      ])
       assert.deepEqual(await exchange.next(), { done: false, value: { octets: Buffer.from(clientFirst), secrets: [] } })
       assert.deepEqual(await exchange.next(Buffer.from(serverFirst)), {
         done: false,
