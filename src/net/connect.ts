@@ -124,6 +124,9 @@ const CONNECT_ERRORS: Readonly<Record<string, string>> = {
   ENETUNREACH: 'network unreachable',
   EINVAL: 'address not usable',
   EADDRNOTAVAIL: 'no local address to connect from',
+  EAFNOSUPPORT: 'address family not supported by this host',
+  EHOSTDOWN: 'host down',
+  ENETDOWN: 'network down',
   EACCES: 'connection forbidden by this host',
   EPERM: 'connection forbidden by this host',
 }
