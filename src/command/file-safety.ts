@@ -14,8 +14,8 @@ const LINKS_FOLLOWED = 40
 const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|\d+)\/fd\/\d+$)/
 
 type PathRules = {
-  /** A sticky folder of the file is unsafe, too. */
-  readonly isStrict?: boolean
+  /** Sticky folders in which others can write are unsafe, too: that of the file, or all folders of the path. */
+  readonly distrustsSticky?: 'file' | 'path'
   /** Write permission for a group is no reason: the group of a user may have no other member. */
   readonly trustsGroups?: boolean
   /** The file, which will be replaced, is no reason; its folders and their links are. */
@@ -47,7 +47,8 @@ export function unsafeFileReason(
 export function unsafePathReason(file: string, uid: number | undefined, rules: PathRules = {}): string | undefined {
   for (const entry of entriesOf(file)) {
     const { path, stats, isFile } = entry
-    const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
+    const isStrict = rules.distrustsSticky === 'path' || (rules.distrustsSticky === 'file' && isFile)
+    const reason = unsafeFolderReason(entry, uid, rules, isStrict)
     if (reason !== undefined) return reason
     if (isFile && rules.ignoresFile) return undefined
     if (stats === undefined) return creationReason(entry, uid, rules)
@@ -95,7 +96,7 @@ function* entriesOf(file: string): Generator<PathEntry> {
 
 /** Returns the reason if another user can create a file that is missing. Throws the system's error if nobody else can. */
 function creationReason(entry: PathEntry, uid: number | undefined, rules: PathRules): string | undefined {
-  const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: true })
+  const reason = unsafeFolderReason(entry, uid, rules, true)
   if (reason === undefined) lstatSync(entry.path)
   return reason
 }
@@ -120,7 +121,8 @@ export function unsafeReason(
 function unsafeFolderReason(
   { folder, folderStats: stats }: PathEntry,
   uid: number | undefined,
-  { isStrict = false, trustsGroups = false }: PathRules,
+  { trustsGroups = false }: PathRules,
+  isStrict: boolean,
 ): string | undefined {
   const subject = `the directory ${folder}`
   if ((stats.mode & STICKY_MODE) === 0) return unsafeReason(stats, uid, folder, { subject, trustsGroups })
@@ -155,10 +157,10 @@ export function foreignLinkReason(
   uid: number | undefined,
   place?: string,
 ): string | undefined {
-  if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file) || !stats.isFile()) return undefined
+  if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
   return reasonOf(() => {
-    // No other user can have changed this path. Root or this user may have replaced the file since.
-    if (unsafePathReason(file, uid) === undefined) return undefined
+    // No other user can have changed this path. In a sticky folder, a user could replace the link with another user's file.
+    if (unsafePathReason(file, uid, { distrustsSticky: 'path' }) === undefined) return undefined
     let last: PathEntry | undefined
     for (const entry of entriesOf(file)) {
       last = entry

@@ -96,16 +96,15 @@ async function readSource(
 }
 
 /**
- * Opens a file; a FIFO or a device only if no other user can have put it there, and a regular file only if no other user's link has led to
- * it: to read some files of the kernel takes away what is in them.
+ * Opens a file if no other user's link has led to it, because to read some files of the kernel takes away what is in them; a FIFO or a
+ * device only if no other user can have put it there.
  */
 async function openSafely(option: string, file: string, { uid, signal }: Reader, check?: FileCheck): Promise<Readable> {
   const safePath = `a path that only ${uid === 0 ? 'root' : 'you and root'} can change`
   const refuse = (stats: Stats, place?: string): void => {
     const isEndless = stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice()
-    const reason = isEndless
-      ? (foreignControlReason(file, uid) ?? foreignFileReason(file, stats, uid))
-      : foreignLinkReason(file, stats, uid, place)
+    const control = isEndless ? (foreignControlReason(file, uid) ?? foreignFileReason(file, stats, uid)) : undefined
+    const reason = control ?? foreignLinkReason(file, stats, uid, place)
     if (reason === undefined) return
     const kind = isEndless ? 'is a FIFO or a device, and is' : 'is'
     throw new OptionError(option, `--${option} ${file}: ${kind} not safe to use: ${reason}`, {

@@ -12,7 +12,7 @@ import { openFile, type Reader, readStream } from './read-file.js'
  */
 export async function readSafely(file: string, { uid, signal }: Reader): Promise<string> {
   const check = (stats: Stats): void => {
-    const reason = unsafeFileReason(file, stats, uid, { isStrict: true })
+    const reason = unsafeFileReason(file, stats, uid, { distrustsSticky: 'file' })
     if (reason !== undefined) throw new UsageError(`${file} is not safe to use: ${reason}`, { exitStatus: EXIT.CONFIG })
   }
   try {

@@ -32,7 +32,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
   const finds = (title: string, change: (root: string) => string, reason: RegExp | undefined, skip = {}): void =>
     void test(title, skip, (t) => {
       const root = makeTree(t)
-      const found = unsafePathReason(change(root), UID, { isStrict: true })
+      const found = unsafePathReason(change(root), UID, { distrustsSticky: 'file' })
       if (reason === undefined) assert.equal(found, undefined)
       else assert.match(found ?? '', reason)
     })
@@ -125,7 +125,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
     const file = join(root, 'a/b/file')
     assert.equal(unsafePathReason(file, UID), undefined)
     assert.match(
-      unsafePathReason(file, UID, { isStrict: true }) ?? '',
+      unsafePathReason(file, UID, { distrustsSticky: 'file' }) ?? '',
       /^other users can write to the directory \S+\/b; move the file$/,
     )
   })
@@ -193,10 +193,25 @@ suite('file-safety: foreignLinkReason', { concurrency: true }, () => {
     const stats = statSync(file)
     writeFileSync(`${file}-new`, '')
     renameSync(`${file}-new`, file)
-    assert.equal(foreignLinkReason(file, stats, UID), undefined)
-    chmodSync(join(root, 'a/b'), 0o777)
-    assert.equal(foreignLinkReason(file, stats, UID, `${file} (deleted)`), undefined)
+    for (const mode of [0o755, 0o777]) {
+      chmodSync(join(root, 'a/b'), mode)
+      assert.equal(foreignLinkReason(file, stats, UID, `${file} (deleted)`), undefined)
+    }
   })
+  for (const type of ['file', 'pipe'])
+    test(`refuses a ${type} that is elsewhere than its path in a sticky folder shows`, (t) => {
+      const root = makeTree(t)
+      const path = join(root, 'sticky/name')
+      mkdirSync(join(root, 'sticky'))
+      chmodSync(join(root, 'sticky'), 0o1777)
+      // When the file was opened, another user's link was here.
+      writeFileSync(path, '')
+      const secret = join(root, 'a/b/secret')
+      if (type === 'file') writeFileSync(secret, '')
+      else execFileSync('mkfifo', [secret])
+      assert.equal(foreignLinkReason(path, statSync(secret), UID, secret), CHANGED)
+      assert.equal(foreignLinkReason(path, statSync(path), UID, path), undefined)
+    })
   test("refuses a file that is elsewhere than another user's folder shows, whatever is there now", needsRoot, (t) => {
     const root = makeTree(t)
     const file = join(root, 'a/b/file')
