@@ -59,8 +59,7 @@ export class ReplyParser {
       if (start === undefined || (mark === '' && line.length > start.length))
         throw new MalformedReplyError(`not an SMTP reply (${quoteLine(line)})`)
       const code = Number(digits)
-      if (this.#lines.length > 0 && code !== this.#code)
-        throw new MalformedReplyError(`lines with different codes (${this.#code} and ${code})`)
+      if (this.#lines.length > 0 && code !== this.#code) this.#changeCode(code)
       if (this.#lines.length === REPLY_LINES) throw new MalformedReplyError(`more than ${REPLY_LINES} lines`)
       if (this.#lineOctets > REPLY_OCTETS) throw new MalformedReplyError(`more than ${REPLY_OCTETS} octets`)
       this.#code = code
@@ -84,6 +83,16 @@ export class ReplyParser {
   /** The first three of those octets: the code of the reply that they may become. */
   get firstThree(): string {
     return this.#lines.length > 0 ? String(this.#code) : this.#octets.toString('latin1', 0, 3)
+  }
+
+  /**
+   * Postfix's postscreen sends the first lines of a greeting, `220-mx.example`; what follows can be a refusal by smtpd or by postscreen
+   * itself, which is then the whole reply.
+   */
+  #changeCode(code: number): void {
+    if (this.#code !== 220 || code < 400)
+      throw new MalformedReplyError(`lines with different codes (${this.#code} and ${code})`)
+    this.#lines = []
   }
 
   #takeReply(): Reply {

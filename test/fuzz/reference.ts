@@ -83,7 +83,12 @@ function readLine(stream: ReplyStream): boolean {
   const mark = line.slice(3, 4)
   const isFirst = stream.lines.length === 0
   if (!/^[1-5]\d\d$/.test(code) || !['', ' ', '-'].includes(mark)) return markMalformed(stream)
-  if ((!isFirst && code !== stream.code) || stream.lines.length === LIMITS.lines) return markMalformed(stream)
+  if (!isFirst && code !== stream.code) {
+    // What postscreen has begun as a greeting can end as a refusal.
+    if (stream.code !== '220' || code < '400') return markMalformed(stream)
+    stream.lines = []
+  }
+  if (stream.lines.length === LIMITS.lines) return markMalformed(stream)
   stream.lineOctets += length
   if (stream.lineOctets > LIMITS.reply) return markMalformed(stream)
   stream.code = code

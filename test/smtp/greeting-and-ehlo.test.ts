@@ -22,6 +22,9 @@ function testReplies(): void {
     for (const [title, steps, stage, status] of [
       ['greeting 554', ['S: 554 no'], 'greeting', 69],
       ['greeting 450', ['S: 450 later'], 'greeting', 75],
+      ['greeting 220-, then 521', ['S: 220-mx ESMTP Postfix', 'S: 521 5.7.1 blocked'], 'greeting', 69],
+      ['greeting 220-, then 421', ['S: 220-mx ESMTP Postfix', 'S: 421 4.7.0 busy'], 'greeting', 75],
+      ['greeting 220-, then 250', ['S: 220-mx ESMTP Postfix', 'S: 250 mx'], 'greeting', 76],
       ['greeting 250', ['S: 250 ok'], 'greeting', 76],
       ['greeting 221', ['S: 221 bye'], 'greeting', 76],
       ['EHLO reply 502', ['S: 220 mx', HELLO, 'S: 502 no'], 'ehlo', 69],

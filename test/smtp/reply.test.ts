@@ -129,6 +129,11 @@ suite('formatReply', () => {
   })
 })
 
+test("a refusal counts that follows the first lines of postscreen's greeting", () => {
+  const reply = parseOne('220-mx.example ESMTP\r\n554-5.7.1 no\r\n554 5.7.1 ask\r\n')
+  assert.deepEqual([reply.code, reply.enhancedCode, reply.text], [554, '5.7.1', 'no / ask'])
+})
+
 suite('a malformed reply is rejected', () => {
   for (const line of [
     '',
@@ -147,6 +152,10 @@ suite('a malformed reply is rejected', () => {
   }
   test('if its lines have different codes', () =>
     rejects('250-OK\r\n459 no\r\n', /^lines with different codes \(250 and 459\)$/))
+  test('if a greeting becomes another reply, but no refusal', () => {
+    rejects('220-mx\r\n250 OK\r\n', /^lines with different codes \(220 and 250\)$/)
+    rejects('220-mx\r\n421-no\r\n521 no\r\n', /^lines with different codes \(421 and 521\)$/)
+  })
   test('and quoted in printable text', () => {
     rejects(`\x1b[31mSSH-2.0${'x'.repeat(100)}\r\n`, /^not an SMTP reply \("\\x1b\[31mSSH-2\.0x+"\)$/)
   })
