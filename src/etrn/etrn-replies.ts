@@ -28,12 +28,27 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
   { codes: [500, 502], banner: MASKED_GREETING, outcome: 'unsupported', hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
   // The server quotes the command as it arrived.
   { codes: [500, 502, 503, 504], text: MASKED_COMMAND, hint: MIDDLEBOX_HINT, source: 'Cisco ASA: inspect esmtp' },
+  {
+    codes: [503, 550, 554],
+    text: words.UNKNOWN_COMMAND,
+    outcome: 'unsupported',
+    hint: HINTS.noEtrn,
+    source: 'ZMailer: smtpserver.c; OpenSMTPD: smtp_session.c',
+  },
+  {
+    codes: ['5xx'],
+    text: /\bout of memory\b/i,
+    outcome: 'deferred',
+    hint: HINTS.temporary,
+    source: 'Sendmail: srvrsmtp.c, "500 5.5.0 ETRN out of memory"',
+  },
 
   // About this host. Postfix evaluates these restrictions at ETRN, before those for ETRN.
   ...SERVER_FAULTS,
   ...BAD_HELO,
   ...BAD_ADDRESS,
   ...rowsByClass(words.CLIENT_CERTIFICATE, HINTS.certificate, 'Postfix: check_ccert_access'),
+  { codes: ['4xx'], text: words.PASSING_RESTRICTION, hint: HINTS.temporary, source: 'Postfix: check_policy_service' },
   ...rowsByClass(words.ADDRESS, HINTS.postfixAddress, 'Postfix: smtpd_client_restrictions', RETRY_STEP),
 
   // 458: temporary by its code, but servers use it for policy.
@@ -148,6 +163,13 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
     source: 'RFC 1985, 5.3: for such a refusal there is 459',
   },
   { codes: [501], status: /^5\.7\./, outcome: 'refused', hint: HINTS.name, source: 'RFC 3463, 3.8' },
+  {
+    codes: [501],
+    text: /^Command not accepted$/i,
+    outcome: 'refused',
+    hint: HINTS.mayNeedLogin,
+    source: 'XMail: AllowSmtpETRN',
+  },
   {
     codes: [501],
     text: words.REFUSAL,

@@ -11,9 +11,10 @@ export const HINTS = {
   address: `the server does not accept requests from your public IP address; ask your provider to allow it (if the server is Postfix: smtpd_etrn_restrictions) or ${LOGIN_STEP}`,
   postfixAddress: `the server does not accept requests from your public IP address; ask your provider to allow it (Postfix: smtpd_etrn_restrictions or smtpd_client_restrictions) or ${LOGIN_STEP}`,
   login: `the server requires you to log in before ETRN: ${LOGIN_OPTIONS}`,
+  mayNeedLogin: `the server may require you to log in before ETRN: ${LOGIN_OPTIONS}; otherwise ask your provider to enable ETRN`,
   tls: 'the server requires TLS before ETRN: --tls encrypt',
   connections:
-    'the server has too many connections from your public IP address, perhaps from other programs: try again later; --retry-for 10m keeps trying',
+    'the server has too many connections, perhaps from other programs at your public IP address: try again later; --retry-for 10m keeps trying',
   temporary: `the server can't start the delivery now; ${RETRY_STEP}`,
   exim: "the server's policy forbids this request (Exim: acl_smtp_etrn); ask your provider to allow requests from your public IP address",
   refusal: `ask your provider to allow requests for this name from your public IP address, or ${LOGIN_STEP}`,

@@ -59,7 +59,15 @@ export const SESSION_LIMIT = allOf(
 )
 
 /** A limit on the connections of one client */
-export const CONNECTION_LIMIT = anyOf(/\btoo many (?:\w+ ){0,2}connections from\b/)
+export const CONNECTION_LIMIT = anyOf(
+  /\btoo many (?:\w+ ){0,3}(?:connections|sessions)\b|\bconnection rate limit\b|\bconcurrent (?:\w+ )?connections\b/,
+)
+
+/** The server doesn't know the command, whatever the code says. */
+export const UNKNOWN_COMMAND = anyOf(
+  /\b(?:unknown|unrecogni[sz]ed|unimplemented|unsupported) command\b/,
+  /\bcommand (?:is |was )?(?:un|not )(?:known|recogni[sz]ed|implemented|supported)\b(?! (?:for|from)\b)/,
+)
 
 const HELO = String.raw`\b(?:helo|ehlo)\b`
 const HELO_FAULT = anyOf(
@@ -97,10 +105,15 @@ export const REVERSE_NAME = anyOf(
 export const CLIENT_CERTIFICATE = /\bclient certificate\b/i
 /** Client host, sender address and ETRN restrictions of Postfix */
 export const ADDRESS = anyOf(/\bclient host\b|\b(?:sender|recipient) address rejected|\betrn command rejected/)
+/** A restriction that may fit no longer soon: greylisting, a quota, or a policy service that fails */
+export const PASSING_RESTRICTION = allOf(
+  has(ADDRESS),
+  has(/\bgr[ae]y-?list|\blater\b|\bservice unavailable\b|\bquota\b/),
+)
 export const ACCESS_DENIED = anyOf(/\baccess (?:is )?(?:denied|not allowed)/)
 /** The server could not check the request. "Reverse lookup failure" is about the client. */
 export const SERVER_FAULT = anyOf(
-  /(?<!\b(?:reverse|DNS|PTR|name|helo|ehlo|host|hostname|IP|address|client) )\blookup (?:failure|failed|error)\b/,
+  /(?<!\b(?:reverse|r?DNS|PTR|name|helo|ehlo|host|hostname|IP|address|client) )\blookup (?:failure|failed|error)\b/,
   /\bconfiguration (?:error|failure|problem)\b/,
 )
 export const WRONG_ORDER = anyOf(/\bpipelining\b|\bsynchroni[sz]ation\b|\bprotocol error\b/)

@@ -88,7 +88,11 @@ export function rowsByClass(
 export const SERVER_FAULTS: readonly ReplyMeaning[] = [
   ...rowsByClass(words.SERVER_FAULT, HINTS.serverFault, 'Postfix: smtpd_check.c', RETRY_STEP),
   // Commands are never sent in groups, so that something on the path may be the reason: only the general hint helps.
-  { codes: [503, 554], text: words.WRONG_ORDER, source: 'Postfix: reject_unauth_pipelining; Exim; Sendmail' },
+  {
+    codes: [503, 521, 550, 554],
+    text: words.WRONG_ORDER,
+    source: 'Postfix: reject_unauth_pipelining, postscreen; Exim; Sendmail',
+  },
 ]
 export const BAD_HELO = rowsByClass(words.HELO_NAME, HINTS.helo, 'Postfix: smtpd_helo_restrictions', RETRY_STEP)
 export const BAD_ADDRESS = [

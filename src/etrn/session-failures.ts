@@ -28,6 +28,7 @@ export const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMean
   ehlo: [
     NO_MAIL_SERVER,
     ...SERVER_FAULTS,
+    { codes: [503, 550, 554], text: words.UNKNOWN_COMMAND, hint: HINTS.noEhlo, source: 'ZMailer: smtpserver.c' },
     ...BAD_HELO,
     ...BAD_ADDRESS,
     { codes: [500, 502], banner: MASKED_GREETING, hint: MIDDLEBOX_HINT, source: 'Cisco PIX' },
@@ -51,7 +52,11 @@ export const SESSION_FAILURES: Readonly<Partial<Record<Stage, readonly ReplyMean
     { kind: 'connection-lost', hint: REPEAT_HINT, source: 'RFC 1985, 5' },
   ],
   auth: [
-    { codes: [454], hint: `the server can't check the password now: ${RETRY_STEP}`, source: 'RFC 4954, 6' },
+    {
+      codes: [435, 454],
+      hint: `the server can't check the password now: ${RETRY_STEP}`,
+      source: 'RFC 4954, 6; Exim: smtp_in.c',
+    },
     { codes: [530, 538], hint: 'the server requires TLS before you log in: --tls verify', source: 'RFC 4954, 6' },
   ],
 }

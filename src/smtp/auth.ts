@@ -234,6 +234,17 @@ function otherMechanism(
   return usableMechanisms({ ...credentials, mechanism: undefined }, context).find((name) => !used.includes(name))
 }
 
+/** Returns the next step if no mechanism is left. Some servers refuse a password in the way that others refuse a mechanism. */
+function refusedHint(refusals: readonly Refusal[], host: string): string {
+  const says = (text: RegExp): boolean => refusals.some(({ reply }) => text.test(reply.text))
+  if (says(/\bauthentication (?:is )?(?:not enabled|disabled)\b/i)) return noAuthHint(host)
+  const next = 'ask your provider which mechanism this user must use'
+  // IceWarp: 501 5.7.0
+  return says(/\bauthentication fail|\bpassword\b|\bcredentials\b/i)
+    ? `check the user name and the password, then ${next}`
+    : next
+}
+
 /** Returns the failure of a login for which the server refused each mechanism: also the earlier session's, if there was one. */
 function refusedError(
   refusals: readonly Refusal[],
@@ -244,9 +255,7 @@ function refusedError(
   const used = refusals.map(({ mechanism }) => mechanism)
   const other = otherMechanism(used, credentials, context)
   const next =
-    other === undefined
-      ? 'ask your provider which mechanism this user must use'
-      : `the server also offers ${other}: try --auth ${other}`
+    other === undefined ? refusedHint(refusals, context.host) : `the server also offers ${other}: try --auth ${other}`
   const hint = earlier === undefined ? next : `an earlier session of this run used ${earlier}: ${FAULTY_HINT}`
   const facts = { exitStatus: EXIT.NOPERM, hint, reply: refusals.at(-1)?.reply ?? null }
   return new SessionError('auth', `login rejected: ${listRefusals(refusals)}`, facts)

@@ -17,6 +17,17 @@ const NOOP_REPLY =
 export const MIDDLEBOX_HINT =
   "a firewall on the network path may hide ETRN and STARTTLS; if the firewall is yours, turn off its SMTP inspection (Cisco: 'no inspect esmtp' or 'no fixup protocol smtp'); otherwise ask your mail provider for another port"
 
+/** The greetings of rblsmtpd (ucspi-tcp) and of OpenBSD's spamd, which answer those clients that may not reach the mail server. */
+const FILTER_GREETING = /\brblsmtpd\b|\bspamd\b/
+
+export const FILTER_HINT =
+  'a filter answers in place of the mail server, as for addresses on a blocklist: ask your provider to let your public IP address through'
+
+/** Returns true if a filter answers in place of the mail server, whose extensions it doesn't know. */
+export function isFilter({ greeting }: Pick<GreetedDialogue, 'greeting'>): boolean {
+  return FILTER_GREETING.test(greeting.text)
+}
+
 /** Returns true if a firewall or proxy seems to change what the server says, or to answer in its place. */
 export function isBehindMiddlebox({ greeting, hello }: GreetedDialogue, extensions: Extensions): boolean {
   const keywords = [...extensions.keys()]

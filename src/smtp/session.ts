@@ -7,7 +7,7 @@ import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
 import { reachServer, rejectOwnServer, sendEhlo } from './greeting-and-ehlo.js'
-import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
+import { FILTER_HINT, isBehindMiddlebox, isFilter, MIDDLEBOX_HINT } from './middlebox.js'
 import { isPermanent, type Reply } from './reply.js'
 import type { Credentials, Server, SessionOptions } from './session-settings.js'
 import { mayRetryWithoutTls, readFirstReply, startTls, WITHOUT_TLS } from './starttls.js'
@@ -144,11 +144,13 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
   const mayNeedLogin = extensions.has('AUTH') && server.credentials === undefined
   const hint = isHidden
     ? MIDDLEBOX_HINT
-    : /Exim/.test(greeting.text)
-      ? 'ask your provider to allow ETRN from your public IP address (Exim: acl_smtp_etrn)'
-      : mayNeedLogin
-        ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; otherwise ask your provider to enable ETRN`
-        : ASSUME_HINT
+    : isFilter(dialogue)
+      ? FILTER_HINT
+      : /Exim/.test(greeting.text)
+        ? 'ask your provider to allow ETRN from your public IP address (Exim: acl_smtp_etrn)'
+        : mayNeedLogin
+          ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; otherwise ask your provider to enable ETRN`
+          : ASSUME_HINT
   const message = `ETRN not offered (EHLO lists ${keywords})`
   throw new SessionError('etrn', message, { exitStatus: EXIT.UNAVAILABLE, hint })
 }

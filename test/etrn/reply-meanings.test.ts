@@ -259,6 +259,11 @@ suite('a 458 that is temporary is deferred', () => {
     ['421 5.7.1 go away', undefined],
     ['450 not allowed', null],
     ['451 4.7.1 Greylisted', null],
+    ['450 4.2.0 <site.example>: Etrn command rejected: Greylisted, see http://postgrey.example/', LATER],
+    ['450 4.7.1 <site.example>: Etrn command rejected: Service unavailable', LATER],
+    ['450 4.7.1 Client host rejected: quota exceeded, try again later', LATER],
+    ['500 5.5.0 ETRN out of memory', LATER],
+    ['500 ETRN out of memory', LATER, '#queue'],
     // The words are those of the name.
     ['458 Unable to queue messages for node not-allowed.example', null, 'not-allowed.example'],
     ['458 Unable to queue messages for node tls.example', null, 'tls.example'],
@@ -278,7 +283,7 @@ suite('a 458 Already processing is started, without a hint', () => {
 suite('a 501 that is no word on syntax is refused for a plain name', () => {
   replies('refused', [
     ['501 ETRN not supported for site.example', NAME],
-    ['501 Command not accepted', NAME],
+    ['501 Command not accepted', /log in before ETRN: .*; otherwise ask your provider to enable ETRN/],
     ['501 Not authorised', NAME],
     ['501 No mail for site.example here', NAME],
     ['501 Access denied', ADDRESS],
@@ -466,7 +471,7 @@ suite('a failure of the server while it checks this host', () => {
     ['451 4.3.0 <gw>: Helo command rejected: Temporary lookup failure', /^the server could not.*; --retry-for 10m/],
     ['451 4.3.0 <x[192.0.2.1]>: Client host rejected: Temporary lookup failure', FAULT],
     ['450 4.3.2 <gw>: Helo command rejected: Try again later', HELO],
-    ['450 4.3.2 <x[192.0.2.1]>: Client host rejected: Try again later', ADDRESS_ALONE],
+    ['450 4.3.2 <x[192.0.2.1]>: Client host rejected: Try again later', LATER],
     ['450 4.7.25 Temporary reverse lookup failure', /reverse DNS/],
   ])
 })
@@ -553,6 +558,10 @@ suite('hints for replies about the name or the command', () => {
     ['502 5.5.2 Error: command not recognized: XXXX', FIREWALL],
     ['500 5.5.1 Command unrecognized: "ETRN site.example"', NO_ETRN],
     ['500 Unknown command', NO_ETRN, '#XXXX'],
+    ["550 5.5.2 Unknown command 'ETRN site.example'", NO_ETRN],
+    ['503 5.5.1 Invalid command: Command not supported', NO_ETRN],
+    ['554 Command not recognized', NO_ETRN],
+    ['550 unimplemented command', NO_ETRN],
   ])
   replies('started', [
     ['250 Queuing started', /subdomain/, '@site.example', POSTFIX],
@@ -688,9 +697,25 @@ suite('addHint', () => {
   failsWith('greeting', '554 x.ptr.isp.net: Client host rejected', DYNAMIC)
   failsWith('greeting', '554 5.7.1 <x.rbl.isp.net[192.0.2.1]>: Client host rejected', DYNAMIC)
   failsWith('greeting', '451 4.3.0 Temporary lookup failure', FAULT)
-  failsWith('greeting', '421 4.7.0 mx Error: too many connections from 192.0.2.1', /too many connections from your/)
-  failsWith('greeting', '421 Too many concurrent SMTP connections from this IP address', /too many connections from/)
-  failsWith('greeting', '421 Too many concurrent SMTP connections; please try again later.', null)
+  failsWith('greeting', '421 4.7.0 mx Error: too many connections from 192.0.2.1', /too many connections, perhaps/)
+  failsWith(
+    'greeting',
+    '421 Too many concurrent SMTP connections from this IP address',
+    /too many connections, perhaps/,
+  )
+  failsWith(
+    'greeting',
+    '421 Too many concurrent SMTP connections; please try again later.',
+    /too many connections, perhaps/,
+  )
+  failsWith(
+    'greeting',
+    '421 4.3.2 The maximum number of concurrent server connections has exceeded a limit',
+    /too many/,
+  )
+  failsWith('greeting', '421 4.3.2 Connection rate limit exceeded.', /too many connections, perhaps/)
+  failsWith('greeting', '421 4.3.2 Service not available', null)
+  failsWith('greeting', '554 rDNS Lookup Failed', /reverse DNS/)
   failsWith('greeting', '354 go on', null)
   finds('ehlo', { kind: 'malformed-reply' }, 'invalid reply to EHLO: not an SMTP reply', /not be a mail server/)
   failsWith('ehlo', '502 no', /without EHLO has no ETRN/)
@@ -710,6 +735,8 @@ suite('addHint', () => {
   failsWith('ehlo', '500 5.3.3 Unrecognized command "EHLO"', /without EHLO has no ETRN/)
   failsWith('ehlo', '503 5.7.0 Error: access denied for unknown[192.0.2.1]', DYNAMIC)
   failsWith('ehlo', '503 bad sequence of commands', null)
+  failsWith('ehlo', '503 Unrecognized command', /without EHLO has no ETRN/)
+  failsWith('ehlo', "550 5.5.2 Unknown command 'EHLO gw.site.example'", /without EHLO has no ETRN/)
   failsWith('starttls', '454 not now', /--retry-for/)
   failsWith('starttls', '501 no', /port/)
   failsWith('auth', '454 not now', /--retry-for/)

@@ -338,6 +338,16 @@ suite('the hint of a failed login', () => {
       (await hintOf('535 no', ['LOGIN', 'CRAM-MD5', 'PLAIN'], { mechanism: 'PLAIN' })) ?? '',
       /\(some servers need the mechanism CRAM-MD5: --auth CRAM-MD5\)/,
     ))
+  for (const [reply, hint] of [
+    [
+      '501 5.7.0 Authentication failed',
+      /^check the user name and the password, then ask your provider which mechanism/,
+    ],
+    ['501 no', /^ask your provider which mechanism this user must use$/],
+    ['504 Authentication not enabled.', /^many servers offer AUTH only on port 587/],
+  ] as const)
+    test(`tells what ${reply} can mean if no mechanism is left`, async () =>
+      assert.match((await hintOf(reply, ['PLAIN'])) ?? '', hint))
   test('names no mechanism that the client cannot use', async () =>
     assert.equal(
       await hintOf('535 no', ['CRAM-MD5', 'XOAUTH2', 'EXTERNAL', 'SCRAM-SHA-256-PLUS', 'SCRAM-SHA-512-PLUS']),

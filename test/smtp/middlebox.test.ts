@@ -77,6 +77,16 @@ suite('a firewall that hides ETRN', { concurrency: true }, () => {
       assert.equal(run.status, status)
       assert.match(run.stderr, FIREWALL)
     })
+  for (const [greeting, hello] of [
+    ['rblsmtpd.local', 'rblsmtpd.local'],
+    ['mx.example ESMTP spamd IP-based SPAM blocker', 'Hello, spam sender. Pleased to be wasting your time.'],
+  ] as const)
+    test(`is not suspected after the greeting ${greeting}, but a filter`, async (t) => {
+      const server = await scripted(t, [`S: 220 ${greeting}`, EHLO, `S: 250 ${hello}`, ...BYE])
+      const run = await etrn([...HELO, `127.0.0.1:${server.port}`, 'site.example'])
+      assert.equal(run.status, 69)
+      assert.match(run.stderr, /^hint: a filter answers in place of the mail server/m)
+    })
   test('is named in the hint if the required STARTTLS is masked', async (t) => {
     const hello = ['S: 220 mx.example', EHLO, 'S: 250-mx.example', 'S: 250-XXXXXXXA', 'S: 250 ETRN'] as const
     const server = await scripted(t, [...hello, ...BYE])
