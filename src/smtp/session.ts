@@ -126,12 +126,10 @@ async function repeatEhlo(dialogue: GreetedDialogue, extensions: Extensions): Pr
 }
 
 const LOGIN_OPTIONS = '--user NAME --password-file FILE'
-const ASSUME_HINT =
-  '--assume-etrn sends ETRN anyway, which does no harm; if that fails, ask your provider to enable ETRN'
 
 /** Throws if ETRN, which the server doesn't list, must not be sent. */
 function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void {
-  const { greeting, server, options } = dialogue
+  const { server, options } = dialogue
   const isHidden = isBehindMiddlebox(dialogue, extensions)
   if (options.assumeEtrn) {
     const text =
@@ -141,16 +139,17 @@ function checkUnlisted(dialogue: GreetedDialogue, extensions: Extensions): void 
   }
   const listed = server.redactor.redactExtensions(extensions)
   const keywords = listed.size === 0 ? 'nothing' : [...listed.keys()].join(', ')
-  const mayNeedLogin = extensions.has('AUTH') && server.credentials === undefined
-  const hint = isHidden
-    ? MIDDLEBOX_HINT
-    : isFilter(dialogue)
-      ? FILTER_HINT
-      : /Exim/.test(greeting.text)
-        ? 'ask your provider to allow ETRN from your public IP address (Exim: acl_smtp_etrn)'
-        : mayNeedLogin
-          ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; otherwise ask your provider to enable ETRN`
-          : ASSUME_HINT
+  const hint = isHidden ? MIDDLEBOX_HINT : unlistedHint(dialogue, extensions)
   const message = `ETRN not offered (EHLO lists ${keywords})`
   throw new SessionError('etrn', message, { exitStatus: EXIT.UNAVAILABLE, hint })
+}
+
+function unlistedHint(dialogue: GreetedDialogue, extensions: Extensions): string {
+  if (isFilter(dialogue)) return FILTER_HINT
+  if (/Exim/.test(dialogue.greeting.text))
+    return 'ask your provider to allow ETRN from your public IP address (Exim: acl_smtp_etrn)'
+  const mayNeedLogin = extensions.has('AUTH') && dialogue.server.credentials === undefined
+  return mayNeedLogin
+    ? `the server may offer ETRN only after a login: ${LOGIN_OPTIONS}; otherwise ask your provider to enable ETRN`
+    : '--assume-etrn sends ETRN anyway, which does no harm; if that fails, ask your provider to enable ETRN'
 }
