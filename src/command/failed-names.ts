@@ -39,7 +39,7 @@ export function writeFailedNames(
   uid: number | undefined,
 ): string | undefined {
   const names =
-    run.error === null ? run.servers.flatMap(namesLeft) : requests.flatMap(({ entries }) => validNames(entries))
+    run.error === null ? run.servers.flatMap(orderedNamesLeft) : requests.flatMap(({ entries }) => validNames(entries))
   return problemOf(file, () => {
     const stats = lstatSync(file, { throwIfNoEntry: false })
     // Another user has made the file to keep access to it.
@@ -64,6 +64,13 @@ function problemOf(file: string, work: () => void): string | undefined {
     const isMissing = codeOf(error) === 'ENOENT'
     return `--failed-to ${file}: ${isMissing ? `no such directory: ${dirname(file)}` : describeFileError(error)}`
   }
+}
+
+/** Returns the names that are left, with those last that would hold up the others. */
+function orderedNamesLeft(report: ServerReport): string[] {
+  const names = namesLeft(report)
+  const isBlocking = (name: string): boolean => report.blocking?.includes(name) === true
+  return [...names.filter((name) => !isBlocking(name)), ...names.filter(isBlocking)]
 }
 
 /**

@@ -73,6 +73,9 @@ class RetryState {
   readonly #names = new Map<string, NameState>()
   /** Names that were sent and got no reply in any round since */
   readonly #unconfirmed = new Set<string>()
+  /** Names that held up the others in the last round, and those that did in the round before, too */
+  #blocking: ReadonlySet<string> = new Set()
+  #stuck: ReadonlySet<string> = new Set()
   #facts = NO_FACTS
   #attempts = 0
   /** Failures in a row, all of them with a reply or all without */
@@ -124,6 +127,9 @@ class RetryState {
         isCounted: isAccepted(outcome) ? before?.isCounted === true || outcome !== 'started' : before?.isCounted,
       })
     }
+    const blocking = new Set(round.blocking)
+    this.#stuck = new Set([...blocking].filter((name) => this.#blocking.has(name)))
+    this.#blocking = blocking
     this.#facts = mergeFacts(this.#facts, round)
     this.#attempts += round.attempts
     const isTemporary = error === null || error.exitStatus === EXIT.TEMPFAIL
@@ -164,7 +170,10 @@ class RetryState {
     return this.#retryWindow.createPause(reason, backoff) ?? this.#waitWindow.createPause(reason, interval)
   }
 
-  /** Sets the names of the next round in their order, but those without a reply come first if the others fill a session. */
+  /**
+   * Sets the names of the next round in their order, but those without a reply come first if the others fill a session, and those that
+   * held up the others twice come last.
+   */
   #setRemaining(results: readonly Result[]): void {
     const chosen = new Set(results.map(({ name }) => name))
     const names = validNames(this.#request.entries).filter((name) => chosen.has(name))
@@ -172,7 +181,9 @@ class RetryState {
     const replied = names.filter(hasReply)
     // A session in which no name is accepted ends the round.
     const isFull = replied.length >= this.#serverState.namesPerSession
-    this.remaining = isFull ? [...names.filter((name) => !hasReply(name)), ...replied] : names
+    const ordered = isFull ? [...names.filter((name) => !hasReply(name)), ...replied] : names
+    const isStuck = (name: NodeName): boolean => this.#stuck.has(name)
+    this.remaining = [...ordered.filter((name) => !isStuck(name)), ...ordered.filter(isStuck)]
   }
 
   /** Returns the error of the last round, or why names remain although it had none; null if none do. */

@@ -22,6 +22,8 @@ export type ServerReport = ServerFacts & {
   readonly isRetried?: boolean
   /** Names that were sent and got no reply: the server may have accepted them. */
   readonly unconfirmed?: readonly string[]
+  /** Names that were the first of a session, which ended without a reply: before the others, they would hold those up again. */
+  readonly blocking?: readonly string[]
   /** Names that are accepted, and whose mail may still be waiting although the time for --wait is over. */
   readonly waiting?: readonly string[]
   /** One result for each name, in the order of the request */

@@ -18,6 +18,7 @@ import { etrn, type Finished, leap, LEAPING, spawnEtrn } from '../helpers/comman
 import { makeFile, makeFolder } from '../helpers/files.js'
 import {
   BYE,
+  close,
   type Conversation,
   etrnSteps,
   HELLO,
@@ -46,6 +47,26 @@ async function requestWith(
 }
 
 suite('--failed-to: the names', { concurrency: true }, () => {
+  test('end with one at which each session ends before any reply, so that a later run gets to the others', async (t) => {
+    const file = makeFile(t, 'later', 'a.example\nb.example\nc.example\n')
+    const lost = [...HELLO, 'C: ETRN a.example', close] as const
+    const rest: Conversation = [
+      ...HELLO,
+      ...etrnSteps('b.example', OK),
+      ...etrnSteps('c.example', OK),
+      'C: ETRN a.example',
+      close,
+    ]
+    const server = await scripted(t, lost, rest, lost)
+    const args = [`127.0.0.1:${server.port}`, ...HELO, '--jobs', '1', '--names-from', file, '--failed-to', file]
+    const texts = []
+    for (let count = 0; count < 2; count++) {
+      assert.equal((await etrn(args)).status, 75)
+      texts.push(readFileSync(file, 'utf8'))
+    }
+    await server.verify()
+    assert.deepEqual(texts, ['b.example\nc.example\na.example\n', 'a.example\n'])
+  })
   test('are those that were deferred or not requested, each as it was requested', async (t) => {
     const names = ['a.example', 'b.example', '@c.example', '#d', 'e.example', '#ee']
     const steps = [

@@ -91,6 +91,10 @@ async function runWithoutPauses(
   return { ...done, reported, pauses }
 }
 
+function countAccepted({ servers: [report] }: Run): number | undefined {
+  return report?.names.filter(({ outcome }) => outcome === 'started').length
+}
+
 function resultsOf({ servers: [report] }: Run): unknown {
   return report?.names.map(({ name, outcome, code }) => [name, outcome, code])
 }
@@ -610,6 +614,22 @@ suite('--retry-for: more names than one session takes', { concurrency: false }, 
     assert.deepEqual([done.exitStatus, done.pauses.length], [0, 3])
     assert.deepEqual(rejectedSessions, [2, 3, 4])
   })
+  for (const [title, end] of [
+    ['closes the connection', (socket: Socket) => socket.end()],
+    ['says 421', '421 bye'],
+  ] as const)
+    test(`requests a name last at which the server ${title} before any reply, in round after round`, async (t) => {
+      const { server, port } = await crowd(t, { etrn: (name) => (name === 'n1.example' ? end : '250 OK') })
+      const done = await runWithoutPauses(t, port, list(3), { maxPauses: 3 })
+      assert.deepEqual(server.asked, [
+        ['n1.example'],
+        ['n1.example'],
+        ['n2.example', 'n3.example', 'n1.example'],
+        ['n1.example'],
+        ['n1.example'],
+      ])
+      assert.deepEqual([done.exitStatus, countAccepted(done)], [75, 2])
+    })
   test('requests the names first that no session reached if none was accepted', async (t) => {
     const server = await scripted(
       t,
