@@ -171,6 +171,25 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
         hint: NO_FLUSH_HINT,
       })
     })
+    for (const [reply, status] of [
+      ['421 4.7.0 busy', 75],
+      ['554 5.7.1 go away', 69],
+    ] as const)
+      test(`the session ends with ${status} if postscreen begins the greeting, and smtpd ends it with ${reply}`, async (t) => {
+        const settings = `smtpd_delay_reject = no
+smtpd_client_restrictions = check_client_access static:{${reply}}
+postscreen_access_list =
+postscreen_greet_wait = 1s
+`
+        await startPostfix(t, settings, MASTER_CF.replace(/^smtp inet .*$/m, POSTSCREEN_SERVICES))
+        const { status: found, document } = await etrnJson(['127.0.0.1', 'site.example'])
+        const [report] = document.servers
+        assert.deepEqual(
+          [found, report?.error?.stage, report?.error?.code],
+          [status, 'greeting', Number.parseInt(reply)],
+        )
+        assert.match(report?.error?.message ?? '', /Client host rejected/)
+      })
     test('every name is deferred with a hint if postscreen answers after its deep protocol tests', async (t) => {
       await startPostfix(t, POSTSCREEN_SETTINGS, MASTER_CF.replace(/^smtp inet .*$/m, POSTSCREEN_SERVICES))
       const names = ['site.example', '@site.example', '#site.example', 'other.example']
