@@ -180,6 +180,7 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
 smtpd_client_restrictions = check_client_access static:{${reply}}
 postscreen_access_list =
 postscreen_greet_wait = 1s
+postscreen_cache_map =
 `
         await startPostfix(t, settings, MASTER_CF.replace(/^smtp inet .*$/m, POSTSCREEN_SERVICES))
         const { status: found, document } = await etrnJson(['127.0.0.1', 'site.example'])
