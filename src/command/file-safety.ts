@@ -1,6 +1,6 @@
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { devNull, platform } from 'node:os'
-import { isAbsolute, join, resolve } from 'node:path'
+import { basename, isAbsolute, join, resolve } from 'node:path'
 import { describeFileError } from './file-errors.js'
 
 const OTHERS_WRITE_MODE = 0o002
@@ -14,8 +14,8 @@ const LINKS_FOLLOWED = 40
 const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|\d+)\/fd\/\d+$)/
 
 type PathRules = {
-  /** Sticky folders in which others can write are unsafe, too: that of the file, or all folders of the path. */
-  readonly distrustsSticky?: 'file' | 'path'
+  /** A sticky folder of the file is unsafe, too. */
+  readonly isStrict?: boolean
   /** Write permission for a group is no reason: the group of a user may have no other member. */
   readonly trustsGroups?: boolean
   /** The file, which will be replaced, is no reason; its folders and their links are. */
@@ -46,9 +46,9 @@ export function unsafeFileReason(
  */
 export function unsafePathReason(file: string, uid: number | undefined, rules: PathRules = {}): string | undefined {
   for (const entry of entriesOf(file)) {
-    const { path, stats, isFile } = entry
-    const isStrict = rules.distrustsSticky === 'path' || (rules.distrustsSticky === 'file' && isFile)
-    const reason = unsafeFolderReason(entry, uid, rules, isStrict)
+    const { path, stats, rest } = entry
+    const isFile = rest.length === 0
+    const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
     if (reason !== undefined) return reason
     if (isFile && rules.ignoresFile) return undefined
     if (stats === undefined) return creationReason(entry, uid, rules)
@@ -67,8 +67,8 @@ type PathEntry = {
   readonly path: string
   /** Undefined if there is no such entry. */
   readonly stats: Stats | undefined
-  /** Nothing follows the entry, unless it is a link. */
-  readonly isFile: boolean
+  /** The names that follow, unless the entry is a link */
+  readonly rest: readonly string[]
 }
 
 /** Yields each folder, link and file on the path of a file, in the order in which the system follows them. Throws system errors. */
@@ -80,7 +80,7 @@ function* entriesOf(file: string): Generator<PathEntry> {
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     const path = join(parent.folder, name)
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    yield { ...parent, path, stats, isFile: names.length === 0 }
+    yield { ...parent, path, stats, rest: [...names] }
     if (stats === undefined) return
     if (stats.isSymbolicLink()) {
       // The link of a descriptor leads to no path.
@@ -96,7 +96,7 @@ function* entriesOf(file: string): Generator<PathEntry> {
 
 /** Returns the reason if another user can create a file that is missing. Throws the system's error if nobody else can. */
 function creationReason(entry: PathEntry, uid: number | undefined, rules: PathRules): string | undefined {
-  const reason = unsafeFolderReason(entry, uid, rules, true)
+  const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: true })
   if (reason === undefined) lstatSync(entry.path)
   return reason
 }
@@ -121,8 +121,7 @@ export function unsafeReason(
 function unsafeFolderReason(
   { folder, folderStats: stats }: PathEntry,
   uid: number | undefined,
-  { trustsGroups = false }: PathRules,
-  isStrict: boolean,
+  { isStrict = false, trustsGroups = false }: PathRules,
 ): string | undefined {
   const subject = `the directory ${folder}`
   if ((stats.mode & STICKY_MODE) === 0) return unsafeReason(stats, uid, folder, { subject, trustsGroups })
@@ -146,40 +145,57 @@ export function foreignFileReason(file: string, stats: Stats, uid: number | unde
   return DESCRIPTOR_FILE.test(file) ? undefined : foreignOwnerReason(stats, uid, 'the file')
 }
 
-/**
- * Returns the reason if another user's link may have led to the open file and that user does not own the file: the user may have
- * chosen a secret, which the reader must not send. Linux has this rule for links in sticky folders (fs.protected_symlinks). `place` is
- * the path of the open file as the system knows it, without links; undefined if the system can't tell.
- */
-export function foreignLinkReason(
-  file: string,
-  stats: Stats,
-  uid: number | undefined,
-  place?: string,
-): string | undefined {
-  if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
-  return reasonOf(() => {
-    // No other user can have changed this path. In a sticky folder, a user could replace the link with another user's file.
-    if (unsafePathReason(file, uid, { distrustsSticky: 'path' }) === undefined) return undefined
-    let last: PathEntry | undefined
-    for (const entry of entriesOf(file)) {
-      last = entry
-      const { path, stats: link } = entry
-      if (!link?.isSymbolicLink()) continue
-      if (isForeign(link, uid) && link.uid !== stats.uid)
-        return `the symbolic link ${path} belongs to neither ${uid === 0 ? 'root' : 'root, you'} nor the owner of the file`
-      if (DESCRIPTOR_FILE.test(path)) return undefined
-    }
-    // A link that led to the file may be gone, or look like a folder each time it is looked at.
-    const isSame = last?.stats?.dev === stats.dev && last.stats.ino === stats.ino
-    const isHere = place === undefined ? isSame : isPlace(place, last?.path)
-    return isHere ? undefined : 'the path changed while etrn opened the file'
-  })
+/** Where a path leads */
+export type Route = {
+  /** Up to here no other user can lead the path elsewhere, now that links are followed. */
+  readonly path: string
+  /** What follows in the path, if another user can change what that means */
+  readonly foreignPart?: {
+    readonly names: readonly string[]
+    /** The only user who can; undefined if there may be several */
+    readonly owner: number | undefined
+    readonly reason: string
+  }
 }
 
-/** Returns true if the system means this path. A file that has been replaced since is `/path (deleted)`. */
-function isPlace(place: string, path: string | undefined): boolean {
-  return place === path || place === `${path ?? ''} (deleted)`
+/**
+ * Returns where a path leads. In the path that is returned nothing changes any more but for root and this user, so that it is safe to
+ * open without following links; undefined if only the system can follow the path. Throws system errors.
+ */
+export function routeOf(file: string, uid: number | undefined): Route | undefined {
+  if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
+  let path = '/'
+  for (const entry of entriesOf(file)) {
+    const { folder, folderStats, stats, rest } = entry
+    path = entry.path
+    // The group of an ordinary user often has no other member.
+    const reason = unsafeFolderReason(entry, uid, { trustsGroups: uid !== 0 })
+    if (reason !== undefined) {
+      const owner = isForeign(folderStats, uid) ? folderStats.uid : undefined
+      const text = `links on the path can't be trusted: ${reason}`
+      return { path: folder, foreignPart: { names: [basename(path), ...rest], owner, reason: text } }
+    }
+    if (stats?.isSymbolicLink() !== true) continue
+    if (isForeign(stats, uid)) {
+      const text = describeForeignLink(path, uid)
+      return { path: folder, foreignPart: { names: [basename(path), ...rest], owner: stats.uid, reason: text } }
+    }
+    // Such a link leads to what a process has open, whatever its text is.
+    if (path.startsWith('/proc/') || DESCRIPTOR_FILE.test(path)) return undefined
+  }
+  return { path }
+}
+
+/** Returns the reason if a link on a path belongs to a user other than root, this one and the owner of the file that it leads to. */
+export function foreignLinkReason(file: string, uid: number | undefined, owner: number): string | undefined {
+  for (const { path, stats } of entriesOf(file))
+    if (stats?.isSymbolicLink() === true && isForeign(stats, uid) && stats.uid !== owner)
+      return describeForeignLink(path, uid)
+  return undefined
+}
+
+function describeForeignLink(path: string, uid: number | undefined): string {
+  return `the symbolic link ${path} belongs to neither ${uid === 0 ? 'root' : 'root, you'} nor the owner of the file`
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */

@@ -1,6 +1,5 @@
-import { closeSync, createReadStream, existsSync, fstat, open, readlink, stat, type Stats } from 'node:fs'
+import { closeSync, constants, createReadStream, fstat, open, stat, type Stats } from 'node:fs'
 import { Socket } from 'node:net'
-import { platform } from 'node:os'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isatty, ReadStream } from 'node:tty'
@@ -8,7 +7,8 @@ import { promisify } from 'node:util'
 import { codeOf, EXIT, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
-import { foreignControlReason, foreignFileReason, foreignLinkReason } from './file-safety.js'
+import { foreignControlReason, foreignFileReason, routeOf } from './file-safety.js'
+import { canHoldFiles, checkOwner, holdFile, pathOfHeld, UnsafePathError } from './hold-file.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
@@ -31,11 +31,8 @@ export type InputSources = Reader & {
   readonly kill: (pids: readonly number[]) => void
 }
 
-/**
- * Judges a file that is open, before anything is read. May throw to refuse the file. `place` is its path as the system knows it, without
- * links; undefined if the system can't tell.
- */
-type FileCheck = (stats: Stats, place?: string) => void | Promise<void>
+/** Judges a file that is held or open, before anything is read. May throw to refuse the file. */
+type FileCheck = (stats: Stats) => void | Promise<void>
 
 type ReadLimits = {
   /** Reading ends with the chunk that has this text. */
@@ -99,33 +96,30 @@ async function readSource(
  * Opens a file if no other user's link has led to it, because to read some files of the kernel takes away what is in them; a FIFO or a
  * device only if no other user can have put it there.
  */
-async function openSafely(option: string, file: string, { uid, signal }: Reader, check?: FileCheck): Promise<Readable> {
+async function openSafely(option: string, file: string, reader: Reader, check?: FileCheck): Promise<Readable> {
+  const { uid } = reader
   const safePath = `a path that only ${uid === 0 ? 'root' : 'you and root'} can change`
-  const refuse = (stats: Stats, place?: string): void => {
-    const isEndless = stats.isFIFO() || stats.isCharacterDevice() || stats.isBlockDevice()
-    const control = isEndless ? (foreignControlReason(file, uid) ?? foreignFileReason(file, stats, uid)) : undefined
-    const reason = control ?? foreignLinkReason(file, stats, uid, place)
-    if (reason === undefined) return
-    const kind = isEndless ? 'is a FIFO or a device, and is' : 'is'
-    throw new OptionError(option, `--${option} ${file}: ${kind} not safe to use: ${reason}`, {
-      exitStatus: EXIT.NOINPUT,
-      hint: isEndless ? `use a regular file, or ${safePath}` : `use ${safePath}`,
-    })
+  const refuse = (problem: string, hint: string): never => {
+    throw new OptionError(option, `--${option} ${file}: ${problem}`, { exitStatus: EXIT.NOINPUT, hint })
   }
-  return openFile(file, signal, refuse, check)
+  const judge = (stats: Stats): void => {
+    if (!stats.isFIFO() && !stats.isCharacterDevice() && !stats.isBlockDevice()) return
+    const reason = foreignControlReason(file, uid) ?? foreignFileReason(file, stats, uid)
+    if (reason !== undefined)
+      refuse(`is a FIFO or a device, and is not safe to use: ${reason}`, `use a regular file, or ${safePath}`)
+  }
+  return openFile(file, reader, judge, check).catch((error: unknown) => {
+    if (error instanceof UnsafePathError) refuse(`is not safe to use: ${error.message}`, `use ${safePath}`)
+    throw error
+  })
 }
 
 /**
  * Opens a file of any kind and returns its octets, which read nothing yet. `judge` judges it before it is opened, too: a device can
- * begin to work when it is opened.
+ * begin to work when it is opened. Throws UnsafePathError if another user may have led to the file.
  */
-export async function openFile(
-  file: string,
-  signal: AbortSignal,
-  judge: FileCheck,
-  check?: FileCheck,
-): Promise<Readable> {
-  const fd = await openJudged(file, signal, judge)
+export async function openFile(file: string, reader: Reader, judge: FileCheck, check?: FileCheck): Promise<Readable> {
+  const fd = await openJudged(file, reader, judge)
   const stats = await promisify(fstat)(fd)
   const stream = isatty(fd) ? new ReadStream(fd) : stats.isFIFO() ? new Socket({ fd }) : createReadStream('', { fd })
   try {
@@ -137,28 +131,29 @@ export async function openFile(
   return stream
 }
 
-/** Takes hold of a file without opening it (open(2)); only Linux has this flag. */
-const O_PATH = 0o10000000
-const OWN_DESCRIPTORS = '/proc/self/fd'
-
-async function openJudged(file: string, signal: AbortSignal, judge: FileCheck): Promise<number> {
-  if (platform() !== 'linux' || !existsSync(OWN_DESCRIPTORS)) return openJudgedTwice(file, signal, judge)
-  const held = await promisify(open)(file, O_PATH)
-  const own = `${OWN_DESCRIPTORS}/${held}`
+async function openJudged(file: string, reader: Reader, judge: FileCheck): Promise<number> {
+  if (!canHoldFiles()) return openJudgedTwice(file, reader, judge)
+  const held = holdFile(file, reader.uid)
   try {
-    await judge(await promisify(fstat)(held), await promisify(readlink)(own))
+    await judge(await promisify(fstat)(held))
     // By its path, another file could be opened: another user may have put one there since.
-    return await openLeased(own, signal)
+    return await openLeased(pathOfHeld(held), reader.signal)
   } finally {
     closeSync(held)
   }
 }
 
-async function openJudgedTwice(file: string, signal: AbortSignal, judge: FileCheck): Promise<number> {
-  await judge(await promisify(stat)(file))
-  const fd = await openLeased(file, signal)
+async function openJudgedTwice(file: string, { uid, signal }: Reader, judge: FileCheck): Promise<number> {
+  const route = routeOf(file, uid)
+  const isWhole = route !== undefined && route.foreignPart === undefined
+  const path = isWhole ? route.path : file
+  await judge(await promisify(stat)(path))
+  const fd = await openLeased(path, signal, isWhole ? constants.O_NOFOLLOW : 0)
   try {
-    await judge(await promisify(fstat)(fd))
+    const stats = await promisify(fstat)(fd)
+    // Without a hold on each folder, nobody knows whether a link has led to the file.
+    if (route !== undefined && !isWhole) checkOwner(file, uid, route, stats.uid)
+    await judge(stats)
     return fd
   } catch (error) {
     closeSync(fd)
@@ -171,11 +166,11 @@ const LEASE_WAIT_MS = 2000
 const LEASE_RETRY_MS = 100
 
 /** Returns the descriptor of a file. Another program's lease on it (fcntl(2)) is waited for, but only for a short time. */
-async function openLeased(file: string, signal: AbortSignal): Promise<number> {
+async function openLeased(file: string, signal: AbortSignal, flags = 0): Promise<number> {
   for (let waitedMs = 0; ; waitedMs += LEASE_RETRY_MS) {
     try {
       // Without NONBLOCK nothing could end the wait for a pipe without a writer, not even the end of the process.
-      return await promisify(open)(file, OPEN_FLAGS)
+      return await promisify(open)(file, OPEN_FLAGS | flags)
     } catch (error) {
       if (codeOf(error) !== 'EAGAIN') throw error
       // Not this error itself: elsewhere, its code means a lack of resources.

@@ -4,6 +4,7 @@ import { EXIT, UsageError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError } from './file-errors.js'
 import { unsafeFileReason } from './file-safety.js'
+import { UnsafePathError } from './hold-file.js'
 import { openFile, type Reader, readStream } from './read-file.js'
 
 /**
@@ -12,15 +13,17 @@ import { openFile, type Reader, readStream } from './read-file.js'
  */
 export async function readSafely(file: string, { uid, signal }: Reader): Promise<string> {
   const check = (stats: Stats): void => {
-    const reason = unsafeFileReason(file, stats, uid, { distrustsSticky: 'file' })
+    const reason = unsafeFileReason(file, stats, uid, { isStrict: true })
     if (reason !== undefined) throw new UsageError(`${file} is not safe to use: ${reason}`, { exitStatus: EXIT.CONFIG })
   }
   try {
-    const octets = await readStream(await openFile(file, signal, check), signal)
+    const octets = await readStream(await openFile(file, { uid, signal }, check), signal)
     if (isUtf8(octets)) return octets.toString()
   } catch (error) {
     if (signal.aborted) throw signal.reason
     if (error instanceof UsageError) throw error
+    if (error instanceof UnsafePathError)
+      throw new UsageError(`${file} is not safe to use: ${error.message}`, { exitStatus: EXIT.CONFIG, cause: error })
     if (isLackOfResources(error)) throw resourcesError(`can't read the configuration ${file}`, error)
     throw new UsageError(`configuration ${file}: ${describeFileError(error)}`, {
       exitStatus: EXIT.NOINPUT,

@@ -1,19 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import {
-  chmodSync,
-  chownSync,
-  lchownSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, chownSync, lchownSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
-import { foreignLinkReason, unsafePathReason, warnIfExposed } from '../../src/command/file-safety.js'
+import { unsafePathReason, warnIfExposed } from '../../src/command/file-safety.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
 
 const UID = process.getuid?.() ?? 0
@@ -32,7 +22,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
   const finds = (title: string, change: (root: string) => string, reason: RegExp | undefined, skip = {}): void =>
     void test(title, skip, (t) => {
       const root = makeTree(t)
-      const found = unsafePathReason(change(root), UID, { distrustsSticky: 'file' })
+      const found = unsafePathReason(change(root), UID, { isStrict: true })
       if (reason === undefined) assert.equal(found, undefined)
       else assert.match(found ?? '', reason)
     })
@@ -125,7 +115,7 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
     const file = join(root, 'a/b/file')
     assert.equal(unsafePathReason(file, UID), undefined)
     assert.match(
-      unsafePathReason(file, UID, { distrustsSticky: 'file' }) ?? '',
+      unsafePathReason(file, UID, { isStrict: true }) ?? '',
       /^other users can write to the directory \S+\/b; move the file$/,
     )
   })
@@ -138,93 +128,6 @@ suite('file-safety: unsafePathReason', { concurrency: true }, () => {
     const file = makeFile(t, 'file', '', 0o666)
     chmodSync(file, 0o666)
     assert.equal(unsafePathReason(file, undefined), undefined)
-  })
-})
-
-suite('file-safety: foreignLinkReason', { concurrency: true }, () => {
-  const makeLink = (target: string, path: string, owner: number): string => {
-    symlinkSync(target, path)
-    lchownSync(path, owner, owner)
-    return path
-  }
-  const reasonOf = (file: string): string | undefined => foreignLinkReason(file, statSync(file), 0)
-  const OTHER = 1235
-  for (const [title, owner] of [
-    ['the file', FOREIGNER],
-    ['a file of a third user', OTHER],
-  ] as const)
-    test(`refuses a link of another user to ${title} if one of them is not the owner`, needsRoot, (t) => {
-      const root = makeTree(t)
-      const file = join(root, 'a/b/file')
-      chownSync(file, owner, owner)
-      const first = makeLink(file, join(root, 'first'), FOREIGNER)
-      const second = makeLink('first', join(root, 'second'), OTHER)
-      const wrong = owner === OTHER ? first : second
-      const reason = `the symbolic link ${wrong} belongs to neither root nor the owner of the file`
-      assert.equal(reasonOf(second), reason)
-    })
-  test('refuses a link of another user to a folder of the path', needsRoot, (t) => {
-    const root = makeTree(t)
-    makeLink('a', join(root, 'link'), FOREIGNER)
-    assert.match(reasonOf(join(root, 'link/b/file')) ?? '', /^the symbolic link \S+\/link belongs to /)
-  })
-  test('accepts links of another user to a file of that user, and links of root', needsRoot, (t) => {
-    const root = makeTree(t)
-    const own = makeLink('a/b/file', join(root, 'own'), 0)
-    assert.equal(reasonOf(own), undefined)
-    chownSync(join(root, 'a/b/file'), FOREIGNER, FOREIGNER)
-    assert.equal(reasonOf(own), undefined)
-    assert.equal(reasonOf(makeLink('own', join(root, 'foreign'), FOREIGNER)), undefined)
-  })
-  const CHANGED = 'the path changed while etrn opened the file'
-  test('refuses a file if others can write to its folder and the path leads to another one since, or nowhere', (t) => {
-    const root = makeTree(t)
-    const file = join(root, 'a/b/file')
-    const stats = statSync(file)
-    const other = join(root, 'other')
-    writeFileSync(other, '')
-    chmodSync(root, 0o777)
-    assert.equal(foreignLinkReason(other, stats, UID), CHANGED)
-    assert.equal(foreignLinkReason(join(root, 'none'), stats, UID), CHANGED)
-  })
-  test('accepts a file that has been replaced since, also if others can write to its folder', (t) => {
-    const root = makeTree(t)
-    const file = join(root, 'a/b/file')
-    const stats = statSync(file)
-    writeFileSync(`${file}-new`, '')
-    renameSync(`${file}-new`, file)
-    for (const mode of [0o755, 0o777]) {
-      chmodSync(join(root, 'a/b'), mode)
-      assert.equal(foreignLinkReason(file, stats, UID, `${file} (deleted)`), undefined)
-    }
-  })
-  for (const type of ['file', 'pipe'])
-    test(`refuses a ${type} that is elsewhere than its path in a sticky folder shows`, (t) => {
-      const root = makeTree(t)
-      const path = join(root, 'sticky/name')
-      mkdirSync(join(root, 'sticky'))
-      chmodSync(join(root, 'sticky'), 0o1777)
-      // When the file was opened, another user's link was here.
-      writeFileSync(path, '')
-      const secret = join(root, 'a/b/secret')
-      if (type === 'file') writeFileSync(secret, '')
-      else execFileSync('mkfifo', [secret])
-      assert.equal(foreignLinkReason(path, statSync(secret), UID, secret), CHANGED)
-      assert.equal(foreignLinkReason(path, statSync(path), UID, path), undefined)
-    })
-  test("refuses a file that is elsewhere than another user's folder shows, whatever is there now", needsRoot, (t) => {
-    const root = makeTree(t)
-    const file = join(root, 'a/b/file')
-    chownSync(join(root, 'a/b'), FOREIGNER, FOREIGNER)
-    assert.equal(foreignLinkReason(file, statSync(file), 0, file), undefined)
-    // When the file was opened, its folder was a link to this one.
-    assert.equal(foreignLinkReason(file, statSync(file), 0, join(root, 'secrets/file')), CHANGED)
-  })
-  test('accepts a descriptor, and a link to one', (t) => {
-    const root = makeTree(t)
-    const stats = statSync(join(root, 'a/b/file'))
-    symlinkSync('/dev/stdin', join(root, 'link'))
-    for (const file of ['/dev/stdin', join(root, 'link')]) assert.equal(foreignLinkReason(file, stats, UID), undefined)
   })
 })
 

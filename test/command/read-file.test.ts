@@ -261,7 +261,6 @@ suite('read-file', { concurrency: true }, () => {
     lchownSync(join(folder, 'link'), 1234, 1234)
     return join(folder, 'link')
   }
-  const FOREIGN_LINK = 'the symbolic link FILE belongs to a user other than root (chown -h)'
   const makeForeignDevice = (t: TestContext): string => {
     const device = join(makeFolder(t), 'zero')
     execFileSync('mknod', [device, 'c', '1', '5'])
@@ -272,7 +271,6 @@ suite('read-file', { concurrency: true }, () => {
   const isRoot = process.getuid?.() === 0
   for (const [title, make, reason, skip] of [
     ['a FIFO that others can write to', makeOpenFifo, OPEN, false],
-    ['a device behind a link of another user', makeForeignLink('/dev/zero'), FOREIGN_LINK, !isRoot && 'needs root'],
     ['a device of another user', makeForeignDevice, FOREIGN, !isRoot && 'needs root'],
   ] as const)
     for (const [key, others] of KEYS)
@@ -283,20 +281,25 @@ suite('read-file', { concurrency: true }, () => {
         assert.ok(run.stderr.includes(message.replaceAll('FILE', file)), run.stderr)
         assert.match(run.stderr, /^hint: a: use a regular file, or a path that only .*root can change$/m)
       })
-  for (const [key, others] of KEYS)
-    test(
-      `a file behind a link of another user, that is not that user's, is a failure of its server alone: ${key} ${others}`,
-      {
-        skip: isRoot ? false : 'needs root',
-      },
-      async (t) => {
-        const file = makeForeignLink(makeFile(t, 'secret', 'secret\n', 0o600))(t)
-        const run = await runBesideFailure(t, key, file, others)
-        const reason = `the symbolic link ${file} belongs to neither root nor the owner of the file`
-        assert.ok(run.stderr.includes(`--${key} ${file}: is not safe to use: ${reason}`), run.stderr)
-        assert.match(run.stderr, /^hint: a: use a path that only root can change$/m)
-      },
-    )
+  const makeSecret = (t: TestContext): string => makeFile(t, 'secret', 'secret\n', 0o600)
+  for (const [title, make] of [
+    ['file', (t: TestContext) => makeForeignLink(makeSecret(t))(t)],
+    ['device', makeForeignLink('/dev/zero')],
+  ] as const)
+    for (const [key, others] of KEYS)
+      test(
+        `a ${title} behind a link of another user, that is not that user's, is a failure of its server alone: ${key} ${others}`,
+        {
+          skip: isRoot ? false : 'needs root',
+        },
+        async (t) => {
+          const file = make(t)
+          const run = await runBesideFailure(t, key, file, others)
+          const reason = `the symbolic link ${file} belongs to neither root nor the owner of the file`
+          assert.ok(run.stderr.includes(`--${key} ${file}: is not safe to use: ${reason}`), run.stderr)
+          assert.match(run.stderr, /^hint: a: use a path that only root can change$/m)
+        },
+      )
   test(
     'a password behind a link of another user, in a file of that user, is read with a warning',
     {
@@ -373,7 +376,7 @@ suite('read-file', { concurrency: true }, () => {
     const refuse = (): never => {
       throw refusal
     }
-    const refused = openFile(fifo, NO_SIGNAL, () => undefined, refuse)
+    const refused = openFile(fifo, READER, () => undefined, refuse)
     await assert.rejects(refused, refusal)
     for (let writer = openWriter(fifo); writer !== undefined; writer = openWriter(fifo)) {
       closeSync(writer)
@@ -387,7 +390,7 @@ suite('read-file', { concurrency: true }, () => {
       rmSync(file)
       writeFileSync(file, 'another')
     }
-    const stream = await openFile(file, NO_SIGNAL, replace)
+    const stream = await openFile(file, READER, replace)
     assert.equal((await readStream(stream, NO_SIGNAL)).toString(), 'judged')
   })
   test('readStream throws the reason of the signal, and otherwise the error of the stream', async () => {

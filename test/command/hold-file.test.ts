@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  fstatSync,
+  lchownSync,
+  mkdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { suite, test, type TestContext } from 'node:test'
+import { canHoldFiles, holdFile } from '../../src/command/hold-file.js'
+import { makeFolder } from '../helpers/files.js'
+
+const UID = process.getuid?.()
+const needsRoot = { skip: UID === 0 ? (canHoldFiles() ? false : 'only Linux can hold files') : 'needs root' }
+const OTHER = 1234
+const THIRD = 1235
+
+/** Creates `a/b/file` in a folder of its own, whose path it returns. */
+function makeTree(t: TestContext): string {
+  const root = makeFolder(t)
+  mkdirSync(join(root, 'a/b'), { recursive: true })
+  writeFileSync(join(root, 'a/b/file'), '')
+  return root
+}
+
+function makeLink(target: string, path: string, owner = 0): string {
+  symlinkSync(target, path)
+  lchownSync(path, owner, owner)
+  return path
+}
+
+/** Asserts that the file is held that the system finds at its path. */
+function assertHeld(file: string, uid = 0): void {
+  const held = holdFile(file, uid)
+  const { ino, dev } = fstatSync(held)
+  closeSync(held)
+  const expected = statSync(file)
+  assert.deepEqual([ino, dev], [expected.ino, expected.dev])
+}
+
+function assertUnsafe(file: string, message: RegExp, uid = 0): void {
+  assert.throws(() => holdFile(file, uid), { name: 'UnsafePathError', message })
+}
+
+suite('hold-file', needsRoot, () => {
+  test('holds a file, a pipe, and what root and this user link to', (t) => {
+    const root = makeTree(t)
+    execFileSync('mkfifo', [join(root, 'a/pipe')])
+    makeLink('b/file', join(root, 'a/link'))
+    makeLink('a/../a', join(root, 'folder'))
+    makeLink('folder/link', join(root, 'own'), OTHER)
+    for (const name of ['a/b/file', 'a/pipe', 'a/link', 'folder/link', 'folder/b/../link']) assertHeld(join(root, name))
+    assertHeld(join(root, 'own'), OTHER)
+  })
+  for (const [title, fileOwner, linkOwner] of [
+    ["root's file", 0, OTHER],
+    ['the file of a third user', THIRD, OTHER],
+  ] as const)
+    test(`refuses a link of another user to ${title}`, (t) => {
+      const root = makeTree(t)
+      const file = join(root, 'a/b/file')
+      chownSync(file, fileOwner, fileOwner)
+      const link = makeLink(file, join(root, 'link'), linkOwner)
+      const reason = new RegExp(`^the symbolic link ${link} belongs to neither root nor the owner of the file$`)
+      assertUnsafe(link, reason)
+      makeLink('link', join(root, 'second'))
+      assertUnsafe(join(root, 'second'), reason)
+    })
+  test('refuses a link of another user to a folder of the path', (t) => {
+    const root = makeTree(t)
+    makeLink('a', join(root, 'link'), OTHER)
+    assertUnsafe(join(root, 'link/b/file'), /^the symbolic link \S+\/link belongs to /)
+  })
+  test('holds a file of the user whose link leads to it', (t) => {
+    const root = makeTree(t)
+    chownSync(join(root, 'a/b/file'), OTHER, OTHER)
+    makeLink('a/b/file', join(root, 'first'), OTHER)
+    makeLink('first', join(root, 'second'))
+    for (const name of ['first', 'second']) assertHeld(join(root, name))
+  })
+  for (const [title, change, reason] of [
+    [
+      'belongs to another user',
+      (folder: string) => chownSync(folder, OTHER, OTHER),
+      / belongs to a user other than root/,
+    ],
+    [
+      'other users can write to',
+      (folder: string) => chmodSync(folder, 0o777),
+      /^links on the path can't be trusted: other users can write to the directory /,
+    ],
+    [
+      'its group can write to',
+      (folder: string) => chmodSync(folder, 0o775),
+      /: group members can write to the directory /,
+    ],
+  ] as const)
+    test(`follows no link, not even root's, in a folder that ${title}`, (t) => {
+      const root = makeTree(t)
+      makeLink('file', join(root, 'a/b/link'))
+      makeLink('b', join(root, 'a/folder'))
+      change(join(root, 'a'))
+      for (const name of ['a/b/link', 'a/folder/file']) assertUnsafe(join(root, name), reason)
+      assertHeld(join(root, 'a/b/file'))
+      assertHeld(join(root, 'a/b/../b/file'))
+    })
+  test('follows each link in a folder of another user to a file of that user', (t) => {
+    const root = makeTree(t)
+    chownSync(join(root, 'a'), OTHER, OTHER)
+    chownSync(join(root, 'a/b/file'), OTHER, OTHER)
+    makeLink('b', join(root, 'a/folder'), OTHER)
+    assertHeld(join(root, 'a/folder/file'))
+  })
+  test('refuses the link of a third user in a folder of another user', (t) => {
+    const root = makeTree(t)
+    chownSync(join(root, 'a'), OTHER, OTHER)
+    chownSync(join(root, 'a/b/file'), OTHER, OTHER)
+    makeLink('file', join(root, 'a/b/link'), THIRD)
+    assertUnsafe(
+      join(root, 'a/b/link'),
+      /^the symbolic link \S+\/link belongs to neither root nor the owner of the file$/,
+    )
+  })
+  test('trusts the group of an ordinary user', (t) => {
+    const root = makeTree(t)
+    for (const name of ['', 'a', 'a/b', 'a/b/file']) chownSync(join(root, name), OTHER, OTHER)
+    chmodSync(join(root, 'a'), 0o775)
+    assertHeld(makeLink('b/file', join(root, 'a/link'), OTHER), OTHER)
+  })
+  test('holds a file and follows a link of root in a sticky folder, where only the owner can replace them', (t) => {
+    const root = makeTree(t)
+    chmodSync(join(root, 'a'), 0o1777)
+    writeFileSync(join(root, 'a/file'), '')
+    assertHeld(join(root, 'a/file'))
+    assertHeld(makeLink('b/file', join(root, 'a/link')))
+    assertUnsafe(makeLink('b/file', join(root, 'a/foreign'), OTHER), /\/foreign belongs to /)
+  })
+  test('holds a file that is replaced again and again', (t) => {
+    const root = makeTree(t)
+    const file = join(root, 'a/b/file')
+    chmodSync(join(root, 'a'), 0o777)
+    for (let count = 0; count < 10; count++) {
+      writeFileSync(`${file}-new`, '')
+      renameSync(`${file}-new`, file)
+      assertHeld(file)
+    }
+  })
+  test('leaves the links of /proc to the system', (t) => {
+    const root = makeTree(t)
+    makeLink('/proc/self/cwd', join(root, 'link'))
+    assertHeld(join(root, 'link/package.json'))
+    assertHeld('/proc/self/root/etc/passwd')
+    makeLink('/dev/stdin', join(root, 'stdin'))
+    assertHeld(join(root, 'stdin'))
+    assertHeld('/dev/stdin')
+  })
+  for (const [title, name, code] of [
+    ['is missing', 'none', 'ENOENT'],
+    ['is behind a missing folder', 'none/file', 'ENOENT'],
+    ['is behind a file', 'a/b/file/name', 'ENOTDIR'],
+    ['is a link to itself', 'loop', 'ELOOP'],
+  ] as const)
+    test(`throws the system's error for a file that ${title}`, (t) => {
+      const root = makeTree(t)
+      makeLink('loop', join(root, 'loop'))
+      assert.throws(() => holdFile(join(root, name), 0), { code })
+    })
+})
