@@ -1,7 +1,7 @@
 import { EXIT, StepError } from '../errors.js'
 import { describeLocalProblem, readLocalGreeting } from '../etrn/local-server.js'
 import { validNames } from '../input/names-file.js'
-import { canonicalAddress, isPrivate } from '../net/address.js'
+import { canonicalAddress, isPrivate, isUnspecified } from '../net/address.js'
 import type { Limits } from '../net/deadline.js'
 import { lookUpMx, queryAddresses } from '../net/dns.js'
 import { isHostName } from '../net/domain.js'
@@ -115,7 +115,8 @@ async function judgeRoute(
 
 /** Returns the first address that is this host's, or that a server sees in its place. */
 async function findOwn(addresses: readonly string[], seenAs: readonly string[]): Promise<string | undefined> {
-  for (const address of addresses)
+  // Each server takes 0.0.0.0 for itself.
+  for (const address of addresses.filter((each) => !isUnspecified(each)))
     if (seenAs.includes(canonicalAddress(address)) || (await isThisHost(address))) return address
   return undefined
 }

@@ -181,6 +181,16 @@ if (isInNamespace(import.meta.url)) {
       hint: null,
     })
     testRoute(
+      'is unknown if the MX is an address that stands for no host',
+      zoneAt('0.0.0.0'),
+      { seenAs: null, address: PUBLIC_SERVER },
+      {
+        ok: null,
+        text: 'mail goes to gw.site.example (0.0.0.0): this is not an address of this host; behind NAT, it can still be right',
+        hint: null,
+      },
+    )
+    testRoute(
       'is unknown if the only MX is the server',
       zoneAt('198.51.100.1'),
       { seenAs: '203.0.113.9', address: '198.51.100.1' },
