@@ -106,10 +106,7 @@ export const CLIENT_CERTIFICATE = /\bclient certificate\b/i
 /** Client host, sender address and ETRN restrictions of Postfix */
 export const ADDRESS = anyOf(/\bclient host\b|\b(?:sender|recipient) address rejected|\betrn command rejected/)
 /** A restriction that may fit no longer soon: greylisting, a quota, or a policy service that fails */
-export const PASSING_RESTRICTION = allOf(
-  has(ADDRESS),
-  has(/\bgr[ae]y-?list|\blater\b|\bservice unavailable\b|\bquota\b/),
-)
+export const PASSING_RESTRICTION = allOf(has(ADDRESS), has(/\bgr[ae]y-?list|\bservice unavailable\b|\bquota\b/))
 export const ACCESS_DENIED = anyOf(/\baccess (?:is )?(?:denied|not allowed)/)
 /** The server could not check the request. "Reverse lookup failure" is about the client. */
 export const SERVER_FAULT = anyOf(

@@ -471,7 +471,7 @@ suite('a failure of the server while it checks this host', () => {
     ['451 4.3.0 <gw>: Helo command rejected: Temporary lookup failure', /^the server could not.*; --retry-for 10m/],
     ['451 4.3.0 <x[192.0.2.1]>: Client host rejected: Temporary lookup failure', FAULT],
     ['450 4.3.2 <gw>: Helo command rejected: Try again later', HELO],
-    ['450 4.3.2 <x[192.0.2.1]>: Client host rejected: Try again later', LATER],
+    ['450 4.3.2 <x[192.0.2.1]>: Client host rejected: Try again later', ADDRESS_ALONE],
     ['450 4.7.25 Temporary reverse lookup failure', /reverse DNS/],
   ])
 })
