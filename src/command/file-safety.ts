@@ -1,6 +1,6 @@
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { devNull, platform } from 'node:os'
-import { basename, isAbsolute, join, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { describeFileError } from './file-errors.js'
 
 const OTHERS_WRITE_MODE = 0o002
@@ -12,6 +12,9 @@ const LINKS_FOLLOWED = 40
 
 /** The shell and the kernel provide these files, and their folders are not those of the file that is read. */
 const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|\d+)\/fd\/\d+$)/
+
+/** A link that leads to what a process has open, whatever the text of the link is */
+const PROCESS_LINK = /^\/proc\/[^/]+\/./
 
 type PathRules = {
   /** A sticky folder of the file is unsafe, too. */
@@ -45,7 +48,7 @@ export function unsafeFileReason(
  * system errors.
  */
 export function unsafePathReason(file: string, uid: number | undefined, rules: PathRules = {}): string | undefined {
-  for (const entry of entriesOf(file)) {
+  for (const entry of entriesOf(resolvePath(file))) {
     const { path, stats, rest } = entry
     const isFile = rest.length === 0
     const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
@@ -64,6 +67,7 @@ type PathEntry = {
   readonly folder: string
   /** From when the folder was an entry itself: by its path, it could be another one now. */
   readonly folderStats: Stats
+  readonly name: string
   readonly path: string
   /** Undefined if there is no such entry. */
   readonly stats: Stats | undefined
@@ -71,27 +75,35 @@ type PathEntry = {
   readonly rest: readonly string[]
 }
 
-/** Yields each folder, link and file on the path of a file, in the order in which the system follows them. Throws system errors. */
+/**
+ * Yields each folder, link and file on the path of a file, in the order in which the system follows them; those of a relative path from
+ * the current directory, whose own path this user may not be able to search. Throws system errors.
+ */
 function* entriesOf(file: string): Generator<PathEntry> {
-  const names = splitPath(isAbsolute(file) ? file : `${resolve('.')}/${file}`)
+  const names = splitPath(file)
   const root = { folder: '/', folderStats: statSync('/') }
-  let parent = root
+  let parent = isAbsolute(file) ? root : { folder: '.', folderStats: statSync('.') }
   let links = 0
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     const path = join(parent.folder, name)
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    yield { ...parent, path, stats, rest: [...names] }
+    yield { ...parent, name, path, stats, rest: [...names] }
     if (stats === undefined) return
     if (stats.isSymbolicLink()) {
       // The link of a descriptor leads to no path.
       if (DESCRIPTOR_FILE.test(path)) return
-      // The system reports a circle in the same way.
-      if (++links > LINKS_FOLLOWED) statSync(path)
+      // As the system does; another user can change a link again and again.
+      if (++links > LINKS_FOLLOWED) throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP' })
       const target = readlinkSync(path)
       names.unshift(...splitPath(target))
       if (isAbsolute(target)) parent = root
     } else parent = { folder: path, folderStats: stats }
   }
+}
+
+function resolvePath(file: string): string {
+  // Not the function alone: `..` behind a link leads elsewhere than in the text.
+  return isAbsolute(file) ? file : `${resolve('.')}/${file}`
 }
 
 /** Returns the reason if another user can create a file that is missing. Throws the system's error if nobody else can. */
@@ -166,31 +178,39 @@ export function routeOf(file: string, uid: number | undefined): Route | undefine
   if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
   let path = '/'
   for (const entry of entriesOf(file)) {
-    const { folder, folderStats, stats, rest } = entry
+    const { folder, folderStats, name, stats, rest } = entry
     path = entry.path
+    // Nobody can change what this name means in a folder that stays where it is.
+    if (name === '..') continue
     // The group of an ordinary user often has no other member.
     const reason = unsafeFolderReason(entry, uid, { trustsGroups: uid !== 0 })
     if (reason !== undefined) {
       const owner = isForeign(folderStats, uid) ? folderStats.uid : undefined
       const text = `links on the path can't be trusted: ${reason}`
-      return { path: folder, foreignPart: { names: [basename(path), ...rest], owner, reason: text } }
+      return { path: folder, foreignPart: { names: [name, ...rest], owner, reason: text } }
     }
     if (stats?.isSymbolicLink() !== true) continue
     if (isForeign(stats, uid)) {
       const text = describeForeignLink(path, uid)
-      return { path: folder, foreignPart: { names: [basename(path), ...rest], owner: stats.uid, reason: text } }
+      return { path: folder, foreignPart: { names: [name, ...rest], owner: stats.uid, reason: text } }
     }
-    // Such a link leads to what a process has open, whatever its text is.
-    if (path.startsWith('/proc/') || DESCRIPTOR_FILE.test(path)) return undefined
+    if (!PROCESS_LINK.test(path) && !DESCRIPTOR_FILE.test(path)) continue
+    if (rest.length === 0) return undefined
+    const text = `links behind ${path} are not followed`
+    return { path: `${path}/`, foreignPart: { names: rest, owner: undefined, reason: text } }
   }
   return { path }
 }
 
-/** Returns the reason if a link on a path belongs to a user other than root, this one and the owner of the file that it leads to. */
+/** Returns the reason if a user other than root, this one and the owner of a file can lead its path to that file. */
 export function foreignLinkReason(file: string, uid: number | undefined, owner: number): string | undefined {
-  for (const { path, stats } of entriesOf(file))
-    if (stats?.isSymbolicLink() === true && isForeign(stats, uid) && stats.uid !== owner)
-      return describeForeignLink(path, uid)
+  const isStranger = (stats: Stats): boolean => isForeign(stats, uid) && stats.uid !== owner
+  for (const { folder, folderStats, path, stats } of entriesOf(file)) {
+    if (stats?.isSymbolicLink() === true && isStranger(stats)) return describeForeignLink(path, uid)
+    const isOpen = (folderStats.mode & OTHERS_WRITE_MODE) !== 0 && (folderStats.mode & STICKY_MODE) === 0
+    if (isOpen || isStranger(folderStats))
+      return `links on the path can't be trusted: a third user can change the directory ${folder}`
+  }
   return undefined
 }
 

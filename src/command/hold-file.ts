@@ -54,6 +54,8 @@ export function checkOwner(file: string, uid: number | undefined, { foreignPart 
 
 /** Takes hold of one folder after another, and of the file. Returns undefined if one of them is a link. */
 function holdWithoutLinks(path: string, names: readonly string[]): number | undefined {
+  // A folder that another user can move has another parent then.
+  if (names.includes('..')) return undefined
   let held: number | undefined
   try {
     const steps = names.length

@@ -7,6 +7,7 @@ import {
   fstatSync,
   lchownSync,
   mkdirSync,
+  openSync,
   renameSync,
   statSync,
   symlinkSync,
@@ -109,7 +110,8 @@ suite('hold-file', needsRoot, () => {
       change(join(root, 'a'))
       for (const name of ['a/b/link', 'a/folder/file']) assertUnsafe(join(root, name), reason)
       assertHeld(join(root, 'a/b/file'))
-      assertHeld(join(root, 'a/b/../b/file'))
+      assertUnsafe(`${root}/a/b/../b/file`, reason)
+      assertHeld(`${root}/a/../a/b/file`)
     })
   test('follows each link in a folder of another user to a file of that user', (t) => {
     const root = makeTree(t)
@@ -152,10 +154,41 @@ suite('hold-file', needsRoot, () => {
       assertHeld(file)
     }
   })
-  test('leaves the links of /proc to the system', (t) => {
+  test('refuses a file of another user if its path leads through the folder of a third user', (t) => {
+    const root = makeTree(t)
+    chownSync(join(root, 'a/b/file'), OTHER, OTHER)
+    chownSync(join(root, 'a'), THIRD, THIRD)
+    makeLink('a/b/file', join(root, 'link'), OTHER)
+    assertUnsafe(join(root, 'link'), /: a third user can change the directory \S+\/a$/)
+  })
+  test('follows no more links than the system', (t) => {
+    const root = makeTree(t)
+    makeLink('a/b/file', join(root, '1'))
+    for (let count = 2; count <= 41; count++) makeLink(String(count - 1), join(root, String(count)))
+    assertHeld(join(root, '40'))
+    assert.throws(() => holdFile(join(root, '41'), 0), { code: 'ELOOP' })
+  })
+  test('holds a relative path, also with ..', (t) => {
+    const root = makeTree(t)
+    const cwd = process.cwd()
+    t.after(() => process.chdir(cwd))
+    process.chdir(join(root, 'a'))
+    for (const name of ['b/file', './b/file', '../a/b/file']) assertHeld(name)
+    chownSync(join(root, 'a'), OTHER, OTHER)
+    assertHeld('../a/b/file')
+  })
+  test('follows the links of /proc, but none behind those to a folder', (t) => {
     const root = makeTree(t)
     makeLink('/proc/self/cwd', join(root, 'link'))
     assertHeld(join(root, 'link/package.json'))
+    makeLink('b/file', join(root, 'a/link'), OTHER)
+    const fd = openSync(join(root, 'a'), 'r')
+    t.after(() => closeSync(fd))
+    for (const folder of ['/dev/fd', '/proc/self/fd', '/proc/thread-self/fd']) {
+      assertHeld(`${folder}/${fd}/b/file`)
+      assertUnsafe(`${folder}/${fd}/link`, /^links behind \S+ are not followed$/)
+    }
+    assertUnsafe(`/proc/self/root${root}/a/link`, /^links behind \S+ are not followed$/)
     assertHeld('/proc/self/root/etc/passwd')
     makeLink('/dev/stdin', join(root, 'stdin'))
     assertHeld(join(root, 'stdin'))
