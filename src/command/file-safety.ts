@@ -157,11 +157,11 @@ export function foreignFileReason(file: string, stats: Stats, uid: number | unde
   return DESCRIPTOR_FILE.test(file) ? undefined : foreignOwnerReason(stats, uid, 'the file')
 }
 
-/** Where a path leads */
+/** A path as it is opened without following links */
 export type Route = {
   /** Up to here no other user can lead the path elsewhere, now that links are followed. */
   readonly path: string
-  /** What follows in the path, if another user can change what that means */
+  /** The rest of the path, if another user can make it lead to another file */
   readonly foreignPart?: {
     readonly names: readonly string[]
     /** The only user who can; undefined if there may be several */
@@ -180,7 +180,7 @@ export function routeOf(file: string, uid: number | undefined): Route | undefine
   for (const entry of entriesOf(file)) {
     const { folder, folderStats, name, stats, rest } = entry
     path = entry.path
-    // Nobody can change what this name means in a folder that stays where it is.
+    // Up to here no other user can move a folder, so that its parent stays the same.
     if (name === '..') continue
     // The group of an ordinary user often has no other member.
     const reason = unsafeFolderReason(entry, uid, { trustsGroups: uid !== 0 })
@@ -197,6 +197,7 @@ export function routeOf(file: string, uid: number | undefined): Route | undefine
     if (!PROCESS_LINK.test(path) && !DESCRIPTOR_FILE.test(path)) continue
     if (rest.length === 0) return undefined
     const text = `links behind ${path} are not followed`
+    // With the slash, the system follows this link itself.
     return { path: `${path}/`, foreignPart: { names: rest, owner: undefined, reason: text } }
   }
   return { path }

@@ -151,7 +151,7 @@ async function openJudgedTwice(file: string, { uid, signal }: Reader, judge: Fil
   const fd = await openLeased(path, signal, isWhole ? constants.O_NOFOLLOW : 0)
   try {
     const stats = await promisify(fstat)(fd)
-    // Without a hold on each folder, nobody knows whether a link has led to the file.
+    // Without a hold on each folder, a link may have led to the file.
     if (route !== undefined && !isWhole) checkOwner(file, uid, route, stats.uid)
     await judge(stats)
     return fd

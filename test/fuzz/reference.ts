@@ -84,7 +84,7 @@ function readLine(stream: ReplyStream): boolean {
   const isFirst = stream.lines.length === 0
   if (!/^[1-5]\d\d$/.test(code) || !['', ' ', '-'].includes(mark)) return markMalformed(stream)
   if (!isFirst && code !== stream.code) {
-    // What postscreen has begun as a greeting can end as a refusal.
+    // A greeting that postscreen has begun can end as a refusal.
     if (stream.code !== '220' || code < '400') return markMalformed(stream)
     stream.lines = []
   }
