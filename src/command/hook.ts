@@ -45,10 +45,7 @@ function checkTexts(parts: HookParts): void {
 
 function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookParts {
   const { options, words, typed } = line
-  if (/^\/(?:dev|proc)\//.test(options.config ?? ''))
-    throw new UsageError(
-      `the --config file ${options.config ?? ''} will not exist when the hook runs; use a regular file`,
-    )
+  checkFiles([options.config ?? '', ...optionPathsOf(targets)])
   const optionWords = [...OPTION_ROWS].flatMap(([name]) => (name === 'hook' ? [] : wordsOfOption(name, typed[name])))
   // After these two words an option could take the next one for its value.
   const isUnclear = words.some((word) => word.startsWith('-')) || /^(?:true|false)$/.test(words[0] ?? '')
@@ -67,6 +64,13 @@ function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookP
     config: files.length === 1 ? resolve(files[0] ?? '') : undefined,
     files: optionPathsOf(targets).map((path) => ({ path, word: paths.get(path) ?? path })),
   }
+}
+
+/** Throws UsageError for a file that only a running process has, for example the shell's `<(command)`. */
+function checkFiles(paths: readonly string[]): void {
+  const passing = paths.find((path) => /^\/(?:dev\/(?:fd\/|std)|proc\/)/.test(path))
+  if (passing !== undefined)
+    throw new UsageError(`the file ${passing} will not exist when the hook runs; use a regular file`)
 }
 
 /** Returns the files that options of these targets name, as absolute paths, each once. */

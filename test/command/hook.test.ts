@@ -185,10 +185,15 @@ suite('hook: refused command lines', { concurrency: true }, () => {
   )
   refuses(['--hook', 'cron'], /^etrn: no server given; write etrn SERVER NAME \(see etrn --help\)$/m)
   refuses(['--hook', 'cron', 'mx', 'a.example', '--check'], /--check and --hook can't be used together; use only one$/m)
-  refuses(
-    ['--config', '/dev/null', '--hook', 'cron', 'mx', 'a.example'],
-    /the --config file \/dev\/null will not exist when the hook runs; use a regular file$/m,
-  )
+  for (const [option, file] of [
+    ['--names-from', '/dev/fd/3'],
+    ['--names-from', '/dev/stdin'],
+    ['--tls-ca', '/proc/self/fd/3'],
+  ] as const)
+    refuses(
+      ['--hook', 'cron', 'mx', 'a.example', option, file],
+      /the file \/(?:dev|proc)\/\S+ will not exist when the hook runs; use a regular file$/m,
+    )
   refuses(['--hook', 'cron', 'mx', 'a.example', '--tls-ca', 'a\nb'], /control or invisible characters: "\/.*a\\nb"/)
 })
 
@@ -200,9 +205,15 @@ test('hook: writes an option that is repeated once, with its last value', async 
 for (const config of ['/dev/fd/3', '/proc/self/fd/3'])
   test(`hook: refuses the configuration ${config}, which does not exist when a hook runs`, () => {
     const line = { options: { config }, words: ['mx'], typed: {} }
-    const message = `the --config file ${config} will not exist when the hook runs; use a regular file`
+    const message = `the file ${config} will not exist when the hook runs; use a regular file`
     assert.throws(() => hookText('cron', inputOf(line)), { exitStatus: 64, message })
   })
+
+test('hook: accepts /dev/null, which is an empty configuration', async () => {
+  const run = await etrn(['--hook', 'cron', '--config', '/dev/null', '127.0.0.1', 'a.example'])
+  assert.deepEqual([run.status, run.stderr], [0, ''])
+  assert.match(run.stdout, / --config \/dev\/null .*127\.0\.0\.1 a\.example$/m)
+})
 
 test('hook: writes the options as they were typed', async () => {
   const line = await parseArguments(['-p25', 'mx', '--timeout=1h30m', '--', 'a.example'])
