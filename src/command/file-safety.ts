@@ -6,15 +6,12 @@ import { describeFileError } from './file-errors.js'
 const OTHERS_WRITE_MODE = 0o002
 /** In a file with an ACL this is the mask: what a user or a group of the ACL may do at most (acl(5)). */
 const GROUP_WRITES_MODE = 0o020
-/** In such a folder only root, its owner and a file's own owner can replace the file. */
 const STICKY_MODE = 0o1000
-const LINKS_FOLLOWED = 40
+/** Linux follows as many (path_resolution(7)). */
+export const LINKS_FOLLOWED = 40
 
 /** The shell and the kernel provide these files, and their folders are not those of the file that is read. */
 const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|\d+)\/fd\/\d+$)/
-
-/** A link that leads to what a process has open, whatever the text of the link is */
-const PROCESS_LINK = /^\/proc\/[^/]+\/./
 
 type PathRules = {
   /** A sticky folder of the file is unsafe, too. */
@@ -35,7 +32,7 @@ export function unsafeFileReason(
   uid: number | undefined,
   rules?: PathRules,
 ): string | undefined {
-  const isDescriptor = DESCRIPTOR_FILE.test(file)
+  const isDescriptor = isDescriptorFile(file)
   // With sudo, the caller's terminal belongs to another user.
   if (isDescriptor && stats.isCharacterDevice()) return undefined
   const reason = unsafeReason(stats, uid, file)
@@ -48,9 +45,8 @@ export function unsafeFileReason(
  * system errors.
  */
 export function unsafePathReason(file: string, uid: number | undefined, rules: PathRules = {}): string | undefined {
-  for (const entry of entriesOf(resolvePath(file))) {
-    const { path, stats, rest } = entry
-    const isFile = rest.length === 0
+  for (const entry of entriesOf(file)) {
+    const { path, stats, isLast: isFile } = entry
     const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
     if (reason !== undefined) return reason
     if (isFile && rules.ignoresFile) return undefined
@@ -67,31 +63,28 @@ type PathEntry = {
   readonly folder: string
   /** From when the folder was an entry itself: by its path, it could be another one now. */
   readonly folderStats: Stats
-  readonly name: string
   readonly path: string
   /** Undefined if there is no such entry. */
   readonly stats: Stats | undefined
-  /** The names that follow, unless the entry is a link */
-  readonly rest: readonly string[]
+  /** False for a link in the place of the last name, too, if names follow from the link */
+  readonly isLast: boolean
 }
 
-/**
- * Yields each folder, link and file on the path of a file, in the order in which the system follows them; those of a relative path from
- * the current directory, whose own path this user may not be able to search. Throws system errors.
- */
+/** Yields each folder, link and file on a path, in the order in which the system follows them. Throws system errors. */
 function* entriesOf(file: string): Generator<PathEntry> {
-  const names = splitPath(file)
+  // Not the function alone: `..` behind a link leads elsewhere than in the text.
+  const names = splitPath(isAbsolute(file) ? file : `${resolve('.')}/${file}`)
   const root = { folder: '/', folderStats: statSync('/') }
-  let parent = isAbsolute(file) ? root : { folder: '.', folderStats: statSync('.') }
+  let parent = root
   let links = 0
   for (let name = names.shift(); name !== undefined; name = names.shift()) {
     const path = join(parent.folder, name)
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    yield { ...parent, name, path, stats, rest: [...names] }
+    yield { ...parent, path, stats, isLast: names.length === 0 }
     if (stats === undefined) return
     if (stats.isSymbolicLink()) {
       // The link of a descriptor leads to no path.
-      if (DESCRIPTOR_FILE.test(path)) return
+      if (isDescriptorFile(path)) return
       // As the system does; another user can change a link again and again.
       if (++links > LINKS_FOLLOWED) throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP' })
       const target = readlinkSync(path)
@@ -99,11 +92,6 @@ function* entriesOf(file: string): Generator<PathEntry> {
       if (isAbsolute(target)) parent = root
     } else parent = { folder: path, folderStats: stats }
   }
-}
-
-function resolvePath(file: string): string {
-  // Not the function alone: `..` behind a link leads elsewhere than in the text.
-  return isAbsolute(file) ? file : `${resolve('.')}/${file}`
 }
 
 /** Returns the reason if another user can create a file that is missing. Throws the system's error if nobody else can. */
@@ -121,8 +109,16 @@ export function unsafeReason(
   { subject = 'the file', trustsGroups = false }: Pick<PathRules, 'trustsGroups'> & { readonly subject?: string } = {},
 ): string | undefined {
   const owner = foreignOwnerReason(stats, uid, subject)
+  return owner ?? (hasNoUsers(uid) ? undefined : writersReason(stats, path, { subject, trustsGroups }))
+}
+
+function writersReason(
+  stats: Stats,
+  path: string,
+  { subject, trustsGroups }: { readonly subject: string; readonly trustsGroups: boolean },
+): string | undefined {
   // Writing to a device does not change the content that is read from the device.
-  if (owner !== undefined || hasNoUsers(uid) || stats.isCharacterDevice()) return owner
+  if (stats.isCharacterDevice()) return undefined
   if ((stats.mode & OTHERS_WRITE_MODE) !== 0) return `other users can write to ${subject} (chmod o-w ${path})`
   // A group that only this user is in makes no difference: an ACL would look the same.
   return (stats.mode & GROUP_WRITES_MODE) !== 0 && !trustsGroups
@@ -136,7 +132,7 @@ function unsafeFolderReason(
   { isStrict = false, trustsGroups = false }: PathRules,
 ): string | undefined {
   const subject = `the directory ${folder}`
-  if ((stats.mode & STICKY_MODE) === 0) return unsafeReason(stats, uid, folder, { subject, trustsGroups })
+  if (!isSticky(stats)) return unsafeReason(stats, uid, folder, { subject, trustsGroups })
   const isWritable = unsafeReason(stats, uid, folder, { trustsGroups }) !== undefined
   const owner = foreignOwnerReason(stats, uid, subject)
   return owner ?? (isStrict && isWritable ? `other users can write to ${subject}; move the file` : undefined)
@@ -148,75 +144,43 @@ function unsafeFolderReason(
  */
 export function foreignControlReason(file: string, uid: number | undefined): string | undefined {
   // A pipe that the caller has opened has no path.
-  if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
+  if (hasNoUsers(uid) || isDescriptorFile(file)) return undefined
   return reasonOf(() => unsafePathReason(file, uid, { trustsGroups: true }))
 }
 
 /** Returns the reason if an open file belongs to another user, who may have put it in the place of another one since. */
 export function foreignFileReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
-  return DESCRIPTOR_FILE.test(file) ? undefined : foreignOwnerReason(stats, uid, 'the file')
+  return isDescriptorFile(file) ? undefined : foreignOwnerReason(stats, uid, 'the file')
 }
 
-/** A path as it is opened without following links */
-export type Route = {
-  /** Up to here no other user can lead the path elsewhere, now that links are followed. */
-  readonly path: string
-  /** The rest of the path, if another user can make it lead to another file */
-  readonly foreignPart?: {
-    readonly names: readonly string[]
-    /** The only user who can; undefined if there may be several */
-    readonly owner: number | undefined
-    readonly reason: string
-  }
+/** A user who can lead a path elsewhere */
+export type Changer = {
+  /** Undefined if there may be several */
+  readonly uid: number | undefined
+  readonly reason: string
 }
 
-/**
- * Returns where a path leads. In the path that is returned nothing changes any more but for root and this user, so that it is safe to
- * open without following links; undefined if only the system can follow the path. Throws system errors.
- */
-export function routeOf(file: string, uid: number | undefined): Route | undefined {
-  if (hasNoUsers(uid) || DESCRIPTOR_FILE.test(file)) return undefined
-  let path = '/'
-  for (const entry of entriesOf(file)) {
-    const { folder, folderStats, name, stats, rest } = entry
-    path = entry.path
-    // Up to here no other user can move a folder, so that its parent stays the same.
-    if (name === '..') continue
-    // The group of an ordinary user often has no other member.
-    const reason = unsafeFolderReason(entry, uid, { trustsGroups: uid !== 0 })
-    if (reason !== undefined) {
-      const owner = isForeign(folderStats, uid) ? folderStats.uid : undefined
-      const text = `links on the path can't be trusted: ${reason}`
-      return { path: folder, foreignPart: { names: [name, ...rest], owner, reason: text } }
-    }
-    if (stats?.isSymbolicLink() !== true) continue
-    if (isForeign(stats, uid)) {
-      const text = describeForeignLink(path, uid)
-      return { path: folder, foreignPart: { names: [name, ...rest], owner: stats.uid, reason: text } }
-    }
-    if (!PROCESS_LINK.test(path) && !DESCRIPTOR_FILE.test(path)) continue
-    if (rest.length === 0) return undefined
-    const text = `links behind ${path} are not followed`
-    // With the slash, the system follows this link itself.
-    return { path: `${path}/`, foreignPart: { names: rest, owner: undefined, reason: text } }
-  }
-  return { path }
+/** Returns who but root and this user can replace what is in a folder; in a sticky folder, each owner can replace what is his own, too. */
+export function folderChanger(stats: Stats, uid: number, folder: string): Changer | undefined {
+  const subject = `the directory ${folder}`
+  // A user who lets a group write to his folder trusts the group.
+  const trustsGroups = uid !== 0 || isForeign(stats, uid)
+  const writers = isSticky(stats) ? undefined : writersReason(stats, folder, { subject, trustsGroups })
+  if (writers !== undefined) return { uid: undefined, reason: `links on the path can't be trusted: ${writers}` }
+  return ownerChanger(stats, uid, subject)
 }
 
-/** Returns the reason if a user other than root, this one and the owner of a file can lead its path to that file. */
-export function foreignLinkReason(file: string, uid: number | undefined, owner: number): string | undefined {
-  const isStranger = (stats: Stats): boolean => isForeign(stats, uid) && stats.uid !== owner
-  for (const { folder, folderStats, path, stats } of entriesOf(file)) {
-    if (stats?.isSymbolicLink() === true && isStranger(stats)) return describeForeignLink(path, uid)
-    const isOpen = (folderStats.mode & OTHERS_WRITE_MODE) !== 0 && (folderStats.mode & STICKY_MODE) === 0
-    if (isOpen || isStranger(folderStats))
-      return `links on the path can't be trusted: a third user can change the directory ${folder}`
-  }
-  return undefined
+/** Returns the owner of a folder if that is neither root nor this user. */
+export function ownerChanger(stats: Stats, uid: number, subject: string): Changer | undefined {
+  const owner = foreignOwnerReason(stats, uid, subject)
+  return owner === undefined ? undefined : { uid: stats.uid, reason: `links on the path can't be trusted: ${owner}` }
 }
 
-function describeForeignLink(path: string, uid: number | undefined): string {
-  return `the symbolic link ${path} belongs to neither ${uid === 0 ? 'root' : 'root, you'} nor the owner of the file`
+/** Returns the owner of a link if that is neither root nor this user. */
+export function linkChanger(stats: Stats, uid: number, link: string): Changer | undefined {
+  const owners = uid === 0 ? 'root' : 'root, you'
+  const reason = `the symbolic link ${link} belongs to neither ${owners} nor the owner of the file`
+  return isForeign(stats, uid) ? { uid: stats.uid, reason } : undefined
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */
@@ -234,7 +198,7 @@ export function warnIfExposed(
   { uid, warn }: { readonly uid: number | undefined; readonly warn: (message: string) => void },
 ): boolean {
   // A pipe or terminal that the caller has opened has no path.
-  if (hasNoUsers(uid) || (DESCRIPTOR_FILE.test(file) && !stats.isFile())) return true
+  if (hasNoUsers(uid) || (isDescriptorFile(file) && !stats.isFile())) return true
   // A file of root's may be readable for this user by its group alone.
   const mode = stats.uid === uid ? READ_MODES[content] : READ_MODES[content] & EVERYBODY_READS_MODE
   if ((stats.isFile() || stats.isFIFO()) && (stats.mode & mode) !== 0)
@@ -250,6 +214,16 @@ function reasonOf(check: () => string | undefined): string | undefined {
   } catch (error) {
     return `the path can't be checked (${describeFileError(error)})`
   }
+}
+
+/** In a sticky folder only root, its owner and a file's own owner can replace the file. */
+export function isSticky(stats: Stats): boolean {
+  return (stats.mode & STICKY_MODE) !== 0
+}
+
+/** True for the descriptor of a process, which is no file of the folder in which it is shown. */
+export function isDescriptorFile(file: string): boolean {
+  return DESCRIPTOR_FILE.test(file)
 }
 
 function foreignOwnerReason(
@@ -279,6 +253,6 @@ function hasNoUsers(uid: number | undefined): boolean {
 }
 
 /** Returns the names in a path, with `..` as it is: behind a link it leads elsewhere than in the text. */
-function splitPath(path: string): string[] {
+export function splitPath(path: string): string[] {
   return path.split('/').filter((name) => name !== '' && name !== '.')
 }

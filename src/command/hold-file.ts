@@ -1,7 +1,17 @@
-import { closeSync, constants, existsSync, fstatSync, openSync } from 'node:fs'
+import { closeSync, constants, existsSync, fstatSync, lstatSync, openSync, readlinkSync, type Stats } from 'node:fs'
 import { platform } from 'node:os'
+import { isAbsolute, join } from 'node:path'
 import { codeOf } from '../errors.js'
-import { foreignLinkReason, type Route, routeOf } from './file-safety.js'
+import {
+  type Changer,
+  folderChanger,
+  isDescriptorFile,
+  isSticky,
+  LINKS_FOLLOWED,
+  linkChanger,
+  ownerChanger,
+  splitPath,
+} from './file-safety.js'
 
 /** Another user's link, or one in a folder that another user can change, may have led to a file. The message has no subject. */
 export class UnsafePathError extends Error {
@@ -12,6 +22,9 @@ const { O_DIRECTORY, O_NOFOLLOW } = constants
 /** Takes hold of a file without opening it (open(2)); only Linux has this flag. */
 const O_PATH = 0o10000000
 const OWN_DESCRIPTORS = '/proc/self/fd'
+
+/** A link that leads to what a process has open, whatever the text of the link is */
+const PROCESS_LINK = /^\/proc\/[^/]+\/./
 
 /** True if this system can take hold of files. */
 export function canHoldFiles(): boolean {
@@ -29,49 +42,140 @@ export function pathOfHeld(fd: number): string {
  * (fs.protected_symlinks). Throws UnsafePathError, and system errors.
  */
 export function holdFile(file: string, uid: number | undefined): number {
-  const route = routeOf(file, uid)
-  if (route === undefined) return openSync(file, O_PATH)
-  const { path, foreignPart } = route
-  const held = holdWithoutLinks(path, foreignPart?.names ?? [])
-  if (held !== undefined) return held
-  const followed = openSync(file, O_PATH)
+  if (uid === undefined || isDescriptorFile(file)) return openSync(file, O_PATH)
+  const path = new HeldPath(file, uid)
   try {
-    checkOwner(file, uid, route, fstatSync(followed).uid)
-    return followed
+    return path.follow()
   } catch (error) {
-    closeSync(followed)
+    path.release()
     throw error
   }
 }
 
-/** Throws UnsafePathError if a file that links may have led to belongs to another user than the one who can change the links. */
-export function checkOwner(file: string, uid: number | undefined, { foreignPart }: Route, owner: number): void {
-  if (foreignPart === undefined) throw new UnsafePathError('the path changed while etrn opened the file')
-  const isOwners = owner === foreignPart.owner
-  const reason = isOwners ? foreignLinkReason(file, uid, owner) : foreignPart.reason
-  if (reason !== undefined) throw new UnsafePathError(reason)
+/** A path that is followed from one held folder to the next. What is judged is what is held, whatever another user does to the names. */
+class HeldPath {
+  readonly #uid: number
+  readonly #names: string[]
+  #held: number
+  /** The path of what is held, for messages */
+  #path: string
+  #links = 0
+  #changer: Changer | undefined
+  /** True after a link that the changer could replace */
+  #isLed = false
+
+  constructor(file: string, uid: number) {
+    this.#uid = uid
+    this.#names = splitPath(file)
+    this.#path = isAbsolute(file) ? '/' : '.'
+    this.#held = openSync(this.#path, O_PATH | O_DIRECTORY)
+  }
+
+  /** Returns the descriptor that holds the file. */
+  follow(): number {
+    for (let name = this.#names.shift(); name !== undefined; name = this.#names.shift())
+      if (name === '..') this.#enterParent()
+      else this.#enter(name)
+    const { uid } = fstatSync(this.#held)
+    if (this.#isLed && this.#changer !== undefined && this.#changer.uid !== uid)
+      throw new UnsafePathError(this.#changer.reason)
+    return this.#held
+  }
+
+  release(): void {
+    closeSync(this.#held)
+  }
+
+  #hold(next: number, path: string): void {
+    closeSync(this.#held)
+    this.#held = next
+    this.#path = path
+  }
+
+  #enter(name: string): void {
+    this.#addChanger(folderChanger(fstatSync(this.#held), this.#uid, this.#path))
+    const path = join(this.#path, name)
+    const next = openEntry(this.#entry(name), this.#names.length > 0)
+    const stats = fstatSync(next)
+    if (!stats.isSymbolicLink()) {
+      this.#hold(next, path)
+      return
+    }
+    closeSync(next)
+    this.#addChanger(linkChanger(stats, this.#uid, path))
+    this.#trustLink()
+    if (PROCESS_LINK.test(path)) this.#followProcessLink(name, path)
+    else this.#followLink(name, stats)
+  }
+
+  #followLink(name: string, stats: Stats): void {
+    const target = this.#readLink(name, stats)
+    if (target === undefined) this.#names.unshift(name)
+    else {
+      this.#names.unshift(...splitPath(target))
+      if (isAbsolute(target)) this.#hold(openSync('/', O_PATH | O_DIRECTORY), '/')
+    }
+  }
+
+  /** Returns where a link leads; undefined if something else is in its place by now, perhaps the link of yet another user. */
+  #readLink(name: string, { dev, ino }: Stats): string | undefined {
+    try {
+      const target = readlinkSync(this.#entry(name))
+      const now = lstatSync(this.#entry(name))
+      return now.dev === dev && now.ino === ino ? target : undefined
+    } catch (error) {
+      if (['EINVAL', 'ENOENT'].includes(codeOf(error))) return undefined
+      throw error
+    }
+  }
+
+  #followProcessLink(name: string, path: string): void {
+    this.#hold(openSync(this.#entry(name), O_PATH), path)
+    // The folders above were not judged.
+    this.#addChanger({ uid: undefined, reason: `links behind ${path} are not followed` })
+  }
+
+  /** A folder that another user can move has another parent then, so that `..` is like a link. */
+  #enterParent(): void {
+    const child = fstatSync(this.#held)
+    const subject = `the directory ${this.#path}`
+    this.#hold(openSync(this.#entry('..'), O_PATH | O_DIRECTORY), join(this.#path, '..'))
+    const stats = fstatSync(this.#held)
+    const changers = [
+      folderChanger(stats, this.#uid, this.#path),
+      isSticky(stats) ? ownerChanger(child, this.#uid, subject) : undefined,
+    ]
+    for (const changer of changers) this.#addChanger(changer)
+    if (changers.some((changer) => changer !== undefined)) this.#trustLink()
+  }
+
+  #entry(name: string): string {
+    return `${pathOfHeld(this.#held)}/${name}`
+  }
+
+  #addChanger(changer: Changer | undefined): void {
+    if (changer === undefined) return
+    const known = this.#changer
+    if (known === undefined) this.#changer = changer
+    else if (known.uid !== undefined && known.uid !== changer.uid) this.#changer = { ...changer, uid: undefined }
+  }
+
+  /** Throws UnsafePathError if several users can change the path up to a link, and an error if there are too many links. */
+  #trustLink(): void {
+    if (this.#changer !== undefined && this.#changer.uid === undefined) throw new UnsafePathError(this.#changer.reason)
+    this.#isLed ||= this.#changer !== undefined
+    // As the system does; another user can change a link again and again.
+    if (++this.#links > LINKS_FOLLOWED) throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP' })
+  }
 }
 
-/** Takes hold of one folder after another, and of the file. Returns undefined if one of them is a link. */
-function holdWithoutLinks(path: string, names: readonly string[]): number | undefined {
-  // A folder that another user can move has another parent then.
-  if (names.includes('..')) return undefined
-  let held: number | undefined
+/** Takes hold of what is in a folder, a link for itself. */
+function openEntry(path: string, isFolder: boolean): number {
   try {
-    const steps = names.length
-    held = openSync(path, O_PATH | O_NOFOLLOW | (steps === 0 ? 0 : O_DIRECTORY))
-    for (const [index, name] of names.entries()) {
-      const next = openSync(`${pathOfHeld(held)}/${name}`, O_PATH | O_NOFOLLOW | (index < steps - 1 ? O_DIRECTORY : 0))
-      closeSync(held)
-      held = next
-    }
-    if (!fstatSync(held).isSymbolicLink()) return held
-    closeSync(held)
-    return undefined
+    // Without DIRECTORY, the system would not mount what is there (automount).
+    return openSync(path, O_PATH | O_NOFOLLOW | (isFolder ? O_DIRECTORY : 0))
   } catch (error) {
-    if (held !== undefined) closeSync(held)
-    // A folder that is a link is none.
-    if (['ENOTDIR', 'ELOOP'].includes(codeOf(error))) return undefined
-    throw error
+    if (!isFolder || !['ENOTDIR', 'ELOOP'].includes(codeOf(error))) throw error
+    return openSync(path, O_PATH | O_NOFOLLOW)
   }
 }

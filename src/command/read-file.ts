@@ -1,4 +1,4 @@
-import { closeSync, constants, createReadStream, fstat, open, stat, type Stats } from 'node:fs'
+import { closeSync, createReadStream, fstat, open, stat, type Stats } from 'node:fs'
 import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,8 +7,8 @@ import { promisify } from 'node:util'
 import { codeOf, EXIT, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
-import { foreignControlReason, foreignFileReason, routeOf } from './file-safety.js'
-import { canHoldFiles, checkOwner, holdFile, pathOfHeld, UnsafePathError } from './hold-file.js'
+import { foreignControlReason, foreignFileReason } from './file-safety.js'
+import { canHoldFiles, holdFile, pathOfHeld, UnsafePathError } from './hold-file.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
 export type Reader = {
@@ -144,15 +144,15 @@ async function openJudged(file: string, reader: Reader, judge: FileCheck): Promi
 }
 
 async function openJudgedTwice(file: string, { uid, signal }: Reader, judge: FileCheck): Promise<number> {
-  const route = routeOf(file, uid)
-  const isWhole = route !== undefined && route.foreignPart === undefined
-  const path = isWhole ? route.path : file
-  await judge(await promisify(stat)(path))
-  const fd = await openLeased(path, signal, isWhole ? constants.O_NOFOLLOW : 0)
+  // Now: while nobody else can change the path, that stays so.
+  const reason = foreignControlReason(file, uid)
+  await judge(await promisify(stat)(file))
+  const fd = await openLeased(file, signal)
   try {
     const stats = await promisify(fstat)(fd)
-    // Without a hold on each folder, a link may have led to the file.
-    if (route !== undefined && !isWhole) checkOwner(file, uid, route, stats.uid)
+    // Without a hold on each folder, a link may have led to the file: of its own owner alone, who can read it himself.
+    if (reason !== undefined && (stats.uid === 0 || foreignControlReason(file, stats.uid) !== undefined))
+      throw new UnsafePathError(reason)
     await judge(stats)
     return fd
   } catch (error) {
@@ -166,11 +166,11 @@ const LEASE_WAIT_MS = 2000
 const LEASE_RETRY_MS = 100
 
 /** Returns the descriptor of a file. Another program's lease on it (fcntl(2)) is waited for, but only for a short time. */
-async function openLeased(file: string, signal: AbortSignal, flags = 0): Promise<number> {
+async function openLeased(file: string, signal: AbortSignal): Promise<number> {
   for (let waitedMs = 0; ; waitedMs += LEASE_RETRY_MS) {
     try {
       // Without NONBLOCK nothing could end the wait for a pipe without a writer, not even the end of the process.
-      return await promisify(open)(file, OPEN_FLAGS | flags)
+      return await promisify(open)(file, OPEN_FLAGS)
     } catch (error) {
       if (codeOf(error) !== 'EAGAIN') throw error
       // Not this error itself: elsewhere, its code means a lack of resources.

@@ -130,6 +130,50 @@ suite('hold-file', needsRoot, () => {
       /^the symbolic link \S+\/link belongs to neither root nor the owner of the file$/,
     )
   })
+  for (const [title, mode] of [
+    ['is sticky', 0o1777],
+    ['its group can write to', 0o2775],
+  ] as const)
+    test(`follows the owner's links alone in a folder of another user that ${title}`, (t) => {
+      const root = makeTree(t)
+      for (const name of ['a', 'a/b/file']) chownSync(join(root, name), OTHER, OTHER)
+      chmodSync(join(root, 'a'), mode)
+      assertHeld(makeLink('b/file', join(root, 'a/own'), OTHER))
+      assertUnsafe(makeLink('b/file', join(root, 'a/third'), THIRD), /^the symbolic link \S+\/third belongs to /)
+    })
+  test("refuses a third user's link behind another user's link", (t) => {
+    const root = makeTree(t)
+    chownSync(join(root, 'a/b/file'), OTHER, OTHER)
+    chmodSync(join(root, 'a'), 0o1777)
+    makeLink('b/file', join(root, 'a/third'), THIRD)
+    assertUnsafe(makeLink('a/third', join(root, 'link'), OTHER), /^the symbolic link \S+\/third belongs to /)
+  })
+  test("refuses another user's link in a folder that the caller's group can write to", (t) => {
+    const root = makeTree(t)
+    for (const name of ['', 'a', 'a/b', 'a/b/file']) chownSync(join(root, name), OTHER, OTHER)
+    chmodSync(join(root, 'a'), 0o2775)
+    assertUnsafe(makeLink('b/file', join(root, 'a/link'), THIRD), /\/link belongs to neither root, you nor /, OTHER)
+  })
+  test('takes .. for a link if another user can move the folder', (t) => {
+    const root = makeTree(t)
+    const cwd = process.cwd()
+    t.after(() => process.chdir(cwd))
+    process.chdir(join(root, 'a/b'))
+    chownSync(join(root, 'a/b'), OTHER, OTHER)
+    writeFileSync(join(root, 'a/file'), '')
+    assertHeld('../file')
+    chmodSync(join(root, 'a'), 0o1777)
+    assertUnsafe('../file', /: the directory \. belongs to a user other than root/)
+    assertUnsafe('../../a/file', /: the directory \. belongs to a user other than root/)
+    chownSync(join(root, 'a/file'), OTHER, OTHER)
+    assertHeld('../file')
+    chmodSync(join(root, 'a'), 0o777)
+    assertUnsafe('../file', /: other users can write to the directory \.\. /)
+    chmodSync(join(root, 'a'), 0o755)
+    chownSync(join(root, 'a'), OTHER, OTHER)
+    assertHeld('../file')
+    assertUnsafe('../../a/../a/b/../../a/b/file', /: the directory \.\. belongs to a user other than root/)
+  })
   test('trusts the group of an ordinary user', (t) => {
     const root = makeTree(t)
     for (const name of ['', 'a', 'a/b', 'a/b/file']) chownSync(join(root, name), OTHER, OTHER)
@@ -159,7 +203,7 @@ suite('hold-file', needsRoot, () => {
     chownSync(join(root, 'a/b/file'), OTHER, OTHER)
     chownSync(join(root, 'a'), THIRD, THIRD)
     makeLink('a/b/file', join(root, 'link'), OTHER)
-    assertUnsafe(join(root, 'link'), /: a third user can change the directory \S+\/a$/)
+    assertUnsafe(join(root, 'link'), /: the directory \S+\/a belongs to a user other than root \(chown\)$/)
   })
   test('follows no more links than the system', (t) => {
     const root = makeTree(t)
