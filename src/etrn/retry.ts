@@ -110,7 +110,7 @@ class RetryState {
     const isDns = error?.stage === 'dns' && error.kind !== 'self' && this.#retryWindow.hasLength
     const isRetriedDns = isDns && !this.#retryWindow.isOver
     const isDeferred = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
-    const isRefused = names.some(({ code }) => isPermanent({ code: code ?? 0 }))
+    const isRefused = names.some(({ outcome, code }) => outcome !== 'deferred' && isPermanent({ code: code ?? 0 }))
     for (const name of round.unconfirmed ?? []) this.#unconfirmed.add(name)
     for (const result of names) {
       const { name, outcome, code } = result

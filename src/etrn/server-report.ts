@@ -35,7 +35,10 @@ export function exitStatusesOf({ names, error, isQueueUnknown }: ServerReport): 
   const ofNames = names.map(({ outcome }) =>
     outcome === 'failed' && error !== null ? error.exitStatus : EXIT_STATUS_OF[outcome],
   )
-  return [...ofNames, error?.exitStatus ?? EXIT.OK, isQueueUnknown ? EXIT.QUEUE_UNKNOWN : EXIT.OK]
+  const statuses = [...ofNames, error?.exitStatus ?? EXIT.OK, isQueueUnknown ? EXIT.QUEUE_UNKNOWN : EXIT.OK]
+  const isLost = names.some(({ outcome }) => outcome === 'skipped') && statuses.every((status) => status === EXIT.OK)
+  // Never a success while a name was not requested.
+  return isLost ? [...statuses, EXIT.TEMPFAIL] : statuses
 }
 
 export type SelfFacts = Pick<ServerReport, 'server' | 'error'> & Partial<Pick<ServerReport, 'names'>>

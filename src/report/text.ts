@@ -171,7 +171,7 @@ function stopHint(names: readonly Result[]): string | undefined {
   const reason =
     refused === undefined
       ? 'stopped because the server accepted none of the names in the first session'
-      : `stopped after ${refused.name} was ${refused.outcome === 'rejected' ? 'rejected' : 'refused'}`
+      : `stopped after ${refused.name} was ${refused.outcome === 'unsupported' ? 'refused' : refused.outcome}`
   return `${reason}; --keep-going requests the remaining names`
 }
 

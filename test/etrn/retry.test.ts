@@ -409,6 +409,20 @@ suite('requestInRounds: names that a later round skips', { concurrency: false },
     ])
     assert.deepEqual([done.exitStatus, done.reported.map(({ name }) => name)], [77, ['a.example']])
   })
+  for (const reply of ['500 5.5.0 ETRN out of memory', '554 Out of memory'])
+    test(`are requested again if the reason is a failure that passes: ${reply}`, async (t) => {
+      const server = await scripted(
+        t,
+        sessionWith(...etrnSteps('a.example', reply)),
+        sessionWith(...etrnSteps(names, '250 OK')),
+      )
+      const done = await runWithoutPauses(t, server.port, names)
+      assert.deepEqual(resultsOf(done), [
+        ['a.example', 'started', 250],
+        ['z.example', 'started', 250],
+      ])
+      assert.equal(done.exitStatus, 0)
+    })
   test('keep an accepted result', async (t) => {
     const server = await scripted(
       t,

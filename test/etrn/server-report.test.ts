@@ -35,6 +35,10 @@ suite('exitStatusesOf', () => {
   test("returns 2 if the server can't tell whether mail is waiting", () => {
     assert.deepEqual(exitStatusesOf(reportOf(['started'], { isQueueUnknown: true })), [0, 0, 2])
   })
+  test('is never a success if a name was not requested', () => {
+    assert.deepEqual(exitStatusesOf(reportOf(['started', 'skipped'])), [0, 0, 0, 0, 75])
+    assert.deepEqual(exitStatusesOf(reportOf(['refused', 'skipped'])), [77, 0, 0, 0])
+  })
 })
 
 suite('isSelfReport', () => {
