@@ -59,8 +59,7 @@ export async function lookUpAddresses(
     let isDenied = false
     const fromDns = async (name = host): Promise<FoundAddresses> =>
       askServers(queryHost(name, family), limits.timeoutMs, end.signal).catch((error: unknown) => {
-        // A server may refuse names of other domains than its own.
-        isDenied ||= name === host && (isNoHost(error) || (labels === 2 && isRefusal(error)))
+        isDenied ||= name === host && isDenial(error, labels)
         throw error
       })
     // If DNS fails, a wildcard in the search list would answer in place of the name: often with the address of this host.
@@ -100,8 +99,10 @@ function isNoHost(error: unknown): error is StepError {
   return error instanceof StepError && error.exitStatus === EXIT.NOHOST
 }
 
-function isRefusal(error: unknown): boolean {
-  return error instanceof StepError && codeOf(error.cause) === 'EREFUSED'
+/** Returns true if DNS says that a name doesn't exist, not only that it has no address. Some servers refuse foreign names of two labels. */
+function isDenial(error: unknown, labels: number): boolean {
+  const code = error instanceof StepError ? codeOf(error.cause) : ''
+  return (code === 'ENOTFOUND' && isNoHost(error)) || (code === 'EREFUSED' && labels === 2)
 }
 
 /** Returns the failure of a name that the user has not typed. */

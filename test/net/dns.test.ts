@@ -344,6 +344,15 @@ if (isInNamespace(import.meta.url)) {
       writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
       assert.equal((await etrn([`mail.dmz.:${PORT}`, ...REQUEST.slice(1)])).status, 68)
     })
+    test('is not completed if the host exists and has no address of the family', async (t) => {
+      await serveNames(t, {
+        'AAAA mail.dmz': { addresses: ['2001:db8::6'] },
+        'A mail.dmz': {},
+        'A mail.dmz.isp.example': { addresses: ['192.0.2.6'] },
+      })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      await assert.rejects(lookUpAddresses('mail.dmz', 4, LIMITS), failsWith(68, /^no IPv4 address found$/))
+    })
     test('is completed by the search list if the name servers refuse to answer', async (t) => {
       await serveNames(t, {
         '*': { rcode: 'REFUSED' },
