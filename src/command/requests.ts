@@ -1,9 +1,9 @@
-import { EXIT, OptionError } from '../errors.js'
+import { EXIT, OptionError, StepError } from '../errors.js'
 import type { FailedRequest, Request, RequestSettings } from '../etrn/request.js'
 import type { NameEntry } from '../input/names-file.js'
 import { canonicalAddress } from '../net/address.js'
 import { ownHostName } from '../net/this-host.js'
-import { SessionError, type Stage } from '../smtp/errors.js'
+import { SessionError, sessionErrorOf, type Stage } from '../smtp/errors.js'
 import { Redactor } from '../smtp/redact.js'
 import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
@@ -65,6 +65,11 @@ async function createRequest(
     const given = { selfOption: options.self, doubtfulNames }
     return { server: { ...server, tls, credentials, redactor }, isMx, entries, settings, retryPolicy, ...given }
   } catch (error) {
+    // The names are known, so that the report has them, and --failed-to too.
+    if (error instanceof StepError && error === sources.signal.reason && stage !== 'etrn') {
+      const message = `${error.message} while etrn read the ${stage === 'auth' ? 'password' : 'TLS files'}`
+      return { server, entries, settings, error: sessionErrorOf(stage, error).withMessage(message) }
+    }
     if (!(error instanceof OptionError)) throw error
     const located = locateError(error, target)
     const { message, exitStatus, hint, cause } = located

@@ -67,6 +67,21 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     await server.verify()
     assert.deepEqual(texts, ['b.example\nc.example\na.example\n', 'a.example\n'])
   })
+  test('are those of a server whose password was still read when the time was over', async (t) => {
+    const file = makeFile(t, 'later', '')
+    const password = ['--user', 'u', '--password-command', 'sleep 60', '--max-time', '1s']
+    const run = await etrn(['127.0.0.1:9', 'a.example', 'b.example', ...HELO, ...password, '--failed-to', file])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'a.example\nb.example\n'])
+    const message = '--max-time limit reached while etrn read the password; a.example, b.example not requested'
+    assert.equal(run.stderr, `etrn: 127.0.0.1:9: ${message}\n`)
+  })
+  test('stay in the file if the names of this run could not be read in time', async (t) => {
+    const file = makeFile(t, 'later', 'older.example\n')
+    const fifo = join(dirname(file), 'fifo')
+    execFileSync('mkfifo', [fifo])
+    const run = await etrn(['127.0.0.1:9', '--names-from', fifo, '--max-time', '1s', '--failed-to', file])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'older.example\n'])
+  })
   test('are those that were deferred or not requested, each as it was requested', async (t) => {
     const names = ['a.example', 'b.example', '@c.example', '#d', 'e.example', '#ee']
     const steps = [

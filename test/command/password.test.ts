@@ -81,7 +81,8 @@ suite('password: its source', { concurrency: true }, () => {
       ['--password-command', 'exec sleep 20'],
     ]) {
       const run = await etrn(['127.0.0.1:9', '--user', 'site', ...source, '--max-time', '1s', 'site.example'])
-      assert.deepEqual([run.status, run.stderr], [75, 'etrn: --max-time limit reached\n'])
+      const message = '--max-time limit reached while etrn read the password; site.example not requested'
+      assert.deepEqual([run.status, run.stderr], [75, `etrn: 127.0.0.1:9: ${message}\n`])
     }
   })
   const refuses = (
@@ -223,7 +224,7 @@ suite('password: its source', { concurrency: true }, () => {
       const args = ['127.0.0.1:9', '--user', 'u', '--password-command', command, 'a.example']
       const run = await spawnEtrn(args, { once: { said: 'started', act: (child) => void child.kill(signal) } })
       const isOrderly = ['SIGTERM', 'SIGINT', 'SIGHUP'].includes(signal)
-      const message = isOrderly ? `etrn: interrupted by ${signal}\n` : ''
+      const message = isOrderly ? `etrn: 127.0.0.1:9: interrupted by ${signal}\n` : ''
       assert.deepEqual([run.signal, run.stderr], [signal, `started\n${message}`])
     })
   for (const [source, args, env] of [
@@ -308,7 +309,8 @@ suite('password: its source', { concurrency: true }, () => {
       '127.0.0.1:1',
       'a.example',
     ])
-    assert.deepEqual([long.status, long.stderr], [75, 'etrn: --max-time limit reached\n'])
+    const message = '--max-time limit reached while etrn read the password; a.example not requested'
+    assert.deepEqual([long.status, long.stderr], [75, `etrn: 127.0.0.1:1: ${message}\n`])
     const much = 'echo x; head -c 100000 /dev/zero | tr "\\0" a; exec sleep 60 2>&1'
     assert.equal((await etrn(['--user', 'u', '--password-command', much, '127.0.0.1:1', 'a.example'])).status, 75)
   })
