@@ -78,9 +78,8 @@ class RetryState {
   #stuck: ReadonlySet<string> = new Set()
   #facts = NO_FACTS
   #attempts = 0
-  /** Failures in a row, all of them with a reply or all without */
-  #failures = 0
-  #hasReplied = false
+  /** Failures in a row, those with a reply (true) apart from those without (false) */
+  readonly #failures = new Map<boolean, number>()
   /** True if the last round ended in a way that another round might mend. */
   #mayRetry = false
 
@@ -159,14 +158,15 @@ class RetryState {
     const failed = this.#resultsWhere('isFailed')
     const waiting = this.#resultsWhere('isWaiting')
     const hasReplied = round.greeting !== null
-    this.#failures = failed.length === 0 ? 0 : 1 + (hasReplied === this.#hasReplied ? this.#failures : 0)
-    this.#hasReplied = hasReplied
+    const failures = (this.#failures.get(hasReplied) ?? 0) + 1
+    if (failed.length === 0) this.#failures.clear()
+    else this.#failures.set(hasReplied, failures)
     const interval = constantBackoff(this.#request.retryPolicy.intervalMs)
     const nextWait = waiting.length === 0 ? undefined : this.#waitWindow.createPause(describeWaiting(waiting), interval)
     this.#setRemaining(nextWait === undefined ? failed : [...failed, ...waiting])
     if (nextWait !== undefined || failed.length === 0) return nextWait
     const reason = describeFailure(round, failed)
-    const backoff = backoffAfter(this.#failures, hasReplied, Math.random())
+    const backoff = backoffAfter(failures, hasReplied, Math.random())
     return this.#retryWindow.createPause(reason, backoff) ?? this.#waitWindow.createPause(reason, interval)
   }
 

@@ -394,6 +394,18 @@ suite('requestInRounds: facts about the server', { concurrency: false }, () => {
   })
 })
 
+test('requestInRounds: pauses grow, too, if failures with and without a greeting alternate', async (t) => {
+  const busy: Conversation = ['S: 421 busy', ...BYE]
+  const server = await scripted(t, GONE, busy, GONE, busy, GONE, busy, sessionWith(...etrnSteps('a.example', '250 OK')))
+  const { pauses, exitStatus } = await runWithoutPauses(t, server.port, ['a.example'])
+  assert.equal(exitStatus, 0)
+  const leastMs = [1000, 10_000, 2000, 20_000, 4000, 40_000]
+  assert.ok(
+    pauses.length === leastMs.length && pauses.every((ms, index) => ms >= (leastMs[index] ?? 0)),
+    pauses.join(' '),
+  )
+})
+
 suite('requestInRounds: names that a later round skips', { concurrency: false }, () => {
   const names = ['a.example', 'z.example']
   test('are reported as skipped, with the exit status of the refusal', async (t) => {
