@@ -1,4 +1,4 @@
-import { accessSync, constants, lstatSync, type Stats } from 'node:fs'
+import { accessSync, constants, lstatSync, readFileSync, realpathSync, type Stats, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { codeOf } from '../errors.js'
 import type { Result } from '../etrn/result.js'
@@ -7,7 +7,7 @@ import type { FailedRequest, Request } from '../etrn/request.js'
 import type { Run } from '../etrn/run.js'
 import { validNames } from '../input/names-file.js'
 import { describeFileError } from './file-errors.js'
-import { unsafePathReason } from './file-safety.js'
+import { isSticky, unsafePathReason } from './file-safety.js'
 import { replaceFile } from './replace-file.js'
 
 const NEW_FILE_MODE = 0o600
@@ -21,7 +21,8 @@ const KEPT_MODE = 0o755
 export function failedToProblem(file: string, uid: number | undefined): string | undefined {
   resolve(file)
   return problemOf(file, () => {
-    const reason = unsuitableReason(lstatSync(file, { throwIfNoEntry: false }))
+    const stats = lstatSync(file, { throwIfNoEntry: false })
+    const reason = unsuitableReason(stats) ?? (stats && irreplaceableReason(file, stats, uid))
     if (reason !== undefined) throw new Error(reason)
     accessSync(dirname(file), constants.W_OK | constants.X_OK)
     checkPath(file, uid)
@@ -93,4 +94,26 @@ function unsuitableReason(stats: Stats | undefined): string | undefined {
   return stats.isSymbolicLink()
     ? 'is a symbolic link; name the file that the link points to'
     : 'is not a regular file; only a regular file can be replaced as a whole'
+}
+
+/** Returns the reason if the system would refuse to put another file in the place of this one. */
+function irreplaceableReason(file: string, stats: Stats, uid: number | undefined): string | undefined {
+  const folder = statSync(dirname(file))
+  const owners = [0, stats.uid, folder.uid]
+  if (isSticky(folder) && uid !== undefined && !owners.includes(uid))
+    return 'belongs to another user, and nobody else can replace it in a sticky directory'
+  return isMountPoint(realpathSync(file)) ? 'is a mount point; mount the directory of the file in its place' : undefined
+}
+
+/** Returns true for a file that is mounted itself, as those that containers share often are (proc_pid_mountinfo(5)). */
+function isMountPoint(file: string): boolean {
+  const decode = (path: string): string =>
+    path.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))
+  try {
+    const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n')
+    return lines.some((line) => decode(line.split(' ')[4] ?? '') === Buffer.from(file).toString('latin1'))
+  } catch {
+    // Only Linux has this list.
+    return false
+  }
 }

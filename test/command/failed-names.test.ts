@@ -14,8 +14,10 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
+import { failedToProblem } from '../../src/command/failed-names.js'
 import { etrn, type Finished, leap, LEAPING, spawnEtrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
+import { noOtherUser } from '../helpers/namespace.js'
 import {
   BYE,
   close,
@@ -281,6 +283,22 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     },
     'chown -h',
   )
+  test('is refused before the run if another user owns it in a sticky folder', needsRoot, (t) => {
+    const folder = makeFolder(t)
+    chmodSync(folder, 0o1777)
+    const file = join(folder, 'later')
+    writeFileSync(file, '')
+    chownSync(file, 1234, 1234)
+    assert.match(failedToProblem(file, 1235) ?? '', /: belongs to another user, and nobody else can replace it in a /)
+    for (const uid of [0, 1234]) assert.equal(failedToProblem(file, uid), undefined)
+  })
+  test('is refused before the run if it is a mount point', { skip: noOtherUser() }, async (t) => {
+    const file = makeFile(t, 'a later one', '')
+    const through = ['unshare', '--map-root-user', '--mount', 'sh', '-c', 'mount --bind "$0" "$0" && exec "$@"', file]
+    const run = await spawnEtrn(['127.0.0.1:9', 'a.example', '--failed-to', file], { through })
+    const reason = 'is a mount point; mount the directory of the file in its place'
+    assert.deepEqual([run.status, run.stderr], [74, `etrn: --failed-to ${file}: ${reason}\n`])
+  })
   for (const [title, mode] of [
     ['that is sticky', 0o1777],
     ['that a group can write to', 0o2775],
