@@ -224,7 +224,7 @@ suite('password: its source', { concurrency: true }, () => {
       const args = ['127.0.0.1:9', '--user', 'u', '--password-command', command, 'a.example']
       const run = await spawnEtrn(args, { once: { said: 'started', act: (child) => void child.kill(signal) } })
       const isOrderly = ['SIGTERM', 'SIGINT', 'SIGHUP'].includes(signal)
-      const message = isOrderly ? `etrn: 127.0.0.1:9: interrupted by ${signal}\n` : ''
+      const message = isOrderly ? `etrn: 127.0.0.1:9: interrupted by ${signal} while etrn read the password\n` : ''
       assert.deepEqual([run.signal, run.stderr], [signal, `started\n${message}`])
     })
   for (const [source, args, env] of [
