@@ -16,6 +16,7 @@ import {
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
 import { canHoldFiles, holdFile } from '../../src/command/hold-file.js'
+import { spawnEtrn } from '../helpers/command.js'
 import { makeFolder } from '../helpers/files.js'
 
 const UID = process.getuid?.()
@@ -248,5 +249,41 @@ suite('hold-file', needsRoot, () => {
       const root = makeTree(t)
       makeLink('loop', join(root, 'loop'))
       assert.throws(() => holdFile(join(root, name), 0), { code })
+    })
+})
+
+suite('a file without /proc', needsRoot, () => {
+  /** Reads the file in a run of root's. Returns the exit status: 75 after it was read, because no server listens. */
+  const statusOf = async (file: string): Promise<number | null> => {
+    const through = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh']
+    const run = await spawnEtrn(['127.0.0.1:9', '--names-from', file], { through })
+    assert.match(run.stderr, run.status === 66 ? /: is not safe to use: / : /a\.example not requested/)
+    return run.status
+  }
+  const makeList = (t: TestContext): string => {
+    const root = makeTree(t)
+    writeFileSync(join(root, 'a/b/file'), 'a.example\n')
+    return root
+  }
+  test("is read if it is root's and only root can change the path", async (t) => {
+    assert.equal(await statusOf(makeLink('a/b/file', join(makeList(t), 'link'))), 75)
+  })
+  test("is read if it is the user's who can change the path", async (t) => {
+    const root = makeList(t)
+    chownSync(join(root, 'a/b/file'), OTHER, OTHER)
+    assert.equal(await statusOf(makeLink('a/b/file', join(root, 'link'), OTHER)), 75)
+    chownSync(join(root, 'a'), OTHER, OTHER)
+    assert.equal(await statusOf(join(root, 'a/b/file')), 75)
+  })
+  for (const [title, owner] of [
+    ["root's", 0],
+    ["a third user's", THIRD],
+  ] as const)
+    test(`is refused if it is ${title} and another user can change the path`, async (t) => {
+      const root = makeList(t)
+      chownSync(join(root, 'a/b/file'), owner, owner)
+      assert.equal(await statusOf(makeLink('a/b/file', join(root, 'link'), OTHER)), 66)
+      chownSync(join(root, 'a'), OTHER, OTHER)
+      assert.equal(await statusOf(join(root, 'a/b/file')), 66)
     })
 })
