@@ -160,18 +160,23 @@ export type Changer = {
   readonly reason: string
 }
 
-/** Returns who but root and this user can replace what is in a folder; in a sticky folder, each owner can replace what is his own, too. */
+/** Returns who but root and this user can replace what is in a folder. In a sticky one, each owner can replace what is his own, too. */
 export function folderChanger(stats: Stats, uid: number, folder: string): Changer | undefined {
+  return isSticky(stats) ? ownerChanger(stats, uid, `the directory ${folder}`) : writerChanger(stats, uid, folder)
+}
+
+/** Returns who but root and this user can write to a folder. */
+export function writerChanger(stats: Stats, uid: number, folder: string): Changer | undefined {
   const subject = `the directory ${folder}`
-  // A user who lets a group write to his folder trusts the group.
-  const trustsGroups = uid !== 0 || isForeign(stats, uid)
-  const writers = isSticky(stats) ? undefined : writersReason(stats, folder, { subject, trustsGroups })
+  // By habit, a user's own group has the user's number, and no other member.
+  const trustsGroups = stats.uid !== 0 && stats.gid === stats.uid
+  const writers = writersReason(stats, folder, { subject, trustsGroups })
   if (writers !== undefined) return { uid: undefined, reason: `links on the path can't be trusted: ${writers}` }
   return ownerChanger(stats, uid, subject)
 }
 
 /** Returns the owner of a folder if that is neither root nor this user. */
-export function ownerChanger(stats: Stats, uid: number, subject: string): Changer | undefined {
+function ownerChanger(stats: Stats, uid: number, subject: string): Changer | undefined {
   const owner = foreignOwnerReason(stats, uid, subject)
   return owner === undefined ? undefined : { uid: stats.uid, reason: `links on the path can't be trusted: ${owner}` }
 }
@@ -181,6 +186,20 @@ export function linkChanger(stats: Stats, uid: number, link: string): Changer | 
   const owners = uid === 0 ? 'root' : 'root, you'
   const reason = `the symbolic link ${link} belongs to neither ${owners} nor the owner of the file`
   return isForeign(stats, uid) ? { uid: stats.uid, reason } : undefined
+}
+
+/** Returns who but root and this user can lead a path elsewhere, as far as that shows without a hold on its folders. Throws system errors. */
+export function pathChanger(file: string, uid: number | undefined): Changer | undefined {
+  if (uid === undefined || hasNoUsers(uid) || isDescriptorFile(file)) return undefined
+  for (const { folder, folderStats, path, stats } of entriesOf(file)) {
+    const isLink = stats?.isSymbolicLink() === true
+    const changer =
+      folderChanger(folderStats, uid, folder) ??
+      (isLink ? linkChanger(stats, uid, path) : undefined) ??
+      (stats !== undefined && isSticky(folderStats) ? ownerChanger(stats, uid, path) : undefined)
+    if (changer !== undefined) return changer
+  }
+  return undefined
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */

@@ -1,4 +1,14 @@
-import { closeSync, constants, existsSync, fstatSync, lstatSync, openSync, readlinkSync, type Stats } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  type Stats,
+  statSync,
+} from 'node:fs'
 import { platform } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { codeOf } from '../errors.js'
@@ -9,8 +19,8 @@ import {
   isSticky,
   LINKS_FOLLOWED,
   linkChanger,
-  ownerChanger,
   splitPath,
+  writerChanger,
 } from './file-safety.js'
 
 /** Another user's link, or one in a folder that another user can change, may have led to a file. The message has no subject. */
@@ -21,7 +31,8 @@ export class UnsafePathError extends Error {
 const { O_DIRECTORY, O_NOFOLLOW } = constants
 /** Takes hold of a file without opening it (open(2)); only Linux has this flag. */
 const O_PATH = 0o10000000
-const OWN_DESCRIPTORS = '/proc/self/fd'
+const PROCESSES = '/proc'
+const OWN_DESCRIPTORS = `${PROCESSES}/self/fd`
 
 /** A link that leads to what a process has open, whatever the text of the link is */
 const PROCESS_LINK = /^\/proc\/[^/]+\/./
@@ -99,13 +110,20 @@ class HeldPath {
     const stats = fstatSync(next)
     if (!stats.isSymbolicLink()) {
       this.#hold(next, path)
+      // A process can have its files there keep a reader waiting.
+      if (this.#isLed && stats.dev === statSync(PROCESSES).dev)
+        throw new UnsafePathError(`another user's link leads to ${PROCESSES}`)
       return
     }
-    closeSync(next)
-    this.#addChanger(linkChanger(stats, this.#uid, path))
-    this.#trustLink()
-    if (PROCESS_LINK.test(path)) this.#followProcessLink(name, path)
-    else this.#followLink(name, stats)
+    try {
+      this.#addChanger(linkChanger(stats, this.#uid, path))
+      this.#trustLink()
+      if (PROCESS_LINK.test(path)) this.#followProcessLink(name, path)
+      else this.#followLink(name, stats)
+    } finally {
+      // Not before: another link could get its number.
+      closeSync(next)
+    }
   }
 
   #followLink(name: string, stats: Stats): void {
@@ -138,12 +156,13 @@ class HeldPath {
   /** A folder that another user can move has another parent then, so that `..` is like a link. */
   #enterParent(): void {
     const child = fstatSync(this.#held)
-    const subject = `the directory ${this.#path}`
+    const childPath = this.#path
     this.#hold(openSync(this.#entry('..'), O_PATH | O_DIRECTORY), join(this.#path, '..'))
     const stats = fstatSync(this.#held)
     const changers = [
       folderChanger(stats, this.#uid, this.#path),
-      isSticky(stats) ? ownerChanger(child, this.#uid, subject) : undefined,
+      // Who can write to a folder can have moved it there.
+      isSticky(stats) ? writerChanger(child, this.#uid, childPath) : undefined,
     ]
     for (const changer of changers) this.#addChanger(changer)
     if (changers.some((changer) => changer !== undefined)) this.#trustLink()

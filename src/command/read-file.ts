@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { codeOf, EXIT, OptionError } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import { describeFileError, OPEN_FLAGS } from './file-errors.js'
-import { foreignControlReason, foreignFileReason } from './file-safety.js'
+import { foreignControlReason, foreignFileReason, pathChanger } from './file-safety.js'
 import { canHoldFiles, holdFile, pathOfHeld, UnsafePathError } from './hold-file.js'
 
 /** The user that reads files; undefined on systems without such numbers. The signal ends the wait for a pipe. */
@@ -145,14 +145,14 @@ async function openJudged(file: string, reader: Reader, judge: FileCheck): Promi
 
 async function openJudgedTwice(file: string, { uid, signal }: Reader, judge: FileCheck): Promise<number> {
   // Now: while nobody else can change the path, that stays so.
-  const reason = foreignControlReason(file, uid)
+  const changer = pathChanger(file, uid)
   await judge(await promisify(stat)(file))
   const fd = await openLeased(file, signal)
   try {
     const stats = await promisify(fstat)(fd)
     // Without a hold on each folder, a link may have led to the file: of its own owner alone, who can read it himself.
-    if (reason !== undefined && (stats.uid === 0 || foreignControlReason(file, stats.uid) !== undefined))
-      throw new UnsafePathError(reason)
+    if (changer !== undefined && (stats.uid !== changer.uid || pathChanger(file, stats.uid) !== undefined))
+      throw new UnsafePathError(changer.reason)
     await judge(stats)
     return fd
   } catch (error) {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -142,6 +142,30 @@ suite('hold-file', needsRoot, () => {
       assertHeld(makeLink('b/file', join(root, 'a/own'), OTHER))
       assertUnsafe(makeLink('b/file', join(root, 'a/third'), THIRD), /^the symbolic link \S+\/third belongs to /)
     })
+  test('follows no link in a folder of another user that a group of others can write to', (t) => {
+    const root = makeTree(t)
+    for (const name of ['a', 'a/b/file']) chownSync(join(root, name), OTHER, THIRD)
+    chmodSync(join(root, 'a'), 0o775)
+    for (const uid of [0, OTHER])
+      assertUnsafe(makeLink('b/file', join(root, `a/${uid}`), uid), /: group members can write to the directory /, uid)
+    assertHeld(join(root, 'a/b/file'))
+  })
+  test("follows no link of another user to a process, not even to that user's own", (t) => {
+    const root = makeTree(t)
+    const child = spawn('sleep', ['60'], { uid: OTHER, gid: OTHER })
+    t.after(() => child.kill())
+    const cwd = process.cwd()
+    t.after(() => process.chdir(cwd))
+    const file = `/proc/${child.pid ?? 0}/limits`
+    assert.equal(statSync(file).uid, OTHER)
+    const reason = /^another user's link leads to \/proc$/
+    assertUnsafe(makeLink(file, join(root, 'absolute'), OTHER), reason)
+    makeLink(`../../..${file}`, join(root, 'a/relative'), OTHER)
+    assertUnsafe(join(root, 'a/relative'), reason)
+    process.chdir(join(root, 'a'))
+    assertUnsafe('relative', reason)
+    assertHeld(file)
+  })
   test("refuses a third user's link behind another user's link", (t) => {
     const root = makeTree(t)
     chownSync(join(root, 'a/b/file'), OTHER, OTHER)
@@ -173,6 +197,15 @@ suite('hold-file', needsRoot, () => {
     chmodSync(join(root, 'a'), 0o755)
     chownSync(join(root, 'a'), OTHER, OTHER)
     assertHeld('../file')
+    mkdirSync(join(root, 'a/drop'))
+    chmodSync(join(root, 'a/drop'), 0o1777)
+    chownSync(join(root, 'a'), 0, 0)
+    chmodSync(join(root, 'a'), 0o1777)
+    process.chdir(join(root, 'a/drop'))
+    assertUnsafe('../b/file', /: other users can write to the directory \. /)
+    process.chdir(join(root, 'a/b'))
+    chmodSync(join(root, 'a'), 0o755)
+    chownSync(join(root, 'a'), OTHER, OTHER)
     assertUnsafe('../../a/../a/b/../../a/b/file', /: the directory \.\. belongs to a user other than root/)
   })
   test('trusts the group of an ordinary user', (t) => {
