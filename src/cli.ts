@@ -1,6 +1,6 @@
-import { fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { WriteStream } from 'node:tty'
+import { isatty, WriteStream } from 'node:tty'
 import { setFlagsFromString } from 'node:v8'
 import { bugReport, EXIT } from './errors.js'
 import { main } from './main.js'
@@ -17,9 +17,21 @@ const onSignal: Host['onSignal'] = (listener, signals) => {
   }
 }
 
+/** Closes the terminals that have gone: Node 20 aborts at the end if it can't reset one. */
+function closeLostTerminals(): void {
+  for (const fd of [0, 1, 2]) {
+    try {
+      if (fstatSync(fd).isCharacterDevice() && !isatty(fd)) closeSync(fd)
+    } catch {
+      // It is closed already.
+    }
+  }
+}
+
 /** Ends the process by the signal itself: a shell's loop stops only then. The spinner's packages listen to signals, too. */
 function raise(signal: NodeJS.Signals): void {
   process.removeAllListeners(signal)
+  closeLostTerminals()
   process.kill(process.pid, signal)
 }
 
@@ -105,5 +117,6 @@ void main(host).then(({ exitStatus, signal }) => {
   process.exitCode = exitStatus
   if (signal !== undefined) raise(signal)
   // All output is written, or given up.
+  closeLostTerminals()
   process.exit()
 })

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { suite, test } from 'node:test'
@@ -47,6 +48,18 @@ suite('the process: signals', { concurrency: true }, () => {
     assert.match(run.shown, /etrn: 127\.0\.0\.1:\d+: .*421 later/)
     assert.doesNotMatch(run.shown, /round 1|finished/)
   })
+})
+
+test('a terminal that is gone does not make a crash of a success', { skip: noTerminal() }, async (t) => {
+  const folder = makeFolder(t)
+  const [log, fifo, script] = ['log', 'status', 'run.sh'].map((name) => join(folder, name))
+  const server = await scripted(t, [async () => run.hangUp(), ...ACCEPTING])
+  const command = `${BIN} 127.0.0.1:${server.port} ${HELO} site.example >${log} 2>&1`
+  writeFileSync(script ?? '', `mkfifo ${fifo}\necho ready\n${command}\necho $? >${fifo}\n`)
+  const run = new TerminalRun(`T=$(tty); setsid sh ${script} <$T & wait`)
+  await run.waitFor('ready')
+  const status = await readFile(fifo ?? '', 'utf8')
+  assert.deepEqual([status, readFileSync(log ?? '', 'utf8')], ['0\n', 'site.example: accepted (250 OK)\n'])
 })
 
 test('exits with 66 if the current directory has been removed', async (t) => {

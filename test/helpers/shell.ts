@@ -45,6 +45,12 @@ export class TerminalRun {
     this.#child.stdin.write(text)
   }
 
+  /** Takes the terminal away from the program, and waits until it is gone. */
+  async hangUp(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#closed
+  }
+
   /** Waits for the end of the program. Returns its exit status. */
   async end(): Promise<number | null> {
     const [status] = (await this.#closed) as [number | null]
