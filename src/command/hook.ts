@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { OptionError, UsageError } from '../errors.js'
+import { MAX_TIMER_MS } from '../net/deadline.js'
 import { ownHostName } from '../net/this-host.js'
 import { printable } from '../printable.js'
 import type { CommandLine } from './arguments.js'
@@ -155,7 +156,9 @@ function cronOutputOf(targets: readonly Target[]): HookParts['cron'] {
 
 /** Returns a time that is long enough for everything that a run waits for. */
 function longestRunMs({ 'retry-for': retryForMs, wait: waitMs, 'wait-local': waitLocalMs }: Options): number {
-  return (retryForMs ?? HOOK_RETRY_MS) + (waitMs ?? 0) + (waitLocalMs ?? 0) + 4 * MINUTE_MS
+  const ms = (retryForMs ?? HOOK_RETRY_MS) + (waitMs ?? 0) + (waitLocalMs ?? 0) + 4 * MINUTE_MS
+  // No option takes more.
+  return Math.min(ms, MAX_TIMER_MS)
 }
 
 /** Returns an option as it was typed, with files by their absolute paths. */

@@ -215,6 +215,11 @@ test('hook: accepts /dev/null, which is an empty configuration', async () => {
   assert.match(run.stdout, / --config \/dev\/null .*127\.0\.0\.1 a\.example$/m)
 })
 
+test('hook: writes no longer --max-time than the option takes', async () => {
+  const line = await parseArguments(['mx', '--retry-for', '576h', '--wait', '576h'])
+  assert.match(hookText('cron', inputOf(line)), / --max-time 34560m /)
+})
+
 test('hook: writes the options as they were typed', async () => {
   const line = await parseArguments(['-p25', 'mx', '--timeout=1h30m', '--', 'a.example'])
   assert.match(hookText('cron', inputOf(line)), /--port 25 --timeout 1h30m mx a\.example$/m)
