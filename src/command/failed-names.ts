@@ -39,16 +39,24 @@ export function writeFailedNames(
   requests: readonly (Request | FailedRequest)[],
   uid: number | undefined,
 ): string | undefined {
-  const names =
-    run.error === null ? run.servers.flatMap(orderedNamesLeft) : requests.flatMap(({ entries }) => validNames(entries))
+  const names: string[] =
+    run.error === null ? orderedNamesLeft(run.servers) : requests.flatMap(({ entries }) => validNames(entries))
   return problemOf(file, () => {
     const stats = lstatSync(file, { throwIfNoEntry: false })
+    // Names of an earlier run may be among those that could not be read now.
+    if (stats?.isFile() && requests.some((request) => 'lacksNames' in request)) names.push(...readLines(file))
     // Another user has made the file to keep access to it.
     const isOwn = stats !== undefined && (stats.uid === uid || stats.uid === 0)
     const mode = isOwn ? stats.mode & KEPT_MODE : NEW_FILE_MODE
     checkPath(file, uid)
     replaceFile(file, [...new Set(names)].map((name) => `${name}\n`).join(''), mode)
   })
+}
+
+function readLines(file: string): string[] {
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
 }
 
 /** Throws if another user chooses where the file is: any file of that name could be replaced, and its text has that user's names. */
@@ -67,11 +75,18 @@ function problemOf(file: string, work: () => void): string | undefined {
   }
 }
 
-/** Returns the names that are left, with those last that would hold up the others. */
-function orderedNamesLeft(report: ServerReport): string[] {
-  const names = namesLeft(report)
-  const isBlocking = (name: string): boolean => report.blocking?.includes(name) === true
-  return [...names.filter((name) => !isBlocking(name)), ...names.filter(isBlocking)]
+/** Failures that say nothing about the name at which they came */
+const OUTER_FAILURES = ['interrupted', 'time-over', 'surplus-reply']
+
+/**
+ * Returns the names that are left, each once. If a session failed, those that were not sent for the longest time come first: the one at
+ * which it failed would hold up the others in every run.
+ */
+function orderedNamesLeft(reports: readonly ServerReport[]): string[] {
+  const failed = reports.filter(({ error }) => error !== null && !OUTER_FAILURES.includes(error.kind ?? ''))
+  const sentIn = (name: string): number => Math.max(0, ...failed.map((report) => report.sentIn?.get(name) ?? 0))
+  const names = [...new Set(reports.flatMap(namesLeft))].map((name) => [name, sentIn(name)] as const)
+  return names.toSorted(([, a], [, b]) => a - b).map(([name]) => name)
 }
 
 /**

@@ -10,7 +10,7 @@ import type { Config } from './config.js'
 import { checkLoginOptions, checkLoginTargets, readCredentials } from './login.js'
 import { locateError } from './option-sources.js'
 import type { InputSources } from './read-file.js'
-import { createNameReader, type NameReader } from './requested-names.js'
+import { createNameReader, type NameReader, typedNames } from './requested-names.js'
 import { checkServerWords, resolveTargets, type Target } from './targets.js'
 import { readTlsPolicy } from './tls-options.js'
 
@@ -26,38 +26,60 @@ export async function createRequests(
   await checkServerWords(line, config)
   const targets = resolveTargets(line, config, sources.warn)
   checkLoginTargets(line, targets, sources.environment['ETRN_PASSWORD'])
+  const context = { ...sources, hasOthers: targets.length > 1 }
   const readNames = createNameReader(sources)
+  const named: NamedTarget[] = []
+  // All names first: what happens while a password is read must not lose any.
+  for (const target of targets) named.push(await nameTarget(target, readNames, context))
   const requests: (Request | FailedRequest)[] = []
   // By host. A server can repeat the password of one profile to another, also to one without credentials.
   const redactors = new Map<string, Redactor>()
   // One after another: several may ask for a password on the terminal.
-  for (const target of targets) {
-    const host = canonicalAddress(target.server.host)
+  for (const one of named) {
+    const host = canonicalAddress(one.target.server.host)
     const redactor = redactors.get(host) ?? new Redactor()
     redactors.set(host, redactor)
-    requests.push(await createRequest(target, targets.length > 1, redactor, readNames, sources))
+    requests.push(await createRequest(one, redactor, context))
   }
   return requests
 }
 
-async function createRequest(
-  target: Target,
-  hasOthers: boolean,
-  redactor: Redactor,
-  readNames: NameReader,
-  sources: InputSources,
-) {
-  const { server, isMx, options, profile } = target
-  const settings = requestSettingsOf(target)
-  let entries: readonly NameEntry[] = []
-  let stage: Stage = 'etrn'
+type RequestContext = InputSources & {
+  /** True if there are other targets, which one that fails must not affect */
+  readonly hasOthers: boolean
+}
+
+/** A target with its names: all, or only those of the command line or the profile if the others can't be read */
+type NamedTarget = {
+  readonly target: Target
+  readonly entries: readonly NameEntry[]
+  readonly error?: SessionError
+}
+
+async function nameTarget(target: Target, readNames: NameReader, context: RequestContext): Promise<NamedTarget> {
+  const { server, isMx, options } = target
   try {
-    entries = await readNames(options, server.word, isMx ? server.host : undefined)
-    stage = 'tls'
+    return { target, entries: await readNames(options, server.word, isMx ? server.host : undefined) }
+  } catch (error) {
+    const failure = failureOf(error, target, 'etrn', context)
+    return { target, entries: await typedNames(options), error: failure }
+  }
+}
+
+async function createRequest(
+  { target, entries, error: namesError }: NamedTarget,
+  redactor: Redactor,
+  context: RequestContext,
+): Promise<Request | FailedRequest> {
+  const { server, isMx, options } = target
+  const settings = requestSettingsOf(target)
+  if (namesError !== undefined) return { server, entries, lacksNames: true, settings, error: namesError }
+  let stage: Stage = 'tls'
+  try {
     checkLoginOptions(target)
-    const tls = await readTlsPolicy(target, sources)
+    const tls = await readTlsPolicy(target, context)
     stage = 'auth'
-    const credentials = await readCredentials(target, sources)
+    const credentials = await readCredentials(target, context)
     redactor.addPassword(credentials?.password ?? '')
     const { 'retry-for': retryForMs = 0, wait: waitMs = 0, interval: intervalMs } = options
     const retryPolicy = { retryForMs, waitMs, intervalMs }
@@ -65,19 +87,29 @@ async function createRequest(
     const given = { selfOption: options.self, doubtfulNames }
     return { server: { ...server, tls, credentials, redactor }, isMx, entries, settings, retryPolicy, ...given }
   } catch (error) {
-    // The names are known, so that the report has them, and --failed-to too.
-    if (error instanceof StepError && error === sources.signal.reason && stage !== 'etrn') {
-      const message = `${error.message} while etrn read the ${stage === 'auth' ? 'password' : 'TLS files'}`
-      return { server, entries, settings, error: sessionErrorOf(stage, error).withMessage(message) }
-    }
-    if (!(error instanceof OptionError)) throw error
-    const located = locateError(error, target)
-    const { message, exitStatus, hint, cause } = located
-    const isOwn = profile !== undefined && target.sourceOf(error.option) === profile && exitStatus === EXIT.NOINPUT
-    if (!isOwn || !hasOthers) throw located
-    const facts = { exitStatus, cause, hint: hint ?? 'correct the profile; the other profiles are not affected' }
-    return { server, entries, settings, error: new SessionError(stage, message, facts) }
+    return { server, entries, settings, error: failureOf(error, target, stage, context) }
   }
+}
+
+const READ_AT_STAGE: Partial<Record<Stage, string>> = { etrn: 'names', tls: 'TLS files', auth: 'password' }
+
+/**
+ * Returns the failure of one server: that its profile names a file that can't be read, or that the run ended meanwhile. Throws every
+ * other error.
+ */
+function failureOf(error: unknown, target: Target, stage: Stage, { hasOthers, signal }: RequestContext): SessionError {
+  if (error instanceof StepError && error === signal.reason) {
+    const message = `${error.message} while etrn read the ${READ_AT_STAGE[stage] ?? 'files'}`
+    return sessionErrorOf(stage, error).withMessage(message)
+  }
+  if (!(error instanceof OptionError)) throw error
+  const located = locateError(error, target)
+  const { message, exitStatus, hint, cause } = located
+  const { profile } = target
+  const isOwn = profile !== undefined && target.sourceOf(error.option) === profile && exitStatus === EXIT.NOINPUT
+  if (!isOwn || !hasOthers) throw located
+  const facts = { exitStatus, cause, hint: hint ?? 'correct the profile; the other profiles are not affected' }
+  return new SessionError(stage, message, facts)
 }
 
 /** Returns what holds for every session with a server. */

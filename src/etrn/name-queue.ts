@@ -15,8 +15,6 @@ export class NameQueue {
   readonly #unanswered = new Map<NodeName, SessionError>()
   /** Those of them that were sent */
   readonly #sent = new Set<NodeName>()
-  /** Names that were the first of a session, which ended without a reply: the others could not be requested. */
-  readonly blocking = new Set<NodeName>()
   /** The reason why no further name is sent, and the outcome of the names that were not sent */
   #end: { readonly error: SessionError | null; readonly rest: Outcome } | undefined
   /** Shows an attack, or that results may belong to other names: it counts even if every name has a result. */

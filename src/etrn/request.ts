@@ -22,6 +22,8 @@ export type Request = {
 export type FailedRequest = Pick<Request, 'entries' | 'settings'> & {
   readonly server: ServerAddress
   readonly error: SessionError
+  /** True if there may be other names, which could not be read */
+  readonly lacksNames?: true
 }
 
 export type RequestSettings = SessionSettings & {

@@ -73,9 +73,9 @@ class RetryState {
   readonly #names = new Map<string, NameState>()
   /** Names that were sent and got no reply in any round since */
   readonly #unconfirmed = new Set<string>()
-  /** Names that held up the others in the last round, and those that did in the round before, too */
-  #blocking: ReadonlySet<string> = new Set()
-  #stuck: ReadonlySet<string> = new Set()
+  /** The last round in which each name was sent */
+  readonly #sentIn = new Map<string, number>()
+  #rounds = 0
   #facts = NO_FACTS
   #attempts = 0
   /** Failures in a row, those with a reply (true) apart from those without (false) */
@@ -109,26 +109,29 @@ class RetryState {
     const isDns = error?.stage === 'dns' && error.kind !== 'self' && this.#retryWindow.hasLength
     const isRetriedDns = isDns && !this.#retryWindow.isOver
     const isDeferred = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
-    const isRefused = names.some(({ outcome, code }) => outcome !== 'deferred' && isPermanent({ code: code ?? 0 }))
-    for (const name of round.unconfirmed ?? []) this.#unconfirmed.add(name)
+    const refused = names.filter(({ outcome, code }) => outcome !== 'deferred' && isPermanent({ code: code ?? 0 }))
+    // A name that no round before had sent says nothing about the others, which the server has not refused.
+    const isTurned = refused.some(({ name }) => this.#sentIn.has(name))
+    this.#rounds++
+    const unconfirmed = new Set(round.unconfirmed)
     for (const result of names) {
       const { name, outcome, code } = result
-      if (code !== null) this.#unconfirmed.delete(name)
       const before = this.#names.get(name)
+      const isSpared = !isTurned && this.#sentIn.has(name) && before?.isFailed === true
+      if (unconfirmed.has(name)) this.#unconfirmed.add(name)
+      else if (code !== null) this.#unconfirmed.delete(name)
+      if (unconfirmed.has(name) || code !== null) this.#sentIn.set(name, this.#rounds)
       const isRetriable =
         outcome === 'deferred' ? !this.isFinalResult(result) : outcome === 'failed' && code === null && isRetriedDns
       this.#names.set(name, {
-        result: latestResult(before?.result, result),
+        result: latestResult(before?.result, result, this.#unconfirmed.has(name)),
         // After a refusal the skipped names would be refused, too.
-        isFailed: outcome === 'skipped' ? isDeferred && !isRefused : isRetriable,
+        isFailed: outcome === 'skipped' ? (refused.length === 0 ? isDeferred : isSpared) : isRetriable,
         // A round without a reply, or with a temporary failure, doesn't show that the queue is empty.
         isWaiting: code === null || outcome === 'deferred' ? before?.isWaiting === true : !this.isFinalResult(result),
         isCounted: isAccepted(outcome) ? before?.isCounted === true || outcome !== 'started' : before?.isCounted,
       })
     }
-    const blocking = new Set(round.blocking)
-    this.#stuck = new Set([...blocking].filter((name) => this.#blocking.has(name)))
-    this.#blocking = blocking
     this.#facts = mergeFacts(this.#facts, round)
     this.#attempts += round.attempts
     const isTemporary = error === null || error.exitStatus === EXIT.TEMPFAIL
@@ -145,7 +148,13 @@ class RetryState {
     const error = this.#endError(lastRound)
     const names = states.map(({ result }) => result)
     const waiting = this.#resultsWhere('isWaiting').map(({ name }) => name)
-    const flags = { isQueueUnknown, isRetried: isRetried(this.#request), unconfirmed: [...this.#unconfirmed], waiting }
+    const flags = {
+      isQueueUnknown,
+      isRetried: isRetried(this.#request),
+      unconfirmed: [...this.#unconfirmed],
+      waiting,
+      sentIn: this.#sentIn,
+    }
     return { ...lastRound, ...this.#facts, attempts: this.#attempts, error, ...flags, names }
   }
 
@@ -171,19 +180,17 @@ class RetryState {
   }
 
   /**
-   * Sets the names of the next round in their order, but those without a reply come first if the others fill a session, and those that
-   * held up the others twice come last.
+   * Sets the names of the next round: in their order, but those that were not sent for the longest time come first if a session has no
+   * room for all, or if two rounds have left out some, because the session never got beyond a name before them.
    */
   #setRemaining(results: readonly Result[]): void {
     const chosen = new Set(results.map(({ name }) => name))
     const names = validNames(this.#request.entries).filter((name) => chosen.has(name))
-    const hasReply = (name: NodeName): boolean => this.#names.get(name)?.result.code !== null
-    const replied = names.filter(hasReply)
+    const sentIn = (name: NodeName): number => this.#sentIn.get(name) ?? 0
     // A session in which no name is accepted ends the round.
-    const isFull = replied.length >= this.#serverState.namesPerSession
-    const ordered = isFull ? [...names.filter((name) => !hasReply(name)), ...replied] : names
-    const isStuck = (name: NodeName): boolean => this.#stuck.has(name)
-    this.remaining = [...ordered.filter((name) => !isStuck(name)), ...ordered.filter(isStuck)]
+    const isFull = names.filter((name) => sentIn(name) === this.#rounds).length >= this.#serverState.namesPerSession
+    const isOneLeftOut = names.some((name) => sentIn(name) < this.#rounds - 1)
+    this.remaining = isFull || isOneLeftOut ? names.toSorted((a, b) => sentIn(a) - sentIn(b)) : names
   }
 
   /** Returns the error of the last round, or why names remain although it had none; null if none do. */
@@ -217,8 +224,10 @@ function isViolated({ names }: ServerReport): boolean {
 }
 
 /** Returns the result that counts: the newest, but an accepted name stays so if a later round brought no reply. */
-function latestResult(before: Result | undefined, result: Result): Result {
-  return before !== undefined && isAccepted(before.outcome) && result.code === null ? before : result
+function latestResult(before: Result | undefined, result: Result, isUnconfirmed: boolean): Result {
+  if (before === undefined || result.code !== null) return result
+  // Skipping a name doesn't undo that it was sent.
+  return isAccepted(before.outcome) || (isUnconfirmed && result.outcome === 'skipped') ? before : result
 }
 
 function describeFailure({ error }: ServerReport, [first]: readonly Result[]): string {

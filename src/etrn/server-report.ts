@@ -22,8 +22,8 @@ export type ServerReport = ServerFacts & {
   readonly isRetried?: boolean
   /** Names that were sent and got no reply: the server may have accepted them. */
   readonly unconfirmed?: readonly string[]
-  /** Names that were the first of a session, which ended without a reply: before the others, they would hold those up again. */
-  readonly blocking?: readonly string[]
+  /** The last round in which each name was sent; without those that never were */
+  readonly sentIn?: ReadonlyMap<string, number>
   /** Names that are accepted, and whose mail may still be waiting although the time for --wait is over. */
   readonly waiting?: readonly string[]
   /** One result for each name, in the order of the request */
@@ -41,9 +41,9 @@ export function exitStatusesOf({ names, error, isQueueUnknown }: ServerReport): 
   return isLost ? [...statuses, EXIT.TEMPFAIL] : statuses
 }
 
-export type SelfFacts = Pick<ServerReport, 'server' | 'error'> & Partial<Pick<ServerReport, 'names'>>
+export type SelfFacts = Pick<ServerReport, 'server' | 'error'> & Partial<Pick<ServerReport, 'names' | 'sentIn'>>
 
-/** Returns true if the session with an exchanger has led back to this host. One that has answered for a name stays another server. */
-export function isSelfReport({ error, names = [] }: SelfFacts): boolean {
-  return error?.kind === 'self' && names.every(({ code }) => code === null)
+/** Returns true if the session with an exchanger has led back to this host. One that a name was sent to stays another server. */
+export function isSelfReport({ error, sentIn, names = [] }: SelfFacts): boolean {
+  return error?.kind === 'self' && (sentIn?.size ?? 0) === 0 && names.every(({ code }) => code === null)
 }

@@ -84,7 +84,7 @@ class SessionPool {
     const { results: names, unconfirmed, error } = this.#queue
     const { elapsedMs } = this.#state
     const found = { attempts: Math.min(1, names.length), elapsedMs, error, isQueueUnknown: false, unconfirmed, names }
-    return { server: this.#server, ...this.#facts, ...found, blocking: [...this.#queue.blocking] }
+    return { server: this.#server, ...this.#facts, ...found }
   }
 
   /** A server that accepts nothing must not be asked for 5,000 names. */
@@ -252,7 +252,6 @@ class SessionPool {
   /** Lets other sessions continue after a failed one, or ends the request. */
   #handleFailure(session: Readonly<PooledSession>, error: SessionError, isAtLimit: boolean): void {
     const { pendingName, replies, number } = session
-    if (pendingName !== undefined && replies === 0) this.#queue.blocking.add(pendingName)
     const isHarmless = replies === 0 && this.#isHarmless(session, error)
     const isLost = replies > 0 && error.kind === 'connection-lost' && (isAtLimit || this.#mayContinue)
     if (!isHarmless && !isLost) return this.#endWith(session, error)
@@ -266,6 +265,7 @@ class SessionPool {
     const mayFail = number <= this.#failedAfter
     this.#failedAfter = Math.min(this.#failedAfter, this.#started)
     if (mayFail) return
+    if (!this.#state.hasAccepted) return this.#endWith(session, error)
     // The server has accepted names before, so the failure is temporary.
     const { stage, message, reply, cause } = error
     this.#queue.end(new SessionError(stage, message, { exitStatus: EXIT.TEMPFAIL, reply, cause }), 'deferred')

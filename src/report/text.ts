@@ -78,7 +78,8 @@ export class TextReporter implements Reporter {
 
   report(report: ServerReport): void {
     const { server, error, isQueueUnknown, names } = report
-    if (isQueueUnknown) this.warn(`etrn: warning: ${server.word}: ${QUEUE_UNKNOWN_WARNING}`)
+    const advice = names.every(({ outcome }) => isAccepted(outcome)) ? NO_REPEAT : ''
+    if (isQueueUnknown) this.warn(`etrn: warning: ${server.word}: ${advice}${QUEUE_UNKNOWN_WARNING}`)
     if (error !== null && this.#isShown(error.exitStatus)) this.#printFailure(report, error)
     const skipped = names.filter(({ outcome }) => outcome === 'skipped').map(({ name }) => name)
     const isShown = names.some(({ outcome }) => this.#isShown(EXIT_STATUS_OF[outcome]))
@@ -135,8 +136,8 @@ export class TextReporter implements Reporter {
 /** The longest name that can be sent fits. A bad line of a names file must not push its result off the line. */
 const NAME_OCTETS = 510
 
-const QUEUE_UNKNOWN_WARNING =
-  'the request was accepted and need not be repeated; the server does not report whether mail is waiting, so omit --wait next time'
+const QUEUE_UNKNOWN_WARNING = 'the server does not report whether mail is waiting, so omit --wait next time'
+const NO_REPEAT = 'the request was accepted and need not be repeated; '
 
 /** Returns the server as the user named it, with its host if the name is a profile's or has other letters. */
 function describeServer({ word, host }: ServerAddress): string {

@@ -77,6 +77,40 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const message = '--max-time limit reached while etrn read the password; a.example, b.example not requested'
     assert.equal(run.stderr, `etrn: 127.0.0.1:9: ${message}\n`)
   })
+  test('are added to those in the file if the list of one of several servers could not be read', async (t) => {
+    const file = makeFile(t, 'later', 'older.example\n')
+    const none = join(dirname(file), 'none')
+    const config = makeFile(
+      t,
+      'config.toml',
+      `[servers.down]\nserver = "127.0.0.1:9"\nnames = ["a.example"]\n[servers.listless]\nserver = "127.0.0.1:9"\nnames = ["b.example"]\nnames-from = ["${none}"]\n`,
+    )
+    const run = await etrn(['--config', config, '--all', '--failed-to', file])
+    assert.equal(run.status, 75)
+    assert.match(
+      run.stderr,
+      /listless \(127\.0\.0\.1\): \S+: profile listless: --names-from \S+none: no such file; b\.example not requested$/m,
+    )
+    assert.equal(readFileSync(file, 'utf8'), 'a.example\nb.example\nolder.example\n')
+  })
+  test('include those of the servers behind one whose password was still read', async (t) => {
+    const [file, names] = [makeFile(t, 'later', ''), makeFile(t, 'names', 'b.example\n')]
+    const config = makeFile(
+      t,
+      'config.toml',
+      `[servers.vault]\nserver = "127.0.0.1:9"\nuser = "u"\npassword-command = "sleep 60"\nnames = ["a.example"]\n[servers.next]\nserver = "127.0.0.1:9"\nnames-from = ["${names}"]\n`,
+    )
+    const run = await etrn(['--config', config, '--all', '--max-time', '1s', '--failed-to', file])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'a.example\nb.example\n'])
+  })
+  test('begin with those that no session has sent, if a session failed', async (t) => {
+    const file = makeFile(t, 'later', '')
+    const conversation: Conversation = [...HELLO, ...etrnSteps('a.example', '450 busy'), 'C: ETRN b.example', close]
+    const server = await scripted(t, conversation)
+    const names = ['a.example', 'b.example', 'c.example']
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, ...names])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'c.example\na.example\nb.example\n'])
+  })
   test('stay in the file if the names of this run could not be read in time', async (t) => {
     const file = makeFile(t, 'later', 'older.example\n')
     const fifo = join(dirname(file), 'fifo')

@@ -33,7 +33,7 @@ import { BYE, etrnSteps, HELLO, scripted } from '../helpers/scripted-server.js'
 import { noTerminal, runShell, TerminalRun } from '../helpers/shell.js'
 
 const READER = { uid: process.getuid?.(), signal: NO_SIGNAL }
-const OVERDUE = 'etrn: --max-time limit reached\n'
+const OVERDUE = 'etrn: 127.0.0.1:9: --max-time limit reached while etrn read the names\n'
 
 const CLIENT_CERT = `tls-cert = "${fixturePath('client.pem')}"\n`
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
 import { mock, suite, test, type TestContext } from 'node:test'
 import type { Pause } from '../../src/etrn/backoff.js'
 import type { Result } from '../../src/etrn/result.js'
@@ -494,6 +496,75 @@ suite('requestInRounds: order of the next round', { concurrency: false }, () => 
         names,
       )
     })
+})
+
+suite('requestInRounds: names that hold up others', { concurrency: false }, () => {
+  type Behaviour = 'good' | 'deferred' | 'dropped' | 'closed'
+  /** Starts a server that does the same with a name in each round. Returns its port, and the names in the order in which they arrive. */
+  const serve = async (t: TestContext, behaviours: Readonly<Record<string, Behaviour>>) => {
+    const requested: string[] = []
+    const server = createServer((socket) => {
+      socket.write('220 mx.example\r\n')
+      createInterface(socket).on('line', (line) => {
+        const name = /^ETRN (.*)$/.exec(line)?.[1]
+        const behaviour = behaviours[name ?? '']
+        if (name !== undefined) requested.push(name)
+        if (line.startsWith('EHLO')) socket.write('250-mx.example\r\n250 ETRN\r\n')
+        else if (line === 'QUIT' || !socket.writable) socket.end()
+        else if (behaviour === 'dropped') socket.destroy()
+        else if (behaviour === 'closed') socket.end('421 too many errors\r\n')
+        else socket.write(behaviour === 'good' ? '250 OK\r\n' : '450 busy\r\n')
+      })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.after(() => server.close())
+    return { port: (server.address() as AddressInfo).port, requested }
+  }
+  const ALL: Readonly<Record<string, Readonly<Record<string, Behaviour>>>> = {
+    'two at which the server drops the connection': { a: 'dropped', b: 'dropped', c: 'good', d: 'good' },
+    'one that is deferred, and one at which the connection is lost': {
+      a: 'deferred',
+      b: 'dropped',
+      c: 'good',
+      d: 'good',
+    },
+    'each second one, which gets a 421': { a: 'good', b: 'closed', c: 'good', d: 'closed', e: 'good' },
+    'fourteen that are deferred': { ...Object.fromEntries(list(14).map((name) => [name, 'deferred'])), z: 'good' },
+  }
+  for (const [title, behaviours] of Object.entries(ALL))
+    test(`do so only for some rounds: ${title}`, async (t) => {
+      const byName = Object.fromEntries(
+        Object.entries(behaviours).map(([name, one]) => [name.padEnd(9, '.example'), one]),
+      )
+      const names = Object.keys(byName)
+      const { port, requested } = await serve(t, byName)
+      const good = names.filter((name) => byName[name] === 'good')
+      await runWithoutPauses(t, port, names, { maxPauses: 8 })
+      assert.deepEqual([...new Set(requested)].filter((name) => good.includes(name)).sort(), good)
+    })
+  test('stay deferred if they were not answered, and another name is refused', async (t) => {
+    const lost: Conversation = [...HELLO, 'C: ETRN a.example', close]
+    const server = await scripted(t, lost, lost, sessionWith(...etrnSteps('b.example', '550 no')), lost)
+    const done = await runWithoutPauses(t, server.port, ['a.example', 'b.example'], { maxPauses: 3 })
+    assert.deepEqual(resultsOf(done), [
+      ['a.example', 'deferred', null],
+      ['b.example', 'refused', 550],
+    ])
+    assert.equal(done.exitStatus, 75)
+  })
+  test('are requested again although a name that was never sent before is refused', async (t) => {
+    const names = list(8)
+    const [last = '', others] = [names.at(-1), names.slice(0, -1)]
+    const server = await scripted(
+      t,
+      sessionWith(...etrnSteps(others, '450 busy')),
+      sessionWith(...etrnSteps(last, '550 no')),
+      sessionWith(...etrnSteps(others, '250 OK')),
+    )
+    const done = await runWithoutPauses(t, server.port, names)
+    assert.deepEqual([countAccepted(done), done.exitStatus], [7, 77])
+  })
 })
 
 suite('--retry-for', { concurrency: false }, () => {
