@@ -43,12 +43,12 @@ export function writeFailedNames(
     run.error === null ? orderedNamesLeft(run.servers) : requests.flatMap(({ entries }) => validNames(entries))
   return problemOf(file, () => {
     const stats = lstatSync(file, { throwIfNoEntry: false })
-    // Names of an earlier run may be among those that could not be read now.
-    if (stats?.isFile() && requests.some((request) => 'lacksNames' in request)) names.push(...readLines(file))
     // Another user has made the file to keep access to it.
     const isOwn = stats !== undefined && (stats.uid === uid || stats.uid === 0)
     const mode = isOwn ? stats.mode & KEPT_MODE : NEW_FILE_MODE
     checkPath(file, uid)
+    // Names of an earlier run may be among those that could not be read now.
+    if (isOwn && stats.isFile() && requests.some((request) => 'lacksNames' in request)) names.push(...readLines(file))
     replaceFile(file, [...new Set(names)].map((name) => `${name}\n`).join(''), mode)
   })
 }
