@@ -98,10 +98,10 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const config = makeFile(
       t,
       'config.toml',
-      `[servers.vault]\nserver = "127.0.0.1:9"\nuser = "u"\npassword-command = "sleep 60"\nnames = ["a.example"]\n[servers.next]\nserver = "127.0.0.1:9"\nnames-from = ["${names}"]\n`,
+      `[servers.vault]\nserver = "127.0.0.1:9"\nuser = "u"\npassword-command = "kill $PPID; exec sleep 60"\nnames = ["a.example"]\n[servers.next]\nserver = "127.0.0.1:9"\nnames-from = ["${names}"]\n`,
     )
-    const run = await etrn(['--config', config, '--all', '--max-time', '1s', '--failed-to', file])
-    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'a.example\nb.example\n'])
+    const run = await spawnEtrn(['--config', config, '--all', '--failed-to', file])
+    assert.deepEqual([run.signal, readFileSync(file, 'utf8')], ['SIGTERM', 'a.example\nb.example\n'])
   })
   test('begin with those that no session has sent, if a session failed', async (t) => {
     const file = makeFile(t, 'later', '')
