@@ -1,6 +1,6 @@
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { devNull, platform } from 'node:os'
-import { isAbsolute, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { describeFileError } from './file-errors.js'
 
 const OTHERS_WRITE_MODE = 0o002
@@ -196,10 +196,15 @@ export function pathChanger(file: string, uid: number | undefined): Changer | un
     const changer =
       folderChanger(folderStats, uid, folder) ??
       (isLink ? linkChanger(stats, uid, path) : undefined) ??
-      (stats !== undefined && isSticky(folderStats) ? ownerChanger(stats, uid, path) : undefined)
+      (isSticky(folderStats) ? entryChanger(stats, folderStats, uid, path) : undefined)
     if (changer !== undefined) return changer
   }
   return undefined
+}
+
+/** Returns who can put another entry in the place of one in a sticky folder, or of one that is missing. */
+function entryChanger(stats: Stats | undefined, folder: Stats, uid: number, path: string): Changer | undefined {
+  return stats === undefined ? writerChanger(folder, uid, dirname(path)) : ownerChanger(stats, uid, path)
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */

@@ -7,7 +7,7 @@ import {
   openSync,
   readlinkSync,
   type Stats,
-  statSync,
+  statfsSync,
 } from 'node:fs'
 import { platform } from 'node:os'
 import { isAbsolute, join } from 'node:path'
@@ -31,8 +31,9 @@ export class UnsafePathError extends Error {
 const { O_DIRECTORY, O_NOFOLLOW } = constants
 /** Takes hold of a file without opening it (open(2)); only Linux has this flag. */
 const O_PATH = 0o10000000
-const PROCESSES = '/proc'
-const OWN_DESCRIPTORS = `${PROCESSES}/self/fd`
+const OWN_DESCRIPTORS = '/proc/self/fd'
+/** The type of file systems that show processes (statfs(2)); there may be others than /proc. */
+const PROC_FILE_SYSTEM = 0x9fa0
 
 /** A link that leads to what a process has open, whatever the text of the link is */
 const PROCESS_LINK = /^\/proc\/[^/]+\/./
@@ -111,8 +112,8 @@ class HeldPath {
     if (!stats.isSymbolicLink()) {
       this.#hold(next, path)
       // A process can have its files there keep a reader waiting.
-      if (this.#isLed && stats.dev === statSync(PROCESSES).dev)
-        throw new UnsafePathError(`another user's link leads to ${PROCESSES}`)
+      if (this.#isLed && statfsSync(pathOfHeld(next)).type === PROC_FILE_SYSTEM)
+        throw new UnsafePathError("another user's link leads to /proc")
       return
     }
     try {

@@ -15,6 +15,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
+import { pathChanger } from '../../src/command/file-safety.js'
 import { canHoldFiles, holdFile } from '../../src/command/hold-file.js'
 import { spawnEtrn } from '../helpers/command.js'
 import { makeFolder } from '../helpers/files.js'
@@ -283,6 +284,27 @@ suite('hold-file', needsRoot, () => {
       makeLink('loop', join(root, 'loop'))
       assert.throws(() => holdFile(join(root, name), 0), { code })
     })
+})
+
+suite('pathChanger', needsRoot, () => {
+  test('is somebody if an entry is missing that others can create', (t) => {
+    const root = makeTree(t)
+    const missing = join(root, 'a/none')
+    assert.equal(pathChanger(missing, 0), undefined)
+    chmodSync(join(root, 'a'), 0o1777)
+    const reason = `links on the path can't be trusted: other users can write to the directory ${root}/a (chmod o-w ${root}/a)`
+    assert.deepEqual(pathChanger(missing, 0), { uid: undefined, reason })
+    assert.equal(pathChanger(join(root, 'a/b/file'), 0), undefined)
+  })
+  test('is the owner of an entry in a sticky folder', (t) => {
+    const root = makeTree(t)
+    chmodSync(join(root, 'a'), 0o1777)
+    writeFileSync(join(root, 'a/file'), '')
+    assert.equal(pathChanger(join(root, 'a/file'), 0), undefined)
+    chownSync(join(root, 'a/file'), OTHER, OTHER)
+    assert.equal(pathChanger(join(root, 'a/file'), 0)?.uid, OTHER)
+    assert.equal(pathChanger(join(root, 'a/file'), OTHER), undefined)
+  })
 })
 
 suite('a file without /proc', needsRoot, () => {
