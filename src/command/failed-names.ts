@@ -75,18 +75,21 @@ function problemOf(file: string, work: () => void): string | undefined {
   }
 }
 
-/** Failures that say nothing about the name at which they came */
-const OUTER_FAILURES = ['interrupted', 'time-over', 'surplus-reply']
-
 /**
- * Returns the names that are left, each once. If a session failed, those that were not sent for the longest time come first: the one at
- * which it failed would hold up the others in every run.
+ * Returns the names that are left, each once. Where a server got to some names alone, those that were not sent for the longest time come
+ * first: the others would hold them up in every run.
  */
 function orderedNamesLeft(reports: readonly ServerReport[]): string[] {
-  const failed = reports.filter(({ error }) => error !== null && !OUTER_FAILURES.includes(error.kind ?? ''))
-  const sentIn = (name: string): number => Math.max(0, ...failed.map((report) => report.sentIn?.get(name) ?? 0))
+  const stopped = reports.filter(hasStopped)
+  const sentIn = (name: string): number => Math.max(0, ...stopped.map((report) => report.sentIn?.get(name) ?? 0))
   const names = [...new Set(reports.flatMap(namesLeft))].map((name) => [name, sentIn(name)] as const)
   return names.toSorted(([, a], [, b]) => a - b).map(([name]) => name)
+}
+
+/** Returns true if the requests to a server ended before all names had their turn, but not by a refusal or by a signal. */
+function hasStopped({ error, names }: ServerReport): boolean {
+  if (error !== null) return error.kind !== 'interrupted'
+  return names.some(({ outcome }) => outcome === 'skipped') && !names.some(({ code }) => (code ?? 0) >= 500)
 }
 
 /**

@@ -76,6 +76,8 @@ class RetryState {
   /** The last round in which each name was sent */
   readonly #sentIn = new Map<string, number>()
   #rounds = 0
+  /** Why the last of them got no reply */
+  #lostError: SessionError | null = null
   #facts = NO_FACTS
   #attempts = 0
   /** Failures in a row, those with a reply (true) apart from those without (false) */
@@ -114,6 +116,7 @@ class RetryState {
     const isTurned = refused.some(({ name }) => this.#sentIn.has(name))
     this.#rounds++
     const unconfirmed = new Set(round.unconfirmed)
+    if (unconfirmed.size > 0) this.#lostError = error
     for (const result of names) {
       const { name, outcome, code } = result
       const before = this.#names.get(name)
@@ -194,7 +197,11 @@ class RetryState {
   }
 
   /** Returns the error of the last round, or why names remain although it had none; null if none do. */
-  #endError({ error }: ServerReport): SessionError | null {
+  #endError(lastRound: ServerReport): SessionError | null {
+    const isUnanswered = [...this.#names.values()].some(
+      ({ result: { outcome, code } }) => outcome === 'deferred' && code === null,
+    )
+    const error = lastRound.error ?? (isUnanswered ? this.#lostError : null)
     const waiting = this.#resultsWhere('isWaiting')
     const isLeft = error !== null || waiting.length + this.#resultsWhere('isFailed').length > 0
     if (!isLeft) return null

@@ -111,6 +111,15 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, ...names])
     assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'c.example\na.example\nb.example\n'])
   })
+  test('begin with those for which the session had no room', async (t) => {
+    const file = makeFile(t, 'later', '')
+    const deferred = Array.from({ length: 7 }, (_, index) => `d${index}.example`)
+    const server = await scripted(t, sessionWith(...deferred.flatMap((name) => etrnSteps(name, '450 busy'))))
+    const names = [...deferred, 'b.example', 'a.example']
+    const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, ...names])
+    const expected = ['b.example', 'a.example', ...deferred].map((name) => `${name}\n`).join('')
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, expected])
+  })
   test('stay in the file if the names of this run could not be read in time', async (t) => {
     const file = makeFile(t, 'later', 'older.example\n')
     const fifo = join(dirname(file), 'fifo')
@@ -190,7 +199,7 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const args = ['-v', '--max-time', '1s', '--failed-to', file, `127.0.0.1:${server.port}`, ...HELO]
     const run = await etrn([...args, ...names], { env: LEAPING, once: { said: 'C: ETRN b.example', act: leap } })
     assert.match(run.stderr, /--max-time/)
-    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'b.example\nc.example\n'])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'c.example\nb.example\n'])
   })
   test('are written, too, if a surplus reply shows that results may belong to other names', async (t) => {
     const steps = [...HELLO, ...etrnSteps('a.example', OK), 'C: QUIT', 'S: 450 busy', 'S: 221 bye'] as const
@@ -205,7 +214,7 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const server = await scripted(t, [...steps])
     const names = ['a.example', 'b.example', 'c.example']
     const run = await etrn([...HELO, '--failed-to', file, `127.0.0.1:${server.port}`, ...names])
-    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'b.example\nc.example\n'])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'c.example\nb.example\n'])
   })
   test('are written, too, if a reply comes before the next command', async (t) => {
     const file = join(makeFolder(t), 'later')
@@ -219,7 +228,7 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const server = await scripted(t, [...steps])
     const names = ['a.example', 'b.example']
     const run = await etrn([...HELO, '--failed-to', file, `127.0.0.1:${server.port}`, ...names])
-    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'a.example\nb.example\n'])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [76, 'b.example\na.example\n'])
   })
   test('stand in JSON, too', async (t) => {
     const [run, text] = await requestWith(t, etrnSteps('a.example', '450 busy'), '--json', 'a.example')

@@ -552,6 +552,15 @@ suite('requestInRounds: names that hold up others', { concurrency: false }, () =
       ['b.example', 'refused', 550],
     ])
     assert.equal(done.exitStatus, 75)
+    assert.match(done.servers[0]?.error?.message ?? '', /closed the connection/)
+    assert.deepEqual(done.servers[0]?.unconfirmed, ['a.example'])
+  })
+  test('are named with the reason if another name that was deferred is refused', async (t) => {
+    const lost: Conversation = [...HELLO, ...etrnSteps('a.example', '450 busy'), 'C: ETRN b.example', close]
+    const server = await scripted(t, lost, sessionWith(...etrnSteps('a.example', '550 no')))
+    const done = await runWithoutPauses(t, server.port, ['a.example', 'b.example'])
+    const report = done.servers[0]
+    assert.deepEqual([done.exitStatus, report?.error?.exitStatus, report?.unconfirmed], [75, 75, ['b.example']])
   })
   test('are requested again although a name that was never sent before is refused', async (t) => {
     const names = list(8)
