@@ -6,6 +6,7 @@ import type { ServerReport } from '../etrn/server-report.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import type { Run } from '../etrn/run.js'
 import { validNames } from '../input/names-file.js'
+import { isPermanent } from '../smtp/reply.js'
 import { describeFileError } from './file-errors.js'
 import { isSticky, unsafePathReason } from './file-safety.js'
 import { replaceFile } from './replace-file.js'
@@ -76,20 +77,22 @@ function problemOf(file: string, work: () => void): string | undefined {
 }
 
 /**
- * Returns the names that are left, each once. Where a server got to some names alone, those that were not sent for the longest time come
- * first: the others would hold them up in every run.
+ * Returns the names that are left, each once. Where a server did not get to all, those that were not sent for the longest time come first:
+ * the others would hold them up in every run.
  */
 function orderedNamesLeft(reports: readonly ServerReport[]): string[] {
-  const stopped = reports.filter(hasStopped)
-  const sentIn = (name: string): number => Math.max(0, ...stopped.map((report) => report.sentIn?.get(name) ?? 0))
-  const names = [...new Set(reports.flatMap(namesLeft))].map((name) => [name, sentIn(name)] as const)
+  const turns = reports.map(lastTurns)
+  const turnOf = (name: string): number => turns.reduce((sum, ofServer) => sum + (ofServer.get(name) ?? 0), 0)
+  const names = [...new Set(reports.flatMap(namesLeft))].map((name) => [name, turnOf(name)] as const)
   return names.toSorted(([, a], [, b]) => a - b).map(([name]) => name)
 }
 
-/** Returns true if the requests to a server ended before all names had their turn, but not by a refusal or by a signal. */
-function hasStopped({ error, names }: ServerReport): boolean {
-  if (error !== null) return error.kind !== 'interrupted'
-  return names.some(({ outcome }) => outcome === 'skipped') && !names.some(({ code }) => (code ?? 0) >= 500)
+/** Returns the last round in which a server got each name before it stopped. After a refusal, the refused name alone held up the others. */
+function lastTurns({ error, names, sentIn }: ServerReport): ReadonlyMap<string, number> {
+  const hasStopped = error === null ? names.some(({ outcome }) => outcome === 'skipped') : error.kind !== 'interrupted'
+  const refused = error === null ? names.filter(({ code }) => isPermanent({ code: code ?? 0 })) : []
+  if (!hasStopped || sentIn === undefined) return new Map()
+  return refused.length === 0 ? sentIn : new Map(refused.map(({ name }) => [name, 1]))
 }
 
 /**

@@ -111,6 +111,21 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, ...names])
     assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'c.example\na.example\nb.example\n'])
   })
+  test('end with one that a server refuses while another server is down, so that it holds up no others', async (t) => {
+    const file = makeFile(t, 'later', '')
+    const server = await scripted(t, sessionWith(...etrnSteps('a.example', '550 no')))
+    const servers = `127.0.0.1:9,127.0.0.1:${server.port}`
+    const run = await etrn([servers, ...HELO, '--failed-to', file, 'a.example', 'b.example', 'c.example'])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'b.example\nc.example\na.example\n'])
+  })
+  test('begin with those that one of two servers has not sent', async (t) => {
+    const file = makeFile(t, 'later', '')
+    const first = await scripted(t, [...HELLO, 'C: ETRN a.example', close])
+    const second = await scripted(t, [...HELLO, ...etrnSteps('a.example', OK), 'C: ETRN b.example', close])
+    const servers = `127.0.0.1:${first.port},127.0.0.1:${second.port}`
+    await etrn([servers, ...HELO, '--failed-to', file, 'a.example', 'b.example'])
+    assert.equal(readFileSync(file, 'utf8'), 'b.example\na.example\n')
+  })
   test('begin with those for which the session had no room', async (t) => {
     const file = makeFile(t, 'later', '')
     const deferred = Array.from({ length: 7 }, (_, index) => `d${index}.example`)
