@@ -106,7 +106,8 @@ class HeldPath {
 
   #enter(name: string): void {
     this.#addChanger(folderChanger(fstatSync(this.#held), this.#uid, this.#path))
-    const path = join(this.#path, name)
+    // Not join(): it would scan the whole path at each step.
+    const path = this.#path === '.' ? name : `${this.#path === '/' ? '' : this.#path}/${name}`
     const next = openEntry(this.#entry(name), this.#names.length > 0)
     const stats = fstatSync(next)
     if (!stats.isSymbolicLink()) {
