@@ -122,7 +122,7 @@ function irreplaceableReason(file: string, stats: Stats, uid: number | undefined
   const folder = statSync(dirname(file))
   const owners = [0, stats.uid, folder.uid]
   if (isSticky(folder) && uid !== undefined && !owners.includes(uid))
-    return 'belongs to another user, and nobody else can replace it in a sticky directory'
+    return 'belongs to another user, and in a sticky directory only its owner can replace it'
   return isMountPoint(realpathSync(file)) ? 'is a mount point; mount the directory of the file in its place' : undefined
 }
 

@@ -144,7 +144,7 @@ async function openJudged(file: string, reader: Reader, judge: FileCheck): Promi
 }
 
 async function openJudgedTwice(file: string, { uid, signal }: Reader, judge: FileCheck): Promise<number> {
-  // Now: while nobody else can change the path, that stays so.
+  // Before anything else: a path that no other user can change now stays so.
   const changer = pathChanger(file, uid)
   await judge(await promisify(stat)(file))
   const fd = await openLeased(file, signal)

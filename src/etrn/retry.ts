@@ -76,7 +76,7 @@ class RetryState {
   /** The last round in which each name was sent */
   readonly #sentIn = new Map<string, number>()
   #rounds = 0
-  /** Why the last of them got no reply */
+  /** The failure because of which the last of them got no reply */
   #lostError: SessionError | null = null
   #facts = NO_FACTS
   #attempts = 0
@@ -184,7 +184,7 @@ class RetryState {
 
   /**
    * Sets the names of the next round: in their order, but those that were not sent for the longest time come first if a session has no
-   * room for all, or if two rounds have left out some, because the session never got beyond a name before them.
+   * room for all, or if two rounds did not send some, because the sessions never got beyond a name before them.
    */
   #setRemaining(results: readonly Result[]): void {
     const chosen = new Set(results.map(({ name }) => name))

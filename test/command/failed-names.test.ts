@@ -348,7 +348,10 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     const file = join(folder, 'later')
     writeFileSync(file, '')
     chownSync(file, 1234, 1234)
-    assert.match(failedToProblem(file, 1235) ?? '', /: belongs to another user, and nobody else can replace it in a /)
+    assert.match(
+      failedToProblem(file, 1235) ?? '',
+      /: belongs to another user, and in a sticky directory only its owner can replace it$/,
+    )
     for (const uid of [0, 1234]) assert.equal(failedToProblem(file, uid), undefined)
   })
   test('is refused before the run if it is a mount point', { skip: noOtherUser() }, async (t) => {
