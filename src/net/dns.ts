@@ -57,16 +57,18 @@ export async function lookUpAddresses(
     !isAbsolute && (labels === 1 || /\.local$/i.test(host) || (labels === 2 && minimumDots() > 1))
   return withinLimits(limits, async (end) => {
     let isDenied = false
-    const fromDns = async (name = host): Promise<FoundAddresses> =>
-      askServers(queryHost(name, family), limits.timeoutMs, end.signal).catch((error: unknown) => {
-        isDenied ||= name === host && isDenial(error, labels)
-        throw error
-      })
+    let verdict: Promise<unknown> | undefined
+    const fromDns = async (name = host): Promise<FoundAddresses> => {
+      const asking = askServers(queryHost(name, family), limits.timeoutMs, end.signal)
+      verdict ??= asking.catch((error: unknown) => (isDenied ||= name === host && isDenial(error, labels)))
+      return asking
+    }
     // If DNS fails, a wildcard in the search list would answer in place of the name: often with the address of this host.
     const isWhole = (): boolean => isAbsolute || !(isCompletedFirst || isDenied)
     const fromBoth = async (): Promise<FoundAddresses> =>
       askSystem(host, family, isWhole(), end.signal).catch(async (error: unknown) => {
         if (!isNoHost(error)) throw error
+        await verdict
         // getaddrinfo takes some failures of DNS for this answer, above all those for a completed name.
         const names = [...(isWhole() ? [] : completedNames(host)), ...(isCompletedFirst ? [host] : [])]
         return (await firstKnown(names, host, fromDns)) ?? Promise.reject(error)
@@ -88,7 +90,10 @@ async function firstKnown(
 ): Promise<FoundAddresses | undefined> {
   for (const name of names) {
     const found = await query(name).catch((failure: unknown) => {
-      if (!isNoHost(failure)) throw name === host ? failure : withName(name, failure)
+      if (!isNoHost(failure))
+        throw name !== host && failure instanceof StepError
+          ? new StepError(`${name}: ${failure.message}`, failure)
+          : failure
     })
     if (found !== undefined) return found
   }
@@ -103,11 +108,6 @@ function isNoHost(error: unknown): error is StepError {
 function isDenial(error: unknown, labels: number): boolean {
   const code = error instanceof StepError ? codeOf(error.cause) : ''
   return (code === 'ENOTFOUND' && isNoHost(error)) || (code === 'EREFUSED' && labels === 2)
-}
-
-/** Returns the failure of a name that the user has not typed. */
-function withName(name: string, failure: unknown): unknown {
-  return failure instanceof StepError ? new StepError(`${name}: ${failure.message}`, failure) : failure
 }
 
 /** Returns the addresses that /etc/hosts has for a host. Localhost always has some, and they never leave this host. */

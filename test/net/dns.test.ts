@@ -578,6 +578,13 @@ if (isInNamespace(import.meta.url)) {
       await serveTwo(t, { '*': { silent: true } }, {})
       await assert.rejects(lookUpMx('site.example', limits), failsWith(68, /^no such domain$/))
     })
+    test('completes a name although the system has finished before a silent server is given up', async (t) => {
+      await serveTwo(t, { '*': { silent: true } }, { 'A mail.dmz.isp.example': { addresses: ['192.0.2.6'] } })
+      writeResolvConf('nameserver 127.0.0.2\nnameserver 127.0.0.3\nsearch isp.example\noptions timeout:1 attempts:1\n')
+      const { first, cancel } = await lookUpAddresses('mail.dmz', undefined, { ...limits, timeoutMs: 8000 })
+      cancel()
+      assert.deepEqual(first, ['192.0.2.6'])
+    })
     test('fails with 68 if one refuses and the other one says that the name does not exist', async (t) => {
       await serveTwo(t, { '*': { rcode: 'REFUSED' } }, {})
       await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host$/))
