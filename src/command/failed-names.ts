@@ -81,10 +81,18 @@ function problemOf(file: string, work: () => void): string | undefined {
  * the others would hold them up in every run.
  */
 function orderedNamesLeft(reports: readonly ServerReport[]): string[] {
-  const turns = reports.map(lastTurns)
-  const turnOf = (name: string): number => turns.reduce((sum, ofServer) => sum + (ofServer.get(name) ?? 0), 0)
+  // In shares, so that a server with many rounds doesn't outweigh the others.
+  const turns = reports.map(lastTurns).map((rounds) => ({ rounds, last: lastOf(rounds.values()) }))
+  const turnOf = (name: string): number =>
+    turns.reduce((sum, { rounds, last }) => sum + (rounds.get(name) ?? 0) / last, 0)
   const names = [...new Set(reports.flatMap(namesLeft))].map((name) => [name, turnOf(name)] as const)
   return names.toSorted(([, a], [, b]) => a - b).map(([name]) => name)
+}
+
+function lastOf(rounds: Iterable<number>): number {
+  let last = 1
+  for (const round of rounds) last = Math.max(last, round)
+  return last
 }
 
 /** Returns the last round in which a server got each name before it stopped. After a refusal, the refused name alone held up the others. */
