@@ -178,14 +178,23 @@ export function writerChanger(stats: Stats, uid: number, folder: string): Change
 /** Returns the owner of a folder if that is neither root nor this user. */
 function ownerChanger(stats: Stats, uid: number, subject: string): Changer | undefined {
   const owner = foreignOwnerReason(stats, uid, subject)
-  return owner === undefined ? undefined : { uid: stats.uid, reason: `links on the path can't be trusted: ${owner}` }
+  return owner === undefined
+    ? undefined
+    : { uid: knownUid(stats), reason: `links on the path can't be trusted: ${owner}` }
+}
+
+/** All users that a namespace does not know have this number there (user_namespaces(7)). */
+const UNKNOWN_USERS = 65_534
+
+function knownUid({ uid }: Stats): number | undefined {
+  return uid === UNKNOWN_USERS ? undefined : uid
 }
 
 /** Returns the owner of a link if that is neither root nor this user. */
 export function linkChanger(stats: Stats, uid: number, link: string): Changer | undefined {
   const owners = uid === 0 ? 'root' : 'root, you'
   const reason = `the symbolic link ${link} belongs to neither ${owners} nor the owner of the file`
-  return isForeign(stats, uid) ? { uid: stats.uid, reason } : undefined
+  return isForeign(stats, uid) ? { uid: knownUid(stats), reason } : undefined
 }
 
 /** Returns who but root and this user can lead a path elsewhere, as far as that shows without a hold on its folders. Throws system errors. */

@@ -108,8 +108,7 @@ class HeldPath {
     this.#addChanger(folderChanger(fstatSync(this.#held), this.#uid, this.#path))
     // Not join(): it would scan the whole path at each step.
     const path = this.#path === '.' ? name : `${this.#path === '/' ? '' : this.#path}/${name}`
-    const next = openEntry(this.#entry(name), this.#names.length > 0)
-    const stats = fstatSync(next)
+    const [next, stats] = openEntry(this.#entry(name), this.#names.length > 0)
     if (!stats.isSymbolicLink()) {
       this.#hold(next, path)
       // A process can have its files there keep a reader waiting.
@@ -191,7 +190,18 @@ class HeldPath {
 }
 
 /** Takes hold of what is in a folder, a link for itself. */
-function openEntry(path: string, isFolder: boolean): number {
+function openEntry(path: string, isFolder: boolean): [fd: number, stats: Stats] {
+  const fd = openItself(path, isFolder)
+  try {
+    return [fd, fstatSync(fd)]
+  } catch (error) {
+    // The file system of another user may refuse.
+    closeSync(fd)
+    throw error
+  }
+}
+
+function openItself(path: string, isFolder: boolean): number {
   try {
     // Without DIRECTORY, the system would not mount what is there (automount).
     return openSync(path, O_PATH | O_NOFOLLOW | (isFolder ? O_DIRECTORY : 0))

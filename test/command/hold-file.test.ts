@@ -122,6 +122,11 @@ suite('hold-file', needsRoot, () => {
     makeLink('b', join(root, 'a/folder'), OTHER)
     assertHeld(join(root, 'a/folder/file'))
   })
+  test('takes the number of users that a namespace does not know for several users', (t) => {
+    const root = makeTree(t)
+    chownSync(join(root, 'a/b/file'), 65_534, 65_534)
+    assertUnsafe(makeLink('a/b/file', join(root, 'link'), 65_534), /^the symbolic link \S+\/link belongs to /)
+  })
   test('refuses the link of a third user in a folder of another user', (t) => {
     const root = makeTree(t)
     chownSync(join(root, 'a'), OTHER, OTHER)
