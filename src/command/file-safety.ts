@@ -211,9 +211,10 @@ export function pathChanger(file: string, uid: number | undefined): Changer | un
   return undefined
 }
 
-/** Returns who can put another entry in the place of one in a sticky folder, or of one that is missing. */
+/** Returns who can replace an entry of a sticky folder. A file or link can be removed at any moment, and then be another user's. */
 function entryChanger(stats: Stats | undefined, folder: Stats, uid: number, path: string): Changer | undefined {
-  return stats === undefined ? writerChanger(folder, uid, dirname(path)) : ownerChanger(stats, uid, path)
+  const isFolder = stats?.isDirectory() === true
+  return isFolder ? ownerChanger(stats, uid, `the directory ${path}`) : writerChanger(folder, uid, dirname(path))
 }
 
 /** The permissions by which others read a secret: a group of its own is usual for keys, and authorities are public. */

@@ -292,23 +292,18 @@ suite('hold-file', needsRoot, () => {
 })
 
 suite('pathChanger', needsRoot, () => {
-  test('is somebody if an entry is missing that others can create', (t) => {
+  test('is somebody for each entry of a sticky folder but a folder of root', (t) => {
     const root = makeTree(t)
-    const missing = join(root, 'a/none')
-    assert.equal(pathChanger(missing, 0), undefined)
+    writeFileSync(join(root, 'a/file'), '')
+    makeLink('b/file', join(root, 'a/link'))
+    const paths = ['none', 'file', 'link'].map((name) => join(root, 'a', name))
+    for (const path of paths) assert.equal(pathChanger(path, 0), undefined)
     chmodSync(join(root, 'a'), 0o1777)
     const reason = `links on the path can't be trusted: other users can write to the directory ${root}/a (chmod o-w ${root}/a)`
-    assert.deepEqual(pathChanger(missing, 0), { uid: undefined, reason })
+    for (const path of paths) assert.deepEqual(pathChanger(path, 0), { uid: undefined, reason })
     assert.equal(pathChanger(join(root, 'a/b/file'), 0), undefined)
-  })
-  test('is the owner of an entry in a sticky folder', (t) => {
-    const root = makeTree(t)
-    chmodSync(join(root, 'a'), 0o1777)
-    writeFileSync(join(root, 'a/file'), '')
-    assert.equal(pathChanger(join(root, 'a/file'), 0), undefined)
-    chownSync(join(root, 'a/file'), OTHER, OTHER)
-    assert.equal(pathChanger(join(root, 'a/file'), 0)?.uid, OTHER)
-    assert.equal(pathChanger(join(root, 'a/file'), OTHER), undefined)
+    chownSync(join(root, 'a/b'), OTHER, OTHER)
+    assert.equal(pathChanger(join(root, 'a/b/file'), 0)?.uid, OTHER)
   })
 })
 
