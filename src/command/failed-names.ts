@@ -40,7 +40,7 @@ export function writeFailedNames(
   requests: readonly (Request | FailedRequest)[],
   uid: number | undefined,
 ): string | undefined {
-  const names: string[] =
+  const names =
     run.error === null ? orderedNamesLeft(run.servers) : requests.flatMap(({ entries }) => validNames(entries))
   return problemOf(file, () => {
     const stats = lstatSync(file, { throwIfNoEntry: false })
@@ -49,8 +49,9 @@ export function writeFailedNames(
     const mode = isOwn ? stats.mode & KEPT_MODE : NEW_FILE_MODE
     checkPath(file, uid)
     // Names of an earlier run may be among those that could not be read now.
-    if (isOwn && stats.isFile() && requests.some((request) => 'lacksNames' in request)) names.push(...readLines(file))
-    replaceFile(file, [...new Set(names)].map((name) => `${name}\n`).join(''), mode)
+    const isAdded = isOwn && stats.isFile() && requests.some((request) => 'lacksNames' in request)
+    const lines = new Set([...names, ...(isAdded ? readLines(file) : [])])
+    replaceFile(file, [...lines].map((line) => `${line}\n`).join(''), mode)
   })
 }
 
