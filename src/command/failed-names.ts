@@ -6,7 +6,6 @@ import type { ServerReport } from '../etrn/server-report.js'
 import type { FailedRequest, Request } from '../etrn/request.js'
 import type { Run } from '../etrn/run.js'
 import { validNames } from '../input/names-file.js'
-import { isPermanent } from '../smtp/reply.js'
 import { describeFileError } from './file-errors.js'
 import { isSticky, unsafePathReason } from './file-safety.js'
 import { replaceFile } from './replace-file.js'
@@ -78,30 +77,26 @@ function problemOf(file: string, work: () => void): string | undefined {
 }
 
 /**
- * Returns the names that are left, each once. Where a server did not get to all, those that were not sent for the longest time come first:
- * the others would hold them up in every run.
+ * Returns the names that are left, each once: first those that one of the servers did not get, because it stopped at a name before them.
+ * In each run the names of that server's requests go behind them, so that no name is held up for more runs than there are names.
  */
 function orderedNamesLeft(reports: readonly ServerReport[]): string[] {
-  // In shares, so that a server with many rounds doesn't outweigh the others.
-  const turns = reports.map(lastTurns).map((rounds) => ({ rounds, last: lastOf(rounds.values()) }))
-  const turnOf = (name: string): number =>
-    turns.reduce((sum, { rounds, last }) => sum + (rounds.get(name) ?? 0) / last, 0)
-  const names = [...new Set(reports.flatMap(namesLeft))].map((name) => [name, turnOf(name)] as const)
-  return names.toSorted(([, a], [, b]) => a - b).map(([name]) => name)
+  const all = new Set<string>()
+  const left = new Set<string>()
+  const unsent = new Set<string>()
+  for (const report of reports) {
+    for (const { name } of report.names) all.add(name)
+    for (const name of namesLeft(report)) left.add(name)
+    for (const name of unsentNames(report)) unsent.add(name)
+  }
+  const names = [...all].filter((name) => left.has(name))
+  return [...names.filter((name) => unsent.has(name)), ...names.filter((name) => !unsent.has(name))]
 }
 
-function lastOf(rounds: Iterable<number>): number {
-  let last = 1
-  for (const round of rounds) last = Math.max(last, round)
-  return last
-}
-
-/** Returns the last round in which a server got each name before it stopped. After a refusal, the refused name alone held up the others. */
-function lastTurns({ error, names, sentIn }: ServerReport): ReadonlyMap<string, number> {
-  const hasStopped = error === null ? names.some(({ outcome }) => outcome === 'skipped') : error.kind !== 'interrupted'
-  const refused = error === null ? names.filter(({ code }) => isPermanent({ code: code ?? 0 })) : []
-  if (!hasStopped || sentIn === undefined) return new Map()
-  return refused.length === 0 ? sentIn : new Map(refused.map(({ name }) => [name, 1]))
+/** Returns the names that were held up. Where no name was sent, none held up the others. */
+function unsentNames({ names, sentIn }: ServerReport): string[] {
+  if (sentIn === undefined || sentIn.size === 0) return []
+  return names.filter(({ name }) => !sentIn.has(name)).map(({ name }) => name)
 }
 
 /**

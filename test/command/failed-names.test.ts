@@ -14,7 +14,9 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { suite, test, type TestContext } from 'node:test'
+import fc from 'fast-check'
 import { failedToProblem } from '../../src/command/failed-names.js'
+import { crowd, list, type Said } from '../helpers/concurrent-server.js'
 import { etrn, type Finished, leap, LEAPING, spawnEtrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
 import { noOtherUser } from '../helpers/namespace.js'
@@ -127,6 +129,21 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     await etrn([servers, ...HELO, '--failed-to', file, 'a.example', 'b.example'])
     assert.equal(readFileSync(file, 'utf8'), 'b.example\na.example\n')
   })
+  test('are sent to each of several servers after as many runs as there are names', async (t) => {
+    const names = list(4)
+    const replies: readonly Said[] = [OK, '450 busy', '550 no', '421 busy', close]
+    const oneServer = fc.record(Object.fromEntries(names.map((name) => [name, fc.constantFrom(...replies)])))
+    const servers = fc.array(oneServer, { minLength: 1, maxLength: 3 })
+    const property = fc.asyncProperty(servers, fc.constantFrom([], ['--keep-going']), async (rules, options) => {
+      const file = makeFile(t, 'later', names.map((name) => `${name}\n`).join(''))
+      const crowds = await Promise.all(rules.map((said) => crowd(t, { etrn: (name) => said[name] ?? close })))
+      const word = crowds.map(({ port }) => `127.0.0.1:${port}`).join(',')
+      for (let count = 0; count < names.length; count++)
+        await etrn([word, ...HELO, ...options, '--names-from', file, '--failed-to', file])
+      for (const { server } of crowds) assert.deepEqual([...new Set(server.asked.flat())].toSorted(), names)
+    })
+    await fc.assert(property, { numRuns: 60 })
+  })
   test('begin with those for which the session had no room', async (t) => {
     const file = makeFile(t, 'later', '')
     const deferred = Array.from({ length: 7 }, (_, index) => `d${index}.example`)
@@ -153,7 +170,7 @@ suite('--failed-to: the names', { concurrency: true }, () => {
       ...etrnSteps('e.example', '550 no'),
     ]
     const [run, text] = await requestWith(t, steps, ...names)
-    assert.deepEqual([run.status, text], [75, 'b.example\n@c.example\n#ee\n'])
+    assert.deepEqual([run.status, text], [75, '#ee\nb.example\n@c.example\n'])
   })
   test('are none if all were accepted, or will never be', async (t) => {
     const steps = [...etrnSteps('a.example', OK), ...etrnSteps('b.example', '459 no')]
@@ -206,7 +223,7 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const run = await etrn([`127.0.0.1:${server.port}`, ...HELO, '--failed-to', file, ...names], {
       during: (child) => (interrupt = () => void child.kill('SIGTERM')),
     })
-    assert.deepEqual([run.signal, readFileSync(file, 'utf8')], ['SIGTERM', 'b.example\nc.example\n'])
+    assert.deepEqual([run.signal, readFileSync(file, 'utf8')], ['SIGTERM', 'c.example\nb.example\n'])
   })
   test('are written when --max-time is over', async (t) => {
     const file = makeFile(t, 'later', '')
