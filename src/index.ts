@@ -40,7 +40,7 @@ export type { TlsInfo } from './smtp/trace.js'
 export { type Credentials, type Outcome, type Result, type TlsLevel, type TlsPolicy, type TraceEvent, UsageError }
 
 /** The end of a request: the server's facts, and a result for each name. */
-export type Report = Omit<ServerReport, 'server' | 'isQueueUnknown' | 'sentIn'> & {
+export type Report = Omit<ServerReport, 'server' | 'isQueueUnknown' | 'turns'> & {
   /** The server as it was given */
   readonly server: string
   readonly host: string
@@ -140,7 +140,7 @@ export async function ask(server: string, names: readonly string[], options: Ask
     trace: (_, event, session) => given.trace?.(event, session),
   })
   // The server itself has the credentials, which a caller might log.
-  const { server: _, isQueueUnknown: __, sentIn: ___, ...rest } = report
+  const { server: _, isQueueUnknown: __, turns: ___, ...rest } = report
   return { server: target.word, host: target.host, port: target.port, ...rest }
 }
 

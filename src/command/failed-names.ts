@@ -77,26 +77,26 @@ function problemOf(file: string, work: () => void): string | undefined {
 }
 
 /**
- * Returns the names that are left, each once: first those that one of the servers did not get, because it stopped at a name before them.
- * In each run the names of that server's requests go behind them, so that no name is held up for more runs than there are names.
+ * Returns the names that are left, each once: first those that had no turn at one of the servers, because it stopped before. In each run
+ * one name at least goes behind them, so that no name is held up for more runs than there are names.
  */
 function orderedNamesLeft(reports: readonly ServerReport[]): string[] {
   const all = new Set<string>()
   const left = new Set<string>()
-  const unsent = new Set<string>()
+  const heldUp = new Set<string>()
   for (const report of reports) {
     for (const { name } of report.names) all.add(name)
     for (const name of namesLeft(report)) left.add(name)
-    for (const name of unsentNames(report)) unsent.add(name)
+    for (const name of namesHeldUp(report)) heldUp.add(name)
   }
   const names = [...all].filter((name) => left.has(name))
-  return [...names.filter((name) => unsent.has(name)), ...names.filter((name) => !unsent.has(name))]
+  return [...names.filter((name) => heldUp.has(name)), ...names.filter((name) => !heldUp.has(name))]
 }
 
-/** Returns the names that were held up. Where no name was sent, none held up the others. */
-function unsentNames({ names, sentIn }: ServerReport): string[] {
-  if (sentIn === undefined || sentIn.size === 0) return []
-  return names.filter(({ name }) => !sentIn.has(name)).map(({ name }) => name)
+/** Returns the names that had no turn at a server. Where no name was sent, none held up the others. */
+function namesHeldUp({ names, turns }: ServerReport): string[] {
+  if (turns === undefined || turns.size === 0) return []
+  return names.filter(({ name }) => !turns.has(name)).map(({ name }) => name)
 }
 
 /**

@@ -73,8 +73,9 @@ class RetryState {
   readonly #names = new Map<string, NameState>()
   /** Names that were sent and got no reply in any round since */
   readonly #unconfirmed = new Set<string>()
-  /** The last round in which each name was sent */
-  readonly #sentIn = new Map<string, number>()
+  readonly #sent = new Set<string>()
+  /** The last round in which each name had its turn: it got a reply, or it was the first one. */
+  readonly #turns = new Map<string, number>()
   #rounds = 0
   /** The failure because of which the last of them got no reply */
   #lostError: SessionError | null = null
@@ -113,17 +114,16 @@ class RetryState {
     const isDeferred = error?.exitStatus === EXIT.TEMPFAIL || names.some(({ outcome }) => outcome === 'deferred')
     const refused = names.filter(({ outcome, code }) => outcome !== 'deferred' && isPermanent({ code: code ?? 0 }))
     // A name that no round before had sent says nothing about the others, which the server has not refused.
-    const isTurned = refused.some(({ name }) => this.#sentIn.has(name))
+    const isTurned = refused.some(({ name }) => this.#sent.has(name))
     this.#rounds++
     const unconfirmed = new Set(round.unconfirmed)
     if (unconfirmed.size > 0) this.#lostError = error
     for (const result of names) {
       const { name, outcome, code } = result
       const before = this.#names.get(name)
-      const isSpared = !isTurned && this.#sentIn.has(name) && before?.isFailed === true
+      const isSpared = !isTurned && this.#sent.has(name) && before?.isFailed === true
       if (unconfirmed.has(name)) this.#unconfirmed.add(name)
       else if (code !== null) this.#unconfirmed.delete(name)
-      if (unconfirmed.has(name) || code !== null) this.#sentIn.set(name, this.#rounds)
       const isRetriable =
         outcome === 'deferred' ? !this.isFinalResult(result) : outcome === 'failed' && code === null && isRetriedDns
       this.#names.set(name, {
@@ -135,6 +135,7 @@ class RetryState {
         isCounted: isAccepted(outcome) ? before?.isCounted === true || outcome !== 'started' : before?.isCounted,
       })
     }
+    this.#addTurns(round)
     this.#facts = mergeFacts(this.#facts, round)
     this.#attempts += round.attempts
     const isTemporary = error === null || error.exitStatus === EXIT.TEMPFAIL
@@ -156,9 +157,20 @@ class RetryState {
       isRetried: isRetried(this.#request),
       unconfirmed: [...this.#unconfirmed],
       waiting,
-      sentIn: this.#sentIn,
+      turns: this.#turns,
     }
     return { ...lastRound, ...this.#facts, attempts: this.#attempts, error, ...flags, names }
+  }
+
+  #addTurns({ names, unconfirmed = [] }: ServerReport): void {
+    const lost = new Set(unconfirmed)
+    const sent = names.filter(({ name, code }) => code !== null || lost.has(name))
+    for (const { name, code } of sent) {
+      this.#sent.add(name)
+      // With 421 or without a reply, the session may have ended because of the names before.
+      const isAnswered = code !== null && code !== 421
+      if (isAnswered || name === this.remaining[0]) this.#turns.set(name, this.#rounds)
+    }
   }
 
   #resultsWhere(flag: 'isFailed' | 'isWaiting'): Result[] {
@@ -183,17 +195,17 @@ class RetryState {
   }
 
   /**
-   * Sets the names of the next round: in their order, but those that were not sent for the longest time come first if a session has no
-   * room for all, or if two rounds did not send some, because the sessions never got beyond a name before them.
+   * Sets the names of the next round: in their order, but those that had no turn for the longest time come first if a session has no room
+   * for all, or if two rounds gave none to some, because the sessions never got beyond a name before them.
    */
   #setRemaining(results: readonly Result[]): void {
     const chosen = new Set(results.map(({ name }) => name))
     const names = validNames(this.#request.entries).filter((name) => chosen.has(name))
-    const sentIn = (name: NodeName): number => this.#sentIn.get(name) ?? 0
+    const turnOf = (name: NodeName): number => this.#turns.get(name) ?? 0
     // A session in which no name is accepted ends the round.
-    const isFull = names.filter((name) => sentIn(name) === this.#rounds).length >= this.#serverState.namesPerSession
-    const isOneLeftOut = names.some((name) => sentIn(name) < this.#rounds - 1)
-    this.remaining = isFull || isOneLeftOut ? names.toSorted((a, b) => sentIn(a) - sentIn(b)) : names
+    const isFull = names.filter((name) => turnOf(name) === this.#rounds).length >= this.#serverState.namesPerSession
+    const isOneLeftOut = names.some((name) => turnOf(name) < this.#rounds - 1)
+    this.remaining = isFull || isOneLeftOut ? names.toSorted((a, b) => turnOf(a) - turnOf(b)) : names
   }
 
   /** Returns the error of the last round, or why names remain although it had none; null if none do. */

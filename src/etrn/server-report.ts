@@ -22,8 +22,8 @@ export type ServerReport = ServerFacts & {
   readonly isRetried?: boolean
   /** Names that were sent and got no reply: the server may have accepted them. */
   readonly unconfirmed?: readonly string[]
-  /** The last round in which each name was sent; without those that never were */
-  readonly sentIn?: ReadonlyMap<string, number>
+  /** The last round in which each name had its turn: it got a reply, or was the first to be sent. */
+  readonly turns?: ReadonlyMap<string, number>
   /** Names that are accepted, and whose mail may still be waiting although the time for --wait is over. */
   readonly waiting?: readonly string[]
   /** One result for each name, in the order of the request */
@@ -41,9 +41,11 @@ export function exitStatusesOf({ names, error, isQueueUnknown }: ServerReport): 
   return isLost ? [...statuses, EXIT.TEMPFAIL] : statuses
 }
 
-export type SelfFacts = Pick<ServerReport, 'server' | 'error'> & Partial<Pick<ServerReport, 'names' | 'sentIn'>>
+export type SelfFacts = Pick<ServerReport, 'server' | 'error'> &
+  Partial<Pick<ServerReport, 'names' | 'turns' | 'unconfirmed'>>
 
 /** Returns true if the session with an exchanger has led back to this host. One that a name was sent to stays another server. */
-export function isSelfReport({ error, sentIn, names = [] }: SelfFacts): boolean {
-  return error?.kind === 'self' && (sentIn?.size ?? 0) === 0 && names.every(({ code }) => code === null)
+export function isSelfReport({ error, turns, unconfirmed = [], names = [] }: SelfFacts): boolean {
+  const isSent = (turns?.size ?? 0) > 0 || unconfirmed.length > 0 || names.some(({ code }) => code !== null)
+  return error?.kind === 'self' && !isSent
 }

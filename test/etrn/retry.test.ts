@@ -500,15 +500,17 @@ suite('requestInRounds: order of the next round', { concurrency: false }, () => 
 
 suite('requestInRounds: names that hold up others', { concurrency: false }, () => {
   type Behaviour = 'good' | 'deferred' | 'dropped' | 'closed'
-  /** Starts a server that does the same with a name in each round. Returns its port, and the names in the order in which they arrive. */
-  const serve = async (t: TestContext, behaviours: Readonly<Record<string, Behaviour>>) => {
+  /** Starts a server that does the same with a name in each round, and another thing with the second one of a session. Returns its port, and the names in the order in which they arrive. */
+  const serve = async (t: TestContext, behaviours: Readonly<Record<string, Behaviour>>, second?: Behaviour) => {
     const requested: string[] = []
     const server = createServer((socket) => {
+      let count = 0
       socket.write('220 mx.example\r\n')
       createInterface(socket).on('line', (line) => {
         const name = /^ETRN (.*)$/.exec(line)?.[1]
-        const behaviour = behaviours[name ?? '']
-        if (name !== undefined) requested.push(name)
+        const isSurplus = name !== undefined && second !== undefined && ++count > 1
+        const behaviour = isSurplus ? second : behaviours[name ?? '']
+        if (name !== undefined && !isSurplus) requested.push(name)
         if (line.startsWith('EHLO')) socket.write('250-mx.example\r\n250 ETRN\r\n')
         else if (line === 'QUIT' || !socket.writable) socket.end()
         else if (behaviour === 'dropped') socket.destroy()
@@ -542,6 +544,12 @@ suite('requestInRounds: names that hold up others', { concurrency: false }, () =
       const good = names.filter((name) => byName[name] === 'good')
       await runWithoutPauses(t, port, names, { maxPauses: 8 })
       assert.deepEqual([...new Set(requested)].filter((name) => good.includes(name)).sort(), good)
+    })
+  for (const second of ['dropped', 'closed'] as const)
+    test(`do so only for some rounds: one that is deferred, after which the session is ${second}`, async (t) => {
+      const { port, requested } = await serve(t, { 'a.example': 'deferred', 'b.example': 'good' }, second)
+      await runWithoutPauses(t, port, ['a.example', 'b.example'], { maxPauses: 8 })
+      assert.ok(requested.includes('b.example'))
     })
   test('stay deferred if they were not answered, and another name is refused', async (t) => {
     const lost: Conversation = [...HELLO, 'C: ETRN a.example', close]
