@@ -1,18 +1,13 @@
-import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
+import { lstatSync, readFileSync, type Stats, statSync } from 'node:fs'
 import { devNull, platform } from 'node:os'
-import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { dirname } from 'node:path'
 import { describeFileError } from './file-errors.js'
+import { entriesOf, isDescriptorFile, type PathEntry } from './path-entries.js'
 
 const OTHERS_WRITE_MODE = 0o002
 /** In a file with an ACL this is the mask: what a user or a group of the ACL may do at most (acl(5)). */
 const GROUP_WRITES_MODE = 0o020
 const STICKY_MODE = 0o1000
-/** Linux follows as many (path_resolution(7)). */
-export const LINKS_FOLLOWED = 40
-
-/** The shell and the kernel provide these files, and their folders are not those of the file that is read. */
-const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|\d+)\/fd\/\d+$)/
-
 type PathRules = {
   /** A sticky folder of the file is unsafe, too. */
   readonly isStrict?: boolean
@@ -57,41 +52,6 @@ export function unsafePathReason(file: string, uid: number | undefined, rules: P
     } else if (isFile) return unsafeReason(stats, uid, path, rules)
   }
   return undefined
-}
-
-type PathEntry = {
-  readonly folder: string
-  /** From when the folder was an entry itself: by its path, it could be another one now. */
-  readonly folderStats: Stats
-  readonly path: string
-  /** Undefined if there is no such entry. */
-  readonly stats: Stats | undefined
-  /** False for a link in the place of the last name, too, if names follow from the link */
-  readonly isLast: boolean
-}
-
-/** Yields each folder, link and file on a path, in the order in which the system follows them. Throws system errors. */
-function* entriesOf(file: string): Generator<PathEntry> {
-  // Not the function alone: `..` behind a link leads elsewhere than in the text.
-  const names = splitPath(isAbsolute(file) ? file : `${resolve('.')}/${file}`)
-  const root = { folder: '/', folderStats: statSync('/') }
-  let parent = root
-  let links = 0
-  for (let name = names.shift(); name !== undefined; name = names.shift()) {
-    const path = join(parent.folder, name)
-    const stats = lstatSync(path, { throwIfNoEntry: false })
-    yield { ...parent, path, stats, isLast: names.length === 0 }
-    if (stats === undefined) return
-    if (stats.isSymbolicLink()) {
-      // The link of a descriptor leads to no path.
-      if (isDescriptorFile(path)) return
-      // As the system does; another user can change a link again and again.
-      if (++links > LINKS_FOLLOWED) throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP' })
-      const target = readlinkSync(path)
-      names.unshift(...splitPath(target))
-      if (isAbsolute(target)) parent = root
-    } else parent = { folder: path, folderStats: stats }
-  }
 }
 
 /** Returns the reason if another user can create a file that is missing. Throws the system's error if nobody else can. */
@@ -255,11 +215,6 @@ export function isSticky(stats: Stats): boolean {
   return (stats.mode & STICKY_MODE) !== 0
 }
 
-/** True for the descriptor of a process, which is no file of the folder in which it is shown. */
-export function isDescriptorFile(file: string): boolean {
-  return DESCRIPTOR_FILE.test(file)
-}
-
 function foreignOwnerReason(
   stats: Stats,
   uid: number | undefined,
@@ -270,7 +225,20 @@ function foreignOwnerReason(
 }
 
 function isForeign(stats: Stats, uid: number | undefined): boolean {
-  return !hasNoUsers(uid) && stats.uid !== 0 && stats.uid !== uid && !isNullDevice(stats)
+  const isOwn = stats.uid === uid && !(uid === UNKNOWN_USERS && isUserNamespace())
+  return !hasNoUsers(uid) && stats.uid !== 0 && !isOwn && !isNullDevice(stats)
+}
+
+const ALL_USERS = /^ *0 +0 +4294967295$/m
+
+/** Returns true if there may be users that this process does not know (user_namespaces(7)). */
+function isUserNamespace(): boolean {
+  try {
+    return !ALL_USERS.test(readFileSync('/proc/self/uid_map', 'latin1'))
+  } catch {
+    // Only Linux has this file.
+    return false
+  }
 }
 
 function foreigner(uid: number | undefined): string {
@@ -284,9 +252,4 @@ function isNullDevice(stats: Stats): boolean {
 
 function hasNoUsers(uid: number | undefined): boolean {
   return platform() === 'win32' || uid === undefined
-}
-
-/** Returns the names in a path, with `..` as it is: behind a link it leads elsewhere than in the text. */
-export function splitPath(path: string): string[] {
-  return path.split('/').filter((name) => name !== '' && name !== '.')
 }

@@ -12,16 +12,8 @@ import {
 import { platform } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { codeOf } from '../errors.js'
-import {
-  type Changer,
-  folderChanger,
-  isDescriptorFile,
-  isSticky,
-  LINKS_FOLLOWED,
-  linkChanger,
-  splitPath,
-  writerChanger,
-} from './file-safety.js'
+import { type Changer, folderChanger, isSticky, linkChanger, writerChanger } from './file-safety.js'
+import { isDescriptorFile, LINKS_FOLLOWED, splitPath } from './path-entries.js'
 
 /** Another user's link, or one in a folder that another user can change, may have led to a file. The message has no subject. */
 export class UnsafePathError extends Error {

@@ -18,7 +18,7 @@ import {
 import { open } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { platform } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { suite, test, type TestContext } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
@@ -119,6 +119,14 @@ suite('read-file: files that cannot be read', { concurrency: true }, () => {
     })
     const message = `etrn: --password-file ${file}: permission denied\n`
     assert.deepEqual([run.status, run.stderr], [66, message])
+  })
+  test('follows no link as the user for whom a namespace has no number', { skip: noOtherUser() }, async (t) => {
+    const file = makeFile(t, 'names', 'a.example\n')
+    const link = join(dirname(file), 'link')
+    symlinkSync(file, link)
+    const run = await spawnEtrn(['127.0.0.1:9', '--names-from', link], { through: ['unshare', '--user'] })
+    assert.match(run.stderr, /^etrn: --names-from \S+: is not safe to use: .* belongs to neither root nor you/)
+    assert.equal(run.status, 66)
   })
   for (const [key, others] of [
     ['names-from', ''],
