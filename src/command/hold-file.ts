@@ -1,19 +1,9 @@
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readlinkSync,
-  type Stats,
-  statfsSync,
-} from 'node:fs'
+import { closeSync, constants, existsSync, fstatSync, lstatSync, openSync, type Stats, statfsSync } from 'node:fs'
 import { platform } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { codeOf } from '../errors.js'
 import { type Changer, folderChanger, isSticky, linkChanger, writerChanger } from './file-safety.js'
-import { isDescriptorFile, LINKS_FOLLOWED, splitPath } from './path-entries.js'
+import { isDescriptorFile, LINKS_FOLLOWED, linkTarget, splitPath } from './path-entries.js'
 
 /** Another user's link, or one in a folder that another user can change, may have led to a file. The message has no subject. */
 export class UnsafePathError extends Error {
@@ -130,14 +120,9 @@ class HeldPath {
 
   /** Returns where a link leads; undefined if something else is in its place by now, perhaps the link of yet another user. */
   #readLink(name: string, { dev, ino }: Stats): string | undefined {
-    try {
-      const target = readlinkSync(this.#entry(name))
-      const now = lstatSync(this.#entry(name))
-      return now.dev === dev && now.ino === ino ? target : undefined
-    } catch (error) {
-      if (['EINVAL', 'ENOENT'].includes(codeOf(error))) return undefined
-      throw error
-    }
+    const target = linkTarget(this.#entry(name))
+    const now = lstatSync(this.#entry(name), { throwIfNoEntry: false })
+    return now?.dev === dev && now.ino === ino ? target : undefined
   }
 
   #followProcessLink(name: string, path: string): void {

@@ -1,5 +1,6 @@
 import { lstatSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
+import { codeOf } from '../errors.js'
 
 /** Linux follows as many (path_resolution(7)). */
 export const LINKS_FOLLOWED = 40
@@ -40,10 +41,20 @@ export function* entriesOf(file: string): Generator<PathEntry> {
       if (isDescriptorFile(path)) return
       // As the system does; another user can change a link again and again.
       if (++links > LINKS_FOLLOWED) throw Object.assign(new Error('too many symbolic links'), { code: 'ELOOP' })
-      const target = readlinkSync(path)
-      names.unshift(...splitPath(target))
-      if (isAbsolute(target)) parent = root
+      const target = linkTarget(path)
+      names.unshift(...(target === undefined ? [name] : splitPath(target)))
+      if (target !== undefined && isAbsolute(target)) parent = root
     } else parent = { folder: path, folderStats: stats }
+  }
+}
+
+/** Returns where a link leads; undefined if something else is in its place by now. Throws system errors. */
+export function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path)
+  } catch (error) {
+    if (['EINVAL', 'ENOENT'].includes(codeOf(error))) return undefined
+    throw error
   }
 }
 
