@@ -2,6 +2,7 @@ import { EXIT, OptionError, StepError } from '../errors.js'
 import type { FailedRequest, Request, RequestSettings } from '../etrn/request.js'
 import type { NameEntry } from '../input/names-file.js'
 import { canonicalAddress } from '../net/address.js'
+import { hasFinalDot } from '../net/domain.js'
 import { ownHostName } from '../net/this-host.js'
 import { SessionError, sessionErrorOf, type Stage } from '../smtp/errors.js'
 import { Redactor } from '../smtp/redact.js'
@@ -83,7 +84,7 @@ async function createRequest(
     redactor.addPassword(credentials?.password ?? '')
     const { 'retry-for': retryForMs = 0, wait: waitMs = 0, interval: intervalMs } = options
     const retryPolicy = { retryForMs, waitMs, intervalMs }
-    const doubtfulNames = options.names.filter((name) => !name.endsWith('.')).map((name) => name.toLowerCase())
+    const doubtfulNames = options.names.filter((name) => !hasFinalDot(name)).map((name) => name.toLowerCase())
     const given = { selfOption: options.self, doubtfulNames }
     return { server: { ...server, tls, credentials, redactor }, isMx, entries, settings, retryPolicy, ...given }
   } catch (error) {

@@ -2,7 +2,7 @@ import { EXIT, UsageError } from '../errors.js'
 import { hidePassword } from '../input/hide-password.js'
 import { parseServer, type ServerArgument } from '../input/server-address.js'
 import { familyOf } from '../net/address.js'
-import { isQualifiedDomain } from '../net/domain.js'
+import { hasFinalDot, isQualifiedDomain } from '../net/domain.js'
 import { printable } from '../printable.js'
 import type { SessionError } from '../smtp/errors.js'
 import type { CommandLine } from './arguments.js'
@@ -79,7 +79,7 @@ function checkNoServer(words: readonly string[], domains: readonly string[], pro
   const isWithin = (name: string): boolean => domains.some((domain) => `.${name.toLowerCase()}`.endsWith(`.${domain}`))
   const isAddress = (word: string): boolean => familyOf(word) !== 0 || /^\[|:\/\/|:\d+$/.test(word)
   for (const word of words) {
-    const isLikely = looksLikeServer(word) && isQualifiedDomain(word) && !isWithin(word) && !word.endsWith('.')
+    const isLikely = looksLikeServer(word) && isQualifiedDomain(word) && !isWithin(word) && !hasFinalDot(word)
     if (!isLikely && !profiles.has(word) && !isAddress(word)) continue
     const hint = isLikely
       ? `if ${word} is a name to request, write it with a final dot: ${domains.map((domain) => `--mx ${domain}`).join(' ')} ${word}.`

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.js'
 import { familyOf } from '../net/address.js'
-import { isHostName, trimDot } from '../net/domain.js'
+import { hasFinalDot, isHostName, splitLabels, trimDot } from '../net/domain.js'
 import { printable } from '../printable.js'
 import { hidePassword } from './hide-password.js'
 import { parseALabels, parsePortDigits, PORT_RULE } from './option-values.js'
@@ -57,7 +57,7 @@ function splitServer(word: string, defaultPort: number | undefined): ServerArgum
     host: familyOf(host) === 0 ? parseHostName(host) : host,
     port: port === undefined ? (defaultPort ?? DEFAULT_PORTS[scheme]) : parsePortOf(port),
     isImplicitTls: scheme === 'smtps',
-    ...(host.endsWith('.') && trimDot(host).includes('.') ? { isAbsolute: true } : {}),
+    ...(hasFinalDot(host) && splitLabels(trimDot(host)).length > 1 ? { isAbsolute: true } : {}),
     user,
   }
 }

@@ -18,9 +18,14 @@ export function isAscii(text: string): boolean {
   return Buffer.byteLength(text) === text.length
 }
 
+/** Returns true if a dot ends the name: it is whole, and no search list completes it. */
+export function hasFinalDot(domain: string): boolean {
+  return DOT.test(domain.slice(-1))
+}
+
 /** Returns the name without the dot that may end it. */
 export function trimDot(domain: string): string {
-  return DOT.test(domain.slice(-1)) ? domain.slice(0, -1) : domain
+  return hasFinalDot(domain) ? domain.slice(0, -1) : domain
 }
 
 export function splitLabels(domain: string): string[] {

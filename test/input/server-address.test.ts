@@ -37,9 +37,15 @@ suite('parseServer', () => {
     test(`returns host ${host} and port ${port} for ${word}`, () => {
       const { isAbsolute, ...server } = parseServer(word)
       assert.deepEqual(server, { word, host, port, isImplicitTls: /^smtps:/i.test(word), user: undefined })
-      assert.equal(isAbsolute, word.endsWith('.') ? true : undefined)
+      assert.equal(isAbsolute, /[.。]$/.test(word) ? true : undefined)
     })
   }
+  for (const dot of ['.', '\u3002', '\uff0e', '\uff61'])
+    test(`takes a name for whole if it ends with ${dot}`, () => {
+      const { host, isAbsolute } = parseServer(`mail\u3002isp.example${dot}`)
+      assert.deepEqual({ host, isAbsolute }, { host: 'mail.isp.example', isAbsolute: true })
+      assert.equal(parseServer(`mail\u3002example${dot}`).isAbsolute, true)
+    })
   test('takes a single label with a final dot for a name that the search list may complete', () =>
     assert.equal(parseServer('isp.').isAbsolute, undefined))
   test('takes the default port for a server that names none', () => {
