@@ -70,7 +70,11 @@ export function isSameHost(local: string | undefined, remote: string): boolean {
 
 /** Returns the failure of a session that would lead back to this host, which has the identity, a name or an address. */
 export function selfError(identity: string): StepError {
-  return new StepError(`the server is this host (${identity})`, { exitStatus: EXIT.NOHOST, kind: 'self' })
+  return new StepError(`the server is this host (${identity})`, {
+    exitStatus: EXIT.NOHOST,
+    kind: 'self',
+    hint: 'check in DNS that the MX records, and the addresses of the hosts that they name, are right',
+  })
 }
 
 function isOnInterface(canonical: string): boolean {

@@ -47,6 +47,7 @@ function testReplies(): void {
         await assert.rejects(openSession(serverAt(server.port), OPTIONS), (error) => {
           assert.ok(error instanceof SessionError)
           assert.deepEqual([error.stage, error.exitStatus, error.kind], [stage, 68, 'self'])
+          assert.match(error.hint ?? '', /the MX records/)
           assert.ok(error.message.includes(name))
           return true
         })
