@@ -231,13 +231,13 @@ function isForeign(stats: Stats, uid: number | undefined): boolean {
 
 const ALL_USERS = /^ *0 +0 +4294967295$/m
 
-/** Returns true if there may be users that this process does not know (user_namespaces(7)). */
+/** Returns true if there may be users that this process does not know (user_namespaces(7)), which only Linux has. */
 function isUserNamespace(): boolean {
   try {
     return !ALL_USERS.test(readFileSync('/proc/self/uid_map', 'latin1'))
   } catch {
-    // Only Linux has this file.
-    return false
+    // On Linux, /proc is missing.
+    return platform() === 'linux'
   }
 }
 

@@ -308,9 +308,9 @@ suite('pathChanger', needsRoot, () => {
 })
 
 suite('a file without /proc', needsRoot, () => {
-  /** Reads the file in a run of root's. Returns the exit status: 75 after it was read, because no server listens. */
-  const statusOf = async (file: string): Promise<number | null> => {
-    const through = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh']
+  /** Reads the file in a run of root's, perhaps in further namespaces. Returns the exit status: 75 after it was read, because no server listens. */
+  const statusOf = async (file: string, ...enter: readonly string[]): Promise<number | null> => {
+    const through = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh', ...enter]
     const run = await spawnEtrn(['127.0.0.1:9', '--names-from', file], { through })
     assert.match(run.stderr, run.status === 66 ? /: is not safe to use: / : /a\.example not requested/)
     return run.status
@@ -322,6 +322,9 @@ suite('a file without /proc', needsRoot, () => {
   }
   test("is read if it is root's and only root can change the path", async (t) => {
     assert.equal(await statusOf(makeLink('a/b/file', join(makeList(t), 'link'))), 75)
+  })
+  test('is not read behind a link as the user for whom a namespace has no number', async (t) => {
+    assert.equal(await statusOf(makeLink('a/b/file', join(makeList(t), 'link')), 'unshare', '--user'), 66)
   })
   test("is read if it is the user's who can change the path", async (t) => {
     const root = makeList(t)
