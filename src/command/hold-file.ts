@@ -1,4 +1,16 @@
-import { closeSync, constants, existsSync, fstatSync, lstatSync, openSync, type Stats, statfsSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  type Stats,
+  statfsSync,
+  statSync,
+} from 'node:fs'
 import { platform } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { codeOf } from '../errors.js'
@@ -16,6 +28,9 @@ const O_PATH = 0o10000000
 const OWN_DESCRIPTORS = '/proc/self/fd'
 /** The type of file systems that show processes (statfs(2)); there may be others than /proc. */
 const PROC_FILE_SYSTEM = 0x9fa0
+
+/** The type of the file system of pipes without a name */
+const PIPE_FILE_SYSTEM = 0x50495045
 
 /** A link that leads to what a process has open, whatever the text of the link is */
 const PROCESS_LINK = /^\/proc\/[^/]+\/./
@@ -36,7 +51,13 @@ export function pathOfHeld(fd: number): string {
  * (fs.protected_symlinks). Throws UnsafePathError, and system errors.
  */
 export function holdFile(file: string, uid: number | undefined): number {
-  if (uid === undefined || isDescriptorFile(file)) return openSync(file, O_PATH)
+  const held = uid === undefined || isDescriptorFile(file) ? openSync(file, O_PATH) : holdPath(file, uid)
+  if (!isOwnPipe(held)) return held
+  closeSync(held)
+  throw new Error('this descriptor is not open for etrn to read')
+}
+
+function holdPath(file: string, uid: number): number {
   const path = new HeldPath(file, uid)
   try {
     return path.follow()
@@ -44,6 +65,22 @@ export function holdFile(file: string, uid: number | undefined): number {
     path.release()
     throw error
   }
+}
+
+/** Returns true for a pipe without a name that this process itself can write to. Node.js has some: with their octets, signals are lost. */
+function isOwnPipe(held: number): boolean {
+  const pipe = fstatSync(held)
+  if (!pipe.isFIFO() || statfsSync(pathOfHeld(held)).type !== PIPE_FILE_SYSTEM) return false
+  return readdirSync(OWN_DESCRIPTORS).some((fd) => {
+    const one = statSync(`${OWN_DESCRIPTORS}/${fd}`, { throwIfNoEntry: false })
+    return one?.dev === pipe.dev && one.ino === pipe.ino && isWritable(fd)
+  })
+}
+
+/** Returns true if a descriptor of this process was opened for writing (proc_pid_fdinfo(5)). */
+function isWritable(fd: string): boolean {
+  const [, flags = ''] = /^flags:\s*(\d+)$/m.exec(readFileSync(`${OWN_DESCRIPTORS}info/${fd}`, 'latin1')) ?? []
+  return (parseInt(flags, 8) & (constants.O_WRONLY | constants.O_RDWR)) !== 0
 }
 
 /** A path that is followed from one held folder to the next. What is judged is what is held, whatever another user does to the names. */

@@ -8,6 +8,8 @@ import {
   lchownSync,
   mkdirSync,
   openSync,
+  readdirSync,
+  readlinkSync,
   renameSync,
   statSync,
   symlinkSync,
@@ -50,6 +52,16 @@ function assertHeld(file: string, uid = 0): void {
 
 function assertUnsafe(file: string, message: RegExp, uid = 0): void {
   assert.throws(() => holdFile(file, uid), { name: 'UnsafePathError', message })
+}
+
+/** Returns the pipe that a descriptor of this process belongs to; undefined if it is none. */
+function pipeOf(fd: string): string | undefined {
+  try {
+    return /^pipe:.*/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[0]
+  } catch {
+    // It was open for readdir alone.
+    return undefined
+  }
 }
 
 suite('hold-file', needsRoot, () => {
@@ -289,6 +301,18 @@ suite('hold-file', needsRoot, () => {
       makeLink('loop', join(root, 'loop'))
       assert.throws(() => holdFile(join(root, name), 0), { code })
     })
+})
+
+suite('holdFile: descriptors', { skip: canHoldFiles() ? false : 'no /proc here' }, () => {
+  test("refuses Node's own pipes, from which nothing but signals would be read", () => {
+    const pipes = readdirSync('/proc/self/fd').map((fd) => ({ fd, pipe: pipeOf(fd) }))
+    const hasBothEnds = (pipe: string): boolean => pipes.filter((other) => other.pipe === pipe).length > 1
+    const own = pipes.flatMap(({ fd, pipe }) => (pipe !== undefined && hasBothEnds(pipe) ? [fd] : []))
+    assert.ok(own.length > 1)
+    for (const fd of own)
+      for (const folder of ['/dev/fd', '/proc/thread-self/fd'])
+        assert.throws(() => holdFile(`${folder}/${fd}`, 0), /^Error: this descriptor is not open for etrn to read$/)
+  })
 })
 
 suite('pathChanger', needsRoot, () => {
