@@ -139,6 +139,7 @@ function scramProof(hash: string, saltedPassword: Buffer, authMessage: string) {
   // With the keys anybody can log in, or pass for the server; with proof or signature, passwords can be tried without the server.
   const secrets = [proof, serverSignature, saltedPassword, clientKey, serverKey].flatMap((secret) => [
     secret.toString('base64'),
+    secret.toString('base64url'),
     secret.toString('hex'),
   ])
   return { proof, serverSignature, secrets }

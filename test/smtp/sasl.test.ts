@@ -244,6 +244,7 @@ suite('SCRAM', () => {
       const proofs = [clientFinal.replace(/^.*,p=/, ''), serverFinal.replace('v=', '')]
       const secrets = [...proofs.map((proof) => Buffer.from(proof, 'base64')), salted, ...keys].flatMap((secret) => [
         secret.toString('base64'),
+        secret.toString('base64url'),
         secret.toString('hex'),
       ])
       assert.deepEqual(await exchange.next(), { done: false, value: { octets: Buffer.from(clientFirst), secrets: [] } })
