@@ -27,7 +27,8 @@ type Printer = Argv & { readonly usageConfiguration: (configuration: { 'hide-typ
 /** Returns all options in their groups. yargs only prints here, so that an option's name can have its placeholder: `port N`. */
 async function optionsText(width: number): Promise<string> {
   const printer = yargs() as Printer
-  printer.help(false).version(false).wrap(width)
+  // A locale would be a file that LANG names.
+  printer.detectLocale(false).help(false).version(false).wrap(width)
   printer.usageConfiguration({ 'hide-types': true })
   printer.parserConfiguration({ 'camel-case-expansion': false, 'dot-notation': false })
   for (const [name, row] of OPTION_ROWS) {

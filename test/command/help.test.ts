@@ -4,7 +4,8 @@ import { fullHelpText } from '../../src/command/full-help.js'
 import { helpText } from '../../src/command/help.js'
 import { OPTION_ROWS } from '../../src/command/options.js'
 import { EXIT } from '../../src/errors.js'
-import { etrn } from '../helpers/command.js'
+import { etrn, spawnEtrn } from '../helpers/command.js'
+import { makeFile } from '../helpers/files.js'
 import { optionNames } from '../helpers/option-names.js'
 
 const linesOf = (columns: number | undefined): string[] => helpText(columns).split('\n')
@@ -103,4 +104,10 @@ test('--help prints the main options, and --help --verbose all options', async (
   })
   for (const args of [['--help', '--verbose'], ['-hv']])
     assert.equal((await etrn(args)).stdout, `${await fullHelpText(undefined)}\n`)
+})
+
+test('--help --verbose reads no file that the locale names', async (t) => {
+  const file = makeFile(t, 'locale.json', '{')
+  const run = await spawnEtrn(['--help', '--verbose'], { env: { LC_ALL: file.replace('.json', '') } })
+  assert.deepEqual([run.status, run.stderr], [0, ''])
 })
