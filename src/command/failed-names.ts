@@ -11,6 +11,7 @@ import { isSticky, unsafePathReason } from './file-safety.js'
 import { replaceFile } from './replace-file.js'
 
 const NEW_FILE_MODE = 0o600
+const IS_FOLDER = 'is a directory'
 /** The permissions of a file that a new one keeps: others may not write names that a later run requests. */
 const KEPT_MODE = 0o755
 
@@ -22,7 +23,8 @@ export function failedToProblem(file: string, uid: number | undefined): string |
   resolve(file)
   return problemOf(file, () => {
     const stats = lstatSync(file, { throwIfNoEntry: false })
-    const reason = unsuitableReason(stats) ?? (stats && irreplaceableReason(file, stats, uid))
+    const isFolder = file.endsWith('/')
+    const reason = isFolder ? IS_FOLDER : (unsuitableReason(stats) ?? (stats && irreplaceableReason(file, stats, uid)))
     if (reason !== undefined) throw new Error(reason)
     accessSync(dirname(file), constants.W_OK | constants.X_OK)
     checkPath(file, uid)
@@ -45,12 +47,12 @@ export function writeFailedNames(
     const stats = lstatSync(file, { throwIfNoEntry: false })
     // Another user has made the file to keep access to it.
     const isOwn = stats !== undefined && (stats.uid === uid || stats.uid === 0)
-    const mode = isOwn ? stats.mode & KEPT_MODE : NEW_FILE_MODE
+    const permissions = isOwn ? { mode: stats.mode & KEPT_MODE, gid: stats.gid } : { mode: NEW_FILE_MODE }
     checkPath(file, uid)
     // Names of an earlier run may be among those that could not be read now.
     const isAdded = isOwn && stats.isFile() && requests.some((request) => 'lacksNames' in request)
     const lines = new Set([...names, ...(isAdded ? readLines(file) : [])])
-    replaceFile(file, [...lines].map((line) => `${line}\n`).join(''), mode)
+    replaceFile(file, [...lines].map((line) => `${line}\n`).join(''), permissions)
   })
 }
 
@@ -115,7 +117,7 @@ function namesLeft({ names, error, waiting = [] }: ServerReport): string[] {
 
 function unsuitableReason(stats: Stats | undefined): string | undefined {
   if (stats === undefined || stats.isFile()) return undefined
-  if (stats.isDirectory()) return 'is a directory'
+  if (stats.isDirectory()) return IS_FOLDER
   return stats.isSymbolicLink()
     ? 'is a symbolic link; name the file that the link points to'
     : 'is not a regular file; only a regular file can be replaced as a whole'

@@ -66,7 +66,9 @@ export function recordFailures(targets: readonly string[], options: StateOptions
 
 function forgetFailures(options: StateOptions): void {
   try {
-    unlinkSync(stateFile(options))
+    const file = stateFile(options)
+    checkFolders(dirname(file), options.uid)
+    unlinkSync(file)
   } catch {
     // There is none, or a later failure shows why it can't be changed.
   }
@@ -144,7 +146,7 @@ function loadState(options: StateOptions): LoadedState {
 function saveState(file: string | undefined, records: readonly FailureRecord[]): string | undefined {
   if (file === undefined) return undefined
   try {
-    replaceFile(file, formatRecords(records), 0o600)
+    replaceFile(file, formatRecords(records), { mode: 0o600 })
     return undefined
   } catch (error) {
     return describeProblem(file, error)

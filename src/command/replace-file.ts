@@ -2,6 +2,8 @@ import { hash, randomBytes } from 'node:crypto'
 import {
   closeSync,
   fchmodSync,
+  fchownSync,
+  fstatSync,
   fsyncSync,
   lstatSync,
   openSync,
@@ -15,18 +17,27 @@ import { basename, dirname, join } from 'node:path'
 /** A temporary file of this age was left by a killed run. Another run may still need a younger one. */
 const LEFTOVER_AGE_MS = 60_000
 
+const OWNER_MODE = 0o600
+const GROUP_MODE = 0o070
+
+export type Permissions = {
+  readonly mode: number
+  /** The group for which the mode has permissions. If the file can't have this group, no group gets them. */
+  readonly gid?: number
+}
+
 /**
  * Writes a file, or replaces one: whole or not at all, even if the disk is full or the process is killed. A link at its place is
  * replaced, not followed. Throws system errors.
  */
-export function replaceFile(file: string, text: string, mode: number): void {
+export function replaceFile(file: string, text: string, permissions: Permissions): void {
   const folder = dirname(file)
   // A name of this length fits, however long the file's own name is.
   const prefix = `.etrn-${hash('sha256', basename(file)).slice(0, 8)}-`
   removeLeftovers(folder, prefix)
   const temporary = join(folder, `${prefix}${randomBytes(6).toString('hex')}`)
   try {
-    writeNewFile(temporary, text, mode)
+    writeNewFile(temporary, text, permissions)
     renameSync(temporary, file)
   } catch (error) {
     remove(temporary)
@@ -35,15 +46,28 @@ export function replaceFile(file: string, text: string, mode: number): void {
 }
 
 /** Uses the descriptor alone: in a folder of another user, the path may lead to another file at any moment. */
-function writeNewFile(file: string, text: string, mode: number): void {
-  const fd = openSync(file, 'wx', mode)
+function writeNewFile(file: string, text: string, { mode, gid }: Permissions): void {
+  const fd = openSync(file, 'wx', OWNER_MODE)
   try {
     writeFileSync(fd, text)
+    const hasGroup = gid === undefined || giveToGroup(fd, gid)
     // The umask may have removed permissions.
-    fchmodSync(fd, mode)
+    fchmodSync(fd, hasGroup ? mode : mode & ~GROUP_MODE)
     fsyncSync(fd)
   } finally {
     closeSync(fd)
+  }
+}
+
+/** Returns true if the file has the group now. A folder can give its own group to each new file (inode(7)). */
+function giveToGroup(fd: number, gid: number): boolean {
+  if (fstatSync(fd).gid === gid) return true
+  try {
+    fchownSync(fd, -1, gid)
+    return true
+  } catch {
+    // This user is not in the group, or the file system has none.
+    return false
   }
 }
 

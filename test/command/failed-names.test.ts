@@ -246,7 +246,7 @@ suite('--failed-to: the names', { concurrency: true }, () => {
     const args = ['-v', '--max-time', '1s', '--failed-to', file, `127.0.0.1:${server.port}`, ...HELO]
     const run = await etrn([...args, ...names], { env: LEAPING, once: { said: 'C: ETRN b.example', act: leap } })
     assert.match(run.stderr, /--max-time/)
-    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'c.example\nb.example\n'])
+    assert.deepEqual([run.status, readFileSync(file, 'utf8')], [75, 'b.example\nc.example\n'])
   })
   test('are written, too, if a surplus reply shows that results may belong to other names', async (t) => {
     const steps = [...HELLO, ...etrnSteps('a.example', OK), 'C: QUIT', 'S: 450 busy', 'S: 221 bye'] as const
@@ -299,6 +299,16 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     )
   })
   const needsRoot = { skip: process.getuid?.() === 0 ? false : 'needs root' }
+  test('keeps its group, even in a folder that gives each file its own', needsRoot, async (t) => {
+    const file = makeFile(t, 'later', '')
+    chownSync(file, 0, 1234)
+    chmodSync(file, 0o640)
+    chownSync(dirname(file), 0, 4321)
+    chmodSync(dirname(file), 0o2755)
+    await etrn(['127.0.0.1:9', '--failed-to', file, 'a.example'])
+    const { mode, gid } = statSync(file)
+    assert.deepEqual([mode & 0o777, gid], [0o640, 1234])
+  })
   test("does not keep the mode of another user's file", needsRoot, async (t) => {
     const file = makeFile(t, 'later', '')
     chmodSync(file, 0o666)
@@ -331,6 +341,7 @@ suite('--failed-to: the file', { concurrency: true }, () => {
     })
   refuses('a missing folder', 'no such directory: FOLDER/none', (folder) => `${folder}/none/later`)
   refuses('a folder', 'is a directory', (folder) => folder)
+  refuses('a missing file with a slash behind it', 'is a directory', (folder) => `${folder}/later/`)
   refuses('a file in place of the folder', 'part of the path is not a directory', (folder) => {
     writeFileSync(`${folder}/file`, '')
     return `${folder}/file/later`

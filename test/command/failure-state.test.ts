@@ -278,6 +278,17 @@ suite('recordFailures: a state that is not usable', { concurrency: true }, () =>
     assert.ok(await state.isDue(0))
     assert.deepEqual(readdirSync(join(state.home, 'other')), [])
   })
+  test('a success removes nothing behind a link of another user', { skip: needsRoot }, async (t) => {
+    const state = new State(t)
+    await state.record(0)
+    const { file } = state
+    const moved = file.replace('/.local/', '/other/')
+    renameSync(join(state.home, '.local'), join(state.home, 'other'))
+    symlinkSync('other', join(state.home, '.local'))
+    lchownSync(join(state.home, '.local'), 12_345, 12_345)
+    await state.record(1, [])
+    assert.ok(existsSync(moved))
+  })
   test('a folder above is safe if it is sticky, or if its group can write to it, or behind an own link', async (t) => {
     for (const change of [
       ({ home }: State) => chmodSync(home, 0o1777),

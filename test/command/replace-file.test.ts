@@ -28,16 +28,16 @@ if (isInNamespace(import.meta.url)) {
       const file = join(makeFolder(t), 'later')
       const umask = process.umask(0o077)
       t.after(() => process.umask(umask))
-      replaceFile(file, 'a\n', 0o644)
+      replaceFile(file, 'a\n', { mode: 0o644 })
       assert.deepEqual([readFileSync(file, 'utf8'), statSync(file).mode & 0o777], ['a\n', 0o644])
-      replaceFile(file, 'b\n', 0o600)
+      replaceFile(file, 'b\n', { mode: 0o600 })
       assert.deepEqual([readFileSync(file, 'utf8'), statSync(file).mode & 0o777], ['b\n', 0o600])
     })
     test('replaces a link, and leaves its target alone', (t) => {
       const folder = makeFolder(t)
       writeFileSync(join(folder, 'target'), 'old\n')
       symlinkSync('target', join(folder, 'later'))
-      replaceFile(join(folder, 'later'), 'new\n', 0o600)
+      replaceFile(join(folder, 'later'), 'new\n', { mode: 0o600 })
       assert.deepEqual(
         ['target', 'later'].map((name) => readFileSync(join(folder, name), 'utf8')),
         ['old\n', 'new\n'],
@@ -45,13 +45,13 @@ if (isInNamespace(import.meta.url)) {
     })
     test('accepts a file whose name is as long as can be', (t) => {
       const file = join(makeFolder(t), 'n'.repeat(255))
-      replaceFile(file, 'a\n', 0o600)
+      replaceFile(file, 'a\n', { mode: 0o600 })
       assert.equal(readFileSync(file, 'utf8'), 'a\n')
     })
     test('removes what a killed run has left, but not what another run may be writing', (t) => {
       const folder = makeFolder(t)
       mkdirSync(join(folder, 'later'))
-      assert.throws(() => replaceFile(join(folder, 'later'), '', 0o600))
+      assert.throws(() => replaceFile(join(folder, 'later'), '', { mode: 0o600 }))
       assert.deepEqual(readdirSync(folder), ['later'])
       const prefix = `.etrn-${hash('sha256', 'later').slice(0, 8)}-`
       const old = new Date(Date.now() - 3_600_000)
@@ -63,7 +63,7 @@ if (isInNamespace(import.meta.url)) {
       utimesSync(join(folder, `${prefix}ahead`), ahead, ahead)
       writeFileSync(join(folder, '.etrn-00000000-other'), '')
       utimesSync(join(folder, '.etrn-00000000-other'), old, old)
-      assert.throws(() => replaceFile(join(folder, 'later'), '', 0o600))
+      assert.throws(() => replaceFile(join(folder, 'later'), '', { mode: 0o600 }))
       assert.deepEqual(readdirSync(folder).sort(), [
         '.etrn-00000000-other',
         `${prefix}folder`,
@@ -76,7 +76,7 @@ if (isInNamespace(import.meta.url)) {
       const module = fileURLToPath(new URL('src/command/replace-file.ts', ROOT))
       const script = `import { replaceFile } from ${JSON.stringify(module)}
         for (let n = 0; ; n++) {
-          replaceFile(${JSON.stringify(file)}, String(n % 10).repeat(100_000), 0o600)
+          replaceFile(${JSON.stringify(file)}, String(n % 10).repeat(100_000), { mode: 0o600 })
           if (n === 20) console.log('ready')
         }`
       const args = ['--import', 'tsx', '--input-type=module', '-e', script]
