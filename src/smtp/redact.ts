@@ -92,8 +92,9 @@ export class Redactor {
   redactExtensions(extensions: Extensions): Extensions {
     const lines = this.#redactLines(formatExtensions(extensions))
     const masked = parseExtensions({ lines: ['', ...lines] })
-    // Masked keywords can be the same: then their parameters are joined, perhaps to a secret.
-    return masked.size < extensions.size ? this.redactExtensions(masked) : masked
+    if (masked.size === extensions.size) return masked
+    // Masked keywords are the same: their parameters would be joined, perhaps to a secret.
+    return parseExtensions({ lines: ['', ...lines.map(withoutMaskedParameters)] })
   }
 
   redact(text: string): string {
@@ -156,6 +157,11 @@ export class Redactor {
     if (message === cause.message && inner === cause.cause) return cause
     return Object.assign(new Error(message, { cause: inner }), { code: codeOf(cause) })
   }
+}
+
+function withoutMaskedParameters(line: string): string {
+  const [keyword = ''] = line.split(' ', 1)
+  return keyword.includes(MASK) ? keyword : line
 }
 
 function maskRanges(line: string, ranges: readonly Range[]): string {
