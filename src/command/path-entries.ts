@@ -6,7 +6,7 @@ import { codeOf } from '../errors.js'
 export const LINKS_FOLLOWED = 40
 
 /** The shell and the kernel provide these files, and their folders are not those of the file that is read. */
-const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|\d+)\/fd\/\d+$)/
+const DESCRIPTOR_FILE = /^\/(?:dev\/(?:fd\/\d+$|std[a-z]+$)|proc\/(?:self|thread-self|\d+)\/fd\/\d+$)/
 
 /** True for the descriptor of a process, which is no file of the folder in which it is shown. */
 export function isDescriptorFile(file: string): boolean {

@@ -66,7 +66,7 @@ async function readNames(file: string, sources: InputSources): Promise<NamesText
   return { text, isHidden }
 }
 
-const STDIN_PATHS = ['/dev/stdin', '/dev/fd/0', '/proc/self/fd/0']
+const STDIN_PATHS = ['/dev/stdin', '/dev/fd/0', '/proc/self/fd/0', '/proc/thread-self/fd/0']
 
 export function noNameError(): UsageError {
   const problem = `this host has no domain name that other hosts know (host name: ${hostname()})`

@@ -133,7 +133,7 @@ suite('createNameReader', () => {
   })
   test('reads standard input once under each of its names', async () => {
     const { read, countInputs } = createReader('a.example\n')
-    for (const path of ['-', '/dev/stdin', '/dev/fd/0', '/proc/self/fd/0'])
+    for (const path of ['-', '/dev/stdin', '/dev/fd/0', '/proc/self/fd/0', '/proc/thread-self/fd/0'])
       assert.deepEqual(await read({ 'names-from': [path] }), ['a.example'])
     assert.equal(countInputs(), 1)
   })
