@@ -40,6 +40,15 @@ export async function rootObjections(
   return objections
 }
 
+/** Throws UsageError for a file that another user can replace: systemd opens it as root, whatever it is by then. */
+export function checkLoadedFiles(paths: readonly string[]): void {
+  const [objection] = paths.flatMap((path) => objectionsTo(path, 'use'))
+  if (objection === undefined) return
+  throw new UsageError(`systemd would open it as root: ${objection}`, {
+    hint: 'move the file to a directory that only root can change, for example /etc/etrn',
+  })
+}
+
 /** Returns the files that bin/etrn loads, and those that tell node how to load them. */
 function loadedFiles(program: readonly string[]): string[] {
   const root = join(dirname(program.at(-1) ?? ''), '..')

@@ -3,7 +3,7 @@ import { configFilesOf, findConfigFiles } from './config-files.js'
 import { type Config, readConfig } from './config.js'
 import { commandPathsOf, commandVariablesOf, hookText, optionPathsOf, resolveHookTargets } from './hook.js'
 import type { HookKind } from './hook-scripts.js'
-import { checkProfiles, rootObjections } from './hook-root.js'
+import { checkLoadedFiles, checkProfiles, rootObjections } from './hook-root.js'
 import type { Reader } from './read-file.js'
 import { checkServerWords, isBareWord } from './targets.js'
 
@@ -27,6 +27,7 @@ export async function createHook(line: CommandLine, kind: HookKind, options: Hoo
     checkProfiles(line, config, own)
   }
   const targets = await resolveHookTargets(line, config, warn)
+  if (kind === 'systemd' && uid === 0) checkLoadedFiles(optionPathsOf(targets))
   const paths = [...optionPathsOf(targets), ...commandPathsOf(targets)]
   // systemd hands the files over, and the service reads them as another user.
   const [read, used] = kind === 'systemd' ? [[], [...files, ...paths]] : [files, paths]

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { chownSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { suite, test } from 'node:test'
 import { hookText } from '../../src/command/hook.js'
-import { assertRefused } from '../helpers/command.js'
+import { assertRefused, etrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
 import { inputOf, ISP, printHook, printHookWithConfig } from '../helpers/hook.js'
 
@@ -25,6 +25,14 @@ suite('hook-units', { concurrency: true }, () => {
     assert.match(text, /^ExecStart=.* --config \$\{CREDENTIALS_DIRECTORY\}\/config\.toml isp$/m)
     const beside = await printHookWithConfig(t, `${ISP}tls-ca = "/c/own.pem"\n`, '--hook', 'systemd', 'isp')
     assert.match(beside, /^# The user of this service must be able to read \/c\/own\.pem$/m)
+  })
+  const needsRoot = { skip: process.getuid?.() === 0 ? false : 'needs root' }
+  test('root is refused a file that another user can replace, since systemd opens it as root', needsRoot, async (t) => {
+    const file = makeFile(t, 'names', 'a.example\n', 0o600)
+    const args = ['--hook', 'systemd', '127.0.0.1', '--names-from', file]
+    assert.equal((await etrn(args)).status, 0)
+    chownSync(dirname(file), 12_345, 12_345)
+    await assertRefused(args, /^etrn: systemd would open it as root: \S+names is not safe to use: the directory /)
   })
   test('the script says where the units go and how to run the service once', async () =>
     assert.match(
