@@ -94,7 +94,7 @@ export class Redactor {
     const masked = parseExtensions({ lines: ['', ...lines] })
     if (masked.size === extensions.size) return masked
     // Masked keywords are the same: their parameters would be joined, perhaps to a secret.
-    return parseExtensions({ lines: ['', ...lines.map(withoutMaskedParameters)] })
+    return parseExtensions({ lines: ['', ...new Set(lines.map(maskParameters))] })
   }
 
   redact(text: string): string {
@@ -159,9 +159,10 @@ export class Redactor {
   }
 }
 
-function withoutMaskedParameters(line: string): string {
+/** Returns an extension without its parameters if its keyword is masked. */
+function maskParameters(line: string): string {
   const [keyword = ''] = line.split(' ', 1)
-  return keyword.includes(MASK) ? keyword : line
+  return keyword.includes(MASK) ? `${keyword} ${MASK}` : line
 }
 
 function maskRanges(line: string, ranges: readonly Range[]): string {
