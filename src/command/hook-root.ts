@@ -44,7 +44,7 @@ export async function rootObjections(
 export function checkLoadedFiles(paths: readonly string[]): void {
   const [objection] = paths.flatMap((path) => objectionsTo(path, 'use'))
   if (objection === undefined) return
-  throw new UsageError(`systemd would open it as root: ${objection}`, {
+  throw new UsageError(`${objection}; systemd would open the file as root`, {
     hint: 'move the file to a directory that only root can change, for example /etc/etrn',
   })
 }

@@ -32,7 +32,10 @@ suite('hook-units', { concurrency: true }, () => {
     const args = ['--hook', 'systemd', '127.0.0.1', '--names-from', file]
     assert.equal((await etrn(args)).status, 0)
     chownSync(dirname(file), 12_345, 12_345)
-    await assertRefused(args, /^etrn: systemd would open it as root: \S+names is not safe to use: the directory /)
+    await assertRefused(
+      args,
+      /^etrn: \S+names is not safe to use: the directory .*; systemd would open the file as root\nhint: move the file /,
+    )
   })
   test('the script says where the units go and how to run the service once', async () =>
     assert.match(

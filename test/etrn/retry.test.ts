@@ -500,7 +500,10 @@ suite('requestInRounds: order of the next round', { concurrency: false }, () => 
 
 suite('requestInRounds: names that hold up others', { concurrency: false }, () => {
   type Behaviour = 'good' | 'deferred' | 'dropped' | 'closed'
-  /** Starts a server that does the same with a name in each round, and another thing with the second one of a session. Returns its port, and the names in the order in which they arrive. */
+  /**
+   * Starts a server that does the same with a name in each round, and another thing with the second one of a session. Returns its port,
+   * and the names in the order in which they arrive.
+   */
   const serve = async (t: TestContext, behaviours: Readonly<Record<string, Behaviour>>, second?: Behaviour) => {
     const requested: string[] = []
     const server = createServer((socket) => {
