@@ -7,9 +7,9 @@ import { type InterfaceAddress, interfaceAddresses } from './interfaces.js'
 import { race } from './race.js'
 
 /** The addresses to try, best first; the late ones follow when they are known. */
-type Candidates = { readonly first: readonly string[]; readonly late: Promise<readonly string[]> }
+export type Candidates = { readonly first: readonly string[]; readonly late: Promise<readonly string[]> }
 
-type Connected = { readonly socket: Socket; readonly address: string }
+export type Connected = { readonly socket: Socket; readonly address: string }
 
 type ConnectOptions = Limits & {
   /** The local end: an address, or an interface that has one; undefined: the system's choice */

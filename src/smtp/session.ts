@@ -6,8 +6,9 @@ import { checkConnection } from './credentials-policy.js'
 import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
 import { type Extensions, offeredMechanisms, parseExtensions } from './extensions.js'
-import { reachServer, rejectOwnServer, sendEhlo } from './greeting-and-ehlo.js'
+import { rejectOwnServer, sendEhlo } from './greeting-and-ehlo.js'
 import { FILTER_HINT, isBehindMiddlebox, isFilter, MIDDLEBOX_HINT } from './middlebox.js'
+import { reachServer } from './reach-server.js'
 import { isPermanent, type Reply } from './reply.js'
 import type { Credentials, Server, SessionOptions } from './session-settings.js'
 import { mayRetryWithoutTls, readFirstReply, startTls, WITHOUT_TLS } from './starttls.js'
@@ -42,33 +43,38 @@ export async function openSession(server: Server, options: SessionOptions): Prom
   }
 }
 
-/** Goes from the address to the last list of extensions (RFC 5321, 3207, 4954). */
 async function startSession(server: Server, options: SessionOptions): Promise<Session> {
-  const dialogue = await reachServer(server, options)
-  const { smtp } = dialogue
-  try {
-    let extensions = readExtensions(dialogue, dialogue.hello)
-    let { secured } = dialogue
-    if (secured === undefined && server.tls.level !== 'none') {
-      secured = await startTls(dialogue, extensions)
-      // Extensions listed before TLS no longer count (RFC 3207, 4.2).
-      if (secured !== undefined) {
-        if (options.protection !== undefined) options.protection.hasTls = true
-        const hello = await readFirstReply(async () => sendEhlo(dialogue))
-        rejectOwnServer('ehlo', hello, options, dialogue.greeting)
-        extensions = readExtensions(dialogue, hello)
-      }
+  return reachServer(server, options, async (dialogue) => {
+    try {
+      return await prepareSession(dialogue)
+    } catch (error) {
+      await dialogue.smtp.quit()
+      throw error
     }
-    if (server.credentials !== undefined) {
-      await logIn({ ...dialogue, secured }, server.credentials, extensions)
-      if (!extensions.has('ETRN')) extensions = await repeatEhlo(dialogue, extensions)
+  })
+}
+
+/** Goes from the reply to EHLO to the last list of extensions (RFC 3207, 4954). */
+async function prepareSession(dialogue: GreetedDialogue): Promise<Session> {
+  const { server, options } = dialogue
+  let extensions = readExtensions(dialogue, dialogue.hello)
+  let { secured } = dialogue
+  if (secured === undefined && server.tls.level !== 'none') {
+    secured = await startTls(dialogue, extensions)
+    // Extensions listed before TLS no longer count (RFC 3207, 4.2).
+    if (secured !== undefined) {
+      if (options.protection !== undefined) options.protection.hasTls = true
+      const hello = await readFirstReply(async () => sendEhlo(dialogue))
+      rejectOwnServer('ehlo', hello, options, dialogue.greeting)
+      extensions = readExtensions(dialogue, hello)
     }
-    if (!extensions.has('ETRN')) checkUnlisted(dialogue, extensions)
-    return createSession(dialogue, options)
-  } catch (error) {
-    await smtp.quit()
-    throw error
   }
+  if (server.credentials !== undefined) {
+    await logIn({ ...dialogue, secured }, server.credentials, extensions)
+    if (!extensions.has('ETRN')) extensions = await repeatEhlo(dialogue, extensions)
+  }
+  if (!extensions.has('ETRN')) checkUnlisted(dialogue, extensions)
+  return createSession(dialogue, options)
 }
 
 // A function of its own: a session must not keep the long replies that came before it.

@@ -1,0 +1,124 @@
+import { EXIT } from '../errors.js'
+import { familyOf, unmapAddress } from '../net/address.js'
+import { type Candidates, connect, type Connected } from '../net/connect.js'
+import type { Addresses } from '../net/dns.js'
+import { type GreetedDialogue, runStep } from './dialogue.js'
+import { SessionError } from './errors.js'
+import { greetServer, startDialogue } from './greeting-and-ehlo.js'
+import type { Server, SessionOptions } from './session-settings.js'
+
+/** The most addresses of a server that are tried, as in Postfix (smtp_mx_address_limit). */
+const ADDRESSES_TRIED = 5
+
+/** Why another address is tried. `isGreeted` means that the server had replied to EHLO. */
+type Failure = { readonly error: SessionError; readonly address: string; readonly isGreeted: boolean }
+
+/**
+ * Connects, reads the reply to EHLO, and returns what `prepare` makes of the session. After a failure that another address may not have,
+ * the next one is tried (RFC 5321, 5.1), unless twice the timeout has passed since the start.
+ */
+export async function reachServer<T>(
+  server: Server,
+  options: SessionOptions,
+  prepare: (dialogue: GreetedDialogue) => Promise<T>,
+): Promise<T> {
+  const mayTryUntil = performance.now() + 2 * options.timeoutMs
+  const found = await runStep('dns', options, async () => lookUpServer(server, options))
+  options.trace({ type: 'resolved', addresses: found.first })
+  const { first, late } = limitAddresses(found)
+  const tried = new Set<string>()
+  const untried = (list: readonly string[]): string[] => list.filter((address) => !tried.has(address))
+  let failure: Failure | undefined
+  try {
+    for (;;) {
+      const left = { first: untried(first), late: late.then(untried) }
+      const { socket, address } = await connectTo(left, server.port, options).catch((error: unknown) => {
+        throw options.signal.aborted ? error : unconnectedError(error, failure)
+      })
+      tried.add(address)
+      let isGreeted = false
+      try {
+        const reached = { ...server, addresses: [address, ...untried(found.first)] }
+        const dialogue = await greetServer(startDialogue(reached, socket, address, options))
+        isGreeted = true
+        const session = await prepare(dialogue)
+        if (failure?.isGreeted === true) warnAbout(failure, address, options)
+        return session
+      } catch (error) {
+        if (!(error instanceof SessionError) || options.signal.aborted) throw error
+        const mayTryNext = mayWorkElsewhere(error, isGreeted)
+        const noted = mayTryNext || isGreeted ? error : noteUntried(error, untried(found.first))
+        failure = chooseFailure(failure, { error: noted, address, isGreeted })
+        if (!mayTryNext || performance.now() >= mayTryUntil) throw failure.error
+      }
+    }
+  } finally {
+    found.cancel()
+  }
+}
+
+async function connectTo(candidates: Candidates, port: number, options: SessionOptions): Promise<Connected> {
+  const onAttempt = (address: string): void => options.trace({ type: 'connecting', address })
+  return runStep('connect', options, () => connect(candidates, port, { ...options, onAttempt }))
+}
+
+/**
+ * Returns true after a failure that another address may not have: a temporary one before the reply to EHLO, another user of this host who
+ * listens in place of the mail server, or a server that falls silent between EHLO and the login, as behind a path that loses large packets.
+ * A login is not repeated, because the server may have counted it.
+ */
+function mayWorkElsewhere({ exitStatus, stage, reply }: SessionError, isGreeted: boolean): boolean {
+  const isTemporary = exitStatus === EXIT.TEMPFAIL
+  return isGreeted ? isTemporary && reply === null && stage !== 'auth' : isTemporary || stage === 'auth'
+}
+
+/** Returns the failure to report: the newer one, unless the older session had come further, or was not refused. */
+function chooseFailure(before: Failure | undefined, next: Failure): Failure {
+  const isNext = before?.isGreeted !== true || (next.isGreeted && mayWorkElsewhere(next.error, true))
+  return isNext ? next : { ...before, error: mention(before.error, next.error) }
+}
+
+/** Returns the error to report if no other address accepts a connection. A failure that may pass comes first. */
+function unconnectedError(error: unknown, failure: Failure | undefined): unknown {
+  if (failure === undefined || !(error instanceof SessionError)) return error
+  // No address was left.
+  if (error.message === '') return failure.error
+  return failure.error.exitStatus === EXIT.TEMPFAIL ? mention(failure.error, error) : mention(error, failure.error)
+}
+
+function mention(error: SessionError, other: SessionError): SessionError {
+  return error.withMessage(`${error.message}; at another address: ${other.message}`)
+}
+
+/** Says that an address works only in part: each run would lose time there. */
+function warnAbout({ error, address }: Failure, next: string, { trace }: SessionOptions): void {
+  const { stage, message } = error
+  trace({ type: 'warning', stage, text: `${message} (${address}); continuing at another address (${next})` })
+}
+
+/** Returns the addresses of a server. Those that are known, and an address in place of a host, need no DNS. */
+async function lookUpServer(server: Server, options: SessionOptions): Promise<Addresses> {
+  const { host, isExchanger } = server
+  const literal = isExchanger || familyOf(host) === 0 ? [] : [unmapAddress(host)]
+  const { addresses = literal } = server
+  const { family } = options
+  const known = addresses.filter((address) => family === undefined || familyOf(address) === family)
+  if (known.length > 0) return { first: known, late: Promise.resolve([]), cancel: () => undefined }
+  const { lookUpHost } = await import('./look-up-host.js')
+  return lookUpHost(server, options)
+}
+
+/** Returns the addresses to try. The last place is kept for one of another family, which DNS may return later. */
+function limitAddresses({ first, late }: Addresses): Candidates {
+  const early = first.slice(0, ADDRESSES_TRIED - 1)
+  const rest = first.slice(early.length)
+  return { first: early, late: late.then((more) => [...more, ...rest].slice(0, ADDRESSES_TRIED - early.length)) }
+}
+
+/** Returns an error that mentions the addresses that are not tried after it: a permanent failure is taken for that of the host. */
+function noteUntried(error: SessionError, addresses: readonly string[]): SessionError {
+  const { length } = addresses
+  if (length === 0 || (error.reply === null && error.kind !== 'malformed-reply')) return error
+  const message = `${error.message}; ${length} other address${length === 1 ? '' : 'es'} not tried`
+  return new SessionError(error.stage, message, error)
+}

@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { suite, test, type TestContext } from 'node:test'
+import { unmapAddress } from '../../src/net/address.js'
+import { openSession } from '../../src/smtp/session.js'
+import { etrn, etrnJson, LEAPING } from '../helpers/command.js'
+import { isInNamespace } from '../helpers/namespace.js'
+import { BYE, close, type Conversation, HELLO, reset } from '../helpers/scripted-server.js'
+import { ACCEPTED, PORT, REQUEST, serveAt, serveNames, writeHosts } from '../net/network.js'
+import { OPTIONS, serverAt } from './plain-session.js'
+import { AGREED, CA, certificateStep, LISTED, secureSession, UNHEARD } from './tls-server.js'
+
+if (isInNamespace(import.meta.url)) {
+  // No address is slow to connect for a clock that stands still, so none is tried beside another.
+  const oneByOne = { env: LEAPING }
+  const THREE = { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4', '127.0.0.5'] } }
+  const TWO = { 'A mail.example': { addresses: ['127.0.0.3', '127.0.0.4'] } }
+
+  suite('a host with several addresses', () => {
+    test('is tried at the next address after a temporary failure before the EHLO reply', async (t) => {
+      await serveNames(t, THREE)
+      const busy = await serveAt(t, '127.0.0.3', ['S: 421 too many connections', ...BYE])
+      const gone = await serveAt(t, '127.0.0.4', ['S: 220 mx', 'C: EHLO gw.site.example', reset])
+      const good = await serveAt(t, '127.0.0.5', ACCEPTED)
+      const run = await etrnJson(REQUEST, oneByOne)
+      for (const server of [busy, gone, good]) await server.verify()
+      assert.deepEqual([run.status, run.document.servers[0]?.address], [0, '127.0.0.5'])
+    })
+    test('is not tried at the next address after a permanent failure, or a 4xx reply to EHLO', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(
+        t,
+        '127.0.0.3',
+        ['S: 554 no', ...BYE],
+        ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 450 later', ...BYE],
+      )
+      const other = await serveAt(t, '127.0.0.4')
+      assert.equal((await etrnJson(REQUEST, oneByOne)).status, 69)
+      assert.equal((await etrnJson(REQUEST, oneByOne)).status, 75)
+      await other.verify()
+    })
+    test('is not tried at the next address after a greeting that is none, and the error says so', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: HTTP/1.1 400 Bad Request', ...BYE])
+      const { document } = await etrnJson(REQUEST, oneByOne)
+      assert.match(document.servers[0]?.error?.message ?? '', /^invalid greeting: .*; 1 other address not tried$/)
+    })
+    for (const [count, text] of [
+      [2, 'the server rejected the connection (554 no); 1 other address not tried'],
+      [3, 'the server rejected the connection (554 no); 2 other addresses not tried'],
+    ] as const)
+      test(`is said to have ${count - 1} untried addresses if the first of ${count} greets with 554`, async (t) => {
+        await serveNames(t, count === 2 ? TWO : THREE)
+        await serveAt(t, '127.0.0.3', ['S: 554 no', ...BYE])
+        const { document, status } = await etrnJson(REQUEST, oneByOne)
+        const [report] = document.servers
+        assert.deepEqual([status, report?.error?.message, report?.error?.code], [69, text, 554])
+      })
+    test('is tried at an address whose DNS answer came late', async (t) => {
+      let answer = (): void => undefined
+      const after = new Promise<void>((resolve) => (answer = resolve))
+      await serveNames(t, {
+        'A mail.example': { addresses: ['127.0.0.1'] },
+        'AAAA mail.example': { addresses: ['::1'], after },
+      })
+      await serveAt(t, '127.0.0.1', ['S: 421 busy', 'C: QUIT', () => answer(), 'S: 221 bye'])
+      await serveAt(t, '::1', ACCEPTED)
+      assert.equal((await etrn(REQUEST, oneByOne)).status, 0)
+    })
+    test('is tried once at an address whose DNS answer came late', async (t) => {
+      await serveNames(t, {
+        'A mail.example': { addresses: ['127.0.0.1'] },
+        'AAAA mail.example': { addresses: ['::1'], afterMs: 200 },
+      })
+      await serveAt(t, '::1', ['S: 421 busy', ...BYE])
+      assert.equal((await etrn(REQUEST)).status, 75)
+    })
+    test('reports the last failure and its address', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      await serveAt(t, '127.0.0.4', ['S: 554 no', ...BYE])
+      const run = await etrnJson(REQUEST, oneByOne)
+      const [report] = run.document.servers
+      assert.deepEqual([run.status, report?.address, report?.error?.code], [69, '127.0.0.4', 554])
+    })
+    test('reports the last reply if the remaining addresses refuse the connection', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      const run = await etrnJson(REQUEST, oneByOne)
+      const [report] = run.document.servers
+      assert.deepEqual([run.status, report?.error?.stage, report?.error?.code], [75, 'greeting', 421])
+    })
+    /** Listens at all addresses, and returns those that a client has connected to. */
+    const listenEverywhere = async (t: TestContext, talk: (socket: Socket) => void): Promise<ReadonlySet<string>> => {
+      const contacted = new Set<string>()
+      const server = createServer((socket) => {
+        contacted.add(unmapAddress(socket.localAddress ?? ''))
+        socket.on('error', () => undefined)
+        talk(socket)
+      }).listen(PORT, '::')
+      t.after(() => server.close())
+      await once(server, 'listening')
+      return contacted
+    }
+    const numbered = (length: number): string[] => Array.from({ length }, (_, n) => `127.0.3.${n % 250}`)
+    test('is tried at five of 200 addresses, one of the other family among them', async (t) => {
+      await serveNames(t, {
+        'A mail.example': { addresses: numbered(200) },
+        'AAAA mail.example': { addresses: ['::1'] },
+      })
+      const contacted = await listenEverywhere(t, (socket) => socket.end('421 busy\r\n'))
+      assert.equal((await etrn(REQUEST)).status, 75)
+      assert.equal(contacted.size, 5)
+      assert.ok(contacted.has('::1'))
+    })
+    test('is tried at five addresses of /etc/hosts', async (t) => {
+      await serveNames(t, {})
+      writeHosts(
+        t,
+        numbered(300)
+          .map((address) => `${address} mail.example\n`)
+          .join(''),
+      )
+      const contacted = await listenEverywhere(t, (socket) => socket.end('421 busy\r\n'))
+      assert.equal((await etrn(REQUEST)).status, 75)
+      assert.equal(contacted.size, 5)
+    })
+    test('is tried at no further address once twice --timeout has passed', async (t) => {
+      await serveNames(t, { 'A mail.example': { addresses: numbered(100) } })
+      const contacted = await listenEverywhere(t, () => undefined)
+      const server = { ...serverAt(PORT), host: 'mail.example' }
+      await assert.rejects(
+        openSession(server, { ...OPTIONS, timeoutMs: 300 }),
+        /^SessionError: no greeting within 0\.3s \(0 octets received\)$/,
+      )
+      assert.equal(contacted.size, 2)
+    })
+    test('is not requested if a signal arrives at the second address', async (t) => {
+      let interrupt = (): void => undefined
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      await serveAt(t, '127.0.0.4', [() => interrupt(), 'C: QUIT'])
+      const run = await etrnJson(REQUEST, {
+        ...oneByOne,
+        during: (child) => (interrupt = () => void child.kill('SIGTERM')),
+      })
+      const [report] = run.document.servers
+      assert.deepEqual([report?.names[0]?.outcome, report?.error?.message], ['skipped', 'interrupted by SIGTERM'])
+      assert.equal(report?.error?.stage, 'greeting')
+    })
+  })
+
+  suite('a host whose first address loses the connection after EHLO', () => {
+    const TLS = [...REQUEST, '--tls', 'encrypt']
+    const lost: Conversation = [...UNHEARD, close]
+    const LOST = 'the server closed the connection during the TLS handshake'
+    test('is tried at the next one, with a warning', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', lost)
+      await serveAt(t, '127.0.0.4', secureSession('mx'))
+      const { status, stdout, stderr } = await etrn(TLS, oneByOne)
+      assert.deepEqual([status, stdout], [0, 'site.example: accepted (250 OK)\n'])
+      assert.equal(
+        stderr,
+        `etrn: warning: mail.example:2500: ${LOST} (127.0.0.3); continuing at another address (127.0.0.4)\n`,
+      )
+    })
+    test('is tried with TLS at the next one before it is tried without TLS', async (t) => {
+      await serveNames(t, TWO)
+      const first = await serveAt(t, '127.0.0.3', lost)
+      await serveAt(t, '127.0.0.4', secureSession('mx'))
+      const { status, document } = await etrnJson([...REQUEST, '--tls', 'may'], oneByOne)
+      assert.deepEqual([status, document.servers[0]?.tls === null], [0, false])
+      await first.verify()
+    })
+    for (const [title, then] of [
+      ['rejects the connection', 'the server rejected the connection (554 no)'],
+      ['has no STARTTLS', 'STARTTLS not offered, but --tls encrypt requires it'],
+      ['is busy', 'the server is temporarily unavailable (421 busy)'],
+      ['refuses the connection', 'connection refused (127.0.0.4 port 2500)'],
+    ] as const)
+      test(`keeps its temporary failure if the next one ${title}`, async (t) => {
+        await serveNames(t, TWO)
+        await serveAt(t, '127.0.0.3', lost)
+        if (title === 'rejects the connection') await serveAt(t, '127.0.0.4', ['S: 554 no', ...BYE])
+        if (title === 'has no STARTTLS') await serveAt(t, '127.0.0.4', [...HELLO, ...BYE])
+        if (title === 'is busy') await serveAt(t, '127.0.0.4', ['S: 421 busy', ...BYE])
+        const { status, document } = await etrnJson(TLS, oneByOne)
+        assert.deepEqual([status, document.servers[0]?.error?.message], [75, `${LOST}; at another address: ${then}`])
+      })
+    test('reports the failure of the last one that came as far', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', lost)
+      await serveAt(t, '127.0.0.4', [...LISTED, 'C: STARTTLS', close])
+      const { status, document } = await etrnJson(TLS, oneByOne)
+      assert.deepEqual([status, document.servers[0]?.error?.stage], [75, 'starttls'])
+    })
+    test('is not tried at the next one after a 4xx reply to STARTTLS, or if the login brought no reply', async (t) => {
+      await serveNames(t, TWO)
+      const login: Conversation = [
+        ...AGREED,
+        certificateStep('mx'),
+        'C: EHLO gw.site.example',
+        'S: 250-mx.example',
+        'S: 250-AUTH PLAIN',
+        'S: 250 ETRN',
+      ]
+      await serveAt(
+        t,
+        '127.0.0.3',
+        [...LISTED, 'C: STARTTLS', 'S: 454 later', ...BYE],
+        [...login, `C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`, close],
+      )
+      const other = await serveAt(t, '127.0.0.4')
+      assert.equal((await etrn(TLS, oneByOne)).status, 75)
+      const verified = [...REQUEST, ...CA, '--tls-name', 'mx.example', '--user', 'site']
+      const { status, document } = await etrnJson(verified, { env: { ...LEAPING, ETRN_PASSWORD: 'secret' } })
+      assert.deepEqual([status, document.servers[0]?.error?.stage], [75, 'auth'])
+      await other.verify()
+    })
+  })
+}
