@@ -25,9 +25,26 @@ const ANY_ADDRESS = { 0: '', 4: '0.0.0.0', 6: '::' } as const
  * none if the kernel doesn't tell: the other end is elsewhere, nobody listens any more, the tables can't be read, or the system isn't
  * Linux. Throws StepError (75) if this host lacks the resources to read them.
  */
-export function usersOfPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): readonly number[] {
+export function usersOfPeer(ends: SocketEnds): readonly number[] {
+  const { accepted, listening } = readPeer(ends)
+  return accepted.size === 0 || listening.size === 0 ? [] : [...new Set([...accepted, ...listening])]
+}
+
+/**
+ * Returns the users who listen at the other end of a connection within this host that this end or the other one has ended: the kernel no
+ * longer tells who had it. Returns none while it stands, and where usersOfPeer returns none. Throws as usersOfPeer does.
+ */
+export function listenersOfEnded(ends: SocketEnds): readonly number[] {
+  const { isOpen, listening } = readPeer(ends)
+  return isOpen ? [] : [...listening]
+}
+
+type Peer = { readonly accepted: Set<number>; readonly listening: Set<number>; readonly isOpen: boolean }
+
+function readPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): Peer {
   const [own, peer] = [canonicalAddress(localAddress), canonicalAddress(remoteAddress)]
-  const users = new Set<number>()
+  const accepted = new Set<number>()
+  let isOpen = false
   // The kernel prefers the listener that is named first.
   const listeners = new Map(
     [peer, ANY_ADDRESS[familyOf(peer)], ANY_ADDRESS[6]].map((address) => [address, new Set<number>()]),
@@ -37,16 +54,16 @@ export function usersOfPeer({ localAddress, localPort, remoteAddress, remotePort
       // The other end's local address is our remote one.
       const [, local, remote, state, , , , user, , inode] = line.trim().split(/\s+/)
       const isPeer = isEnd(local, peer, remotePort) && isEnd(remote, own, localPort)
-      if (isPeer && state === ESTABLISHED && inode !== NO_INODE) users.add(Number(user))
+      if (isPeer && state === ESTABLISHED && inode !== NO_INODE) accepted.add(Number(user))
+      isOpen ||= state === ESTABLISHED && isEnd(local, own, localPort) && isEnd(remote, peer, remotePort)
       if (state === LISTEN && portOf(local) === remotePort) listeners.get(addressOf(local))?.add(Number(user))
     }
   } catch (error) {
     if (isLackOfResources(error)) throw resourcesError("can't tell who runs the server on this host", error)
     // A table that can't be read whole tells nothing.
-    return []
+    return { accepted: new Set(), listening: new Set(), isOpen: true }
   }
-  const listening = [...listeners.values()].find(({ size }) => size > 0)
-  return users.size === 0 || listening === undefined ? [] : [...new Set([...users, ...listening])]
+  return { accepted, listening: [...listeners.values()].find(({ size }) => size > 0) ?? new Set(), isOpen }
 }
 
 const BLOCK_OCTETS = 65_536

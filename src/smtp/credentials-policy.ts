@@ -3,7 +3,8 @@ import { platform } from 'node:os'
 import { EXIT, StepError, UsageError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { isLoopback } from '../net/address.js'
-import { type SocketEnds, usersOfPeer } from '../net/peer-user.js'
+import { listenersOfEnded, type SocketEnds, usersOfPeer } from '../net/peer-user.js'
+import { connectionLostError } from './errors.js'
 import type { Server } from './session-settings.js'
 import { isVerificationRequired, type TlsLevel, type TlsPolicy } from './tls-policy.js'
 
@@ -73,35 +74,52 @@ export function checkConnection(
       exitStatus: EXIT.NOPERM,
       hint: VERIFY_HINT,
     })
-  checkPeer(level, ends)
+  const peer = judgePeer(level, ends)
+  // A server that has ended its side could still read what is sent.
+  if (peer === 'ended') throw connectionLostError('before the login')
+  if (peer !== 'trusted') throw untrustedError(peer)
 }
 
 /**
  * Throws as checkConnection does if the other end is another user's, and the certificate will not identify the server: on another
- * loopback address the mail server may listen.
+ * loopback address the mail server may listen. `mayBeUnknown` means that the server has failed anyway, so that only a known user counts.
  */
-export function checkListener({ host, tls, credentials }: Server, ends: SocketEnds): void {
+export function checkListener(
+  { host, tls, credentials }: Server,
+  ends: SocketEnds,
+  { mayBeUnknown }: { readonly mayBeUnknown: boolean },
+): void {
   if (credentials === undefined || isVerificationRequired(tls) || !isOwnLoopback(host, ends)) return
-  checkPeer(tls.level, ends)
+  const peer = judgePeer(tls.level, ends)
+  if (typeof peer !== 'string' && !(mayBeUnknown && peer.user === undefined)) throw untrustedError(peer)
 }
 
 function isOwnLoopback(host: string, { remoteAddress }: SocketEnds): boolean {
   return isLoopbackHost(host) && isLoopback(remoteAddress)
 }
 
-function checkPeer(level: TlsLevel, ends: SocketEnds): void {
+/** The user who has the other end, or listens there; undefined if the kernel doesn't tell. */
+type Untrusted = { readonly user: number | undefined }
+
+/** Returns 'ended' if the connection has ended, and only trusted users listen where it led. */
+function judgePeer(level: TlsLevel, ends: SocketEnds): 'trusted' | 'ended' | Untrusted {
   // Other systems don't tell who has the other end.
-  if (level === 'none' || platform() !== 'linux') return
+  if (level === 'none' || platform() !== 'linux') return 'trusted'
   const users = usersOfPeer(ends)
+  const listeners = users.length > 0 ? [] : listenersOfEnded(ends)
   const isTrusted = (user: number): boolean =>
     user < PEOPLES_USER_IDS || (user !== OVERFLOW_USER_ID && user === statSync('/proc/self').uid)
-  if (users.length > 0 && users.every(isTrusted)) return
-  const user = users.find((one) => !isTrusted(one))
+  const user = [...users, ...listeners].find((one) => !isTrusted(one))
+  if (user !== undefined || users.length + listeners.length === 0) return { user }
+  return users.length > 0 ? 'trusted' : 'ended'
+}
+
+function untrustedError({ user }: Untrusted): StepError {
   const [problem, trusted] =
     user === undefined
       ? ['the kernel does not report who runs the server on this host', 'all users of this host']
       : [`the server on this host is run by user ${user}`, `user ${user}`]
-  throw new StepError(`not logged in: ${problem}`, {
+  return new StepError(`not logged in: ${problem}`, {
     exitStatus: EXIT.NOPERM,
     hint: `${VERIFY_HINT}; only if you trust ${trusted} with the password: --tls none`,
   })

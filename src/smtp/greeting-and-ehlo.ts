@@ -7,7 +7,7 @@ import { Connection } from './connection.js'
 import { checkListener } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { sessionErrorOf, type Stage } from './errors.js'
-import type { Reply } from './reply.js'
+import { isTransient, type Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
 import { isVerificationRequired } from './tls-policy.js'
 import { readFirstReply, runHandshake } from './starttls.js'
@@ -39,15 +39,9 @@ export async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> 
   const { smtp, server, options } = dialogue
   try {
     const secured = server.isImplicitTls ? await runHandshake(dialogue, await import('./tls.js')) : undefined
-    const readGreeting = async (): Promise<Reply> =>
-      runStep('greeting', options, async () => {
-        const reply = await smtp.readReply()
-        options.trace({ type: 'greeting', text: reply.text })
-        // Not before: until the other end has accepted the connection, the kernel calls it root's.
-        rejectListener(dialogue)
-        return expectCode('greeting', 220, reply)
-      })
-    const greeting = await (secured === undefined ? readGreeting() : readFirstReply(readGreeting))
+    const greeting = await (secured === undefined
+      ? readGreeting(dialogue)
+      : readFirstReply(() => readGreeting(dialogue)))
     // If the certificate must be verified, only what comes within TLS counts.
     const isTrusted = secured !== undefined || !isVerificationRequired(server.tls)
     if (isTrusted) rejectOwnServer('greeting', greeting, options)
@@ -60,10 +54,24 @@ export async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> 
   }
 }
 
+async function readGreeting(dialogue: Dialogue): Promise<Reply> {
+  const { smtp, options } = dialogue
+  return runStep('greeting', options, async () => {
+    const reply = await smtp.readReply().catch((error: unknown) => {
+      if (error instanceof StepError && error.kind === 'malformed-reply') rejectListener(dialogue, false)
+      throw error
+    })
+    options.trace({ type: 'greeting', text: reply.text })
+    // Not before: until the other end has accepted the connection, the kernel calls it root's.
+    rejectListener(dialogue, isTransient(reply))
+    return expectCode('greeting', 220, reply)
+  })
+}
+
 /** Throws if the listener is another user's and must not receive the credentials, whatever it says. */
-function rejectListener({ server, ends }: Dialogue): void {
+function rejectListener({ server, ends }: Dialogue, mayBeUnknown: boolean): void {
   try {
-    checkListener(server, ends)
+    checkListener(server, ends, { mayBeUnknown })
   } catch (error) {
     throw error instanceof StepError ? sessionErrorOf('auth', error) : error
   }

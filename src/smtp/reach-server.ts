@@ -15,7 +15,8 @@ type Failure = { readonly error: SessionError; readonly address: string; readonl
 
 /**
  * Connects, reads the reply to EHLO, and returns what `prepare` makes of the session. After a failure that another address may not have,
- * the next one is tried (RFC 5321, 5.1), unless twice the timeout has passed since the start.
+ * the next one is tried (RFC 5321, 5.1), unless twice the timeout has passed since the start. Later sessions stay at the address that was
+ * reached: that it has too many connections doesn't mean that another one knows this host.
  */
 export async function reachServer<T>(
   server: Server,
@@ -32,21 +33,18 @@ export async function reachServer<T>(
   try {
     for (;;) {
       const left = { first: untried(first), late: late.then(untried) }
-      const { socket, address } = await connectTo(left, server.port, options).catch((error: unknown) => {
-        throw options.signal.aborted ? error : unconnectedError(error, failure)
-      })
+      const { socket, address } = await connectTo(left, server.port, failure, options)
       tried.add(address)
       let isGreeted = false
       try {
-        const reached = { ...server, addresses: [address, ...untried(found.first)] }
-        const dialogue = await greetServer(startDialogue(reached, socket, address, options))
+        const dialogue = await greetServer(startDialogue({ ...server, addresses: [address] }, socket, address, options))
         isGreeted = true
         const session = await prepare(dialogue)
         if (failure?.isGreeted === true) warnAbout(failure, address, options)
         return session
       } catch (error) {
         if (!(error instanceof SessionError) || options.signal.aborted) throw error
-        const mayTryNext = mayWorkElsewhere(error, isGreeted)
+        const mayTryNext = mayWorkElsewhere(error, isGreeted, server)
         const noted = mayTryNext || isGreeted ? error : noteUntried(error, untried(found.first))
         failure = chooseFailure(failure, { error: noted, address, isGreeted })
         if (!mayTryNext || performance.now() >= mayTryUntil) throw failure.error
@@ -57,9 +55,29 @@ export async function reachServer<T>(
   }
 }
 
-async function connectTo(candidates: Candidates, port: number, options: SessionOptions): Promise<Connected> {
-  const onAttempt = (address: string): void => options.trace({ type: 'connecting', address })
-  return runStep('connect', options, () => connect(candidates, port, { ...options, onAttempt }))
+/** Connects to one of the addresses. If none accepts, a failure that may pass is the one to report, with what the other address said. */
+async function connectTo(
+  candidates: Candidates,
+  port: number,
+  before: Failure | undefined,
+  options: SessionOptions,
+): Promise<Connected> {
+  const attempted = new Set<string>()
+  const onAttempt = (address: string): void => {
+    attempted.add(address)
+    options.trace({ type: 'connecting', address })
+  }
+  try {
+    return await runStep('connect', options, () => connect(candidates, port, { ...options, onAttempt }))
+  } catch (error) {
+    if (before === undefined || options.signal.aborted || !(error instanceof SessionError)) throw error
+    if (attempted.size === 0) throw before.error
+    throw isTemporary(before.error) ? mention(before.error, error) : mention(error, before.error)
+  }
+}
+
+function isTemporary({ exitStatus }: SessionError): boolean {
+  return exitStatus === EXIT.TEMPFAIL
 }
 
 /**
@@ -67,23 +85,21 @@ async function connectTo(candidates: Candidates, port: number, options: SessionO
  * listens in place of the mail server, or a server that falls silent between EHLO and the login, as behind a path that loses large packets.
  * A login is not repeated, because the server may have counted it.
  */
-function mayWorkElsewhere({ exitStatus, stage, reply }: SessionError, isGreeted: boolean): boolean {
-  const isTemporary = exitStatus === EXIT.TEMPFAIL
-  return isGreeted ? isTemporary && reply === null && stage !== 'auth' : isTemporary || stage === 'auth'
+function mayWorkElsewhere(error: SessionError, isGreeted: boolean, { credentials }: Server): boolean {
+  const { stage, reply } = error
+  if (!isGreeted) return isTemporary(error) || stage === 'auth'
+  const isBeforeLogin = stage === 'starttls' || stage === 'tls' || (stage === 'ehlo' && credentials === undefined)
+  return isTemporary(error) && reply === null && isBeforeLogin
 }
 
-/** Returns the failure to report: the newer one, unless the older session had come further, or was not refused. */
+/** Failures that count whatever another address said: a rejected login must not be repeated, and an attack must not pass unseen. */
+const VERDICTS: readonly unknown[] = ['login-rejected', 'self', 'unencrypted-data', 'invalid-record']
+
+/** Returns the failure to report: one that may pass, rather than a refusal; else the one whose session came further, or the newer one. */
 function chooseFailure(before: Failure | undefined, next: Failure): Failure {
-  const isNext = before?.isGreeted !== true || (next.isGreeted && mayWorkElsewhere(next.error, true))
+  if (before === undefined || !isTemporary(before.error) || VERDICTS.includes(next.error.kind)) return next
+  const isNext = isTemporary(next.error) && (next.isGreeted || !before.isGreeted)
   return isNext ? next : { ...before, error: mention(before.error, next.error) }
-}
-
-/** Returns the error to report if no other address accepts a connection. A failure that may pass comes first. */
-function unconnectedError(error: unknown, failure: Failure | undefined): unknown {
-  if (failure === undefined || !(error instanceof SessionError)) return error
-  // No address was left.
-  if (error.message === '') return failure.error
-  return failure.error.exitStatus === EXIT.TEMPFAIL ? mention(failure.error, error) : mention(error, failure.error)
 }
 
 function mention(error: SessionError, other: SessionError): SessionError {

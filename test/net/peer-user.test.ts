@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { platform, userInfo } from 'node:os'
 import { suite, test, type TestContext } from 'node:test'
-import { type SocketEnds, usersOfPeer } from '../../src/net/peer-user.js'
+import { listenersOfEnded, type SocketEnds, usersOfPeer } from '../../src/net/peer-user.js'
 import { finished } from '../helpers/command.js'
 
 /** Connects to the server and returns the ends of the connection when the server has accepted it. */
@@ -42,7 +42,17 @@ suite('usersOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () 
     t.after(() => socket.destroy())
     await once(socket.resume(), 'end')
     const { localAddress = '', localPort, remoteAddress = '', remotePort } = socket
-    assert.deepEqual(usersOfPeer({ localAddress, localPort, remoteAddress, remotePort }), [])
+    const ends = { localAddress, localPort, remoteAddress, remotePort }
+    assert.deepEqual(usersOfPeer(ends), [])
+    assert.deepEqual(listenersOfEnded(ends), [userInfo().uid])
+  })
+  test('listenersOfEnded returns nobody while the connection stands, or if nobody listens any more', async (t) => {
+    const server = createServer((peer) => peer.resume()).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const ends = await endsOfConnection(t, server, '127.0.0.1')
+    assert.deepEqual(listenersOfEnded(ends), [])
+    server.close()
+    assert.deepEqual(listenersOfEnded({ ...ends, localPort: ends.remotePort }), [])
   })
   test(
     'also returns the user who listens, if another user has accepted the connection',

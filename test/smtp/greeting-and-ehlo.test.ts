@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
+import { userInfo } from 'node:os'
 import { suite, test } from 'node:test'
 import { SessionError, type Stage } from '../../src/smtp/errors.js'
 import { openSession } from '../../src/smtp/session.js'
 import type { TraceEvent } from '../../src/smtp/trace.js'
+import { etrn, etrnJson } from '../helpers/command.js'
 import { fixture } from '../helpers/files.js'
 import { isInNamespace } from '../helpers/namespace.js'
-import { BYE, scripted } from '../helpers/scripted-server.js'
+import { BYE, close, loose, scripted, scriptedAt } from '../helpers/scripted-server.js'
 import { PORT, runIp, serveAt, serveNames } from '../net/network.js'
 import { HELLO, OPTIONS, serverAt } from './plain-session.js'
 import { certificateStep, testFailed } from './tls-server.js'
+
+const HELO = ['--helo', 'gw.site.example']
 
 if (isInNamespace(import.meta.url)) testAddresses()
 else testReplies()
@@ -104,6 +108,52 @@ function testReplies(): void {
       await session.quit()
       await server.verify()
     })
+  })
+
+  const login = ['--tls', 'may', '--user', 'site']
+  const options = { env: { ETRN_PASSWORD: 'secret' } }
+
+  suite('a server on this host that closes the connection before a login', { concurrency: true }, () => {
+    for (const [title, steps, stage, status] of [
+      ['with 421', ['S: 421 busy', close], 'greeting', 75],
+      ['with 554', ['S: 554 no', close], 'greeting', 69],
+      ['after its greeting', ['S: 220 mx', HELLO, close], 'ehlo', 75],
+      ['after its reply to EHLO', ['S: 220 mx', HELLO, 'S: 250-mx', 'S: 250 AUTH PLAIN', close], 'auth', 75],
+    ] as const)
+      test(`${title} fails as without credentials: ${status}`, async (t) => {
+        const server = await loose(t, [...steps])
+        const run = await etrnJson([`127.0.0.1:${server.port}`, ...HELO, ...login, 'site.example'], options)
+        const error = run.document.servers[0]?.error
+        assert.deepEqual([run.status, error?.stage], [status, stage])
+      })
+  })
+
+  // One after the other: the user ID belongs to the whole process.
+  suite('localhost', () => {
+    const skip = userInfo().uid !== 0 && 'only root can listen as another user'
+    for (const greeting of ['HTTP/1.1 400', '554 no', '421 busy'])
+      test(`is not asked on 127.0.0.1 alone if another user on ::1 says "${greeting}"`, { skip }, async (t) => {
+        const squatter = createServer((socket) => {
+          socket.on('error', () => undefined)
+          socket.on('data', (octets) => assert.doesNotMatch(octets.toString(), /EHLO|AUTH/))
+          socket.write(`${greeting}\r\n`)
+        })
+        process.seteuid?.(54_321)
+        try {
+          await once(squatter.listen(0, '::1'), 'listening')
+        } finally {
+          process.seteuid?.(0)
+        }
+        t.after(() => squatter.close())
+        const { port } = squatter.address() as AddressInfo
+        const steps = ['S: 220 mx', HELLO, 'S: 250-mx', 'S: 250-AUTH PLAIN', 'S: 250 ETRN'] as const
+        const line = `C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}` as const
+        await scriptedAt(t, { host: '127.0.0.1', port }, [
+          ...([...steps, line, 'S: 235 ok', 'C: ETRN site.example', 'S: 250 OK'] as const),
+          ...BYE,
+        ])
+        assert.equal((await etrn([`localhost:${port}`, ...HELO, ...login, 'site.example'], options)).status, 0)
+      })
   })
 
   test('a session traces its steps, the replies and what they say, in order', async (t) => {

@@ -6,7 +6,7 @@ import { unmapAddress } from '../../src/net/address.js'
 import { openSession } from '../../src/smtp/session.js'
 import { etrn, etrnJson, LEAPING } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
-import { BYE, close, type Conversation, HELLO, reset } from '../helpers/scripted-server.js'
+import { BYE, close, type Conversation, etrnSteps, HELLO, reset, sessionWith } from '../helpers/scripted-server.js'
 import { ACCEPTED, PORT, REQUEST, serveAt, serveNames, writeHosts } from '../net/network.js'
 import { OPTIONS, serverAt } from './plain-session.js'
 import { AGREED, CA, certificateStep, LISTED, secureSession, UNHEARD } from './tls-server.js'
@@ -76,13 +76,40 @@ if (isInNamespace(import.meta.url)) {
       await serveAt(t, '::1', ['S: 421 busy', ...BYE])
       assert.equal((await etrn(REQUEST)).status, 75)
     })
-    test('reports the last failure and its address', async (t) => {
+    test('reports a temporary failure, and mentions that another address refuses', async (t) => {
       await serveNames(t, TWO)
       await serveAt(t, '127.0.0.3', ['S: 421 busy', ...BYE])
       await serveAt(t, '127.0.0.4', ['S: 554 no', ...BYE])
       const run = await etrnJson(REQUEST, oneByOne)
       const [report] = run.document.servers
-      assert.deepEqual([run.status, report?.address, report?.error?.code], [69, '127.0.0.4', 554])
+      assert.deepEqual([run.status, report?.error?.code], [75, 421])
+      assert.match(report?.error?.message ?? '', /421 busy\); at another address: .*\(554 no\)$/)
+    })
+    test('reports the last of several temporary failures', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.3', ['S: 421 busy', ...BYE])
+      await serveAt(t, '127.0.0.4', ['S: 450 later', ...BYE])
+      const run = await etrnJson(REQUEST, oneByOne)
+      const [report] = run.document.servers
+      assert.deepEqual([run.status, report?.address, report?.error?.code], [75, '127.0.0.4', 450])
+    })
+    test('is requested at one address in all sessions, although one of them is greeted with 421', async (t) => {
+      await serveNames(t, TWO)
+      const session = (names: readonly string[]): Conversation =>
+        sessionWith(...names.flatMap((name) => etrnSteps(name, '250 OK')))
+      const names = Array.from({ length: 8 }, (_, n) => `n${n}.example`)
+      const server = await serveAt(
+        t,
+        '127.0.0.3',
+        session(names.slice(0, 7)),
+        ['S: 421 too many connections', ...BYE],
+        session(names.slice(7)),
+      )
+      const other = await serveAt(t, '127.0.0.4')
+      const run = await etrnJson([...REQUEST.slice(0, -1), ...names], oneByOne)
+      assert.equal(run.status, 0)
+      await server.verify()
+      await other.verify()
     })
     test('reports the last reply if the remaining addresses refuse the connection', async (t) => {
       await serveNames(t, TWO)
@@ -189,6 +216,27 @@ if (isInNamespace(import.meta.url)) {
         const { status, document } = await etrnJson(TLS, oneByOne)
         assert.deepEqual([status, document.servers[0]?.error?.message], [75, `${LOST}; at another address: ${then}`])
       })
+    test('does not hide a rejected login or an attack at the next one', async (t) => {
+      await serveNames(t, TWO)
+      const login: Conversation = [
+        ...AGREED,
+        certificateStep('mx'),
+        'C: EHLO gw.site.example',
+        'S: 250-mx.example',
+        'S: 250-AUTH PLAIN',
+        'S: 250 ETRN',
+        `C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`,
+        'S: 535 no',
+        ...BYE,
+      ]
+      await serveAt(t, '127.0.0.3', lost, lost)
+      await serveAt(t, '127.0.0.4', login, [...LISTED, 'C: STARTTLS', Buffer.from('220 go\r\n250 forged\r\n'), ...BYE])
+      const verified = [...REQUEST, ...CA, '--tls-name', 'mx.example', '--user', 'site']
+      const rejected = await etrnJson(verified, { env: { ...LEAPING, ETRN_PASSWORD: 'secret' } })
+      assert.deepEqual([rejected.status, rejected.document.servers[0]?.error?.code], [77, 535])
+      const forged = await etrnJson([...REQUEST, '--tls', 'may'], oneByOne)
+      assert.deepEqual([forged.status, forged.document.servers[0]?.error?.stage], [76, 'starttls'])
+    })
     test('reports the failure of the last one that came as far', async (t) => {
       await serveNames(t, TWO)
       await serveAt(t, '127.0.0.3', lost)
