@@ -210,14 +210,18 @@ class SessionPool {
   /** Leaves a name to a new session, because this one had reached the server's limit after so many names. */
   #requeue(answer: Answer, names: number): void {
     this.#state.learnLimit(names)
-    if (this.#queue.isOver) return this.#setResult(answer)
+    // The reply was about the session, and no other one asks again: the name counts as not requested.
+    if (this.#queue.isOver) return
     if (!answer.isSessionLimit) this.#provisional.set(answer.name, answer)
     this.#queue.requeue(answer.name)
   }
 
   /** A name that no later session could request keeps the reply that it has. If one may request it later, that is no refusal. */
   #settleProvisional(): void {
-    const isTemporary = this.#queue.error?.exitStatus === EXIT.TEMPFAIL
+    const { error, isOver } = this.#queue
+    // Another name's refusal has ended the request: these would have been asked again.
+    if (isOver && error === null) return
+    const isTemporary = error?.exitStatus === EXIT.TEMPFAIL
     for (const { name, result } of this.#provisional.values()) {
       if (this.#isFinalRefusal(result) && !isTemporary) this.#queue.endByRefusal()
       this.#setResult({ name, result: isTemporary ? { ...result, outcome: 'deferred', hint: DOUBTFUL_HINT } : result })

@@ -434,6 +434,31 @@ suite('session pool: a failure of one session beside others', LIMITS, () => {
       }
     })
   }
+  for (const limit of ['550 5.7.1 ETRN session limit reached', '554 Too many nonmail commands'])
+    test(`counts a name as not requested if its reply is "${limit}", and another name was refused`, async (t) => {
+      let atLimit = 0
+      const replies = new Map<number, number>()
+      const { server, port } = await crowd(t, {
+        etrn: async (name, session) => {
+          const count = (replies.get(session) ?? 0) + 1
+          replies.set(session, count)
+          if (name === 'n7.example') {
+            await server.until(/^at its limit$/, 3)
+            return '550 unknown node'
+          }
+          if (count < 4) return '250 OK'
+          server.note('at its limit')
+          atLimit++
+          await server.until(/^QUIT/)
+          return (socket) => void socket.end(`${limit}\r\n`)
+        },
+      })
+      const { document, status } = await etrnJson([`127.0.0.1:${port}`, ...list(14)])
+      const outcomes = document.servers[0]?.names.map(({ outcome }) => outcome) ?? []
+      assert.deepEqual([status, atLimit], [77, 3])
+      assert.equal(outcomes.filter((outcome) => outcome === 'refused').length, 1)
+      assert.ok(outcomes.filter((outcome) => outcome === 'skipped').length >= 3)
+    })
   test('defers the remaining names if the first session after a failed additional one fails too', async (t) => {
     const { server, port } = await crowd(t, {
       greeting: (session) => (session > 1 ? '421 too many' : '220 mx'),

@@ -40,7 +40,7 @@ export class Crowd extends EventEmitter {
   async #serve(socket: Socket): Promise<void> {
     const session = this.asked.push([])
     this.most = Math.max(this.most, ++this.open)
-    this.#note(`open ${session}`)
+    this.note(`open ${session}`)
     socket.on('error', () => undefined)
     // 'close' may come after the next connection has begun, so QUIT ends the count already.
     let isOver = false
@@ -50,7 +50,7 @@ export class Crowd extends EventEmitter {
     }
     socket.on('close', () => {
       endSession()
-      this.#note(`close ${session}`)
+      this.note(`close ${session}`)
     })
     const send = (reply: Said): void => {
       if (typeof reply === 'string') socket.write(`${reply}\r\n`)
@@ -62,20 +62,21 @@ export class Crowd extends EventEmitter {
       const name = /^ETRN (.*)/.exec(line)?.[1]
       if (name !== undefined) {
         this.asked[session - 1]?.push(name)
-        this.#note(`asked ${session}`)
+        this.note(`asked ${session}`)
         const reply = (await this.#rules.etrn?.(name, session)) ?? '250 OK'
-        this.#note(`said ${session}`)
+        this.note(`said ${session}`)
         send(reply)
       } else {
         if (line === 'QUIT') endSession()
-        this.#note(`${line.slice(0, 4)} ${session}`)
+        this.note(`${line.slice(0, 4)} ${session}`)
         const hello = ['250-mx.example', ...(this.#rules.listed ?? []).map((word) => `250-${word}`), '250 ETRN']
         send(this.#rules.other?.(line, session) ?? (line.startsWith('EHLO') ? hello.join('\r\n') : '221 bye'))
       }
     }
   }
 
-  #note(event: string): void {
+  /** Adds an event to the log. */
+  note(event: string): void {
     this.log.push(event)
     this.emit(event)
     this.emit('any')
