@@ -10,8 +10,8 @@ import type { Server, SessionOptions } from './session-settings.js'
 /** The most addresses of a server that are tried, as in Postfix (smtp_mx_address_limit). */
 const ADDRESSES_TRIED = 5
 
-/** Why another address is tried. `isGreeted` means that the server had replied to EHLO. */
-type Failure = { readonly error: SessionError; readonly address: string; readonly isGreeted: boolean }
+/** Why another address is tried; `problem` has the address. `isGreeted` means that the server had replied to EHLO. */
+type Failure = { readonly error: SessionError; readonly problem: string; readonly isGreeted: boolean }
 
 /**
  * Connects, reads the reply to EHLO, and returns what `prepare` makes of the session. After a failure that another address may not have,
@@ -46,7 +46,8 @@ export async function reachServer<T>(
         if (!(error instanceof SessionError) || options.signal.aborted) throw error
         const mayTryNext = mayWorkElsewhere(error, isGreeted, server)
         const noted = mayTryNext || isGreeted ? error : noteUntried(error, untried(found.first))
-        failure = chooseFailure(failure, { error: noted, address, isGreeted })
+        const problem = `${error.message} (${address})`
+        failure = chooseFailure(failure, { error: noted, problem, isGreeted })
         if (!mayTryNext || performance.now() >= mayTryUntil) throw failure.error
       }
     }
@@ -107,9 +108,8 @@ function mention(error: SessionError, other: SessionError): SessionError {
 }
 
 /** Says that an address works only in part: each run would lose time there. */
-function warnAbout({ error, address }: Failure, next: string, { trace }: SessionOptions): void {
-  const { stage, message } = error
-  trace({ type: 'warning', stage, text: `${message} (${address}); continuing at another address (${next})` })
+function warnAbout({ error: { stage }, problem }: Failure, next: string, { trace }: SessionOptions): void {
+  trace({ type: 'warning', stage, text: `${problem}; continuing at another address (${next})` })
 }
 
 /** Returns the addresses of a server. Those that are known, and an address in place of a host, need no DNS. */

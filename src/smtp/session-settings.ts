@@ -46,6 +46,7 @@ export type SessionSettings = {
 
 /** Facts about a run's earlier sessions with a server. A later session must not lose their protection silently. */
 export type Protection = {
+  /** True once the server has agreed to start TLS. */
   hasTls: boolean
   /** The mechanism of the newest login, even if that failed, unless the server refused the mechanism as such */
   mechanism: MechanismName | undefined

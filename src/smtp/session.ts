@@ -63,7 +63,6 @@ async function prepareSession(dialogue: GreetedDialogue): Promise<Session> {
     secured = await startTls(dialogue, extensions)
     // Extensions listed before TLS no longer count (RFC 3207, 4.2).
     if (secured !== undefined) {
-      if (options.protection !== undefined) options.protection.hasTls = true
       const hello = await readFirstReply(async () => sendEhlo(dialogue))
       rejectOwnServer('ehlo', hello, options, dialogue.greeting)
       extensions = readExtensions(dialogue, hello)

@@ -60,7 +60,10 @@ export async function startTls(
     tls.prepareTls(server.tls)
     return smtp.command('STARTTLS')
   })
-  if (reply.code === 220) return runHandshake(dialogue, tls)
+  if (reply.code === 220) {
+    if (options.protection !== undefined) options.protection.hasTls = true
+    return runHandshake(dialogue, tls)
+  }
   const isRefused = (isTransient(reply) && reply.code !== 421) || isPermanent(reply)
   if (isRequired || !isRefused) expectCode('starttls', 220, reply)
   const text = `${shortenMessage(describeRejection('starttls', { reply }))}; ${WITHOUT_TLS}`
