@@ -20,7 +20,7 @@ import {
   REPLY_LINE_OCTETS,
   ReplyParser,
 } from './reply.js'
-import type { RecordFault } from './tls-records.js'
+import { isFatalAlert, type RecordFault } from './tls-records.js'
 import type { DialogueEvent } from './trace.js'
 
 type ConnectionOptions = Limits & {
@@ -122,11 +122,14 @@ export class Connection {
 
   /**
    * Continues in TLS, which `wrap` starts on the socket directly after the reply that allows it (RFC 3207). Octets beyond that reply
-   * came unencrypted and would count as protected, so they end the session.
+   * came unencrypted and would count as protected, so they end the session. An alert belongs to the handshake: a server without a usable
+   * version of TLS sends it at once.
    */
   async startTls<T extends Wrapped>(wrap: (socket: Socket) => Promise<T>, isImplicitTls = false): Promise<T> {
-    if (this.#hasOctets()) throw unencryptedDataError(isImplicitTls)
+    const early = this.#takeOctets()
+    if (this.#hasOctets() || (early.length > 0 && !isFatalAlert(early))) throw unencryptedDataError(isImplicitTls)
     await this.#octets.return?.()
+    if (early.length > 0) this.#socket.unshift(early)
     const wrapped = await wrap(this.#socket)
     this.#socket = wrapped.socket
     this.#recordFault = wrapped.recordFault
@@ -187,6 +190,13 @@ export class Connection {
   #readOctets(): AsyncIterator<Buffer, undefined> {
     this.#socket.once('error', (error) => (this.#socketError = error))
     return this.#socket.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]()
+  }
+
+  /** Removes and returns the octets that have arrived and are no whole line. */
+  #takeOctets(): Buffer {
+    const octets = this.#parser.takeOctets()
+    const unread = this.#socket.readableLength > 0 ? (this.#socket.read() as Buffer | null) : null
+    return unread === null ? octets : Buffer.concat([octets, unread])
   }
 
   #hasOctets(): boolean {

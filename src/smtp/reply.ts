@@ -74,7 +74,14 @@ export class ReplyParser {
     return this.#lineOctets + this.#octets.length
   }
 
-  /** Those octets as printable text, each line with its code. Dots show that the rest is missing, perhaps a part of a password. */
+  /** Removes and returns those of them that are no whole line. */
+  takeOctets(): Buffer {
+    const octets = this.#octets
+    this.#octets = Buffer.alloc(0)
+    return octets
+  }
+
+  /** Octets that are no part of a whole reply, as printable text, each line with its code. Dots show that the rest is missing, perhaps a part of a password. */
   get bufferedText(): string {
     const lines = [...this.#lines.map((line) => `${this.#code}-${line}`), printable(this.#octets)]
     return addDots(lines.filter(Boolean).join(' / '))

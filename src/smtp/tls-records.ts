@@ -56,3 +56,10 @@ export class RecordScanner {
     this.#missing = missing
   }
 }
+
+/** Returns true for one whole record with an unencrypted fatal alert. */
+export function isFatalAlert(octets: Uint8Array): boolean {
+  const scanner = new RecordScanner()
+  scanner.push(octets)
+  return scanner.fault?.type === 'alert' && octets.length === HEADER_OCTETS + ALERT_OCTETS
+}

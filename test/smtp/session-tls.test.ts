@@ -143,6 +143,24 @@ suite('with --tls may', { concurrency: true }, () => {
       assert.equal(status, 0)
       assert.match(stderr, warning)
     })
+  const noVersion = Buffer.from('220 go ahead\r\n\x15\x03\x03\x00\x02\x02\x46', 'latin1')
+  testFallback(
+    'continues without TLS if an alert comes together with the reply to STARTTLS',
+    [[...STARTTLS_SENT, noVersion, ignoreInput], UNENCRYPTED],
+    /the server does not support TLSv1\.2 or newer; continuing without TLS/,
+  )
+  for (const [title, octets] of [
+    ['text after an alert', Buffer.concat([noVersion, Buffer.from('250 ok\r\n')])],
+    ['text before an alert', Buffer.concat([Buffer.from('220 go ahead\r\n250-x\r\n'), noVersion.subarray(14)])],
+    ['a part of an alert', noVersion.subarray(0, 18)],
+  ] as const)
+    testFailed(
+      `fails with 76 if ${title} comes together with the reply to STARTTLS`,
+      [...STARTTLS_SENT, octets, ...BYE],
+      [],
+      'starttls',
+      /^unencrypted data arrived after STARTTLS, before TLS began$/,
+    )
   testFallback(
     'the session goes on without TLS after a 454 to STARTTLS',
     [[...STARTTLS_SENT, 'S: 454 4.7.0 not now', ...ACCEPTED]],
