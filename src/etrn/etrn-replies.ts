@@ -183,6 +183,28 @@ export const ETRN_TEXTS: readonly ReplyMeaning[] = [
     hint: 'Sendmail: ETRN is off (PrivacyOptions noetrn), or this is its submission port: try --port 25, or ask your provider to enable ETRN',
     source: 'Sendmail 8.17',
   },
+  { codes: [500, 502, 504], text: words.SWITCHED_OFF, hint: HINTS.noEtrn, source: 'RFC 5321, 4.2.4' },
+  {
+    codes: [500, 502, 504, 553, 555],
+    status: /^5\.7\./,
+    outcome: 'refused',
+    hint: HINTS.refusal,
+    source: 'RFC 3463, 3.8; qmail: "not in my list of allowed rcpthosts (#5.7.1)"',
+  },
+  {
+    codes: [553, 555],
+    text: words.CLEARLY_REFUSED,
+    outcome: 'refused',
+    hint: HINTS.refusal,
+    source: 'RFC 1985, 5.3: for such a refusal there is 459',
+  },
+  {
+    codes: ['4xx'],
+    status: /^5\.7\./,
+    text: words.CLEARLY_REFUSED,
+    hint: HINTS.refusal,
+    source: 'RFC 3463, 2: 4.X.X would be temporary',
+  },
 ]
 
 /** Replies that mean success, but of another command: status, HELP, the greeting, QUIT and AUTH */

@@ -46,7 +46,8 @@ const COUNTED = anyOf(
   String.raw`\b${NUMBER} (?:\w+ )?${COMMANDS} (?:\w+ )?(?:only|allowed|permitted|maximum|max)\b`,
   String.raw`\bno (?:more|further|additional) (?:\w+ )?${COMMANDS}\b(?! for\b)`,
   String.raw`\b(?:used up|exhausted)(?: \w+){0,3} ${COMMANDS}\b|\b${COMMANDS} (?:\w+ ){0,2}(?:used up|exhausted)\b`,
-  /\b(?:already (?:used|issued) (?:\w+ )?ETRN|ETRN (?:\w+ ){0,4}(?:once|already (?:used|issued)))\W*$/,
+  /\b(?:already (?:used|issued|sent) (?:\w+ )?ETRN(?: command)?|ETRN (?:\w+ ){0,4}(?:once|already (?:used|issued|sent)))\W*$/,
+  /\bnested ETRN\b|\b(?:number|maximum|max|limit) of (?:ETRNs?|ETRN commands|commands|requests) exceeded\b|\btoo many requests\b/,
 )
 const PER_SESSION = /\bper (?:session|connection)\b/
 /** "In this session" alone tells where a login or TLS is missing. */
@@ -115,16 +116,29 @@ export const SERVER_FAULT = anyOf(
 )
 export const WRONG_ORDER = anyOf(/\bpipelining\b|\bsynchroni[sz]ation\b|\bprotocol error\b/)
 
+const RESOURCE = '(?:resources?|memory|disk|space|storage|file ?system)'
 /** The server, not its policy, is the reason, whatever else the text says. */
-export const TEMPORARY = anyOf(
-  /\btemporar|\blater\b|(?<!(?:\bnot|\bnever|n['\u2019]t) (?:\w+ ){0,2})\bagain\b|\bin progress\b|\bwait\b|\b(?:seconds|minutes|hours)\b/,
-  /\bbusy\b|\b(?:over)?load(?:ed)?\b|\bfork\b|\bresources?\b|\bmemory\b|\bdisk\b|\bspace\b|\bstorage\b|\bfile ?system\b/,
-  /\btime-?out\b|\btimed out\b|\bshut(?:ting)? ?down\b|\bmaintenance\b/,
+const CLEARLY_TEMPORARY = anyOf(
+  /\btemporar|\blater\b|(?<!(?:\bnot|\bnever|n['\u2019]t) (?:\w+ ){0,2})\bagain\b|\bin progress\b|\bbusy\b|\bfork\b/,
+  /\boverload|\b(?:system|server|high|heavy|cpu) load\b|\bload (?:\w+ ){0,2}(?:high|limit)\b/,
+  String.raw`\b(?:out of|not enough|insufficient|lack(?:s|ing)? of|low on|short of|no (?:more|free|left)) (?:\w+ ){0,2}${RESOURCE}\b`,
+  String.raw`\b${RESOURCE} (?:is |was )?(?:full|low|exhausted|exceeded|allocation|error|failure)\b`,
+  /\btime-?out\b|\btimed out\b|\bshut(?:ting)? ?down\b|(?<!\bno )\bmaintenance\b|\bduring (?:the |a )?backup\b/,
   /\brate limit|\bthrottl|\bgr[ae]y-?list|\btoo many\b|\bat a time\b/,
   /\b(?:limit|quota|maximum) (?:\w+ ){0,2}(?:reached|exceeded)\b/,
   /\b(?:internal|system|local|server|lookup) (?:\w+ )?(?:error|failure|problem)/,
-  /\b(?:file|directory|socket|process|daemon|program) (?:is |was )?not found\b/,
-  /\bconnection (?:\w+ ){0,4}refused\b|\bunable to (?:init|start|connect|open|read|write|creat|exec|run)/,
+  /\b(?:file|directory|socket|process|daemon|program|server|mailer|map|table|database) (?:is |was )?not found\b/,
+  /\bno such (?:file|directory|process|device)\b/,
+  /\bconnection refused\b(?! by\b)|\b(?:manager|daemon|service|runner) refused\b/,
+  /\bunable to (?:init|start|connect|open|read|write|creat|exec|run)/,
+  // The server itself may not read its files.
+  /(?:\/[\w.-]{0,64}|\b(?:file|directory|queue|spool)): permission denied\b|\bpermission denied (?:while )?(?:opening|reading|writing|creating)\b/,
+)
+/** Words that also stand in texts about a policy: "not authorized to use this resource" */
+const PERHAPS_TEMPORARY = anyOf(
+  /\bwait\b|(?<!\b(?:business|office|opening|working) )\b(?:seconds|minutes|hours)\b|\bload(?:ed)?\b(?! (?:mail|messages)\b)/,
+  String.raw`\b${RESOURCE}\b`,
+  /\bconnection (?:\w+ ){0,4}refused\b(?! by\b)/,
 )
 // "Could not" is a failure, not a policy.
 const NEGATION = String.raw`(?<!\b(?:could|can?|did) ?)(?:\bnot|\bnever|\bno longer|n['\u2019]t)`
@@ -140,6 +154,7 @@ export const ELSEWHERE = anyOf(
   String.raw`\b${MAIL}[^.;]*${NEGATION} (?:\w+ )?${KEPT} (?:here|on|by)\b`,
   String.raw`${NEGATION} (?:(?:an?|the|your|our|any|valid|primary|backup|secondary) ){0,3}(?:MX|mail exchanger)\b(?! record)`,
   String.raw`${NEGATION} an? (?:backup|secondary)\b`,
+  /\bno (?:mail )?(?:storage|spool)\b(?! (?:left|space|available))/,
   String.raw`\b${KEPT} (?:elsewhere|(?:on|at|by) (?:another|a different) (?:host|server|machine|MX|system))\b`,
 )
 
@@ -154,6 +169,16 @@ const CLEAR_POLICY = anyOf(
   /\b(?:turned|switched) off\b|\b(?:ETRN|is|are) off\b(?!-| ?line)|\bby (?:the |our |an? )?admin/,
   `${NOT}(?:allow|permit|authori[sz]|entitl|eligib)`,
   String.raw`${ONLY} (?:for|to|from|by)\b(?! now)|${ONLY} (?:[\w-]+ ){1,4}(?:may|can)\b|\b${PEOPLE} only\b`,
+)
+
+/** The server, not its policy, is the reason. */
+export const TEMPORARY = anyOf(
+  CLEARLY_TEMPORARY,
+  allOf(lacks(CLEAR_POLICY, ELSEWHERE), has(PERHAPS_TEMPORARY)),
+  allOf(
+    has(CLEAR_POLICY, /\brefused\b/),
+    has(/\b(?:run|runner|flush|delivery) (?:is |was )?(?:already |still )?(?:active|running|under way)\b/),
+  ),
 )
 
 const SERVED = String.raw`(?:allow|permit|authori[sz]|accept|serv(?:e|ed|es|ing|iced)\b|support|configur|stor(?:e|ed|es|ing)\b|hold|held\b|keep(?:s|ing)?\b(?! up)|kept\b|hosted|hosting|handl|relay|offer|implement|provid|responsible)`
@@ -219,4 +244,14 @@ const REFUSAL_WORDS = anyOf(POLICY, /\b(?:no|not|never|cannot|only|sorry|unable|
 export const REFUSAL = allOf(
   lacks(CLEAR_SYNTAX),
   `(?:${has(CLEAR_REFUSAL)}|${lacks(SYNTAX)}(?:${has(/\b(?:refused|rejected|declined|unavailable|unsupported)\b/)}|${has(/\S \S/)}${has(REFUSAL_WORDS)}))`,
+)
+/** A clear refusal, where the code alone would mean the form of the name. 553 has "mailbox name not allowed" in RFC 5321. */
+export const CLEARLY_REFUSED = allOf(
+  lacks(CLEAR_SYNTAX, /\bmailbox name\b/),
+  has(CLEAR_REFUSAL),
+  has(/\bETRN\b|\brelay|\byour?\b|\bauthori[sz]|\bhosted\b|\bdenied\b|\bprohibit|\bpolic|\bpermission\b/),
+)
+/** ETRN is off for everybody, whatever the enhanced status code says. */
+export const SWITCHED_OFF = anyOf(
+  /\bdisabled\b|\bturned off\b|\bnot (?:implemented|supported|available|enabled|active)\b/,
 )

@@ -29,6 +29,7 @@ function replies(outcome: Outcome, rows: readonly Row[]): void {
     })
 }
 
+const REFUSAL = /^ask your provider to allow requests for this name from your public IP address, or/
 const EXIM = 'mx.example ESMTP Exim 4.96'
 const POSTFIX = 'mx.example ESMTP Postfix'
 const [ACL, NAME, ADDRESS, LOGIN, TLS, HELO, LATER, PLAIN, BAD_NAME, NO_ETRN, ELSEWHERE, FIREWALL] = [
@@ -132,6 +133,18 @@ suite('a 458 that means a policy is refused', () => {
     ['458 #5.7.1 sorry', NAME],
     ['458 try again later (#5.1.2)', NAME],
     ['458 sorry [5.7.1]', NAME],
+    // A word that servers also use for failures of their own
+    ['458 You are not authorized to use this resource', NAME],
+    ['458 Access to this resource is forbidden', NAME],
+    ['458 ETRN disabled; queue is flushed automatically every 30 minutes', NAME],
+    ['458 your host is not in the list of hosts allowed to load mail', NAME],
+    ['458 ETRN prohibited by local policy, see the administrator during office hours', NAME],
+    ['458 Unknown domain, contact support within business hours', NAME],
+    ['458 ETRN not permitted; wait for the next regular queue run', NAME],
+    ['458 Connection refused by access list', NAME],
+    ['458 Connection from your network refused by policy', NAME],
+    ['458 denied: no maintenance contract', NAME],
+    ['458 Node site.example has no mail storage on this server', ELSEWHERE],
     // The words of policy are the server's, the others those of its name.
     ['458 busy.isp.example does not serve site.example', NAME],
     ['458 later.isp.example: Administrative prohibition', ACL],
@@ -188,6 +201,8 @@ suite('another 4xx is deferred, whatever its enhanced status code', () => {
     ['452 5.3.1 no space', null],
     ['454 5.7.0 TLS not available', LATER],
     ['421 5.7.1 bye', null],
+    ['451 5.7.1 ETRN not permitted for your host', REFUSAL],
+    ['454 5.7.3 Client does not have permission to submit mail to this server.', REFUSAL],
   ])
 })
 
@@ -199,6 +214,15 @@ suite('a 458 that is temporary is deferred', () => {
     ['458 Queue run limit reached', LATER],
     ['458 Only one queue run at a time is allowed', LATER],
     ['458 could not start the queue run', null, 'site.example', EXIM],
+    ['458 ETRN denied, queue runner is active', LATER],
+    ['458 Refused: queue run already active', LATER],
+    ['458 Queue manager refused connection', LATER],
+    ['458 /var/spool/mqueue: Permission denied', LATER],
+    ["458 Can't open queue directory: Permission denied", LATER],
+    ['458 no such file or directory', LATER],
+    ['458 LDAP server not found', LATER],
+    ['458 not enough memory, ETRN not accepted', LATER],
+    ['458 denied: system load too high', LATER],
     ['458 Access denied, try again later', LATER],
     ['458 ETRN disabled during maintenance', LATER],
     ['458 ETRN refused: load too high', LATER],
@@ -362,6 +386,24 @@ suite('a 501 that is no word on syntax is refused for a plain name', () => {
     ['553 not allowed', BAD_NAME],
     ['555 not allowed', BAD_NAME],
   ])
+})
+
+suite('another 5xx that refuses is no word on the name or the command', () => {
+  replies('refused', [
+    ['553 5.7.1 ETRN not allowed', REFUSAL],
+    ["553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", REFUSAL],
+    ['553 Domain not hosted here', REFUSAL],
+    ['553 relaying denied', REFUSAL],
+    ['555 ETRN not allowed', REFUSAL],
+    ['502 5.7.0 ETRN not allowed from your address', REFUSAL],
+    ['504 5.7.1 ETRN not allowed for this host', REFUSAL],
+  ])
+  replies('unsupported', [
+    ['502 5.7.0 ETRN is disabled', undefined],
+    ['502 5.7.1 Command not implemented', undefined],
+    ['502 5.7.0 Sorry, we do not allow this operation', undefined],
+  ])
+  replies('rejected', [['553 5.1.3 mailbox name not allowed', BAD_NAME]])
 })
 
 const ADDRESS_ALONE = /^the server does not accept requests from your public IP address/
@@ -608,6 +650,14 @@ suite('isSessionLimit', () => {
     ['550 too many node names in session', true],
     ['550 ETRN may only be used once', true],
     ['458 ETRN limit of 5 per session reached, wait 60 seconds', true],
+    ['550 5.7.1 You have already issued an ETRN command', true],
+    ['503 Error: ETRN already sent', true],
+    ['503 5.5.1 Nested ETRN command', true],
+    ['452 4.3.2 Number of ETRN commands exceeded', true],
+    ['550 5.7.1 Maximum number of requests exceeded', true],
+    ['550 Too many requests', true],
+    ['550 Too many requests per hour', false],
+    ['503 ETRN already in progress', false],
     ['530 Authentication required again in this session', false],
     ['550 ETRN not allowed again in this connection', true],
     ['530 5.7.0 Authentication required in this session', false],
