@@ -27,8 +27,8 @@ export type MxRecord = { readonly host: string; readonly preference: number }
 
 /** The time that a known A record waits for AAAA (RFC 8305, section 3). */
 const RESOLUTION_DELAY_MS = 50
-/** The time after the first answer in which another one is of use: a query that is lost is repeated after 2 s. */
-const LATE_ANSWER_MS = 3000
+/** The time after the first answer in which another one is of use, if no connection stands: a query that is lost is repeated after 2 s, then after 4 s. */
+const LATE_ANSWER_MS = 10_000
 /** A name server runs alone for this time, or a quarter of the timeout, before the next one is asked beside it. */
 const SERVER_DELAY_MS = 1500
 /** The name servers run alone for this time, or half of the timeout, before getaddrinfo is asked beside them. */
@@ -60,7 +60,7 @@ export async function lookUpAddresses(
     let verdict: Promise<unknown> | undefined
     const fromDns = async (name = host): Promise<FoundAddresses> => {
       const asking = askServers(queryHost(name, family), limits.timeoutMs, end.signal)
-      verdict ??= asking.catch((error: unknown) => (isDenied ||= name === host && isDenial(error, labels)))
+      verdict ??= asking.catch((error: unknown) => (isDenied ||= name === host && isDenial(error, labels, family)))
       return asking
     }
     // If DNS fails, a wildcard in the search list would answer in place of the name: often with the address of this host.
@@ -104,10 +104,11 @@ function isNoHost(error: unknown): error is StepError {
   return error instanceof StepError && error.exitStatus === EXIT.NOHOST
 }
 
-/** Returns true if DNS says that a name doesn't exist, not only that it has no address. Some servers refuse foreign names of two labels. */
-function isDenial(error: unknown, labels: number): boolean {
+/** Returns true if DNS says that a name has no address of any family. Some servers refuse foreign names of two labels. */
+function isDenial(error: unknown, labels: number, family: Family): boolean {
   const code = error instanceof StepError ? codeOf(error.cause) : ''
-  return (code === 'ENOTFOUND' && isNoHost(error)) || (code === 'EREFUSED' && labels === 2)
+  if (!isNoHost(error)) return code === 'EREFUSED' && labels === 2
+  return code === 'ENOTFOUND' || (code === 'ENODATA' && family === undefined)
 }
 
 /** Returns the addresses that /etc/hosts has for a host. Localhost always has some, and they never leave this host. */
@@ -253,9 +254,8 @@ function queryHost(host: string, family: Family): Query<FoundAddresses> {
         return false
       }
     }
-    const { resolver } = server
-    const ipv6 = family === 4 ? Promise.resolve(false) : keep('AAAA', resolver.resolve6(host))
-    const ipv4 = family === 6 ? Promise.resolve(false) : keep('A', resolver.resolve4(host))
+    const ipv6 = family === 4 ? Promise.resolve(false) : keep('AAAA', server.resolver.resolve6(host))
+    const ipv4 = family === 6 ? Promise.resolve(false) : keep('A', server.resolver.resolve4(host))
     const both = Promise.all([ipv6, ipv4])
     await Promise.race([
       both,

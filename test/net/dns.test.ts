@@ -339,6 +339,15 @@ if (isInNamespace(import.meta.url)) {
       await serveAt(t, '127.0.0.6', ACCEPTED)
       assert.equal((await etrn([`mail.dmz:${PORT}`, ...REQUEST.slice(1)])).status, 0)
     })
+    test('is completed by the search list if it exists, but has no address of any family', async (t) => {
+      await serveNames(t, {
+        'A mail.dev': {},
+        'AAAA mail.dev': {},
+        'A mail.dev.isp.example': { addresses: ['192.0.2.6'] },
+      })
+      writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')
+      assert.deepEqual((await lookUpAddresses('mail.dev', undefined, LIMITS)).first, ['192.0.2.6'])
+    })
     test('is not completed if it has a final dot', async (t) => {
       await serveNames(t, { 'A mail.dmz.isp.example': { addresses: ['127.0.0.6'] } })
       writeResolvConf('nameserver 127.0.0.1\nsearch isp.example\n')

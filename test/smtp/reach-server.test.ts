@@ -68,6 +68,14 @@ if (isInNamespace(import.meta.url)) {
       await serveAt(t, '::1', ACCEPTED)
       assert.equal((await etrn(REQUEST, oneByOne)).status, 0)
     })
+    test('is tried at an address whose DNS answer is slow, after the others have refused the connection', async (t) => {
+      await serveNames(t, {
+        'A mail.example': { addresses: ['127.0.0.4'], afterMs: 3200 },
+        'AAAA mail.example': { addresses: ['::1'] },
+      })
+      await serveAt(t, '127.0.0.4', ACCEPTED)
+      assert.equal((await etrn(REQUEST)).status, 0)
+    })
     test('is tried once at an address whose DNS answer came late', async (t) => {
       await serveNames(t, {
         'A mail.example': { addresses: ['127.0.0.1'] },
