@@ -105,11 +105,12 @@ class Command {
     })
   }
 
-  #limitTime(maxTimeMs: number | undefined): void {
-    if (maxTimeMs === undefined) return
+  #limitTime(maxTimeMs: number | undefined): number | undefined {
+    if (maxTimeMs === undefined) return undefined
     const failure = { exitStatus: EXIT.TEMPFAIL, kind: 'time-over' } as const
     const error = new StepError('--max-time limit reached', failure)
     setTimeout(() => this.#abort.abort(error), maxTimeMs).unref()
+    return performance.now() + maxTimeMs
   }
 
   /** The first signal ends the run in good order, a second one at once. */

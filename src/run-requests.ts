@@ -40,7 +40,8 @@ export type RunContext = {
   readonly signal: AbortSignal
   /** Returns the signal that has ended the run, if one has. */
   readonly endingSignal: () => NodeJS.Signals | undefined
-  readonly limitTime: (maxTimeMs: number | undefined) => void
+  /** Starts the time of --max-time, and returns when it ends, by performance.now(). */
+  readonly limitTime: (maxTimeMs: number | undefined) => number | undefined
   /** Receives the reporter, which the command uses for errors that no report covers. */
   readonly onReporter: (reporter: Reporter) => void
 }
@@ -78,7 +79,7 @@ class RequestRun {
     // If a temporary failure may be silent, so is what explains it.
     const isSilent = options.quiet > 1 || options['report-after'] !== undefined
     if (!options.all && options.mx.length === 0 && !isSilent) this.#words = line.words
-    limitTime(options['max-time'])
+    const runEndsAt = limitTime(options['max-time'])
     const { quiet, verbose, json } = options
     if (quiet === 0 && verbose === 0 && !json) void terminal.startSpinner()
     const several = options.all || options.mx.length > 0 || line.words[0]?.includes(',') === true
@@ -95,13 +96,16 @@ class RequestRun {
       reporter.result(null, resultOfBadLine(entry))
       await terminal.drain(signal)
     }
-    return options.check ? this.#check(requests, options, reporter) : this.#request(requests, options, reporter)
+    return options.check
+      ? this.#check(requests, options, reporter)
+      : this.#request(requests, options, reporter, runEndsAt)
   }
 
   async #request(
     requests: readonly (Request | FailedRequest)[],
     options: Options,
     reporter: Reporter,
+    runEndsAt: number | undefined,
   ): Promise<number> {
     const { host, terminal, signal } = this.#context
     // The exchangers of --mx are not known yet.
@@ -109,6 +113,7 @@ class RequestRun {
     const done = await run(requests, {
       jobs: options.jobs,
       waitLocalMs: options['wait-local'] ?? 0,
+      runEndsAt,
       signal,
       trace: (...progress) => this.#trace(reporter, ...progress),
       drain: async () => terminal.drain(signal),

@@ -42,10 +42,15 @@ export class RetryWindow {
   readonly #lengthMs: number
   #isLastDue = false
 
-  /** `startedAt` is a time of performance.now(). Without a length nothing is repeated. */
-  constructor(startedAt: number, lengthMs: number) {
+  /**
+   * `startedAt` is a time of performance.now(), as is `runEndsAt`, when the whole run ends. Without a length nothing is repeated. The window
+   * ends in time before the run does, so that its last attempt is not cut off.
+   */
+  constructor(startedAt: number, lengthMs: number, runEndsAt = Infinity) {
+    const untilEndMs = runEndsAt - startedAt
+    const mostMs = untilEndMs - Math.min(10_000, Math.max(2000, untilEndMs / 10))
     this.#startedAt = startedAt
-    this.#lengthMs = lengthMs
+    this.#lengthMs = mostMs < SHORTEST_PAUSE_MS ? lengthMs : Math.min(lengthMs, mostMs)
   }
 
   get hasLength(): boolean {

@@ -17,6 +17,8 @@ import { type PoolContext, requestNames } from './session-pool.js'
 export type RetryContext = Omit<PoolContext, 'onResult'> & {
   /** When the retry policy began to count, by performance.now() */
   readonly startedAt: number
+  /** When --max-time ends the run, by performance.now() */
+  readonly runEndsAt?: number | undefined
   /** Receives each pause, too. */
   readonly trace: (server: Server, event: Pause) => void
   readonly onResult: (server: Server, result: Result, isRetried: boolean) => void
@@ -86,14 +88,14 @@ class RetryState {
   /** True if the last round ended in a way that another round might mend. */
   #mayRetry = false
 
-  constructor(request: Request, { startedAt, signal }: RetryContext, serverState: ServerState) {
+  constructor(request: Request, { startedAt, runEndsAt, signal }: RetryContext, serverState: ServerState) {
     const { retryForMs, waitMs } = request.retryPolicy
     this.remaining = validNames(request.entries)
     this.#request = request
     this.#signal = signal
     this.#serverState = serverState
-    this.#retryWindow = new RetryWindow(startedAt, retryForMs)
-    this.#waitWindow = new RetryWindow(startedAt, waitMs)
+    this.#retryWindow = new RetryWindow(startedAt, retryForMs, runEndsAt)
+    this.#waitWindow = new RetryWindow(startedAt, waitMs, runEndsAt)
   }
 
   /** Returns true if this result is no reason to request the name again. */

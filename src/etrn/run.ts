@@ -18,6 +18,8 @@ export type RunOptions = {
   readonly jobs: number
   /** The longest wait for the local mail server before anything else; 0 means none */
   readonly waitLocalMs: number
+  /** When --max-time ends the run, by performance.now() */
+  readonly runEndsAt?: number | undefined
   readonly signal: AbortSignal
   /** Receives what happens in each session; sessions of a server are counted from 1. The server is null for the whole run. */
   readonly trace: (server: ServerAddress | null, event: TraceEvent | Pause, session?: number) => void
@@ -152,7 +154,7 @@ class Runner {
     return retryStep(choose, {
       stage: 'dns',
       backoffAfter: (failures) => backoffAfter(failures, false, Math.random()),
-      window: new RetryWindow(this.#startedAt, request.retryPolicy.retryForMs),
+      window: new RetryWindow(this.#startedAt, request.retryPolicy.retryForMs, this.#options.runEndsAt),
       onPause: (pause) => trace(request.server, pause),
       signal,
     }).finally(() => this.excluded.push(...excluded))

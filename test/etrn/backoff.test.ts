@@ -117,6 +117,21 @@ suite('RetryWindow: the pauses', () => {
       ),
     )
   })
+  for (const [title, maxTimeMs, lastMs] of [
+    ['a tenth of the time before a run of 60 s ends', 60_000, 53_900],
+    ['10 s before a run of an hour ends', 3_600_000, 3_589_900],
+    ['2 s before a run of 12 s ends', 12_000, 9900],
+  ] as const)
+    test(`end with an attempt ${title}, although the window is longer`, (t) => {
+      const clock = mockClock(t)
+      const window = new RetryWindow(clock.now, 7_200_000, clock.now + maxTimeMs)
+      assert.equal(window.createPause('', constantBackoff(5_000_000))?.pauseMs, lastMs)
+    })
+  test('do not depend on the end of a run that leaves no time for another attempt', (t) => {
+    const clock = mockClock(t)
+    const window = new RetryWindow(clock.now, 60_000, clock.now + 2000)
+    assert.equal(window.createPause('', constantBackoff(1000))?.pauseMs, 1000)
+  })
   test('are none without a length, or if less than half a second is left', (t) => {
     const clock = mockClock(t)
     assert.equal(new RetryWindow(clock.now, 0).createPause('', constantBackoff(1000)), undefined)
