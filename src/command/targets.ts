@@ -93,7 +93,7 @@ function looksLikeServer(name: string): boolean {
   return /^(?:[a-z]{1,8}-)?(?:mail|smtp|mx|mta|relay)(?:-?[a-z]?\d{0,3}|-[a-z]{1,8}\d{0,3})\./i.test(name)
 }
 
-/** Returns a hint if a server can't be reached because SERVER and NAME are probably swapped, or SERVER is missing; undefined otherwise. */
+/** Returns a hint if a server fails because SERVER and NAME are probably swapped, or SERVER is missing; undefined otherwise. */
 export function swapHint(
   [server = '', ...names]: readonly string[],
   failures: readonly Pick<SessionError, 'stage' | 'exitStatus'>[],
@@ -105,15 +105,16 @@ export function swapHint(
     const isName = isCertain && isQualifiedDomain(server) && !looksLikeServer(server)
     return isName ? `hint: if ${server} is the name to request, write etrn SERVER ${server}` : undefined
   }
-  const areDomains = [server, name].every((word) => isQualifiedDomain(word))
+  if (![server, name].every((word) => isQualifiedDomain(word))) return undefined
+  const command = `try etrn ${[name, server, ...names.filter((other) => other !== name)].map(printable).join(' ')}`
+  const isOpposite = looksLikeServer(name) && !looksLikeServer(server)
+  const isUnavailable = failures.some(({ exitStatus }) => exitStatus === EXIT.UNAVAILABLE)
+  if (isOpposite && isUnavailable) return `hint: if SERVER and NAME are the wrong way round, ${command}`
   // A server has a name within a domain: with a shorter NAME behind it, SERVER is rather misspelt.
   const isDeeper = server.split('.').length > name.split('.').length
-  const isUnknown = !isDeeper && isCertain
-  const isUnreachable = failures.some(({ stage }) => stage === 'connect')
-  const isLikely = isUnreachable && looksLikeServer(name) && !looksLikeServer(server)
-  if (!areDomains || !(isUnknown || isLikely)) return undefined
-  const words = [name, server, ...names.filter((other) => other !== name)]
-  return `hint: SERVER and NAME seem to be the wrong way round; try etrn ${words.map(printable).join(' ')}`
+  const isUnknown = isCertain && !isDeeper && (looksLikeServer(name) || !looksLikeServer(server))
+  const isUnreachable = isOpposite && failures.some(({ stage }) => stage === 'connect')
+  return isUnknown || isUnreachable ? `hint: SERVER and NAME seem to be the wrong way round; ${command}` : undefined
 }
 
 /** Returns a hint if a server doesn't exist that may be a profile in a file which could not be read; undefined otherwise. */

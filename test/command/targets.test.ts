@@ -293,6 +293,19 @@ suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
       [{ stage: 'etrn', exitStatus: 75 }],
       undefined,
     ],
+    [
+      'suggests that it may be so if the server has no ETRN',
+      ['site.example', 'mail.isp.example'],
+      [{ stage: 'etrn', exitStatus: 69 }],
+      'hint: if SERVER and NAME are the wrong way round, try etrn mail.isp.example site.example',
+    ],
+    [
+      'is silent if a server without ETRN is like one',
+      ['mail.isp.example', 'mx.site.example'],
+      [{ stage: 'etrn', exitStatus: 69 }],
+      undefined,
+    ],
+    ['is silent if a server that does not exist is like one', ['mail.exmaple', 'site.example'], [UNKNOWN], undefined],
     ['is silent without a failure', ['site.example', 'mail.isp.example'], [], undefined],
     [
       'shows where the server stands if there is only one word',
