@@ -344,6 +344,12 @@ suite('main: hooks', { concurrency: true }, () => {
       await login('cat $P/pw'),
       "etrn: warning: root runs this hook: --password-command contains $P, so some of its files can't be checked; write their absolute paths\n",
     )
+    for (const relative of ['./none/pw', '../none/pw', 'test/helpers'])
+      assert.equal(
+        await login(`cat '${relative}'`),
+        `etrn: warning: --password-command contains ${relative}: the hook can run in another directory; write the absolute path\n`,
+      )
+    assert.equal(await login("sed 's/a/b/' </none"), '')
     const sticky = makeFolder(t)
     chmodSync(sticky, 0o1777)
     for (const missing of [`${sticky}/pw`, `${sticky}/none/pw`])
@@ -393,6 +399,16 @@ suite('main: hooks', { concurrency: true }, () => {
       assert.deepEqual([several.status, /profile isp: root runs this hook/.test(several.stderr)], [64, true])
     }
     assert.equal((await etrn(['--hook', 'pppd', 'mx.example', 'isp.example'], { env: { HOME: home }, user })).status, 0)
+    writeFileSync(join(home, '.config/etrn/config.toml'), `retry-for = "1h"\n${toml}`)
+    const typed = await etrn(['--hook', 'pppd', 'mx.example', 'isp.example'], { env: { HOME: home }, user })
+    assert.deepEqual(
+      [typed.status, typed.stderr],
+      [0, `etrn: warning: ${home}/.config/etrn/config.toml:1: root runs this hook, but root does not read this file\n`],
+    )
+    const elsewhere = { XDG_CONFIG_HOME: join(home, '.config'), HOME: '/nonexistent' }
+    const cron = await etrn(['--hook', 'cron', 'isp'], { env: elsewhere, user })
+    assert.equal(cron.status, 64)
+    assert.match(cron.stderr, /profile isp: cron does not set XDG_CONFIG_HOME, .*\nhint: add --config FILE\n$/)
   })
   const isRoot = process.getuid?.() === 0
   test('does not warn if root would accept the configuration', { skip: isRoot ? false : 'needs root' }, async (t) => {

@@ -9,14 +9,33 @@ import type { Reader } from './read-file.js'
 
 // A user may print a hook that root runs. Root reads other files than the user, and trusts fewer.
 
-/** Throws UsageError for a profile that only the user's own configuration has: root does not read that. */
-export function checkProfiles({ words, options }: CommandLine, config: Config, own: Config): void {
+/** Why a hook reads other configuration files than the user who prints it, and what to do */
+export type OtherFiles = { readonly reason: string; readonly hint: string }
+
+export const ROOT_FILES: OtherFiles = {
+  reason: 'root runs this hook, but root does not read this file',
+  hint: 'move the profile to /etc/etrn/config.toml, or move it to another file that root owns and add --config FILE',
+}
+export const CRON_FILES: OtherFiles = {
+  reason: 'cron does not set XDG_CONFIG_HOME, so this hook does not read this file',
+  hint: 'add --config FILE',
+}
+
+/** Throws UsageError for a profile that is in a file which the hook does not read. */
+export function checkProfiles({ words, options }: CommandLine, config: Config, own: Config, why: OtherFiles): void {
   const wanted = options.all ? [...own.profiles.keys()] : (words[0] ?? '').split(',')
-  const name = wanted.find((word) => own.profiles.has(word) && !config.profiles.has(word))
+  const placeIn = ({ profiles }: Config, word: string): string | undefined => profiles.get(word)?.locate?.('server')
+  const name = wanted.find((word) => own.profiles.has(word) && placeIn(own, word) !== placeIn(config, word))
   if (name === undefined || options.mx !== undefined) return
-  const place = own.profiles.get(name)?.locate?.('server') ?? ''
-  throw new UsageError(`${place}: root runs this hook, but root does not read this file`, {
-    hint: 'move the profile to /etc/etrn/config.toml, or move it to another file that root owns and add --config FILE',
+  throw new UsageError(`${placeIn(own, name) ?? ''}: ${why.reason}`, { hint: why.hint })
+}
+
+/** Returns a warning for each file with settings of this user that the hook does not read. */
+export function unreadSettings(config: Config, own: Config, { reason }: OtherFiles): string[] {
+  const unread = own.tops.slice(0, Math.max(0, own.tops.length - config.tops.length))
+  return unread.flatMap(({ options, locate }) => {
+    const [option] = Object.keys(options)
+    return option === undefined ? [] : [`${locate?.(option) ?? ''}: ${reason}`]
   })
 }
 

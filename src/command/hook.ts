@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { OptionError, UsageError } from '../errors.js'
 import { MAX_TIMER_MS } from '../net/deadline.js'
@@ -95,6 +96,15 @@ export function commandPathsOf(targets: readonly Target[]): string[] {
   ])
   const paths = words.flatMap((word) => /^(?:\.{0,2}\/)+([^/].*)$/s.exec(word)?.[1] ?? []).map((path) => `/${path}`)
   return [...new Set(paths)]
+}
+
+/** Returns the relative paths in the targets' password commands that lead nowhere from `/`, where most mechanisms start a hook. */
+export function relativeCommandPathsOf(targets: readonly Target[]): string[] {
+  const words = passwordCommandsOf(targets).flatMap((command) =>
+    [...command.matchAll(SHELL_WORD)].map(([word]) => word.replace(/\\(.)|['"]/gs, '$1')),
+  )
+  const isRelative = (word: string): boolean => /^\.{1,2}\//.test(word) || (/^[^/]+\//.test(word) && existsSync(word))
+  return [...new Set(words.filter((word) => isRelative(word) && !existsSync(resolve('/', word))))]
 }
 
 /** Returns the variables and home directories in the targets' password commands: only a shell knows what paths they make. */

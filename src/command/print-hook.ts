@@ -1,9 +1,16 @@
 import type { CommandLine } from './arguments.js'
 import { configFilesOf, findConfigFiles } from './config-files.js'
 import { type Config, readConfig } from './config.js'
-import { commandPathsOf, commandVariablesOf, hookText, optionPathsOf, resolveHookTargets } from './hook.js'
+import {
+  commandPathsOf,
+  commandVariablesOf,
+  hookText,
+  optionPathsOf,
+  relativeCommandPathsOf,
+  resolveHookTargets,
+} from './hook.js'
 import type { HookKind } from './hook-scripts.js'
-import { checkLoadedFiles, checkProfiles, rootObjections } from './hook-root.js'
+import { checkLoadedFiles, checkProfiles, CRON_FILES, ROOT_FILES, rootObjections, unreadSettings } from './hook-root.js'
 import type { Reader } from './read-file.js'
 import { checkServerWords, isBareWord } from './targets.js'
 
@@ -19,14 +26,19 @@ export async function createHook(line: CommandLine, kind: HookKind, options: Hoo
   const { environment, uid, warn, signal } = options
   const program = options.program()
   const runner = kind === 'cron' ? uid : 0
-  const files = configFilesOf(line, { environment, uid: runner, warn })
+  const files = configFilesOf(line, { environment: { HOME: environment['HOME'] }, uid: runner, warn })
   const config = await readConfig(files, { uid, signal })
-  if (runner === 0) {
-    const own = await readOwnConfig(line, config, options)
+  const own = await readOwnConfig(line, config, options)
+  if (runner === 0)
     await checkServerWords(line, { ...config, profiles: new Map([...config.profiles, ...own.profiles]) })
-    checkProfiles(line, config, own)
-  }
+  const why = runner === 0 ? ROOT_FILES : CRON_FILES
+  checkProfiles(line, config, own, why)
+  for (const warning of unreadSettings(config, own, why)) warn(`etrn: warning: ${warning}`)
   const targets = await resolveHookTargets(line, config, warn)
+  for (const path of relativeCommandPathsOf(targets))
+    warn(
+      `etrn: warning: --password-command contains ${path}: the hook can run in another directory; write the absolute path`,
+    )
   if (kind === 'systemd' && uid === 0) checkLoadedFiles(optionPathsOf(targets))
   const paths = [...optionPathsOf(targets), ...commandPathsOf(targets)]
   // systemd hands the files over, and the service reads them as another user.
