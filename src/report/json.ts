@@ -4,6 +4,7 @@ import type { ServerReport } from '../etrn/server-report.js'
 import { SessionError } from '../smtp/errors.js'
 import { formatExtensions } from '../smtp/extensions.js'
 import type { TlsInfo } from '../smtp/trace.js'
+import { hintAfterRetries } from './hints.js'
 import type { Failure, Output, Reporter } from './reporter.js'
 
 /** Changes if a script that reads the document must change. */
@@ -66,7 +67,9 @@ export function documentHead({ exitStatus, error, excluded }: DocumentHead): obj
 
 /** Returns a server's part of the document. What is unknown is null, and never left out. */
 export function serverDocument(report: ServerReport): object {
-  const { server, address, tls, greeting, extensions, attempts, elapsedMs, error, names } = report
+  const { server, address, tls, greeting, extensions, attempts, elapsedMs, error, isRetried } = report
+  const hintOf = (hint: string | null | undefined): string | null =>
+    hintAfterRetries(hint ?? undefined, isRetried) ?? null
   return {
     server: server.word,
     host: server.host,
@@ -77,8 +80,8 @@ export function serverDocument(report: ServerReport): object {
     extensions: extensions && formatExtensions(extensions),
     attempts,
     elapsedMs,
-    error: error && errorDocument(error),
-    names,
+    error: error && { ...errorDocument(error), hint: hintOf(error.hint) },
+    names: isRetried ? documentsOf(report.names, (name) => ({ ...name, hint: hintOf(name.hint) })) : report.names,
   }
 }
 

@@ -45,7 +45,8 @@ export async function reachServer<T>(
       } catch (error) {
         if (!(error instanceof SessionError) || options.signal.aborted) throw error
         const mayTryNext = mayWorkElsewhere(error, isGreeted, server)
-        const noted = mayTryNext || isGreeted ? error : noteUntried(error, untried(found.first))
+        const isOfHost = !mayTryNext && (!isGreeted || error.stage === 'ehlo')
+        const noted = isOfHost ? noteUntried(error, untried(found.first)) : error
         const problem = `${error.message} (${address})`
         failure = chooseFailure(failure, { error: noted, problem, isGreeted })
         if (!mayTryNext || performance.now() >= mayTryUntil) throw failure.error
@@ -131,7 +132,7 @@ function limitAddresses({ first, late }: Addresses): Candidates {
   return { first: early, late: late.then((more) => [...more, ...rest].slice(0, ADDRESSES_TRIED - early.length)) }
 }
 
-/** Returns an error that mentions the addresses that are not tried after it: a permanent failure is taken for that of the host. */
+/** Returns an error that mentions the addresses that are not tried after it: it is taken for the word of the host. */
 function noteUntried(error: SessionError, addresses: readonly string[]): SessionError {
   const { length } = addresses
   if (length === 0 || (error.reply === null && error.kind !== 'malformed-reply')) return error

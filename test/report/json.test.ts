@@ -13,6 +13,12 @@ import { BYE, etrnSteps, scripted, sessionWith } from '../helpers/scripted-serve
 const HELO = ['--helo', 'gw.site.example']
 
 suite('--json', { concurrency: true }, () => {
+  test('suggests no retries after retries', async () => {
+    const { document } = await etrnJson(['--retry-for', '1s', ...HELO, '127.0.0.1:9', 'site.example'])
+    const [report] = document.servers
+    assert.equal(report?.attempts, 2)
+    assert.match(report.error?.hint ?? '', /^no mail server listens on port 9, (?!.*--retry-for)/)
+  })
   test('prints every field, with null for what is not known', async (t) => {
     const server = await scripted(t, [
       'S: 220 mx ESMTP',

@@ -57,6 +57,13 @@ if (isInNamespace(import.meta.url)) {
         const [report] = document.servers
         assert.deepEqual([status, report?.error?.message, report?.error?.code], [69, text, 554])
       })
+    for (const reply of ['502 no', '450 later'] as const)
+      test(`is said to have an untried address if the first one replies ${reply} to EHLO`, async (t) => {
+        await serveNames(t, TWO)
+        await serveAt(t, '127.0.0.3', ['S: 220 mx', 'C: EHLO gw.site.example', `S: ${reply}`, ...BYE])
+        const { document } = await etrnJson(REQUEST, oneByOne)
+        assert.match(document.servers[0]?.error?.message ?? '', /; 1 other address not tried$/)
+      })
     test('is tried at an address whose DNS answer came late', async (t) => {
       let answer = (): void => undefined
       const after = new Promise<void>((resolve) => (answer = resolve))
