@@ -72,7 +72,7 @@ export class SessionChecker extends StepLog {
   addFailure({ stage, message }: SessionError, ok: false | null, hint: string): void {
     this.start(this.#startedAt.get(stage))
     const certificate = stage === 'tls' ? this.facts.tls?.certificate : undefined
-    if (certificate?.problem === message) this.add('certificate', ok, describeCertificate(certificate), hint)
+    if (certificate && certificate.problem !== null) this.add('certificate', ok, describeCertificate(certificate), hint)
     else this.add(stage === 'dns' ? 'resolve' : STAGE_LABELS[stage], ok, message, hint)
   }
 

@@ -150,6 +150,11 @@ suite('SessionChecker: failure', () => {
     assert.deepEqual([step, ok, hint], ['certificate', false, 'a hint'])
     assert.match(text ?? '', /^expired; contains no host name; /)
   })
+  test('shows the message if TLS fails after a handshake with a valid certificate', () => {
+    const checker = checkedSession(SERVER, tlsEvent(CERTIFICATE))
+    checker.addFailure(failureAt('tls'), false, 'a hint')
+    assert.deepEqual(untimed(checker).at(-1), { step: 'TLS', ok: false, text: 'no', hint: 'a hint' })
+  })
   test('shows the message if a later stage fails after a handshake', () => {
     const checker = checkedSession(SERVER, tlsEvent(CERTIFICATE))
     checker.addFailure(failureAt('auth'), null, 'a hint')

@@ -121,7 +121,7 @@ if (isInNamespace(import.meta.url)) {
         session(names.slice(7)),
       )
       const other = await serveAt(t, '127.0.0.4')
-      const run = await etrnJson([...REQUEST.slice(0, -1), ...names], oneByOne)
+      const run = await etrnJson(['--jobs', '1', ...REQUEST.slice(0, -1), ...names], oneByOne)
       assert.equal(run.status, 0)
       await server.verify()
       await other.verify()
