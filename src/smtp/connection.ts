@@ -77,7 +77,7 @@ export class Connection {
     const describe = (within: string): Timeout => this.#describeTimeout(within, limits)
     const cancel = startDeadline(limits, describe, (reason) => {
       // An interrupted client still sends QUIT, and waits for nothing. A server whose reply is overdue gets no QUIT.
-      if (limits.signal.aborted) this.#sendQuit()
+      if (limits.signal.aborted) this.#leave()
       this.#socket.destroy(reason)
     })
     try {
@@ -236,6 +236,12 @@ export class Connection {
     this.#socket.write(`${line}\r\n`)
   }
 
+  /** Sends QUIT, after `*` if the server may take the next line for a part of the login (RFC 4954, 4). */
+  #leave(): void {
+    if (this.#isLoggingIn && !this.#isQuitSent) this.#send('*')
+    this.#sendQuit()
+  }
+
   #sendQuit(): void {
     if (!this.#isQuitSent) this.#send('QUIT')
     this.#isQuitSent = true
@@ -273,8 +279,11 @@ export class Connection {
   }
 
   #nextReply(): Reply | undefined {
-    const isLogin = typeof this.#awaited === 'object' && this.#awaited.command === 'AUTH'
-    return this.#parser.next(isLogin ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS)
+    return this.#parser.next(this.#isLoggingIn ? CHALLENGE_LINE_OCTETS : REPLY_LINE_OCTETS)
+  }
+
+  get #isLoggingIn(): boolean {
+    return typeof this.#awaited === 'object' && this.#awaited.command === 'AUTH'
   }
 
   get #awaitedNoun(): string {

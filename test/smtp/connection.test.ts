@@ -410,6 +410,15 @@ suite('Connection', { concurrency: true }, () => {
     await smtp.quit()
     assert.deepEqual(sent, ['QUIT'])
   })
+  test('cancels a login before QUIT if the signal aborts while the server may wait for its next line', async (t) => {
+    const controller = new AbortController()
+    const reason = new StepError('stopped', { exitStatus: 75, kind: 'interrupted' })
+    const steps = ['S: 220 mx', 'C: AUTH LOGIN', ignoreInput, () => controller.abort(reason)] as const
+    const { smtp, sent } = await connectTo(t, steps, { signal: controller.signal })
+    await smtp.readReply()
+    await assert.rejects(smtp.command('AUTH LOGIN'), reason)
+    assert.deepEqual(sent, ['AUTH LOGIN', '*', 'QUIT'])
+  })
   test('quit closes a connection whose server takes nothing more', { timeout: 20_000 }, async (t) => {
     const server = createServer((peer) => {
       t.after(() => peer.destroy())
