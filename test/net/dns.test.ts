@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { hostname } from 'node:os'
 import { suite, test, type TestContext } from 'node:test'
 import { type FailureKind, StepError } from '../../src/errors.js'
 import { lookUpAddresses, lookUpMx, queryAddresses } from '../../src/net/dns.js'
-import { etrn, etrnJson, finished } from '../helpers/command.js'
+import { etrn, etrnJson } from '../helpers/command.js'
+import { runWithFewDescriptors } from '../helpers/descriptors.js'
 import { type Answer, nameServer } from '../helpers/name-server.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { ACCEPTED, PORT, REQUEST, serveAt, serveNames, writeHosts, writeResolvConf } from './network.js'
@@ -448,8 +449,8 @@ if (isInNamespace(import.meta.url)) {
     })
     test('fails with 75 if this host lacks file descriptors for a process', async () => {
       writeResolvConf('nameserver 127.0.0.9\n')
-      const code = `
-        import { closeSync, openSync } from 'node:fs'
+      const { stdout, stderr } = await runWithFewDescriptors(`
+        import { closeSync } from 'node:fs'
         import { lookUpAddresses } from './src/net/dns.ts'
         await import('node:child_process')
         const open = []
@@ -458,12 +459,7 @@ if (isInNamespace(import.meta.url)) {
           await lookUpAddresses('mail', undefined, { timeoutMs: 10_000, signal: new AbortController().signal })
             .then(console.log, ({ exitStatus }) => console.log(exitStatus))
           closeSync(open.pop())
-        }`
-      const run = spawn('sh', ['-c', 'ulimit -n 64; exec "$@"', '-', process.execPath, '--import', 'tsx', '-'], {
-        stdio: ['pipe', 'pipe', 'pipe'],
-      })
-      run.stdin.end(code)
-      const { stdout, stderr } = await finished(run)
+        }`)
       assert.equal(stdout, '75\n'.repeat(8), stderr)
     })
     test('shares one process with the other lookups', async (t) => {

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { platform, userInfo } from 'node:os'
 import { suite, test, type TestContext } from 'node:test'
 import { listenersOfEnded, type SocketEnds, usersOfPeer } from '../../src/net/peer-user.js'
-import { finished } from '../helpers/command.js'
+import { runWithFewDescriptors } from '../helpers/descriptors.js'
 
 /** Connects to the server and returns the ends of the connection when the server has accepted it. */
 async function endsOfConnection(t: TestContext, server: Server, host: string): Promise<SocketEnds> {
@@ -78,18 +77,12 @@ suite('usersOfPeer', { skip: platform() !== 'linux' && 'only Linux tells' }, () 
     assert.deepEqual(usersOfPeer(ends), [])
   })
   test('throws 75 if this host lacks file descriptors', async () => {
-    const code = `
-      import { openSync } from 'node:fs'
+    const { stdout, stderr } = await runWithFewDescriptors(`
       import { usersOfPeer } from './src/net/peer-user.ts'
       const ends = { localAddress: '127.0.0.1', localPort: 1, remoteAddress: '127.0.0.1', remotePort: 1 }
       console.log(usersOfPeer(ends).length)
-      try { for (;;) openSync('/dev/null') } catch {}
-      try { console.log(usersOfPeer(ends)) } catch ({ exitStatus, kind }) { console.log(exitStatus, kind) }`
-    const run = spawn('sh', ['-c', 'ulimit -n 64; exec "$@"', '-', process.execPath, '--import', 'tsx', '-'], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-    })
-    run.stdin.end(code)
-    const { stdout, stderr } = await finished(run)
+      const { exitStatus, kind } = await withoutDescriptors(() => usersOfPeer(ends))
+      console.log(exitStatus, kind)`)
     assert.equal(stdout, '0\n75 no-resources\n', stderr)
   })
 })

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { isSameHost, isThisHost, ownHostName } from '../../src/net/this-host.js'
-import { etrn, finished } from '../helpers/command.js'
+import { etrn } from '../helpers/command.js'
+import { runWithFewDescriptors } from '../helpers/descriptors.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import { BYE, type Conversation, scripted } from '../helpers/scripted-server.js'
 import { addBlackHole, OWN_ADDRESS, PORT, runIp, serveAt, writeHosts } from './network.js'
@@ -142,18 +143,13 @@ if (isInNamespace(import.meta.url)) {
       assert.equal(await isThisHost('fe80::77%there0'), false)
     })
     test('throws 75, whatever the address, if this host lacks file descriptors', async () => {
-      const code = `
-        import { openSync } from 'node:fs'
+      const { stdout, stderr } = await runWithFewDescriptors(`
         import { isThisHost } from './src/net/this-host.ts'
         await isThisHost('192.0.2.9')
-        try { for (;;) openSync('/dev/null') } catch {}
-        for (const address of ['${OWN_ADDRESS}', '192.0.2.9'])
-          await isThisHost(address).then(console.log, ({ exitStatus, kind }) => console.log(exitStatus, kind))`
-      const run = spawn('sh', ['-c', 'ulimit -n 64; exec "$@"', '-', process.execPath, '--import', 'tsx', '-'], {
-        stdio: ['pipe', 'pipe', 'pipe'],
-      })
-      run.stdin.end(code)
-      const { stdout, stderr } = await finished(run)
+        for (const address of ['${OWN_ADDRESS}', '192.0.2.9']) {
+          const { exitStatus, kind } = await withoutDescriptors(async () => isThisHost(address))
+          console.log(exitStatus, kind)
+        }`)
       assert.equal(stdout, '75 no-resources\n75 no-resources\n', stderr)
     })
     test('is false for an address without a route', async () => {
