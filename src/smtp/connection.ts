@@ -12,6 +12,7 @@ import {
   tlsErrorOf,
   unencryptedDataError,
 } from './errors.js'
+import { ONE_STEP_LOGIN } from './mechanisms.js'
 import {
   CHALLENGE_LINE_OCTETS,
   formatReply,
@@ -64,6 +65,7 @@ export class Connection {
   readonly #options: ConnectionOptions
   #isQuitSent = false
   #awaited: Awaited = 'greeting'
+  #lastLine = ''
 
   /** Takes over a socket, which must be connected and have an error listener. */
   constructor(socket: Socket, options: ConnectionOptions) {
@@ -194,9 +196,8 @@ export class Connection {
 
   /** Removes and returns the octets that have arrived and are no whole line. */
   #takeOctets(): Buffer {
-    const octets = this.#parser.takeOctets()
-    const unread = this.#socket.readableLength > 0 ? (this.#socket.read() as Buffer | null) : null
-    return unread === null ? octets : Buffer.concat([octets, unread])
+    const unread: unknown = this.#socket.readableLength > 0 ? this.#socket.read() : null
+    return Buffer.concat([this.#parser.takeOctets(), ...(Buffer.isBuffer(unread) ? [unread] : [])])
   }
 
   #hasOctets(): boolean {
@@ -232,13 +233,14 @@ export class Connection {
     // The later lines of a login belong to AUTH.
     const command = verbOf(shown) ?? 'AUTH'
     this.#awaited = { command }
+    this.#lastLine = shown
     this.#options.trace({ type: 'sent', line: shown })
     this.#socket.write(`${line}\r\n`)
   }
 
   /** Sends QUIT, after `*` if the server may take the next line for a part of the login (RFC 4954, 4). */
   #leave(): void {
-    if (this.#isLoggingIn && !this.#isQuitSent) this.#send('*')
+    if (this.#isLoggingIn && !this.#isQuitSent && !ONE_STEP_LOGIN.test(this.#lastLine)) this.#send('*')
     this.#sendQuit()
   }
 
