@@ -72,7 +72,8 @@ export class SessionChecker extends StepLog {
   addFailure({ stage, message }: SessionError, ok: false | null, hint: string): void {
     this.start(this.#startedAt.get(stage))
     const certificate = stage === 'tls' ? this.facts.tls?.certificate : undefined
-    if (certificate && certificate.problem !== null) this.add('certificate', ok, describeCertificate(certificate), hint)
+    if (certificate && this.#isRejected(certificate))
+      this.add('certificate', ok, describeCertificate(certificate), hint)
     else this.add(stage === 'dns' ? 'resolve' : STAGE_LABELS[stage], ok, message, hint)
   }
 
@@ -94,11 +95,16 @@ export class SessionChecker extends StepLog {
     this.add('TLS', true, `${tls.protocol} ${tls.cipher}`)
     if (tls.certificate === null) return
     const { problem } = tls.certificate
-    const { level, fingerprint } = this.#server.tls
-    // Such a problem ends the session, and addFailure reports it.
-    if (problem !== null && (level === 'verify' || fingerprint !== undefined)) return
+    // addFailure reports it.
+    if (this.#isRejected(tls.certificate)) return
     const hint = problem === null ? null : '--tls verify would reject this certificate'
     this.note('certificate', problem === null ? true : null, describeCertificate(tls.certificate), hint)
+  }
+
+  /** Returns true if the certificate ends the session. */
+  #isRejected({ problem }: CertificateInfo): boolean {
+    const { level, fingerprint } = this.#server.tls
+    return problem !== null && (level === 'verify' || fingerprint !== undefined)
   }
 
   #addAddress(): void {

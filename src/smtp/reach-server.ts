@@ -94,12 +94,19 @@ function mayWorkElsewhere(error: SessionError, isGreeted: boolean, { credentials
   return isTemporary(error) && reply === null && isBeforeLogin
 }
 
-/** Failures that count whatever another address said: a rejected login must not be repeated, and an attack must not pass unseen. */
-const VERDICTS: readonly unknown[] = ['login-rejected', 'self', 'unencrypted-data', 'invalid-record']
+/** That of this host, and what may be an attack */
+const GRAVE_KINDS: readonly unknown[] = ['self', 'unencrypted-data', 'invalid-record']
+
+/** Returns true if a failure counts whatever another address said: a rejected login must not be repeated, nor a forged identity pass unseen. */
+function isGrave({ error, isGreeted }: Failure): boolean {
+  const { stage, kind } = error
+  const isOfSecurity = stage === 'starttls' || stage === 'tls' || (stage === 'auth' && isGreeted)
+  return (isOfSecurity && !isTemporary(error)) || GRAVE_KINDS.includes(kind)
+}
 
 /** Returns the failure to report: one that may pass, rather than a refusal; else the one whose session came further, or the newer one. */
 function chooseFailure(before: Failure | undefined, next: Failure): Failure {
-  if (before === undefined || !isTemporary(before.error) || VERDICTS.includes(next.error.kind)) return next
+  if (before === undefined || !isTemporary(before.error) || isGrave(next)) return next
   const isNext = isTemporary(next.error) && (next.isGreeted || !before.isGreeted)
   return isNext ? next : { ...before, error: mention(before.error, next.error) }
 }

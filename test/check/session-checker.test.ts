@@ -144,7 +144,8 @@ suite('SessionChecker: failure', () => {
       assert.deepEqual(untimed(checker), [{ step, ok: false, text: 'no', hint: 'a hint' }])
     })
   test('shows the certificate in place of the message if the handshake fails', () => {
-    const checker = checkedSession(SERVER, tlsEvent({ ...CERTIFICATE, names: [], problem: 'expired' }))
+    const verified = { ...SERVER, tls: { ...TLS_POLICY, level: 'verify' } } as const
+    const checker = checkedSession(verified, tlsEvent({ ...CERTIFICATE, names: [], problem: 'expired' }))
     checker.addFailure(failureAt('tls'), false, 'a hint')
     const { step, ok, text, hint } = checker.all.at(-1) ?? {}
     assert.deepEqual([step, ok, hint], ['certificate', false, 'a hint'])
@@ -152,6 +153,11 @@ suite('SessionChecker: failure', () => {
   })
   test('shows the message if TLS fails after a handshake with a valid certificate', () => {
     const checker = checkedSession(SERVER, tlsEvent(CERTIFICATE))
+    checker.addFailure(failureAt('tls'), false, 'a hint')
+    assert.deepEqual(untimed(checker).at(-1), { step: 'TLS', ok: false, text: 'no', hint: 'a hint' })
+  })
+  test('shows the message if TLS fails after a handshake whose certificate need not be valid', () => {
+    const checker = checkedSession(SERVER, tlsEvent({ ...CERTIFICATE, problem: 'self-signed' }))
     checker.addFailure(failureAt('tls'), false, 'a hint')
     assert.deepEqual(untimed(checker).at(-1), { step: 'TLS', ok: false, text: 'no', hint: 'a hint' })
   })

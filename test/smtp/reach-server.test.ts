@@ -196,6 +196,7 @@ if (isInNamespace(import.meta.url)) {
   suite('a host whose first address loses the connection after EHLO', () => {
     const TLS = [...REQUEST, '--tls', 'encrypt']
     const lost: Conversation = [...UNHEARD, close]
+    const WITHOUT_ETRN: Conversation = ['C: EHLO gw.site.example', 'S: 250-mx.example', 'S: 250 SIZE', ...BYE]
     const LOST = 'the server closed the connection during the TLS handshake'
     test('is tried at the next one, with a warning', async (t) => {
       await serveNames(t, TWO)
@@ -218,7 +219,7 @@ if (isInNamespace(import.meta.url)) {
     })
     for (const [title, then] of [
       ['rejects the connection', 'the server rejected the connection (554 no)'],
-      ['has no STARTTLS', 'STARTTLS not offered, but --tls encrypt requires it'],
+      ['has no ETRN', 'ETRN not offered (EHLO lists SIZE)'],
       ['is busy', 'the server is temporarily unavailable (421 busy)'],
       ['refuses the connection', 'connection refused (127.0.0.4 port 2500)'],
     ] as const)
@@ -226,11 +227,22 @@ if (isInNamespace(import.meta.url)) {
         await serveNames(t, TWO)
         await serveAt(t, '127.0.0.3', lost)
         if (title === 'rejects the connection') await serveAt(t, '127.0.0.4', ['S: 554 no', ...BYE])
-        if (title === 'has no STARTTLS') await serveAt(t, '127.0.0.4', [...HELLO, ...BYE])
+        if (title === 'has no ETRN') await serveAt(t, '127.0.0.4', [...AGREED, certificateStep('mx'), ...WITHOUT_ETRN])
         if (title === 'is busy') await serveAt(t, '127.0.0.4', ['S: 421 busy', ...BYE])
         const { status, document } = await etrnJson(TLS, oneByOne)
         assert.deepEqual([status, document.servers[0]?.error?.message], [75, `${LOST}; at another address: ${then}`])
       })
+    test('does not hide a lack of TLS, or a wrong certificate, at the next one', async (t) => {
+      await serveNames(t, TWO)
+      const busy: Conversation = ['S: 450 later', ...BYE]
+      await serveAt(t, '127.0.0.3', lost, busy)
+      const wrong = { ...certificateStep('mx'), fails: true } as const
+      await serveAt(t, '127.0.0.4', [...HELLO, ...BYE], [...AGREED, wrong])
+      const plain = await etrnJson(TLS, oneByOne)
+      assert.deepEqual([plain.status, plain.document.servers[0]?.error?.stage], [76, 'starttls'])
+      const forged = await etrnJson([...REQUEST, ...CA, '--tls-name', 'other.example'], oneByOne)
+      assert.deepEqual([forged.status, forged.document.servers[0]?.error?.stage], [76, 'tls'])
+    })
     test('does not hide a rejected login or an attack at the next one', async (t) => {
       await serveNames(t, TWO)
       const login: Conversation = [
