@@ -39,6 +39,11 @@ export function listenersOfEnded(ends: SocketEnds): readonly number[] {
   return isOpen ? [] : [...listening]
 }
 
+/** Returns the users who listen at the other end of a connection within this host, whatever has become of it. Throws as usersOfPeer does. */
+export function listenersOf(ends: SocketEnds): readonly number[] {
+  return [...readPeer(ends).listening]
+}
+
 type Peer = { readonly accepted: Set<number>; readonly listening: Set<number>; readonly isOpen: boolean }
 
 function readPeer({ localAddress, localPort, remoteAddress, remotePort }: SocketEnds): Peer {

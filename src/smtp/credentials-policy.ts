@@ -3,7 +3,7 @@ import { platform } from 'node:os'
 import { EXIT, StepError, UsageError } from '../errors.js'
 import type { ServerAddress } from '../input/server-address.js'
 import { isLoopback } from '../net/address.js'
-import { listenersOfEnded, type SocketEnds, usersOfPeer } from '../net/peer-user.js'
+import { listenersOf, listenersOfEnded, type SocketEnds, usersOfPeer } from '../net/peer-user.js'
 import { connectionLostError } from './errors.js'
 import type { Server } from './session-settings.js'
 import { isVerificationRequired, type TlsLevel, type TlsPolicy } from './tls-policy.js'
@@ -57,6 +57,17 @@ const PEOPLES_USER_IDS = 1000
 const OVERFLOW_USER_ID = 65_534
 const VERIFY_HINT = 'verify the certificate with --tls verify, or pin it: --tls-fingerprint SHA256'
 
+/** The ends of a connection, and who listened at the other one when it was connected to; undefined if that makes no difference */
+export type JudgedEnds = SocketEnds & { readonly listeners?: readonly number[] }
+
+/**
+ * Adds those who listen now: another user could accept the connection, leave the port to the mail server, and only then greet. Throws
+ * StepError (75) if this host lacks the resources.
+ */
+export function noteListeners(server: Server, ends: SocketEnds): JudgedEnds {
+  return isListenerJudged(server, ends) ? { ...ends, listeners: listenersOf(ends) } : ends
+}
+
 /**
  * Throws StepError (77) unless the connection has verified or pinned TLS, or ends at this host by the user's own choice. On a port that
  * the mail server doesn't use, or while it is down, another user of this host can wait for the password: only the system, this user and
@@ -64,7 +75,7 @@ const VERIFY_HINT = 'verify the certificate with --tls verify, or pin it: --tls-
  */
 export function checkConnection(
   { host, tls: { level } }: Pick<Server, 'host' | 'tls'>,
-  ends: SocketEnds,
+  ends: JudgedEnds,
   tls: { readonly verified: boolean } | undefined,
 ): void {
   if (tls?.verified === true) return
@@ -85,13 +96,17 @@ export function checkConnection(
  * loopback address the mail server may listen. `mayBeUnknown` means that the server has failed anyway, so that only a known user counts.
  */
 export function checkListener(
-  { host, tls, credentials }: Server,
-  ends: SocketEnds,
+  server: Server,
+  ends: JudgedEnds,
   { mayBeUnknown }: { readonly mayBeUnknown: boolean },
 ): void {
-  if (credentials === undefined || isVerificationRequired(tls) || !isOwnLoopback(host, ends)) return
-  const peer = judgePeer(tls.level, ends)
+  if (!isListenerJudged(server, ends)) return
+  const peer = judgePeer(server.tls.level, ends)
   if (typeof peer !== 'string' && !(mayBeUnknown && peer.user === undefined)) throw untrustedError(peer)
+}
+
+function isListenerJudged({ host, tls, credentials }: Server, ends: SocketEnds): boolean {
+  return credentials !== undefined && !isVerificationRequired(tls) && isOwnLoopback(host, ends)
 }
 
 function isOwnLoopback(host: string, { remoteAddress }: SocketEnds): boolean {
@@ -102,15 +117,16 @@ function isOwnLoopback(host: string, { remoteAddress }: SocketEnds): boolean {
 type Untrusted = { readonly user: number | undefined }
 
 /** Returns 'ended' if the connection has ended, and only trusted users listen where it led. */
-function judgePeer(level: TlsLevel, ends: SocketEnds): 'trusted' | 'ended' | Untrusted {
+function judgePeer(level: TlsLevel, ends: JudgedEnds): 'trusted' | 'ended' | Untrusted {
   // Other systems don't tell who has the other end.
   if (level === 'none' || platform() !== 'linux') return 'trusted'
   const users = usersOfPeer(ends)
   const listeners = users.length > 0 ? [] : listenersOfEnded(ends)
   const isTrusted = (user: number): boolean =>
     user < PEOPLES_USER_IDS || (user !== OVERFLOW_USER_ID && user === statSync('/proc/self').uid)
-  const user = [...users, ...listeners].find((one) => !isTrusted(one))
-  if (user !== undefined || users.length + listeners.length === 0) return { user }
+  const { listeners: early } = ends
+  const user = [...users, ...listeners, ...(early ?? [])].find((one) => !isTrusted(one))
+  if (user !== undefined || users.length + listeners.length === 0 || early?.length === 0) return { user }
   return users.length > 0 ? 'trusted' : 'ended'
 }
 

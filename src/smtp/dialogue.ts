@@ -1,6 +1,6 @@
 import { StepError } from '../errors.js'
-import type { SocketEnds } from '../net/peer-user.js'
 import type { Connection } from './connection.js'
+import type { JudgedEnds } from './credentials-policy.js'
 import { describeRejection, exitStatusOfReply, SessionError, sessionErrorOf, type Stage } from './errors.js'
 import type { Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
@@ -10,7 +10,7 @@ import type { SecureConnection } from './tls.js'
 export type Dialogue = {
   readonly smtp: Connection
   readonly address: string
-  readonly ends: SocketEnds
+  readonly ends: JudgedEnds
   readonly helo: string
   readonly server: Server
   readonly options: SessionOptions

@@ -2,9 +2,10 @@ import type { Socket } from 'node:net'
 import { StepError } from '../errors.js'
 import { addressLiteral, familyOf } from '../net/address.js'
 import { isQualifiedDomain } from '../net/domain.js'
+import type { SocketEnds } from '../net/peer-user.js'
 import { isSameHost, selfError } from '../net/this-host.js'
 import { Connection } from './connection.js'
-import { checkListener } from './credentials-policy.js'
+import { checkListener, type JudgedEnds, noteListeners } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { sessionErrorOf, type Stage } from './errors.js'
 import { isTransient, type Reply } from './reply.js'
@@ -14,7 +15,8 @@ import { readFirstReply, runHandshake } from './starttls.js'
 
 /** Throws if a mail exchanger turns out to be this host: its address may be one of this host since it was looked up. */
 export function startDialogue(server: Server, socket: Socket, address: string, options: SessionOptions): Dialogue {
-  const { localAddress = '', localPort, remoteAddress = address, remotePort } = socket
+  // Node can't tell the port of an end that has reset the connection.
+  const { localAddress = '', localPort, remoteAddress = address, remotePort = server.port } = socket
   if (server.isExchanger && isSameHost(localAddress, remoteAddress)) {
     socket.destroy()
     throw sessionErrorOf('connect', selfError(address))
@@ -22,7 +24,18 @@ export function startDialogue(server: Server, socket: Socket, address: string, o
   options.trace({ type: 'connected', address, localAddress })
   const helo = options.helo ?? addressLiteral(localAddress)
   const smtp = new Connection(socket, { ...options, silenceHint: silenceHint(server) })
-  return { smtp, address, ends: { localAddress, localPort, remoteAddress, remotePort }, helo, server, options }
+  const ends = endsOf(server, socket, { localAddress, localPort, remoteAddress, remotePort })
+  return { smtp, address, ends, helo, server, options }
+}
+
+/** Returns the ends with those who listen at the other one. Throws SessionError, with the socket closed, if this host can't tell. */
+function endsOf(server: Server, socket: Socket, ends: SocketEnds): JudgedEnds {
+  try {
+    return noteListeners(server, ends)
+  } catch (error) {
+    socket.destroy()
+    throw error instanceof StepError ? sessionErrorOf('connect', error) : error
+  }
 }
 
 /** Returns the hint for a server that may wait for TLS; undefined if it has TLS, or at port 25, where no server expects TLS from the start. */
