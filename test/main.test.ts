@@ -405,6 +405,8 @@ suite('main: hooks', { concurrency: true }, () => {
       [typed.status, typed.stderr],
       [0, `etrn: warning: ${home}/.config/etrn/config.toml:1: root runs this hook, but root does not read this file\n`],
     )
+    const same = { XDG_CONFIG_HOME: join(home, '.config/'), HOME: home }
+    assert.equal((await etrn(['--hook', 'cron', 'isp'], { env: same, user })).status, 0)
     const elsewhere = { XDG_CONFIG_HOME: join(home, '.config'), HOME: '/nonexistent' }
     const cron = await etrn(['--hook', 'cron', 'isp'], { env: elsewhere, user })
     assert.equal(cron.status, 64)

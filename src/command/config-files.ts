@@ -1,5 +1,5 @@
 import { closeSync, lstatSync, openSync, type Stats, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { codeOf } from '../errors.js'
 import { isLackOfResources, resourcesError } from '../net/resources-error.js'
 import type { CommandLine } from './arguments.js'
@@ -19,7 +19,7 @@ export type ConfigSearch = {
  */
 export function findConfigFiles({ environment, uid, warn, onUnread }: ConfigSearch): string[] {
   const { HOME, XDG_CONFIG_HOME } = environment
-  const home = XDG_CONFIG_HOME?.startsWith('/') ? XDG_CONFIG_HOME : HOME ? `${HOME}/.config` : undefined
+  const home = XDG_CONFIG_HOME?.startsWith('/') ? resolve(XDG_CONFIG_HOME) : HOME ? `${HOME}/.config` : undefined
   const folders = home === undefined || uid === 0 ? ['/etc'] : ['/etc', home]
   const files = folders.map((folder) => `${folder}/etrn/config.toml`)
   return files.filter((file) => {

@@ -9,7 +9,7 @@ import type { Reader } from './read-file.js'
 
 // A user may print a hook that root runs. Root reads other files than the user, and trusts fewer.
 
-/** Why a hook reads other configuration files than the user who prints it, and what to do */
+/** The reason for which a hook reads other configuration files than the user who prints it, and the next step */
 export type OtherFiles = { readonly reason: string; readonly hint: string }
 
 export const ROOT_FILES: OtherFiles = {

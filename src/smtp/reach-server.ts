@@ -10,7 +10,7 @@ import type { Server, SessionOptions } from './session-settings.js'
 /** The most addresses of a server that are tried, as in Postfix (smtp_mx_address_limit). */
 const ADDRESSES_TRIED = 5
 
-/** Why another address is tried; `problem` has the address. `isGreeted` means that the server had replied to EHLO. */
+/** A failure after which another address is tried; `problem` has the address. `isGreeted` means that the server had replied to EHLO. */
 type Failure = { readonly error: SessionError; readonly problem: string; readonly isGreeted: boolean }
 
 /**
