@@ -196,6 +196,16 @@ if (isInNamespace(import.meta.url)) {
   suite('a host whose first address loses the connection after EHLO', () => {
     const TLS = [...REQUEST, '--tls', 'encrypt']
     const lost: Conversation = [...UNHEARD, close]
+    /** Up to the login, which the server has not answered yet */
+    const LOGIN: Conversation = [
+      ...AGREED,
+      certificateStep('mx'),
+      'C: EHLO gw.site.example',
+      'S: 250-mx.example',
+      'S: 250-AUTH PLAIN',
+      'S: 250 ETRN',
+      `C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`,
+    ]
     const WITHOUT_ETRN: Conversation = ['C: EHLO gw.site.example', 'S: 250-mx.example', 'S: 250 SIZE', ...BYE]
     const LOST = 'the server closed the connection during the TLS handshake'
     test('is tried at the next one, with a warning', async (t) => {
@@ -245,19 +255,13 @@ if (isInNamespace(import.meta.url)) {
     })
     test('does not hide a rejected login or an attack at the next one', async (t) => {
       await serveNames(t, TWO)
-      const login: Conversation = [
-        ...AGREED,
-        certificateStep('mx'),
-        'C: EHLO gw.site.example',
-        'S: 250-mx.example',
-        'S: 250-AUTH PLAIN',
-        'S: 250 ETRN',
-        `C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`,
-        'S: 535 no',
-        ...BYE,
-      ]
       await serveAt(t, '127.0.0.3', lost, lost)
-      await serveAt(t, '127.0.0.4', login, [...LISTED, 'C: STARTTLS', Buffer.from('220 go\r\n250 forged\r\n'), ...BYE])
+      await serveAt(
+        t,
+        '127.0.0.4',
+        [...LOGIN, 'S: 535 no', ...BYE],
+        [...LISTED, 'C: STARTTLS', Buffer.from('220 go\r\n250 forged\r\n'), ...BYE],
+      )
       const verified = [...REQUEST, ...CA, '--tls-name', 'mx.example', '--user', 'site']
       const rejected = await etrnJson(verified, { env: { ...LEAPING, ETRN_PASSWORD: 'secret' } })
       assert.deepEqual([rejected.status, rejected.document.servers[0]?.error?.code], [77, 535])
@@ -273,20 +277,7 @@ if (isInNamespace(import.meta.url)) {
     })
     test('is not tried at the next one after a 4xx reply to STARTTLS, or if the login brought no reply', async (t) => {
       await serveNames(t, TWO)
-      const login: Conversation = [
-        ...AGREED,
-        certificateStep('mx'),
-        'C: EHLO gw.site.example',
-        'S: 250-mx.example',
-        'S: 250-AUTH PLAIN',
-        'S: 250 ETRN',
-      ]
-      await serveAt(
-        t,
-        '127.0.0.3',
-        [...LISTED, 'C: STARTTLS', 'S: 454 later', ...BYE],
-        [...login, `C: AUTH PLAIN ${Buffer.from('\0site\0secret').toString('base64')}`, close],
-      )
+      await serveAt(t, '127.0.0.3', [...LISTED, 'C: STARTTLS', 'S: 454 later', ...BYE], [...LOGIN, close])
       const other = await serveAt(t, '127.0.0.4')
       assert.equal((await etrn(TLS, oneByOne)).status, 75)
       const verified = [...REQUEST, ...CA, '--tls-name', 'mx.example', '--user', 'site']
