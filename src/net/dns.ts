@@ -1,15 +1,23 @@
 import { setMaxListeners } from 'node:events'
-import { Resolver } from 'node:dns/promises'
+import type { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
+import { askServers, type Query, serverDelayMs } from './ask-servers.js'
 import { type Family, familyOf, interleaveFamilies, isLoopback } from './address.js'
 import { isShortTimeout, type Limits, startDeadline, type Timeout } from './deadline.js'
 import { isLocalhost } from './domain.js'
 import { hostsEntries } from './hosts-file.js'
-import { NameServer, rejectEmpty } from './name-server.js'
-import { errorsOf, race } from './race.js'
+import { rejectEmpty } from './name-server.js'
+import { race } from './race.js'
 import { completedNames, minimumDots } from './resolv-conf.js'
-import { noAddressError, RESOLVER_HINT, resolutionError, SHORT_TIMEOUT_HINT } from './resolution-error.js'
+import {
+  firstError,
+  isNoHost,
+  noAddressError,
+  RESOLVER_HINT,
+  resolutionError,
+  SHORT_TIMEOUT_HINT,
+} from './resolution-error.js'
 import { SystemResolver } from './system-resolver.js'
 
 /** The addresses of a host, best first. */
@@ -29,8 +37,6 @@ export type MxRecord = { readonly host: string; readonly preference: number }
 const RESOLUTION_DELAY_MS = 50
 /** The time after the first answer in which another one is of use, if no connection stands: a query that is lost is repeated after 2 s, then after 4 s. */
 const LATE_ANSWER_MS = 10_000
-/** A name server runs alone for this time, or a quarter of the timeout, before the next one is asked beside it. */
-const SERVER_DELAY_MS = 1500
 /** The name servers run alone for this time, or half of the timeout, before getaddrinfo is asked beside them. */
 const SYSTEM_DELAY_MS = 5000
 
@@ -59,7 +65,7 @@ export async function lookUpAddresses(
     let isDenied = false
     let verdict: Promise<unknown> | undefined
     const fromDns = async (name = host): Promise<FoundAddresses> => {
-      const asking = askServers(queryHost(name, family), limits.timeoutMs, end.signal)
+      const asking = askServers(queryHost(name, family, limits.timeoutMs), limits.timeoutMs, end.signal)
       verdict ??= asking.catch((error: unknown) => (isDenied ||= name === host && isDenial(error, labels, family)))
       return asking
     }
@@ -100,10 +106,6 @@ async function firstKnown(
   return undefined
 }
 
-function isNoHost(error: unknown): error is StepError {
-  return error instanceof StepError && error.exitStatus === EXIT.NOHOST
-}
-
 /** Returns true if DNS says that a name has no address of any family. Some servers refuse foreign names of two labels. */
 function isDenial(error: unknown, labels: number, family: Family): boolean {
   const code = error instanceof StepError ? codeOf(error.cause) : ''
@@ -140,7 +142,7 @@ export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord
 export async function queryAddresses(host: string, family: Family, limits: Limits): Promise<Addresses> {
   if (isLocalhost(host)) return { ...knownAddresses(listedAddresses(host, family), family), cancel: () => undefined }
   return withinLimits(limits, async (end) => {
-    const found = await askServers(queryHost(host, family), limits.timeoutMs, end.signal)
+    const found = await askServers(queryHost(host, family, limits.timeoutMs), limits.timeoutMs, end.signal)
     return { ...found, cancel: () => end.abort() }
   })
 }
@@ -167,71 +169,6 @@ async function withinLimits<T>(limits: Limits, work: (end: AbortController) => P
   }
 }
 
-/** A query to one name server. Throws StepError: 68 if there is no such record. */
-type Query<T> = (server: NameServer, signal: AbortSignal) => Promise<T>
-
-/**
- * Asks the name servers of this host: the next one as soon as one fails, or beside it when it is silent. The first one with a record
- * wins, or with the answer that the name doesn't exist. An answer without records may come from a server that has no idea (a lame one):
- * it is certain only if every server gives it. If one has failed, or is still silent, the error is 75 with that answer as its cause.
- */
-async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {
-  // c-ares takes a refusal of the first server as final, so each server has a resolver of its own.
-  const servers = new Resolver().getServers()
-  const running = new Set<Promise<unknown>>()
-  const failures: unknown[] = []
-  const ask = async (server: string): Promise<T | StepError> => {
-    const nameServer = new NameServer(server, servers.length === 1)
-    signal.addEventListener('abort', () => nameServer.cancel())
-    const earlier = [...running]
-    const ending = query(nameServer, signal)
-    running.add(ending)
-    try {
-      return await ending
-    } catch (error) {
-      if (isNoHost(error) && codeOf(error.cause) === 'ENOTFOUND') {
-        // An earlier server may only be slow, and know the name: that of a VPN, for example.
-        await waitForAll(earlier, patienceMs, signal)
-        return error
-      }
-      failures.push(error)
-      throw error
-    } finally {
-      running.delete(ending)
-    }
-  }
-  const patienceMs = Math.min(SYSTEM_DELAY_MS, timeoutMs / 2)
-  const concede = async (): Promise<StepError> => {
-    await waitForAll(running, patienceMs, signal)
-    if (running.size > 0)
-      failures.push(new StepError('no answer from DNS', { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT }))
-    return concededError(failures.filter((failure) => failure instanceof StepError))
-  }
-  const attempts = [...servers.map((server) => async () => ask(server)), concede]
-  const delayMs = Math.min(SERVER_DELAY_MS, timeoutMs / 4)
-  const answer = await race<T | StepError>(attempts, delayMs, signal).catch((error: unknown) => {
-    throw firstError(error)
-  })
-  if (answer instanceof StepError) throw answer
-  return answer
-}
-
-/** Waits until all promises are settled, or the time is over. Rejects if the signal aborts. */
-async function waitForAll(promises: Iterable<Promise<unknown>>, timeMs: number, signal: AbortSignal): Promise<void> {
-  const patience = sleep(timeMs, undefined, { ref: false, signal })
-  await Promise.race([Promise.allSettled(promises), patience])
-}
-
-/** Returns the error that counts if no server has a record. Throws the failure if no server has answered. */
-function concededError(failures: readonly StepError[]): StepError {
-  const noRecord = failures.find(({ exitStatus }) => exitStatus === EXIT.NOHOST)
-  const failure = failures.find(({ exitStatus }) => exitStatus !== EXIT.NOHOST)
-  if (noRecord === undefined) throw failure ?? new Error('no name server')
-  if (failure === undefined) return noRecord
-  const { message, exitStatus, hint } = failure
-  return new StepError(message, { exitStatus, hint, cause: noRecord.cause })
-}
-
 function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']>>> {
   return async (server) =>
     server.resolver
@@ -242,14 +179,16 @@ function queryMx(domain: string): Query<Awaited<ReturnType<Resolver['resolveMx']
       })
 }
 
-function queryHost(host: string, family: Family): Query<FoundAddresses> {
+function queryHost(host: string, family: Family, timeoutMs: number): Query<FoundAddresses> {
   return async (server, signal) => {
     const found: string[] = []
     const failures: (() => Promise<unknown>)[] = []
+    let isWhole = true
     const keep = async (type: 'A' | 'AAAA', records: Promise<string[]>): Promise<boolean> => {
       try {
         return found.push(...rejectEmpty(await records)) > 0
       } catch (error) {
+        isWhole &&= ['ENODATA', 'ENOTFOUND'].includes(codeOf(error))
         failures.push(async () => server.confirm(error, host, type))
         return false
       }
@@ -266,12 +205,27 @@ function queryHost(host: string, family: Family): Query<FoundAddresses> {
     // Most hosts lack one family, which needs no proof.
     if (first.length === 0)
       throw resolutionError('host', host, await Promise.all(failures.map(async (confirm) => confirm())), family)
-    const wait = sleep(LATE_ANSWER_MS, undefined, { ref: false, signal }).catch(() => undefined)
-    const late = Promise.race([both, wait]).then(() =>
-      interleaveFamilies(found, family).filter((address) => !first.includes(address)),
-    )
-    return { first, late }
+    const rest = async (): Promise<readonly string[]> => {
+      await both
+      return isWhole ? found : Promise.reject(new Error('one family is unknown'))
+    }
+    const other = first.some((address) => familyOf(address) === 4) ? 6 : 4
+    // A server, or what is on the path to it, may lose the queries for one family.
+    const others = async (): Promise<readonly string[]> =>
+      (await askServers(queryHost(host, other, timeoutMs), timeoutMs, signal)).first
+    const known = race([rest, others], serverDelayMs(timeoutMs), signal).catch(() => found)
+    return { first, late: withinUse(known, signal).then((addresses) => newOnes(addresses, first, family)) }
   }
+}
+
+/** Returns the addresses that are known in time; none otherwise. Never rejects if the promise doesn't. */
+async function withinUse(addresses: Promise<readonly string[]>, signal: AbortSignal): Promise<readonly string[]> {
+  const wait = sleep(LATE_ANSWER_MS, [], { ref: false, signal }).catch(() => [])
+  return Promise.race([addresses, wait])
+}
+
+function newOnes(addresses: readonly string[], first: readonly string[], family: Family): readonly string[] {
+  return interleaveFamilies(addresses, family).filter((address) => !first.includes(address))
 }
 
 async function askSystem(
@@ -291,10 +245,4 @@ function knownAddresses(addresses: readonly string[], family: Family): FoundAddr
   const first = interleaveFamilies(addresses, family)
   if (first.length === 0) throw noAddressError(family)
   return { first, late: Promise.resolve([]) }
-}
-
-/** Returns the first error of a race that the test holds for, else the first one. */
-function firstError(error: unknown, isWanted: (error: StepError) => boolean = () => true): unknown {
-  const errors = errorsOf(error)
-  return errors.find((one) => one instanceof StepError && isWanted(one)) ?? errors[0]
 }

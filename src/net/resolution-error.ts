@@ -1,5 +1,6 @@
 import { codeOf, EXIT, StepError } from '../errors.js'
 import type { Family } from './address.js'
+import { errorsOf } from './race.js'
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'no DNS server can be reached',
@@ -40,4 +41,14 @@ export function noAddressError(family: Family, cause?: unknown): StepError {
   const missing = family === undefined ? 'address' : `IPv${family} address`
   const hint = family === undefined ? SPELLING_HINT : `run without -${family} to use any address of the server`
   return new StepError(`no ${missing} found`, { exitStatus: EXIT.NOHOST, hint, cause })
+}
+
+export function isNoHost(error: unknown): error is StepError {
+  return error instanceof StepError && error.exitStatus === EXIT.NOHOST
+}
+
+/** Returns the first error of a race that the test holds for, else the first one. */
+export function firstError(error: unknown, isWanted: (error: StepError) => boolean = () => true): unknown {
+  const errors = errorsOf(error)
+  return errors.find((one) => one instanceof StepError && isWanted(one)) ?? errors[0]
 }

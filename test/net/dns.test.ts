@@ -566,6 +566,19 @@ if (isInNamespace(import.meta.url)) {
       await lookUpMx('site.example', limits)
       assert.deepEqual(askedSecond, [])
     })
+    for (const [title, answer] of [
+      ['no answer', { silent: true }],
+      ['a failure', { rcode: 'SERVFAIL' }],
+    ] as const)
+      test(`finds the A record at the second one if the first one has ${title} for it, and an AAAA record`, async (t) => {
+        const first = { 'A mail.example': answer, 'AAAA mail.example': { addresses: ['2001:db8::1'] } }
+        const { askedSecond } = await serveTwo(t, first, KNOWN)
+        const { first: known, late, cancel } = await lookUpAddresses('mail.example', undefined, limits)
+        assert.deepEqual(known, ['2001:db8::1'])
+        assert.deepEqual(await late, ['127.0.0.1'])
+        cancel()
+        assert.deepEqual(askedSecond, ['A mail.example'])
+      })
     test('asks the first one alone if it says that the name does not exist, as the system does', async (t) => {
       const { askedSecond } = await serveTwo(t, {}, KNOWN)
       await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host$/))
