@@ -10,43 +10,62 @@ const NAME = 'NAME, the second argument (etrn SERVER NAME)'
 
 /** The options of other mail and network tools, by the option of etrn that does the same */
 export const FOREIGN_OPTIONS: readonly (readonly [advice: string, words: string])[] = [
-  [SERVER, 'host server smtp-server smtphost url relay remote'],
-  [NAME, 'node name site etrn rmqs X request mail-rcpt fetchdomains domains'],
+  [SERVER, 'host server smtp-server smtphost mailhost mail-server smarthost remote-host url relay remote target'],
+  [`${SERVER}, or --helo NAME`, 'hostname'],
+  [NAME, 'node nodes name site etrn rmqs X request mail-rcpt fetchdomains domains flush'],
   [`${NAME}, or --mx DOMAIN`, 'domain'],
   ['a profile as SERVER (etrn isp)', 'a account profile'],
+  ['--all', 'all-servers all-profiles'],
+  ['--subdomains NODE', 'wildcard'],
+  ['--allow-wide', 'wide'],
+  ['--port PORT', 'P service smtp-port'],
   ['--names-from FILE, or --config FILE', 'f file input input-file list'],
-  ['--config FILE', 'C F rc fetchmailrc conf config-file configuration'],
-  ['--helo NAME', 'ehlo hello helo-name hostname fqdn lhlo'],
-  ['--check', 'n dry-run simulate test pretend serverinfo S probe quit-after'],
-  ['--verbose', 'd debug trace D'],
+  ['--config FILE', 'C F K rc rcfile fetchmailrc conf config-file configuration'],
+  ['--config FILE, or --check', 'c'],
+  ['--helo NAME', 'ehlo hello helo-name ehlo-name local-name fqdn lhlo'],
+  ['--check', 'n dry-run simulate test pretend serverinfo server-info capabilities ping S probe quit-after'],
+  ['--verbose', 'd debug trace trace-ascii D log-level loglevel verbosity'],
   ['--quiet', 's silent'],
-  ['--json, or a shell redirection (>FILE)', 'o output format log logfile log-file L syslog'],
-  ['--user NAME', 'u U username login auth-user au'],
-  ['--password-file FILE, or --password-command COMMAND', 'P pass passwd password auth-password ap'],
-  ['--password-command COMMAND', 'passwordeval'],
+  ['--json, or a shell redirection (>FILE)', 'o out output output-file format log logfile log-file L syslog'],
+  ['--user NAME', 'u U username login auth-user authuser au'],
+  ['--password-file FILE, or --password-command COMMAND', 'pass passwd password passphrase secret auth-password ap'],
+  ['--password-file FILE', 'passfile pass-file passwd-file'],
+  ['--password-command COMMAND', 'passwordeval password-eval passcmd pass-command'],
   ['--auth MECHANISM', 'mechanism auth-mech authmech sasl'],
+  ['--auth XOAUTH2, or --auth OAUTHBEARER', 'oauth oauth2 oauth2-bearer xoauth2 oauthbearer bearer token'],
   ['smtps://SERVER, or --tls encrypt', 'ssl smtps implicit-tls tls-on-connect tlsc'],
-  ['--tls encrypt', 'starttls ssl-reqd require-tls tls-required force-tls sslproto'],
-  ['--tls none', 'no-tls no-starttls no-ssl tls-off'],
+  ['--tls encrypt', 'starttls tls-starttls use-tls use-starttls ssl-reqd require-tls tls-required force-tls sslproto'],
+  ['--tls may', 'tls-optional opportunistic'],
+  ['--tls none', 'no-tls no-starttls no-ssl tls-off disable-tls plaintext'],
   ['--tls verify', 'sslcertck tls-verify verify verify-cert'],
-  ['--tls encrypt, or --tls-fingerprint SHA256', 'insecure no-verify no-check-certificate no-tls-verify tls-certcheck'],
+  [
+    '--tls encrypt, or --tls-fingerprint SHA256',
+    'insecure no-verify no-check-certificate no-tls-verify tls-certcheck skip-verify tls-skip-verify ignore-cert',
+  ],
   ['--tls-ca FILE', 'ca cacert cafile ca-file ca-bundle capath tls-trust-file sslcertfile'],
   ['--tls-fingerprint SHA256', 'fingerprint pin pinnedpubkey sslfingerprint'],
   ['--tls-cert FILE', 'E cert certificate client-cert tls-cert-file sslcert'],
   ['--tls-key FILE', 'key tls-key-file sslkey'],
-  ['--tls-min VERSION', 'tls-protocols tls-protocol tlsv1.0 tlsv1.1 tlsv1.2 tlsv1.3 tlsv1'],
+  [
+    '--tls-min VERSION',
+    'tls-protocols tls-protocol tls-version ssl-version min-tls tlsv1.0 tlsv1.1 tlsv1.2 tlsv1.3 tlsv1',
+  ],
   ['--tls-name NAME', 'sni tls-sni tls-host-override sslcommonname servername'],
-  ['--interface ADDR', 'bind bind-address source source-ip local-address local-interface li'],
+  ['--interface ADDR', 'I bind bind-address source source-ip source-address local-address local-interface iface li'],
   ['--ipv4', 'inet4 inet4-only ipv4-only prefer-ipv4'],
   ['--ipv6', 'inet6 inet6-only ipv6-only prefer-ipv6'],
   ['--timeout DUR', 't connect-timeout read-timeout'],
-  ['--max-time DUR', 'm deadline max-runtime'],
-  ['--retry-for', 'r retry retries tries attempts retry-max-time'],
+  ['--max-time DUR', 'm deadline max-runtime total-timeout time-limit'],
+  [
+    '--retry-for',
+    'r retry retries max-retries tries attempts retry-max-time retry-delay retry-all-errors retry-connrefused',
+  ],
+  ['--interval DUR', 'poll-interval'],
   ['--wait 30m', 'w watch loop until-empty'],
   ['--wait-local 2m', 'b'],
-  ['--jobs N', 'j parallel threads concurrency connections'],
-  ['--keep-going', 'c continue force ignore-errors'],
-  ['--hook systemd, or --hook cron', 'daemon cron systemd timer install'],
+  ['--jobs N', 'j parallel threads concurrency connections sessions max-sessions max-connections'],
+  ['--keep-going', 'continue force ignore-errors'],
+  ['--hook systemd, or --hook cron', 'daemon background fork detach cron systemd timer install'],
   ['--color never', 'no-color no-colour nocolor'],
   ['--help', '? H usage man'],
 ]
@@ -104,7 +123,8 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   const known = [...byLowerCase.keys()]
   const longer = known.find((candidate) => typed.length > 2 && candidate.startsWith(typed))
   const shorter = known.filter((candidate) => candidate.length > 3 && typed.startsWith(candidate))
-  const near = known.length === 0 ? undefined : closest(typed, known)
+  const reordered = known.find((candidate) => isReordered(typed, candidate))
+  const near = reordered ?? (known.length === 0 ? undefined : closest(typed, known))
   const isMeant = near !== undefined && isNear(typed, near)
   const found =
     differentCase(typed, known) ?? longer ?? (isMeant ? near : shorter.toSorted((a, b) => b.length - a.length)[0])
@@ -116,8 +136,17 @@ function differentCase(word: string, candidates: readonly string[]): string | un
   return candidates.find((candidate) => candidate.toLowerCase() === word.toLowerCase())
 }
 
-/** Returns true if a third of the letters differ at most, or if only their order does. */
+/** Returns true if a third of the letters differ at most, in each part of a word with hyphens, or if only their order does. */
 function isNear(word: string, candidate: string): boolean {
+  const [parts, others] = [word.split('-'), candidate.split('-')]
+  const differs = (part: string, index: number): boolean =>
+    distance(part, others[index] ?? '') > Math.max(1, part.length / 3) && !isReordered(part, others[index] ?? '')
+  if (isReordered(word, candidate)) return true
+  if (parts.length === others.length && parts.some(differs)) return false
+  return distance(word, candidate) <= Math.max(word.length, candidate.length) / 3
+}
+
+function isReordered(word: string, candidate: string): boolean {
   const sort = (text: string): string => Array.from(text).sort().join('')
-  return distance(word, candidate) <= Math.max(word.length, candidate.length) / 3 || sort(word) === sort(candidate)
+  return sort(word) === sort(candidate)
 }

@@ -61,6 +61,16 @@ suite('suggest: the words of other tools', () => {
     ['--CAfile', '--tls-ca FILE'],
     ['--connect-timeout', '--timeout DUR'],
     ['--ehlo', '--helo NAME'],
+    ['-P', '--port PORT'],
+    ['-c', '--config FILE, or --check'],
+    ['--hostname', 'SERVER, the first argument (etrn SERVER NAME), or --helo NAME'],
+    ['--max-sessions', '--jobs N'],
+    ['--retry-delay', '--retry-for'],
+    ['--token', '--auth XOAUTH2, or --auth OAUTHBEARER'],
+    ['--wait-time', '--wait'],
+    ['--tls-cs', '--tls-ca'],
+    ['--max-tiem', '--max-time'],
+    ['--hepl', '--help'],
   ] as const)
     test(`${typed} suggests ${advice}`, async () => {
       const { status, stderr } = await etrn([typed, 'mx.example', 'a.example'])
@@ -69,7 +79,7 @@ suite('suggest: the words of other tools', () => {
     })
 
   test('an unknown word that nothing is near suggests nothing', async () => {
-    for (const word of ['--xyzzy', '--proxy', '--to', '--cc', '-x', '--no-json', '--42'])
+    for (const word of ['--xyzzy', '--proxy', '--to', '--cc', '-x', '--no-json', '--42', '--max-names', '--all-names'])
       await assertRefused([word, 'mx.example'], /; etrn --help --verbose lists all options\n$/)
   })
   test('each option that is suggested exists, and none of the words is an option', () => {
