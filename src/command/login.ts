@@ -5,6 +5,7 @@ import { checkRecipients } from '../smtp/credentials-policy.js'
 import type { Credentials } from '../smtp/session-settings.js'
 import type { CommandLine } from './arguments.js'
 import { OPTION_ROWS } from './options.js'
+import type { PasswordFiles } from './password.js'
 import type { InputSources } from './read-file.js'
 import { type Target, userOf, userOption } from './targets.js'
 
@@ -50,12 +51,16 @@ export function checkLoginTargets({ options }: CommandLine, targets: readonly Ta
   checkRecipients(targets.length, first?.isMx === true, { name, fingerprint })
 }
 
-/** Returns the credentials for a server. Reads the password, or asks for it. Throws UsageError. */
-export async function readCredentials(target: Target, sources: InputSources): Promise<Credentials | undefined> {
+/** Returns the credentials for a server. Reads the password, from each file once, or asks for it. Throws UsageError. */
+export async function readCredentials(
+  target: Target,
+  sources: InputSources,
+  files: PasswordFiles = new Map(),
+): Promise<Credentials | undefined> {
   const { auth: mechanism } = target.options
   const user = userOf(target)
   if (mechanism === 'EXTERNAL') return { user: user ?? '', password: undefined, mechanism }
   if (user === undefined) return undefined
   const { readPassword } = await import('./password.js')
-  return { user, password: await readPassword(target, sources), mechanism }
+  return { user, password: await readPassword(target, sources, files), mechanism }
 }

@@ -7,16 +7,21 @@ import { promptPassword, type PasswordText } from './password-prompt.js'
 import { type InputSources, readFirstLine } from './read-file.js'
 import { type Target, userOption } from './targets.js'
 
+/** What has been read of each file. Several profiles can name one pipe, which can be read only once. */
+export type PasswordFiles = Map<string, Promise<Buffer>>
+
 /**
  * Returns the password from the file, the command, the environment or the terminal, whichever comes first. Throws UsageError: 64 if there
  * is no source, 66 if the source has no password.
  */
-export async function readPassword(target: Target, sources: InputSources): Promise<string> {
+export async function readPassword(target: Target, sources: InputSources, files: PasswordFiles): Promise<string> {
   const { 'password-file': file, 'password-command': command } = target.options
   const { ETRN_PASSWORD: typed } = sources.environment
   if (file !== undefined) {
     const check = (stats: Stats): void => void warnIfExposed(file, stats, 'password', sources)
-    const octets = await readFirstLine('password-file', file, sources, check)
+    const reading = files.get(file) ?? readFirstLine('password-file', file, sources, check)
+    files.set(file, reading)
+    const octets = await reading
     const source = `--password-file ${file}`
     return checkPassword(decode(octets), 'password-file', source, `${source}: no password on the first line`)
   }

@@ -10,6 +10,7 @@ import type { CommandLine } from './arguments.js'
 import type { Config } from './config.js'
 import { checkLoginOptions, checkLoginTargets, readCredentials } from './login.js'
 import { locateError } from './option-sources.js'
+import type { PasswordFiles } from './password.js'
 import type { InputSources } from './read-file.js'
 import { createNameReader, type NameReader, typedNames } from './requested-names.js'
 import { checkServerWords, resolveTargets, type Target } from './targets.js'
@@ -27,7 +28,7 @@ export async function createRequests(
   await checkServerWords(line, config)
   const targets = resolveTargets(line, config, sources.warn)
   checkLoginTargets(line, targets, sources.environment['ETRN_PASSWORD'])
-  const context = { ...sources, hasOthers: targets.length > 1 }
+  const context = { ...sources, hasOthers: targets.length > 1, passwordFiles: new Map() }
   const readNames = createNameReader(sources)
   const named: NamedTarget[] = []
   // All names first: what happens while a password is read must not lose any.
@@ -48,6 +49,7 @@ export async function createRequests(
 type RequestContext = InputSources & {
   /** True if there are other targets, which one that fails must not affect */
   readonly hasOthers: boolean
+  readonly passwordFiles: PasswordFiles
 }
 
 /** A target with its names: all, or only those of the command line or the profile if the others can't be read */
@@ -80,7 +82,7 @@ async function createRequest(
     checkLoginOptions(target)
     const tls = await readTlsPolicy(target, context)
     stage = 'auth'
-    const credentials = await readCredentials(target, context)
+    const credentials = await readCredentials(target, context, context.passwordFiles)
     redactor.addPassword(credentials?.password ?? '')
     const { 'retry-for': retryForMs = 0, wait: waitMs = 0, interval: intervalMs } = options
     const retryPolicy = { retryForMs, waitMs, intervalMs }

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { createWriteStream } from 'node:fs'
+import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { checkLoginOptions, needsPassword, readCredentials } from '../../src/command/login.js'
 import type { PartialOptions } from '../../src/command/options.js'
 import { assertRefused, etrn } from '../helpers/command.js'
-import { fixture, fixturePath, makeFile } from '../helpers/files.js'
+import { fixture, fixturePath, makeFile, makeFolder } from '../helpers/files.js'
 import {
   assertSecret,
   AUTH_PLAIN,
@@ -250,6 +253,24 @@ suite('login: where a login may go', { concurrency: true }, () => {
       const lines = all.split(',').map((name) => `${name}: a.example: accepted (250 **** ****)`)
       assert.deepEqual(run.stdout.split('\n').sort(), ['', ...lines.sort()])
     }
+  })
+  test('reads a pipe once for two profiles that name it', async (t) => {
+    const plain: string[] = []
+    const other = (line: string): string | undefined => {
+      if (!line.startsWith('AUTH')) return undefined
+      plain.push(line)
+      return '235 OK'
+    }
+    const { port } = await crowd(t, { listed: ['AUTH PLAIN'], other })
+    const pipe = join(makeFolder(t), 'pipe')
+    execFileSync('mkfifo', ['-m', '600', pipe])
+    const login = `user = "site"\npassword-file = "${pipe}"\n`
+    const profiles = ['alpha', 'bravo'].map((name) => profileOf(name, `127.0.0.1:${port}`, login))
+    createWriteStream(pipe).end('sesame\n')
+    const config = makeFile(t, 'config.toml', profiles.join(''))
+    assert.equal((await etrn(['--config', config, 'alpha,bravo', 'a.example', '--max-time', '20s'])).status, 0)
+    const line = `AUTH PLAIN ${encodeBase64('\0site\0sesame')}`
+    assert.deepEqual(plain, [line, line])
   })
   test('does not mask the password of another server', async (t) => {
     const { port } = await crowd(t, REPEATING)
