@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs'
 import { isAbsolute } from 'node:path'
 import { UsageError } from '../errors.js'
+import { isReadableByAll } from './file-safety.js'
 import { nameNotes } from './hook-scripts.js'
 import type { HookParts } from './hook-scripts.js'
 
@@ -37,7 +39,6 @@ echo "next, run: systemctl daemon-reload && systemctl enable --now etrn-${name}.
 function serviceText(parts: HookParts): string {
   const { words, loaded, unread } = unitFilesOf(parts)
   const start = [...parts.program.map(quoteForUnit), ...words].join(' ')
-  const isAtHome = parts.program.some((path) => /^\/(?:home|root|run\/user)\//.test(path))
   return `[Unit]
 Description=Request the mail queued for this site
 Documentation=man:etrn(1)
@@ -58,7 +59,7 @@ NoNewPrivileges=yes
 PrivateDevices=yes
 PrivateTmp=yes
 ProtectControlGroups=yes
-${isAtHome ? '# node or etrn is in a home directory: the user of this service must be able to read that directory.\nProtectHome=read-only\n' : 'ProtectHome=yes\n'}ProtectKernelModules=yes
+${isAtHome(parts.program) ? '# node or etrn is in a home directory: the user of this service must be able to read that directory.\nProtectHome=read-only\n' : 'ProtectHome=yes\n'}ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectSystem=strict
 RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
@@ -66,6 +67,23 @@ RestrictNamespaces=yes
 # Node compiles code while it runs, so memory must be writable and executable.
 MemoryDenyWriteExecute=no
 `
+}
+
+/** The folders that ProtectHome=yes hides from a service (systemd.exec(5)) */
+const HOMES = /^\/(?:home|root|run\/user)\//
+/** The folders that PrivateTmp=yes replaces */
+const TEMPORARY = /^\/(?:var\/)?tmp\//
+
+function isAtHome(program: readonly string[]): boolean {
+  return program.some((path) => HOMES.test(path))
+}
+
+/** Returns those of the files that are there, but that the service can't read. Only root can look into some folders. */
+export function unreadByService(files: readonly string[], program: readonly string[]): string[] {
+  return files.filter((file) => {
+    const isHidden = TEMPORARY.test(file) || (HOMES.test(file) && !isAtHome(program))
+    return existsSync(file) && (isHidden || !isReadableByAll(file))
+  })
 }
 
 /**

@@ -11,6 +11,7 @@ import {
 } from './hook.js'
 import type { HookKind } from './hook-scripts.js'
 import { checkLoadedFiles, checkProfiles, CRON_FILES, ROOT_FILES, rootObjections, unreadSettings } from './hook-root.js'
+import { unreadByService } from './hook-systemd.js'
 import type { Reader } from './read-file.js'
 import { checkServerWords, isBareWord } from './targets.js'
 
@@ -38,6 +39,11 @@ export async function createHook(line: CommandLine, kind: HookKind, options: Hoo
   for (const path of relativeCommandPathsOf(targets))
     warn(
       `etrn: warning: --password-command contains ${path}: the hook can run in another directory; write the absolute path`,
+    )
+  const unread = kind === 'systemd' ? unreadByService(commandPathsOf(targets), program) : []
+  for (const path of unread)
+    warn(
+      `etrn: warning: --password-command contains ${path}: the user of the service can't read this file; use --password-file, because systemd passes that file`,
     )
   if (kind === 'systemd' && uid === 0) checkLoadedFiles(optionPathsOf(targets))
   const paths = [...optionPathsOf(targets), ...commandPathsOf(targets)]

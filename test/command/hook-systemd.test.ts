@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { chownSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { suite, test } from 'node:test'
+import { unreadByService } from '../../src/command/hook-systemd.js'
 import { hookText } from '../../src/command/hook.js'
 import { assertRefused, etrn } from '../helpers/command.js'
 import { makeFile, makeFolder } from '../helpers/files.js'
@@ -36,6 +37,18 @@ suite('hook-units', { concurrency: true }, () => {
       args,
       /^etrn: \S+names is not safe to use: the directory .*; systemd would open the file as root\nhint: move the file /,
     )
+  })
+  test('a file in --password-command that the service can not read gets a warning', async (t) => {
+    const closed = makeFile(t, 'password', 'secret\n', 0o600)
+    const run = await etrn(['--hook', 'systemd', '127.0.0.1', 'a.example', '--user', 'u', '--password-command', closed])
+    assert.equal(run.status, 0)
+    assert.ok(run.stderr.includes(`--password-command contains ${closed}: the user of the service can't read`))
+    for (const [file, isRead] of [
+      ['/etc/shadow', false],
+      ['/etc/passwd', true],
+      ['/etc/etrn-nowhere', true],
+    ] as const)
+      assert.deepEqual(unreadByService([file], ['/usr/bin/node']), isRead ? [] : [file])
   })
   test('the script says where the units go and how to run the service once', async () =>
     assert.match(
