@@ -1,19 +1,29 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
 import { isUnspecified } from '../net/address.js'
+import { abortReason, type Limits } from '../net/deadline.js'
 import { type Addresses, lookUpAddresses } from '../net/dns.js'
 import { lookUpExchanger } from '../net/exchanger.js'
 import type { Server, SessionOptions } from './session-settings.js'
+
+/** The time that a blocked address waits for those of the other family */
+const OTHER_FAMILY_MS = 3000
 
 /**
  * Returns addresses without 0.0.0.0 and the like, with which resolvers block a name: the system would connect to itself. Throws StepError
  * (75) if none is left.
  */
-async function withoutUnspecified({ first, late, cancel }: Addresses): Promise<Addresses> {
+async function withoutUnspecified(
+  { first, late, cancel }: Addresses,
+  { timeoutMs, signal }: Limits,
+): Promise<Addresses> {
   const keep = (addresses: readonly string[]): string[] => addresses.filter((address) => !isUnspecified(address))
   if (keep(first).length > 0) return { first: keep(first), late: late.then(keep), cancel }
-  const all = [...first, ...(await late)]
+  const wait = sleep(Math.min(OTHER_FAMILY_MS, timeoutMs), [], { ref: false, signal }).catch(() => [])
+  const all = [...first, ...(await Promise.race([late, wait]))]
   if (keep(all).length > 0) return { first: keep(all), late: Promise.resolve([]), cancel }
   cancel()
+  if (signal.aborted) throw abortReason(signal)
   throw new StepError(`the resolver returns ${all.join(', ')}, which is not the address of a host`, {
     exitStatus: EXIT.TEMPFAIL,
     hint: "a filter in the resolver or in /etc/hosts may block the server's name: allow the name there",
@@ -30,7 +40,7 @@ export async function lookUpHost(
     const found = isExchanger
       ? await lookUpExchanger(host, family, self, options)
       : await lookUpAddresses(host, family, options, { isAbsolute })
-    return await withoutUnspecified(found)
+    return await withoutUnspecified(found, options)
   } catch (error) {
     // The user has not typed the name of an exchanger.
     const isWrongRecord = isExchanger && error instanceof StepError && error.exitStatus === EXIT.NOHOST

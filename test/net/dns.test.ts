@@ -45,6 +45,12 @@ if (isInNamespace(import.meta.url)) {
       75,
       /^the resolver returns ::, 0\.0\.0\.0, which is not the address of a host$/,
     )
+    test('ends with the run if the host is blocked, and the other family is not answered', async (t) => {
+      await serveNames(t, { 'A mail.example': { addresses: ['0.0.0.0'] }, 'AAAA mail.example': { silent: true } })
+      const { status, document } = await etrnJson([...REQUEST, '--max-time', '1s'])
+      assert.equal(status, 75)
+      assert.match(document.servers[0]?.error?.message ?? '', /^--max-time limit reached while waiting for /)
+    })
     test('is 0 if one of the addresses is that of a host', async (t) => {
       await serveNames(t, { 'A mail.example': { addresses: ['0.0.0.0', '127.0.0.1'] } })
       await serveAt(t, '127.0.0.1', ACCEPTED)
