@@ -162,7 +162,8 @@ function alertError(description: string, hint: string, cause: unknown): StepErro
 }
 
 const VERSIONS_HINT = 'ask your provider which TLS versions and ciphers the server supports'
-const CERTIFICATE_HINT = 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
+export const CERTIFICATE_HINT =
+  'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
 
 /**
  * Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. OpenSSL's words for data that is no TLS record differ

@@ -11,7 +11,7 @@ import { sessionErrorOf, type Stage } from './errors.js'
 import { isTransient, type Reply } from './reply.js'
 import type { Server, SessionOptions } from './session-settings.js'
 import { isVerificationRequired } from './tls-policy.js'
-import { readFirstReply, runHandshake } from './starttls.js'
+import { readFirstReply, rejectCertificateReply, runHandshake } from './starttls.js'
 
 /** Throws if a mail exchanger turns out to be this host: its address may be one of this host since it was looked up. */
 export function startDialogue(server: Server, socket: Socket, address: string, options: SessionOptions): Dialogue {
@@ -59,6 +59,7 @@ export async function greetServer(dialogue: Dialogue): Promise<GreetedDialogue> 
     const isTrusted = secured !== undefined || !isVerificationRequired(server.tls)
     if (isTrusted) rejectOwnServer('greeting', greeting, options)
     const hello = await sendEhlo(dialogue)
+    if (secured !== undefined) rejectCertificateReply(hello)
     if (isTrusted) rejectOwnServer('ehlo', hello, options, greeting)
     return { ...dialogue, secured, greeting, hello }
   } catch (error) {
@@ -101,7 +102,7 @@ function nameIn({ lines: [line = ''] }: Reply): string {
 
 /**
  * Throws if the server is this host, which NAT can lead back to. Some servers repeat the client's name in the reply to EHLO: the name
- * says nothing there if the greeting has that of another host.
+ * says nothing in a rejection, or if the greeting has that of another host.
  */
 export function rejectOwnServer(
   stage: Stage,
@@ -111,6 +112,7 @@ export function rejectOwnServer(
 ): void {
   const name = nameIn(reply)
   if (!self.includes(name)) return
+  if (reply.code >= 400) return
   const greeted = greeting === undefined ? name : nameIn(greeting)
   if (name === helo?.toLowerCase() && isQualifiedDomain(greeted) && !self.includes(greeted)) return
   const source = stage === 'greeting' ? 'greeting' : 'EHLO reply'

@@ -2,10 +2,17 @@ import { EXIT } from '../errors.js'
 import { shortenMessage } from '../printable.js'
 import { mayContinueUnencrypted } from './credentials-policy.js'
 import { type Dialogue, expectCode, type GreetedDialogue, runStep } from './dialogue.js'
-import { connectionLostError, describeRejection, SessionError, sessionErrorOf, tlsErrorOf } from './errors.js'
+import {
+  CERTIFICATE_HINT,
+  connectionLostError,
+  describeRejection,
+  SessionError,
+  sessionErrorOf,
+  tlsErrorOf,
+} from './errors.js'
 import type { Extensions } from './extensions.js'
 import { isBehindMiddlebox, MIDDLEBOX_HINT } from './middlebox.js'
-import { isPermanent, isTransient } from './reply.js'
+import { formatReply, isPermanent, isTransient, type Reply } from './reply.js'
 import type { Server } from './session-settings.js'
 import type * as Tls from './tls.js'
 
@@ -21,17 +28,31 @@ export function mayRetryWithoutTls(error: unknown, server: Server): error is Ses
 
 /**
  * Reads the first reply within TLS. With TLS 1.3 a server judges the client's certificate after the client has finished the handshake: its
- * alert, or the end of the connection, comes in place of that reply, and is the end of the handshake like any other.
+ * alert, the end of the connection, or a reply about the certificate is the end of the handshake like any other.
  */
-export async function readFirstReply<T>(work: () => Promise<T>): Promise<T> {
+export async function readFirstReply(work: () => Promise<Reply>): Promise<Reply> {
   try {
-    return await work()
+    const reply = await work()
+    rejectCertificateReply(reply)
+    return reply
   } catch (error) {
-    if (!(error instanceof SessionError) || error.reply !== null) throw error
+    if (!(error instanceof SessionError) || error.stage === 'tls') throw error
+    if (error.reply !== null) rejectCertificateReply(error.reply)
+    if (error.reply !== null) throw error
     if (tlsErrorOf(error.cause) !== undefined) throw sessionErrorOf('tls', error)
     if (error.kind !== 'connection-lost') throw error
     throw sessionErrorOf('tls', connectionLostError('directly after the TLS handshake', error.cause))
   }
+}
+
+/**
+ * Throws SessionError (76) for a reply that rejects this host's TLS certificate, or its lack. Postfix accepts every handshake, and sends
+ * such a reply to the next command (smtpd_tls_req_ccert), with a code that looks temporary.
+ */
+export function rejectCertificateReply(reply: Reply): void {
+  if (!(isTransient(reply) || isPermanent(reply)) || !/\bcertificates?\b/i.test(reply.text)) return
+  const message = `the server rejected TLS (${formatReply(reply)})`
+  throw new SessionError('tls', message, { exitStatus: EXIT.PROTOCOL, hint: CERTIFICATE_HINT, reply })
 }
 
 /** Says in a warning that a session goes on without TLS, and how to prevent this. */

@@ -152,6 +152,15 @@ if (isInside(import.meta.url, enterCommand('postfix'))) {
       assert.equal((await spawnEtrn(['127.0.0.1', 'site.example'])).status, 0)
       assert.equal((await spawnEtrn(['127.0.0.1', '--tls', 'none', 'site.example'])).status, 77)
     })
+    test('a client certificate that Postfix demands is given with --tls-cert; without it, a hint names the option', async (t) => {
+      const demanding = `${tlsSettings('mx').replace('= may', '= encrypt')}smtpd_tls_req_ccert = yes\nsmtpd_tls_CAfile = ${fixturePath('ca.pem')}\n`
+      await startPostfix(t, demanding)
+      const run = await spawnEtrn(['127.0.0.1', '--tls', 'encrypt', 'site.example'])
+      assert.equal(run.status, 76, run.stderr)
+      assert.match(run.stderr, /client certificate[^\n]*\nhint: [^\n]*--tls-cert FILE --tls-key FILE/i)
+      const identity = ['--tls-cert', fixturePath('client.pem'), '--tls-key', fixturePath('client.key')]
+      assert.equal((await spawnEtrn(['127.0.0.1', '--tls', 'encrypt', ...identity, 'site.example'])).status, 0)
+    })
     test('100 names are accepted over TLS', async (t) => {
       await startPostfix(t, tlsSettings('mx'))
       const names = Array.from({ length: 100 }, (_, i) => `n${i}.site.example`)

@@ -56,6 +56,20 @@ function testReplies(): void {
         await server.verify()
       })
     }
+    for (const [reply, status] of [
+      ['501 gw.site.example is not acceptable', 69],
+      ['450 gw.site.example greylisted', 75],
+      ['421 gw.site.example try later', 75],
+    ] as const)
+      test(`takes a server for another host if it rejects EHLO with ${reply}`, async (t) => {
+        const server = await scripted(t, ['S: 220 mx1 ESMTP', HELLO, `S: ${reply}`, ...BYE])
+        await assert.rejects(openSession(serverAt(server.port), OPTIONS), (error) => {
+          assert.ok(error instanceof SessionError)
+          assert.deepEqual([error.stage, error.exitStatus, error.kind], ['ehlo', status, undefined])
+          return true
+        })
+        await server.verify()
+      })
     for (const [title, inner, isSelf] of [
       ['takes a server for another host if only its unencrypted name', 'mx.example', false],
       ['rejects a server if its name within TLS', 'gw.site.example', true],

@@ -104,6 +104,48 @@ function testHandshakes(): void {
     }
   })
 
+  suite('a server that rejects the lack of a client certificate by a reply within TLS', { concurrency: true }, () => {
+    const helo = ['--helo', 'gw.site.example', 'site.example']
+    for (const reply of [
+      '421 4.7.1 mx.example Error: No client certificate presented',
+      '454 4.7.0 client certificate not trusted',
+      '554 5.7.1 certificate required',
+    ] as const) {
+      const rejection: Conversation = [
+        ...AGREED,
+        certificateStep('mx'),
+        'C: EHLO gw.site.example',
+        `S: ${reply}`,
+        ...BYE,
+      ]
+      test(`${reply}: is requested without TLS with --tls may`, async (t) => {
+        const server = await loose(t, rejection, UNENCRYPTED)
+        const { status, stderr } = await etrnJson([`127.0.0.1:${server.port}`, ...helo])
+        assert.equal(status, 0, stderr)
+        assert.ok(stderr.includes(`: the server rejected TLS (${reply}); continuing without TLS`), stderr)
+      })
+      test(`${reply}: fails with 76 and the hint --tls-cert with --tls encrypt`, async (t) => {
+        const server = await loose(t, rejection)
+        const args = [`127.0.0.1:${server.port}`, '--tls', 'encrypt', '--retry-for', '9s', ...helo]
+        const { status, document } = await etrnJson(args)
+        const error = document.servers[0]?.error
+        assert.deepEqual([status, error?.stage, error?.message], [76, 'tls', `the server rejected TLS (${reply})`])
+        assert.match(error?.hint ?? '', /--tls-cert FILE --tls-key FILE$/)
+      })
+    }
+    for (const steps of [
+      ['S: 554 5.7.1 No client certificate presented'],
+      ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 421 4.7.1 mx Error: Client certificate not trusted'],
+    ])
+      test(`${steps.at(-1) ?? ''} with smtps:// fails with 76 and the hint`, async (t) => {
+        const server = await loose(t, [certificateStep('mx'), ...(steps as Step[]), ...BYE])
+        const { status, document } = await etrnJson([`smtps://127.0.0.1:${server.port}`, ...CA, ...helo])
+        const error = document.servers[0]?.error
+        assert.deepEqual([status, error?.stage], [76, 'tls'])
+        assert.match(error?.hint ?? '', /--tls-cert FILE --tls-key FILE$/)
+      })
+  })
+
   suite('a server that closes the connection in place of its first reply within TLS', { concurrency: true }, () => {
     for (const [title, end] of [
       ['in good order', close],
