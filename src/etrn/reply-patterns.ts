@@ -35,18 +35,22 @@ const NUMBER = String.raw`(?:one|two|three|single|\d+)`
 /** Limits that a new session doesn't lift */
 const RATE = anyOf(
   /\bat (?:a time|once)\b|\b(?:concurrent|simultaneous|parallel|rate)\b/,
+  /\binterval\b|\b(?:so|too) (?:often|soon|frequent(?:ly)?)\b|\blast request\b/,
   /\b(?:seconds|minutes|hours|days)\b|\b(?:per|every|each|an?) (?:second|minute|hour|day|domain|node|name|host|client|customer|IP)\b/,
 )
 const COUNTED = anyOf(
-  String.raw`\b(?:session|ETRNs?|commands?) (?:\w+ ){0,2}(?:limit|quota|count|maximum|allowance)\b`,
-  String.raw`\btoo many (?:\w+ ){0,2}${COMMANDS}\b`,
-  String.raw`\b(?:maximum|max|limit)(?: number)?(?: of| on)? (?:\w+ ){0,4}(?:ETRNs?|commands)\b`,
+  String.raw`\b(?:session|ETRNs?|commands?):? (?:\w+ ){0,2}(?:limit|quota|count|maximum|allowance)\b`,
+  String.raw`\bexceeded (?:\w+ ){0,4}(?:number|maximum|limit|quota)(?: of| on)? (?:\w+ ){0,2}${COMMANDS}\b`,
+  String.raw`\b(?:quota|limit|maximum) (?:exceeded|reached):? ${COMMANDS}\b`,
+  String.raw`\b(?:further|additional) (?:\w+ )?${COMMANDS} (?:\w+ ){0,2}(?:refused|rejected|denied|ignored)\b`,
+  String.raw`\btoo many (?!(?:un\w+|invalid|bad|illegal|wrong) )(?:\w+ ){0,2}${COMMANDS}\b`,
+  String.raw`\b(?:maximum|max|limit|quota)(?: number)?(?: of| on)? (?:\w+ ){0,4}(?:ETRNs?|commands)\b`,
   String.raw`\b(?:only|just|most|than|up to|limited to)(?: \w+){0,3} ${NUMBER} (?:\w+ )?${COMMANDS}\b`,
   String.raw`\b(?:only|just|most|than|up to|limited to) ${NUMBER} (?:\w+ )?${COMMANDS}\b`,
   String.raw`\b${NUMBER} (?:\w+ )?${COMMANDS} (?:\w+ )?(?:only|allowed|permitted|maximum|max)\b`,
-  String.raw`\bno (?:more|further|additional) (?:\w+ )?${COMMANDS}\b(?! for\b)`,
+  String.raw`\bno (?:more|further|additional) (?:\w+ )?${COMMANDS}\b(?! (?:service )?for\b)`,
   String.raw`\b(?:used up|exhausted)(?: \w+){0,3} ${COMMANDS}\b|\b${COMMANDS} (?:\w+ ){0,2}(?:used up|exhausted)\b`,
-  /\b(?:already (?:used|issued|sent) (?:\w+ )?ETRN(?: command)?|ETRN (?:\w+ ){0,4}(?:once|already (?:used|issued|sent)))\W*$/,
+  /\b(?:already (?:used|issued|sent|given|received) (?:\w+ )?ETRN(?: command)?|ETRN (?:\w+ ){0,4}(?:once|already (?:used|issued|sent|given|received)))\W*$/,
   /\bnested ETRN\b|\b(?:number|maximum|max|limit) of (?:ETRNs?|ETRN commands|commands|requests) exceeded\b|\btoo many requests\b/,
 )
 const PER_SESSION = /\bper (?:session|connection)\b/
@@ -54,9 +58,11 @@ const PER_SESSION = /\bper (?:session|connection)\b/
 const IN_SESSION = /\b(?:in|for|of|during|within) (?:(?:this|one|a|a single|the same) )?(?:session|connection)\b/
 const COUNT =
   /\b(?:more|only|once|many|already|limit|limited|maximum|enough|another|second|again|number|\d+)\b|\bone (?:ETRN|command)\b/
+const NEXT_SESSION = anyOf(/\breconnect\b|\b(?:next|new|another|separate) (?:session|connection)\b/)
+const ANOTHER = anyOf(String.raw`\b(?:another|more|further|next|each|every) (?:\w+ )?${COMMANDS}\b`)
 /** A limit on the commands of one session */
 export const SESSION_LIMIT = allOf(
-  `(?:${has(PER_SESSION)}|${lacks(RATE)}(?:${has(COUNTED)}|${lacks(LOGIN, TLS)}${has(IN_SESSION)}${has(COUNT)}))`,
+  `(?:${has(PER_SESSION)}|${lacks(RATE)}(?:${has(COUNTED)}|${lacks(LOGIN, TLS)}(?:${has(IN_SESSION)}${has(COUNT)}|${has(NEXT_SESSION)}${has(ANOTHER)})))`,
 )
 
 /** A limit on the connections of one client */
@@ -66,7 +72,8 @@ export const CONNECTION_LIMIT = anyOf(
 
 /** The server doesn't know the command, whatever the code says. */
 export const UNKNOWN_COMMAND = anyOf(
-  /\b(?:unknown|unrecogni[sz]ed|unimplemented|unsupported) command\b/,
+  /\b(?:unknown|unrecogni[sz]ed|unimplemented|unsupported|no such) command\b(?! (?:argument|parameter|option)s?\b)/,
+  /\bETRN (?:is )?not (?:implemented|enabled|available|supported)\W*$/,
   /\bcommand (?:is |was )?(?:un|not )(?:known|recogni[sz]ed|implemented|supported)\b(?! (?:for|from)\b)/,
 )
 
@@ -100,6 +107,7 @@ export const BLOCKLIST = anyOf(
   /(?<![\w-])(?:spamhaus|spamcop)\b/,
 )
 export const REVERSE_NAME = anyOf(
+  /\bIP name (?:lookup failed|possibly forged)/,
   /\bcannot find your (?:reverse )?hostname/,
   /\breverse (?:DNS|lookup|host|name)|\brDNS\b|\bPTR\b/,
 )
@@ -124,6 +132,8 @@ const CLEARLY_TEMPORARY = anyOf(
   String.raw`\b(?:out of|not enough|insufficient|lack(?:s|ing)? of|low on|short of|no (?:more|free|left)) (?:\w+ ){0,2}${RESOURCE}\b`,
   String.raw`\b${RESOURCE} (?:is |was )?(?:full|low|exhausted|exceeded|allocation|error|failure)\b`,
   /\btime-?out\b|\btimed out\b|\bshut(?:ting)? ?down\b|(?<!\bno )\bmaintenance\b|\bduring (?:the |a )?backup\b/,
+  /\b(?:so|too) (?:often|soon|frequent(?:ly)?)\b|\binterval\b|\blast request\b|\b(?:per|each|once every) (?:\d+ )?(?:second|minute|hour|day)s?\b/,
+  /\balready (?:being processed|running)\b|\b(?:disabled|off|denied|blocked|unavailable|not \w+) during\b/,
   /\brate limit|\bthrottl|\bgr[ae]y-?list|\btoo many\b|\bat a time\b/,
   /\b(?:limit|quota|maximum) (?:\w+ ){0,2}(?:reached|exceeded)\b/,
   /\b(?:internal|system|local|server|lookup) (?:\w+ )?(?:error|failure|problem)/,

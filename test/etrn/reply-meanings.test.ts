@@ -215,6 +215,13 @@ suite('a 458 that is temporary is deferred', () => {
     ['458 Only one queue run at a time is allowed', LATER],
     ['458 could not start the queue run', null, 'site.example', EXIM],
     ['458 ETRN denied, queue runner is active', LATER],
+    ['458 ETRN not allowed more than once per 15 minutes', LATER],
+    ['458 ETRN for site.example not allowed: last request was 20 seconds ago', LATER],
+    ['458 Request denied: minimum interval between ETRNs is 10 minutes', LATER],
+    ['458 You are not allowed to send ETRN so often', LATER],
+    ['458 ETRN not permitted so soon; wait a minute', LATER],
+    ['458 refused: queue already being processed', LATER],
+    ['458 ETRN disabled during business hours', LATER],
     ['458 Refused: queue run already active', LATER],
     ['458 Queue manager refused connection', LATER],
     ['458 /var/spool/mqueue: Permission denied', LATER],
@@ -401,9 +408,16 @@ suite('another 5xx that refuses is no word on the name or the command', () => {
   replies('unsupported', [
     ['502 5.7.0 ETRN is disabled', undefined],
     ['502 5.7.1 Command not implemented', undefined],
+    ['501 Unrecognized command', NO_ETRN],
+    ['501 ETRN: command not supported', NO_ETRN],
+    ['554 5.5.1 Error: no such command', NO_ETRN],
+    ['503 ETRN not enabled', NO_ETRN],
     ['502 5.7.0 Sorry, we do not allow this operation', undefined],
   ])
-  replies('rejected', [['553 5.1.3 mailbox name not allowed', BAD_NAME]])
+  replies('rejected', [
+    ['553 5.1.3 mailbox name not allowed', BAD_NAME],
+    ['501 unrecognized command argument', BAD_NAME],
+  ])
 })
 
 const ADDRESS_ALONE = /^the server does not accept requests from your public IP address/
@@ -438,6 +452,8 @@ suite('a reply about this host', () => {
     ['550 You must say HELO with a FQDN', HELO],
     ['550 Host name required in HELO', HELO],
     ['550 Access denied - Invalid HELO name', HELO],
+    ['550 5.7.1 Relaying denied. IP name lookup failed [192.0.2.1]', /reverse DNS name \(PTR\)/],
+    ['550 5.7.1 Relaying denied. IP name possibly forged [192.0.2.1]', /reverse DNS name \(PTR\)/],
     ["550 gw.site.example in EHLO doesn't resolve", HELO],
     ['554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
     ['504 <unknown[192.0.2.1]>: Client host rejected: Access denied', ADDRESS],
@@ -656,6 +672,18 @@ suite('isSessionLimit', () => {
     ['452 4.3.2 Number of ETRN commands exceeded', true],
     ['550 5.7.1 Maximum number of requests exceeded', true],
     ['550 Too many requests', true],
+    ['550 5.7.1 You have exceeded the allowed number of ETRN commands', true],
+    ['550 5.7.1 ETRN: maximum reached', true],
+    ['550 5.7.1 further ETRN refused until reconnect', true],
+    ['550 5.7.0 Please reconnect to send another ETRN', true],
+    ['550 One ETRN only; open a new connection for the next ETRN', true],
+    ['459 quota of ETRN commands for this session used up', true],
+    ['503 5.5.0 ETRN already given', true],
+    ['551 quota exceeded: ETRN', true],
+    ['550 5.7.1 no more ETRN service for this domain', false],
+    ['502 5.5.1 Too many unrecognized commands', false],
+    ['550 ETRN denied too often', false],
+    ['503 reconnect with TLS to send another ETRN', false],
     ['550 Too many requests per hour', false],
     ['503 ETRN already in progress', false],
     ['530 Authentication required again in this session', false],

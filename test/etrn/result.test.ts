@@ -93,6 +93,7 @@ suite('resultOf', () => {
     ['252 OK, 14 pending messages', null],
     ['253 OK, 14 pending messages for node n1.example started', 14],
     ['253 1 pending message', 1],
+    ['253 OK, 0 pending messages for node n1.example started', 0],
     ['253 3 messages', 3],
     ['253 OK, 007 Messages', 7],
     ['253 OK, 123456789 pending messages', 123_456_789],
