@@ -13,6 +13,8 @@ export type SettledOptions = {
   readonly options: Options
   /** Returns the source that set an option; undefined if its default counts. */
   readonly sourceOf: (option: string) => OptionSource | undefined
+  /** Returns true if an option is set by the source that sets the other one, or by a stronger one. */
+  readonly isAsStrong: (option: string, other: string) => boolean
 }
 
 /**
@@ -33,8 +35,13 @@ export function settleOptions(sources: readonly OptionSource[]): SettledOptions 
       settled[name] = value
     }
   }
+  const sourceOf = (option: string): OptionSource | undefined => sourceByOption.get(option)
+  const isAsStrong = (...pair: readonly [string, string]): boolean => {
+    const [rank = -1, other = -1] = pair.map((option) => sources.findIndex((source) => source === sourceOf(option)))
+    return rank >= 0 && rank <= other
+  }
   // The row of each option has made its value.
-  return { options: settled as Options, sourceOf: (option) => sourceByOption.get(option) }
+  return { options: settled as Options, sourceOf, isAsStrong }
 }
 
 /** Runs work; its UsageError becomes one about an option. */

@@ -7,15 +7,15 @@ import { type Target, userOf } from './targets.js'
 
 /** Returns the TLS level that counts. Reads no file. Throws OptionError. */
 export async function checkTlsOptions(target: Target): Promise<TlsLevel> {
-  const { server, options, sourceOf } = target
+  const { server, options, sourceOf, isAsStrong } = target
   if (options['tls-cert'] === undefined && options['tls-key'] !== undefined)
     throw new OptionError('tls-key', '--tls-key needs --tls-cert; add --tls-cert FILE')
   // A profile without TLS may stand below a --tls-min for all others.
-  const unused = (['tls-min', 'tls-cert'] as const).find(
-    (option) => sourceOf(option) && sourceOf(option) === sourceOf('tls'),
-  )
-  if (options.tls === 'none' && !server.isImplicitTls && unused !== undefined)
-    throw new OptionError('tls', `--tls none contradicts --${unused}; remove one of them`)
+  const unused = (['tls-min', 'tls-cert'] as const).find((option) => isAsStrong(option, 'tls'))
+  if (options.tls === 'none' && !server.isImplicitTls && unused !== undefined) {
+    const place = sourceOf(unused) === sourceOf('tls') ? 'tls' : unused
+    throw new OptionError(place, `--tls none contradicts --${unused}; remove one of them`)
+  }
   const { tls: level, 'tls-fingerprint': fingerprint, 'tls-ca': ca, 'tls-name': name } = options
   const hasCredentials = userOf(target) !== undefined || options.auth === 'EXTERNAL'
   return forOption('tls', () => tlsLevelFor(server, { level, fingerprint, ca, name }, hasCredentials))

@@ -70,6 +70,30 @@ suite('checkTlsOptions: the level', () => {
       'verify',
     )
   }
+  for (const [title, toml, args, status] of [
+    [
+      'a profile demands --tls-min',
+      'tls = "none"\n[servers.isp]\nserver = "127.0.0.1:9"\ntls-min = "TLSv1.3"\n',
+      [],
+      78,
+    ],
+    [
+      'a profile demands --tls-cert',
+      'tls = "none"\n[servers.isp]\nserver = "127.0.0.1:9"\ntls-cert = "c.pem"\n',
+      [],
+      78,
+    ],
+    ['--tls-min is typed', '[servers.isp]\nserver = "127.0.0.1:9"\ntls = "none"\n', ['--tls-min', 'TLSv1.3'], 64],
+    ['--tls-cert is typed', 'tls = "none"\n[servers.isp]\nserver = "127.0.0.1:9"\n', ['--tls-cert', 'c.pem'], 64],
+  ] as const)
+    test(`tls = "none" of a weaker source is refused if ${title}`, async (t) => {
+      const argv = ['--config', makeFile(t, 'c.toml', toml), 'isp', 'a.example', ...args]
+      await assertRefused(
+        argv,
+        /^etrn: (?:\S+: profile isp: )?--tls none contradicts --tls-(?:min|cert); remove one/,
+        status,
+      )
+    })
   test('tls = "none" of a profile overrides the tls-min of all servers', async (t) => {
     const toml = 'tls-min = "TLSv1.3"\n[servers.isp]\nserver = "127.0.0.1:9"\ntls = "none"\n'
     const run = await etrn(['--config', makeFile(t, 'c.toml', toml), 'isp', 'a.example'])
