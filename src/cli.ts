@@ -14,6 +14,8 @@ const onSignal: Host['onSignal'] = (listener, signals) => {
   for (const signal of signals) process.on(signal, listener)
   return () => {
     for (const signal of signals) process.off(signal, listener)
+    // Node ignores this one from the start, until its last listener is removed: a file that is too long must not end the process.
+    if (signals.includes('SIGXFSZ')) process.on('SIGXFSZ', () => undefined)
   }
 }
 

@@ -259,3 +259,13 @@ test('reports 75, and no bug, if this host has too few file descriptors', async 
     assert.match(stdout, message)
   assert.match(stdout, /^hint: this host has run out of file descriptors/m)
 })
+
+test('reports the error, and does not die of SIGXFSZ, if a file is too long after --password-command', async (t) => {
+  const file = join(makeFolder(t), 'failed')
+  const options = `--user u --tls none --password-command 'echo x' --failed-to ${file}`
+  const { stdout } = await runShell(
+    `(ulimit -f 0; ${BIN} 127.0.0.1:9 ${options} a.example 2>&1; echo "status $?") | cat`,
+  )
+  assert.match(stdout, /^etrn: --failed-to \S+failed: .*EFBIG/m)
+  assert.match(stdout, /^status 7[45]$/m)
+})
