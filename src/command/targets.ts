@@ -63,13 +63,20 @@ export async function checkServerWords({ options, words }: CommandLine, { profil
     checkNoServer(words, options.mx, profiles)
     return
   }
-  for (const word of (words[0] ?? '').split(',')) {
+  const [server = '', name = '', ...others] = words
+  if (server.endsWith(',') || name.startsWith(','))
+    throw new UsageError(
+      `a comma between servers must have no blanks beside it; write etrn ${printable(words.join(' ').replace(/ ?, ?/g, ','))}`,
+    )
+  for (const word of server.split(',')) {
     if (profiles.has(word) || !isBareWord(word)) continue
     const { mistakenServer } = await import('./suggest.js')
     const error = mistakenServer(word, words.length === 1, [...profiles.keys()])
     if (error !== undefined) throw error
   }
-  const [server = '', name = ''] = words
+  const second = [name, ...others].find((word) => isBareWord(word) && profiles.has(word))
+  if (second !== undefined && profiles.has(server) && !options['allow-wide'])
+    throw new UsageError(`${second} is a profile; for several profiles, write etrn ${server},${second}`)
   if (profiles.has(name) && !profiles.has(server) && !options['allow-wide'])
     throw new UsageError(`${name} is a profile, and SERVER comes first; write etrn ${name} ${printable(server)}`)
 }

@@ -245,6 +245,28 @@ suite('targets: SERVER and NAME swapped', { concurrency: true }, () => {
       ['--config', makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}`), 'site.example', 'isp'],
       'etrn: isp is a profile, and SERVER comes first; write etrn isp site.example\n',
     ))
+  test('a second profile in the place of a name is refused', async (t) => {
+    const config = makeFile(t, 'config.toml', `[servers.isp]\n${SERVER}[servers.backup]\n${SERVER}`)
+    for (const words of [
+      ['isp', 'backup'],
+      ['isp', 'a.example', 'backup'],
+    ])
+      await assertRefused(
+        ['--config', config, ...words],
+        'etrn: backup is a profile; for several profiles, write etrn isp,backup\n',
+      )
+  })
+  test('a blank beside the comma between servers is pointed out', async () => {
+    for (const words of [
+      ['isp,', 'mx.example', 'a.example'],
+      ['isp', ',mx.example', 'a.example'],
+      ['isp', ',', 'mx.example', 'a.example'],
+    ])
+      await assertRefused(
+        words,
+        'etrn: a comma between servers must have no blanks beside it; write etrn isp,mx.example a.example\n',
+      )
+  })
   const HINT = 'hint: SERVER and NAME seem to be the wrong way round; try etrn mail.isp.example site.example'
   const UNKNOWN = { stage: 'dns', exitStatus: 68 } as const
   const UNREACHABLE = { stage: 'connect', exitStatus: 75 } as const
