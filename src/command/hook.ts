@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { OptionError, UsageError } from '../errors.js'
+import { familyOf } from '../net/address.js'
 import { MAX_TIMER_MS } from '../net/deadline.js'
 import { ownHostName } from '../net/this-host.js'
 import { printable } from '../printable.js'
@@ -61,7 +62,7 @@ function hookPartsOf({ line, targets, files, paths, program }: HookInput): HookP
     program,
     command,
     impliedNames: [...new Set(targets.flatMap((target) => impliedName(target) ?? []))],
-    interface: others.length === 0 && !/[.:]/.test(local ?? '') ? local : undefined,
+    interface: others.length === 0 && familyOf(local ?? '') === 0 ? local : undefined,
     cron: cronOutputOf(targets),
     config: files.length === 1 ? resolve(files[0] ?? '') : undefined,
     files: optionPathsOf(targets).map((path) => ({ path, word: paths.get(path) ?? path })),
@@ -109,9 +110,11 @@ export function relativeCommandPathsOf(targets: readonly Target[]): string[] {
 
 /** Returns the variables and home directories in the targets' password commands: only a shell knows what paths they make. */
 export function commandVariablesOf(targets: readonly Target[]): string[] {
-  const found = passwordCommandsOf(targets).flatMap(
-    (command) => command.match(/(?<![^\s'"`=<>|;&(){}:,])~(?:[\w.-]+|(?=\/))|\$\{?[A-Za-z_]\w*\}?/g) ?? [],
-  )
+  const found = passwordCommandsOf(targets).flatMap((command) => [
+    ...(command.match(/(?<![^\s'"`=<>|;&(){}:,])~(?:[\w.-]+|(?=\/))|\$(?:\{[A-Za-z_][^}]*\}|[A-Za-z_]\w*)/g) ?? []),
+    // Between single quotes, these are rather the columns of awk.
+    ...(command.replace(/'[^']*'/g, '').match(/\$(?:[\d@*]|\{[\d@*][^}]*\})/g) ?? []),
+  ])
   return [...new Set(found)]
 }
 

@@ -36,6 +36,8 @@ suite('hook-scripts: scripts', { concurrency: true }, () => {
     assert.doesNotMatch(await printHookWithConfig(t, toml, '--hook', 'cron', 'isp'), /--quiet --/)
     assert.match(await printHookWithConfig(t, toml, '--hook', 'pppd', 'isp'), /^\[ "\$\{1-\}" = wwan0 \] \|\| exit 0$/m)
   })
+  test('runs on the interface of a VLAN, whose name has a dot', async () =>
+    assert.match(await printHook('pppd', '--interface', 'eth0.100'), /^\[ "\$\{1-\}" = eth0\.100 \] \|\| exit 0$/m))
   test('names no interface if --interface is an address, or differs between servers', async (t) => {
     const COMMENT = /^# \[ "\$\{1-\}" = ppp0 \] \|\| exit 0$/m
     for (const address of ['192.0.2.1', '2001:db8::1'])
