@@ -14,8 +14,6 @@ const onSignal: Host['onSignal'] = (listener, signals) => {
   for (const signal of signals) process.on(signal, listener)
   return () => {
     for (const signal of signals) process.off(signal, listener)
-    // Node ignores this one from the start, until its last listener is removed: a file that is too long must not end the process.
-    if (signals.includes('SIGXFSZ')) process.on('SIGXFSZ', () => undefined)
   }
 }
 
@@ -106,8 +104,8 @@ const host: Host = {
   kill,
 }
 
-// Node would open its debugger to every user of this host.
-process.on('SIGUSR1', () => undefined)
+// Node ignores this signal only until its last listener is removed: a file that is too long must not end the process.
+process.on('SIGXFSZ', () => undefined)
 
 // If a promise is lost, the process must not end with success.
 process.exitCode = EXIT.SOFTWARE

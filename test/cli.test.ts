@@ -269,3 +269,11 @@ test('reports the error, and does not die of SIGXFSZ, if a file is too long afte
   assert.match(stdout, /^etrn: --failed-to \S+failed: .*EFBIG/m)
   assert.match(stdout, /^status 7[45]$/m)
 })
+
+test('prints no warning of Node if many profiles have a password command', async (t) => {
+  const profiles = Array.from({ length: 12 }, (_, n) => `[servers.p${n}]\nserver = "127.0.0.1:9"\n`)
+  const login = 'user = "u"\npassword-command = "echo x"\nnames = ["a.example"]\n'
+  const config = makeFile(t, 'config.toml', profiles.map((profile) => `${profile}${login}`).join(''))
+  const { status, stderr } = await spawnEtrn(['--config', config, '--all', '-qq'])
+  assert.deepEqual([status, stderr], [75, ''])
+})

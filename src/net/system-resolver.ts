@@ -1,8 +1,12 @@
 import type { ChildProcess, fork } from 'node:child_process'
 import { codeOf } from '../errors.js'
 
-/** The child's program: it looks up each host that it receives, and sends the addresses or the code of the error. */
-const PROGRAM = `const { lookup } = require('node:dns')
+/**
+ * The child's program: it looks up each host that it receives, and sends the addresses or the code of the error. At SIGUSR1, Node would open
+ * its debugger to every user of this host.
+ */
+const PROGRAM = `process.on('SIGUSR1', () => undefined)
+const { lookup } = require('node:dns')
 process.on('message', ({ id, host }) => lookup(host, { all: true }, (error, found = []) =>
   process.send({ id, code: error?.code, addresses: found.map(({ address }) => address) })))
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))`
