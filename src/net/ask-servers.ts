@@ -16,11 +16,17 @@ export type Query<T> = (server: NameServer, signal: AbortSignal) => Promise<T>
 /**
  * Asks the name servers of this host: the next one as soon as one fails, or beside it when it is silent. The first one with a record
  * wins, or with the answer that the name doesn't exist. An answer without records may come from a server that has no idea (a lame one):
- * it is certain only if every server gives it. If one has failed, or is still silent, the error is 75 with that answer as its cause.
+ * it is certain only if every server gives it. If one has failed, or is still silent, the error is 75 with that answer as its cause. The
+ * server whose address is `last` comes last.
  */
-export async function askServers<T>(query: Query<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {
+export async function askServers<T>(
+  query: Query<T>,
+  timeoutMs: number,
+  signal: AbortSignal,
+  last?: string,
+): Promise<T> {
   // c-ares takes a refusal of the first server as final, so each server has a resolver of its own.
-  const servers = new Resolver().getServers()
+  const servers = nameServers(last)
   const running = new Set<Promise<unknown>>()
   const failures: unknown[] = []
   const ask = async (server: string): Promise<T | StepError> => {
@@ -51,11 +57,25 @@ export async function askServers<T>(query: Query<T>, timeoutMs: number, signal: 
     return concededError(failures.filter((failure) => failure instanceof StepError))
   }
   const attempts = [...servers.map((server) => async () => ask(server)), concede]
-  const answer = await race<T | StepError>(attempts, serverDelayMs(timeoutMs), signal).catch((error: unknown) => {
+  return firstAnswer(attempts, serverDelayMs(timeoutMs), signal)
+}
+
+/** Returns the first answer of a race, or throws it if it is an error. */
+async function firstAnswer<T>(
+  attempts: readonly (() => Promise<T | StepError>)[],
+  delayMs: number,
+  signal: AbortSignal,
+): Promise<T> {
+  const answer = await race(attempts, delayMs, signal).catch((error: unknown) => {
     throw firstError(error)
   })
   if (answer instanceof StepError) throw answer
   return answer
+}
+
+/** Returns the name servers of this host in their order, but for the one that comes last. */
+function nameServers(last: string | undefined): string[] {
+  return new Resolver().getServers().sort((a, b) => Number(a === last) - Number(b === last))
 }
 
 /** Returns the time that a name server has before the next one is asked beside it. */

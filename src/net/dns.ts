@@ -122,10 +122,11 @@ function listedAddresses(host: string, family: Family): readonly string[] {
 }
 
 /**
- * Returns the MX records of a domain, names in lower case: none if it has none, one with an empty name for a null MX (RFC 7505).
+ * Returns the MX records of a domain, names in lower case: none if it has none, as localhost, one with an empty name for a null MX (RFC 7505).
  * Throws StepError: 68 if the domain doesn't exist, 75 if DNS gave no definite answer.
  */
 export async function lookUpMx(domain: string, limits: Limits): Promise<MxRecord[]> {
+  if (isLocalhost(domain)) return []
   const records = await withinLimits(limits, async (end) => {
     const found = await askServers(queryMx(domain), limits.timeoutMs, end.signal)
     end.abort()
@@ -212,7 +213,7 @@ function queryHost(host: string, family: Family, timeoutMs: number): Query<Found
     const other = first.some((address) => familyOf(address) === 4) ? 6 : 4
     // A server, or what is on the path to it, may lose the queries for one family.
     const others = async (): Promise<readonly string[]> =>
-      (await askServers(queryHost(host, other, timeoutMs), timeoutMs, signal)).first
+      (await askServers(queryHost(host, other, timeoutMs), timeoutMs, signal, server.address)).first
     const known = race([rest, others], serverDelayMs(timeoutMs), signal).catch(() => found)
     return { first, late: withinUse(known, signal).then((addresses) => newOnes(addresses, first, family)) }
   }

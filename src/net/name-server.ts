@@ -9,7 +9,8 @@ import { scopedNameServer } from './resolv-conf.js'
 /** A name server that is asked for records. */
 export class NameServer {
   readonly resolver = new Resolver()
-  readonly #address: string
+  /** One of `getServers()` */
+  readonly address: string
   readonly #cancellation = new AbortController()
 
   /**
@@ -17,7 +18,7 @@ export class NameServer {
    * takes all servers of resolv.conf in its place.
    */
   constructor(address: string, isOnly: boolean) {
-    this.#address = address
+    this.address = address
     if (!isOnly && !isLinkLocal(address)) this.resolver.setServers([address])
   }
 
@@ -28,7 +29,7 @@ export class NameServer {
    */
   async confirm(error: unknown, name: string, type: RecordType): Promise<unknown> {
     if (!['ENODATA', 'ENOTFOUND'].includes(codeOf(error))) return error
-    if (await isDefinite(this.#address, name, type, this.#cancellation.signal)) return error
+    if (await isDefinite(this.address, name, type, this.#cancellation.signal)) return error
     return Object.assign(new Error(`inconclusive answer for ${name}`), { code: 'EBADRESP', cause: error })
   }
 

@@ -552,7 +552,8 @@ if (isInNamespace(import.meta.url)) {
         await serveTwo(t, first, KNOWN)
         assert.deepEqual(await lookUpOne('mail.example'), ['127.0.0.1'])
         assert.deepEqual(await lookUpMx('site.example', limits), [{ host: 'mail.example', preference: 10 }])
-        const { first: found } = await queryAddresses('mail.example', undefined, limits)
+        const { first: found, cancel } = await queryAddresses('mail.example', undefined, limits)
+        cancel()
         assert.deepEqual(found, ['127.0.0.1'])
       })
     }
@@ -585,6 +586,12 @@ if (isInNamespace(import.meta.url)) {
         cancel()
         assert.deepEqual(askedSecond, ['A mail.example'])
       })
+    test('finds the AAAA record at the second one in time if the first one loses it, and the A record is blocked', async (t) => {
+      const first = { 'A mail.example': { addresses: ['0.0.0.0'] }, 'AAAA mail.example': { silent: true } } as const
+      await serveTwo(t, first, { ...first, 'AAAA mail.example': { addresses: ['::1'] } })
+      await serveAt(t, '::1', ACCEPTED)
+      assert.equal((await etrn(REQUEST)).status, 0)
+    })
     test('asks the first one alone if it says that the name does not exist, as the system does', async (t) => {
       const { askedSecond } = await serveTwo(t, {}, KNOWN)
       await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no such host$/))
@@ -688,6 +695,11 @@ if (isInNamespace(import.meta.url)) {
     test('returns an empty list if the domain has no MX', async (t) => {
       await serveNames(t, { 'A site.example': { addresses: ['192.0.2.1'] } })
       assert.deepEqual(await lookUpMx('site.example', LIMITS), [])
+    })
+    test('asks nothing for localhost and the names within it', async (t) => {
+      const { asked } = await serveNames(t, { 'MX site.localhost': { mx: [[0, 'mx.isp.example']] } })
+      for (const name of ['localhost', 'site.localhost']) assert.deepEqual(await lookUpMx(name, LIMITS), [])
+      assert.deepEqual(asked, [])
     })
     test('rejects with 68 if the domain does not exist', async (t) => {
       await serveNames(t, {})
