@@ -2,6 +2,7 @@ import { EXIT, StepError } from '../errors.js'
 import type { NodeName } from '../input/node-name.js'
 import type { SendAuthLine } from './auth.js'
 import type { SurplusReply } from './connection.js'
+import { shortenMessage } from '../printable.js'
 import { checkConnection } from './credentials-policy.js'
 import { expectCode, type GreetedDialogue, runStep } from './dialogue.js'
 import { SessionError } from './errors.js'
@@ -38,7 +39,7 @@ export async function openSession(server: Server, options: SessionOptions): Prom
     return await startSession(server, options)
   } catch (error) {
     if (!mayRetryWithoutTls(error, server) || options.signal.aborted) throw error
-    options.trace({ type: 'warning', stage: 'tls', text: `${error.message}; ${WITHOUT_TLS}` })
+    options.trace({ type: 'warning', stage: 'tls', text: `${shortenMessage(error.message)}; ${WITHOUT_TLS}` })
     return startSession({ ...server, tls: { ...server.tls, level: 'none' } }, options)
   }
 }

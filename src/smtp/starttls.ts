@@ -50,7 +50,9 @@ export async function readFirstReply(work: () => Promise<Reply>): Promise<Reply>
  * such a reply to the next command (smtpd_tls_req_ccert), with a code that looks temporary.
  */
 export function rejectCertificateReply(reply: Reply): void {
-  if (!(isTransient(reply) || isPermanent(reply)) || !/\bcertificates?\b/i.test(reply.text)) return
+  // Not a name: the server's own, or that of this host.
+  const words = reply.text.split(' ').filter((word) => !/[<>]|\w\.\w/.test(word))
+  if (!(isTransient(reply) || isPermanent(reply)) || !/\bcertificates?\b/i.test(words.join(' '))) return
   const message = `the server rejected TLS (${formatReply(reply)})`
   throw new SessionError('tls', message, { exitStatus: EXIT.PROTOCOL, hint: CERTIFICATE_HINT, reply })
 }

@@ -133,6 +133,29 @@ function testHandshakes(): void {
         assert.match(error?.hint ?? '', /--tls-cert FILE --tls-key FILE$/)
       })
     }
+    for (const reply of [
+      '421 mail.certificate.example Service not available',
+      '450 4.7.1 <gw.certificates.example>: Helo command rejected: Host not found',
+    ] as const)
+      test(`${reply}: is no word on a certificate`, async (t) => {
+        const server = await loose(t, [
+          ...AGREED,
+          certificateStep('mx'),
+          'C: EHLO gw.site.example',
+          `S: ${reply}`,
+          ...BYE,
+        ])
+        const { status, document } = await etrnJson([`127.0.0.1:${server.port}`, ...helo])
+        assert.deepEqual([status, document.servers[0]?.error?.stage], [75, 'ehlo'])
+      })
+    test('a long reply leaves its place to the warning', async (t) => {
+      const reply = `S: 454 4.7.0 certificate ${'A'.repeat(1500)}` as const
+      const rejection = [...AGREED, certificateStep('mx'), 'C: EHLO gw.site.example', reply, ...BYE] as const
+      const server = await loose(t, rejection, UNENCRYPTED)
+      const { status, stderr } = await etrn([`127.0.0.1:${server.port}`, ...helo])
+      assert.equal(status, 0)
+      assert.match(stderr, /A\.\.\.; continuing without TLS/)
+    })
     for (const steps of [
       ['S: 554 5.7.1 No client certificate presented'],
       ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 421 4.7.1 mx Error: Client certificate not trusted'],
