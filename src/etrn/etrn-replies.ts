@@ -213,12 +213,6 @@ const OTHER_COMMANDS = [211, 214, 220, 221, 235]
 /** Replies to ETRN by their codes alone */
 export const ETRN_CODES: readonly ReplyMeaning[] = [
   { codes: [251], outcome: 'empty', source: 'RFC 1985, 5.1' },
-  {
-    codes: [253],
-    text: /(?<![\w.,'-])0+ (?:\w+ )?messages?\b/i,
-    outcome: 'empty',
-    source: 'RFC 1985, 5.1: a count of 0',
-  },
   { codes: [252, 253], outcome: 'pending', source: 'RFC 1985, 5.1' },
   { codes: [421], outcome: 'deferred', source: 'RFC 5321, 3.8' },
   { codes: [459], outcome: 'refused', hint: HINTS.name, source: 'RFC 1985, 5.3' },

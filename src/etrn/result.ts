@@ -20,7 +20,9 @@ export type Result = {
 export function resultOf(name: string, reply: Reply, banner = ''): Result {
   const { code, enhancedCode, text } = reply
   const { outcome, hint } = meaningOf(reply, name, banner)
-  return { name, outcome, code, enhancedCode, text, pending: pendingCount(reply), hint }
+  const pending = pendingCount(reply)
+  const isEmpty = outcome === 'pending' && pending === 0
+  return { name, outcome: isEmpty ? 'empty' : outcome, code, enhancedCode, text, pending, hint }
 }
 
 /** The most octets of all texts of a run, as long as each can be read: reports need them at the end. */

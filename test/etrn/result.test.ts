@@ -94,6 +94,7 @@ suite('resultOf', () => {
     ['253 OK, 14 pending messages for node n1.example started', 14],
     ['253 1 pending message', 1],
     ['253 OK, 0 pending messages for node n1.example started', 0],
+    ['253 OK, 3 pending messages started, 0 messages deferred', 3],
     ['253 3 messages', 3],
     ['253 OK, 007 Messages', 7],
     ['253 OK, 123456789 pending messages', 123_456_789],
