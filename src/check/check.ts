@@ -178,7 +178,7 @@ function partTitle({ word, host, port }: ServerAddress): string {
 }
 
 /** Returns the next step for a failure: there is always one, unless the user ended the run. */
-function stepHint({ kind, hint }: SessionError): string {
-  if (kind === 'interrupted' || kind === 'time-over') return ''
+function stepHint({ kind, hint }: SessionError): string | null {
+  if (kind === 'interrupted' || kind === 'time-over') return null
   return hint ?? 'send these lines to your provider'
 }

@@ -69,7 +69,7 @@ export class SessionChecker extends StepLog {
   }
 
   /** Adds the failure that ended the session. `ok` is null if the failure is no problem. */
-  addFailure({ stage, message }: SessionError, ok: false | null, hint: string): void {
+  addFailure({ stage, message }: SessionError, ok: false | null, hint: string | null): void {
     this.start(this.#startedAt.get(stage))
     const certificate = stage === 'tls' ? this.facts.tls?.certificate : undefined
     if (certificate && this.#isRejected(certificate))

@@ -12,6 +12,7 @@ import {
   close,
   type Conversation,
   HELLO,
+  loose,
   scripted,
   scriptedAt,
   silence,
@@ -220,6 +221,23 @@ if (isInNamespace(import.meta.url)) {
       await serveZone(t)
       const done = await runCheck(1)
       assert.deepEqual([done.status, summaryOf(done.servers[0]?.steps)], [75, ['+ resolve', 'x connect']])
+    })
+    test('has no hint for a step that --max-time has ended', async (t) => {
+      const server = await loose(t, [silence])
+      const { stdout } = await etrn([
+        '--check',
+        '--json',
+        '--max-time',
+        '1s',
+        `127.0.0.1:${server.port}`,
+        'site.example',
+      ])
+      const { servers } = JSON.parse(stdout) as CheckDocument
+      const ended = servers.flatMap(({ steps }) => steps).filter(({ ok }) => ok === false)
+      assert.deepEqual(
+        ended.map(({ step, advice }) => [step, advice]),
+        [['greeting', null]],
+      )
     })
     test('measures the time of a step that fails', async (t) => {
       await serveZone(t)
