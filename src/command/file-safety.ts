@@ -116,13 +116,17 @@ export function foreignFileReason(file: string, stats: Stats, uid: number | unde
 const OTHERS_USE_MODE = 0o005
 const OTHERS_SEARCH_MODE = 0o001
 
-/** Returns true if every user can read a file, or run it. An ACL can allow more. Throws system errors. */
+/** Returns true if every user can read a file, or run it, as far as this one can tell. An ACL can allow more. */
 export function isReadableByAll(file: string): boolean {
-  return [...entriesOf(file)].every(({ folderStats, stats, isLast }) => {
-    const isOpen = (folderStats.mode & OTHERS_SEARCH_MODE) !== 0
-    const isLink = stats?.isSymbolicLink() === true
-    return isOpen && (!isLast || stats === undefined || isLink || (stats.mode & OTHERS_USE_MODE) !== 0)
-  })
+  try {
+    return [...entriesOf(file)].every(({ folderStats, stats, isLast }) => {
+      const isOpen = (folderStats.mode & OTHERS_SEARCH_MODE) !== 0
+      const isLink = stats?.isSymbolicLink() === true
+      return isOpen && (!isLast || stats === undefined || isLink || (stats.mode & OTHERS_USE_MODE) !== 0)
+    })
+  } catch {
+    return false
+  }
 }
 
 /** A user who can lead a path elsewhere */

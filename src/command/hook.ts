@@ -112,8 +112,8 @@ export function relativeCommandPathsOf(targets: readonly Target[]): string[] {
 export function commandVariablesOf(targets: readonly Target[]): string[] {
   const found = passwordCommandsOf(targets).flatMap((command) => [
     ...(command.match(/(?<![^\s'"`=<>|;&(){}:,])~(?:[\w.-]+|(?=\/))|\$(?:\{[A-Za-z_][^}]*\}|[A-Za-z_]\w*)/g) ?? []),
-    // Between single quotes, these are rather the columns of awk.
-    ...(command.replace(/'[^']*'/g, '').match(/\$(?:[\d@*]|\{[\d@*][^}]*\})/g) ?? []),
+    // Between single quotes, these are rather columns and operators of awk.
+    ...(command.replace(/'[^']*'/g, '').match(/(?<!\S)~(?=[\s;&|)]|$)|\$(?:[\d@*]|\{[\d@*][^}]*\})/g) ?? []),
   ])
   return [...new Set(found)]
 }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chownSync, readFileSync } from 'node:fs'
+import { chownSync, readFileSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { suite, test } from 'node:test'
+import { isReadableByAll } from '../../src/command/file-safety.js'
 import { unreadByService } from '../../src/command/hook-systemd.js'
 import { hookText } from '../../src/command/hook.js'
 import { assertRefused, etrn } from '../helpers/command.js'
@@ -49,6 +50,11 @@ suite('hook-units', { concurrency: true }, () => {
       ['/etc/etrn-nowhere', true],
     ] as const)
       assert.deepEqual(unreadByService([file], ['/usr/bin/node']), isRead ? [] : [file])
+  })
+  test('a path that leads in a circle is no file that everybody can read, and no error', (t) => {
+    const link = join(makeFolder(t), 'link')
+    symlinkSync(link, link)
+    assert.equal(isReadableByAll(link), false)
   })
   test('the script says where the units go and how to run the service once', async () =>
     assert.match(

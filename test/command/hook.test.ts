@@ -85,6 +85,7 @@ suite('commandVariablesOf', () => {
     ['~alice/pw', ['~alice']],
     ["cat ~alice/pw | sh -c '~/x'", ['~alice', '~']],
     ['P=/opt; "$P/a" <${HOME}/b', ['$P', '${HOME}']],
+    ['cd ~ && cat ~', ['~']],
     ['/opt/a$@b $1 ${2-x}', ['$@', '$1', '${2-x}']],
     ["awk '$1 ~ /isp/ {print $2}' /opt/a~ $(cat /opt/b)", []],
   ] as const)
