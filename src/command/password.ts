@@ -7,7 +7,7 @@ import { promptPassword, type PasswordText } from './password-prompt.js'
 import { type InputSources, readFirstLine } from './read-file.js'
 import { type Target, userOption } from './targets.js'
 
-/** What has been read of each file. Several profiles can name one pipe, which can be read only once. */
+/** The beginning of each file that has been read. Several profiles can name one pipe, which can be read only once. */
 export type PasswordFiles = Map<string, Promise<Buffer>>
 
 /**

@@ -7,7 +7,7 @@ import { firstError, isNoHost, RESOLVER_HINT } from './resolution-error.js'
 
 /** A name server runs alone for this time, or a quarter of the timeout, before the next one is asked beside it. */
 const SERVER_DELAY_MS = 1500
-/** What is known without all servers waits for the others for this time, or for half of the timeout. */
+/** An answer that needs all servers waits for the silent ones for this time, or for half of the timeout. */
 const PATIENCE_MS = 5000
 
 /** A query to one name server. Throws StepError: 68 if there is no such record. */
