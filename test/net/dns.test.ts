@@ -482,7 +482,7 @@ if (isInNamespace(import.meta.url)) {
   })
 
   test('a link-local name server, whose interface only resolv.conf tells, gives a definite answer', async (t) => {
-    execFileSync('ip', ['-6', 'addr', 'add', 'fe80::53/64', 'dev', 'lo'])
+    execFileSync('ip', ['-6', 'addr', 'add', 'fe80::53/64', 'dev', 'lo', 'nodad'])
     await nameServer(t, { 'A site.example': { addresses: ['192.0.2.1'] } }, 'fe80::53%lo')
     for (const others of ['', 'nameserver fe80::53%lo\n']) {
       writeResolvConf(`${others}nameserver fe80::53%lo\n`)
