@@ -215,18 +215,26 @@ function queryHost(host: string, family: Family, timeoutMs: number): Query<Found
     const others = async (): Promise<readonly string[]> =>
       (await askServers(queryHost(host, other, timeoutMs), timeoutMs, signal, server.address)).first
     const known = race([rest, others], serverDelayMs(timeoutMs), signal).catch(() => found)
-    return { first, late: withinUse(known, signal).then((addresses) => newOnes(addresses, first, family)) }
+    return { first, late: newOnes(knownWithin(LATE_ANSWER_MS, known, signal), first, family) }
   }
 }
 
-/** Returns the addresses that are known in time; none otherwise. Never rejects if the promise doesn't. */
-async function withinUse(addresses: Promise<readonly string[]>, signal: AbortSignal): Promise<readonly string[]> {
-  const wait = sleep(LATE_ANSWER_MS, [], { ref: false, signal }).catch(() => [])
+/** Returns the addresses that are known within a time; none otherwise, or once the signal aborts. Never rejects if the promise doesn't. */
+export async function knownWithin(
+  timeMs: number,
+  addresses: Promise<readonly string[]>,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const wait = sleep(timeMs, [], { ref: false, signal }).catch(() => [])
   return Promise.race([addresses, wait])
 }
 
-function newOnes(addresses: readonly string[], first: readonly string[], family: Family): readonly string[] {
-  return interleaveFamilies(addresses, family).filter((address) => !first.includes(address))
+async function newOnes(
+  addresses: Promise<readonly string[]>,
+  first: readonly string[],
+  family: Family,
+): Promise<readonly string[]> {
+  return interleaveFamilies(await addresses, family).filter((address) => !first.includes(address))
 }
 
 async function askSystem(

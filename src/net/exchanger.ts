@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { canonicalAddress, type Family, familyOf, interleaveFamilies, isUnspecified } from './address.js'
 import type { Limits } from './deadline.js'
-import { type Addresses, lookUpAddresses } from './dns.js'
+import { type Addresses, knownWithin, lookUpAddresses } from './dns.js'
 import { isThisHost, mayHaveFamily, selfError } from './this-host.js'
 
 /**
@@ -29,8 +28,8 @@ export async function lookUpExchanger(
   return { first, late: foreign, cancel }
 }
 
-/** The time that a judgement waits for the second family of addresses, if this host may have one of them */
-const SECOND_FAMILY_MS = 3000
+/** The time that a judgement waits for the second family of addresses, if the first one may not be all that counts */
+export const SECOND_FAMILY_MS = 3000
 
 /** A mail exchanger: is it this host, and which addresses has it, best first? They are unspecified only if it has no others. */
 export type JudgedExchanger = { readonly isOwn: boolean; readonly addresses: readonly string[] }
@@ -42,11 +41,9 @@ export async function judgeExchanger(host: string, self: readonly string[], limi
   const isOwn = ownAddressTest(self)
   const { first, late, cancel } = await lookUpAddresses(host, undefined, limits, { isAbsolute: true })
   try {
-    const wait = sleep(mayOwnSecondFamily(first, self) ? SECOND_FAMILY_MS : 0, [], { ref: false, signal }).catch(
-      () => [],
-    )
+    const second = await knownWithin(mayOwnSecondFamily(first, self) ? SECOND_FAMILY_MS : 0, late, signal)
     // A session tries only a few: of both families.
-    const found = interleaveFamilies([...first, ...(await Promise.race([late, wait]))], undefined)
+    const found = interleaveFamilies([...first, ...second], undefined)
     const ofHosts = found.filter((address) => !isUnspecified(address))
     const addresses = ofHosts.length > 0 ? ofHosts : found
     signal.throwIfAborted()

@@ -1,13 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { EXIT, StepError } from '../errors.js'
 import { isUnspecified } from '../net/address.js'
 import { abortReason, type Limits } from '../net/deadline.js'
-import { type Addresses, lookUpAddresses } from '../net/dns.js'
-import { lookUpExchanger } from '../net/exchanger.js'
+import { type Addresses, knownWithin, lookUpAddresses } from '../net/dns.js'
+import { lookUpExchanger, SECOND_FAMILY_MS } from '../net/exchanger.js'
 import type { Server, SessionOptions } from './session-settings.js'
-
-/** The time that a blocked address waits for those of the other family */
-const OTHER_FAMILY_MS = 3000
 
 /**
  * Returns addresses without 0.0.0.0 and the like, with which resolvers block a name: the system would connect to itself. Throws StepError
@@ -19,8 +15,7 @@ async function withoutUnspecified(
 ): Promise<Addresses> {
   const keep = (addresses: readonly string[]): string[] => addresses.filter((address) => !isUnspecified(address))
   if (keep(first).length > 0) return { first: keep(first), late: late.then(keep), cancel }
-  const wait = sleep(Math.min(OTHER_FAMILY_MS, timeoutMs), [], { ref: false, signal }).catch(() => [])
-  const all = [...first, ...(await Promise.race([late, wait]))]
+  const all = [...first, ...(await knownWithin(Math.min(SECOND_FAMILY_MS, timeoutMs), late, signal))]
   if (keep(all).length > 0) return { first: keep(all), late: Promise.resolve([]), cancel }
   cancel()
   if (signal.aborted) throw abortReason(signal)
