@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import { OPTION_ROWS } from '../../src/command/options.js'
 import { EXIT } from '../../src/errors.js'
-import { packageFile, ROOT } from '../helpers/files.js'
+import { makeFolder, packageFile, ROOT } from '../helpers/files.js'
 import { manualSection } from '../helpers/manual.js'
 import { type BundleFile, bundleFiles, packageOf } from './bundles.js'
 import { licence } from './licences.js'
@@ -133,4 +133,16 @@ test('bin/etrn names the command to type in an unbuilt clone', (t) => {
     () => execFileSync(`${folder}/bin/etrn`, ['mx'], { stdio: 'pipe' }),
     (error) => error instanceof Error && error.message.includes('npm ci && npm run bundle'),
   )
+})
+
+test('--help --verbose opens no file of other users in the working directory, above it, or beside the package', (t) => {
+  const shared = makeFolder(t)
+  const folder = `${shared}/etrn`
+  mkdirSync(`${shared}/locales/en_US.json`, { recursive: true })
+  execFileSync('mkfifo', [`${shared}/package.json`])
+  mkdirSync(folder)
+  execFileSync('cp', ['-r', 'bin', 'dist', 'package.json', folder], { cwd: ROOT })
+  mkdirSync(`${shared}/work`)
+  const run = { cwd: `${shared}/work`, encoding: 'utf8', timeout: 20_000, killSignal: 'SIGKILL' } as const
+  assert.match(execFileSync(`${folder}/bin/etrn`, ['--help', '--verbose'], run), /^Usage: etrn .*--password-file /s)
 })

@@ -1,4 +1,4 @@
-import { type RolldownOptions, type OutputOptions } from 'rolldown'
+import { type OutputOptions, type Plugin, type RolldownOptions } from 'rolldown'
 
 const common = {
   platform: 'node',
@@ -8,6 +8,21 @@ const common = {
 } as const satisfies RolldownOptions
 
 const output = { dir: 'dist', sourcemap: true, minify: false } as const satisfies OutputOptions
+
+/**
+ * Gives yargs, and the packages that it finds files with, a file system without files. In a bundle they would look for package.json in the
+ * working directory and above it, and for a list of translations beside the package, where other users may have put one.
+ */
+const withoutFiles: Plugin = {
+  name: 'without-files',
+  resolveId: (source, importer = '') =>
+    /^(?:node:)?fs$/.test(source) && /\/node_modules\/(?:yargs|y18n|escalade)\//.test(importer) ? NO_FILES : null,
+  load: (id) => (id === NO_FILES ? NO_FILES_SOURCE : null),
+}
+const NO_FILES = '\0no-files'
+const NO_FILES_SOURCE = `
+const fail = () => { throw Object.assign(new Error('no such file'), { code: 'ENOENT' }) }
+export { fail as readFileSync, fail as readdirSync, fail as statSync, fail as writeFile }`
 
 /** The bundle that `import 'etrn'` loads */
 const library = {
@@ -23,6 +38,7 @@ const library = {
 const command = {
   ...common,
   input: { cli: 'src/cli.ts' },
+  plugins: [withoutFiles],
   // The same parser without its parts for files and environment, which etrn doesn't use, and which take time at the start.
   resolve: { alias: { 'yargs-parser': 'yargs-parser/browser' } },
   output: {
