@@ -44,7 +44,7 @@ export async function reachServer<T>(
         return session
       } catch (error) {
         if (!(error instanceof SessionError) || options.signal.aborted) throw error
-        const mayTryNext = mayWorkElsewhere(error, isGreeted, server)
+        const mayTryNext = mayWorkElsewhere(error, isGreeted)
         const isOfHost = !mayTryNext && (!isGreeted || error.stage === 'ehlo')
         const noted = isOfHost ? noteUntried(error, untried(found.first)) : error
         const problem = `${error.message} (${address})`
@@ -84,14 +84,13 @@ function isTemporary({ exitStatus }: SessionError): boolean {
 
 /**
  * Returns true after a failure that another address may not have: a temporary one before the reply to EHLO, another user of this host who
- * listens in place of the mail server, or a server that falls silent between EHLO and the login, as behind a path that loses large packets.
- * A login is not repeated, because the server may have counted it.
+ * listens in place of the mail server, or a server that falls silent before TLS stands, as behind a path that loses large packets. A login
+ * is not repeated, because the server may have counted it.
  */
-function mayWorkElsewhere(error: SessionError, isGreeted: boolean, { credentials }: Server): boolean {
+function mayWorkElsewhere(error: SessionError, isGreeted: boolean): boolean {
   const { stage, reply } = error
   if (!isGreeted) return isTemporary(error) || stage === 'auth'
-  const isBeforeLogin = stage === 'starttls' || stage === 'tls' || (stage === 'ehlo' && credentials === undefined)
-  return isTemporary(error) && reply === null && isBeforeLogin
+  return isTemporary(error) && reply === null && (stage === 'starttls' || stage === 'tls')
 }
 
 /** That of this host, and what may be an attack */

@@ -27,8 +27,8 @@ export function mayRetryWithoutTls(error: unknown, server: Server): error is Ses
 }
 
 /**
- * Reads the first reply within TLS. With TLS 1.3 a server judges the client's certificate after the client has finished the handshake: its
- * alert, the end of the connection, or a reply about the certificate is the end of the handshake like any other.
+ * Reads the first reply within TLS. With TLS 1.3 a server gets the client's certificate, and judges it, after the client has finished the
+ * handshake: its alert, silence after EHLO, the end of the connection, or a reply about the certificate is a failed handshake like any other.
  */
 export async function readFirstReply(work: () => Promise<Reply>): Promise<Reply> {
   try {
@@ -40,10 +40,13 @@ export async function readFirstReply(work: () => Promise<Reply>): Promise<Reply>
     if (error.reply !== null) rejectCertificateReply(error.reply)
     if (error.reply !== null) throw error
     if (tlsErrorOf(error.cause) !== undefined) throw sessionErrorOf('tls', error)
-    if (error.kind !== 'connection-lost') throw error
-    throw sessionErrorOf('tls', connectionLostError('directly after the TLS handshake', error.cause))
+    if (error.kind === 'connection-lost') throw sessionErrorOf('tls', connectionLostError(AFTER_HANDSHAKE, error.cause))
+    const isSilent = error.kind === 'timeout' && error.stage === 'ehlo'
+    throw isSilent ? sessionErrorOf('tls', error.withMessage(`${error.message} ${AFTER_HANDSHAKE}`)) : error
   }
 }
+
+const AFTER_HANDSHAKE = 'directly after the TLS handshake'
 
 /**
  * Throws SessionError (76) for a reply that rejects this host's TLS certificate, or its lack. Postfix accepts every handshake, and sends

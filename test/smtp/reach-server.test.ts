@@ -6,7 +6,16 @@ import { unmapAddress } from '../../src/net/address.js'
 import { openSession } from '../../src/smtp/session.js'
 import { etrn, etrnJson, LEAPING } from '../helpers/command.js'
 import { isInNamespace } from '../helpers/namespace.js'
-import { BYE, close, type Conversation, etrnSteps, HELLO, reset, sessionWith } from '../helpers/scripted-server.js'
+import {
+  BYE,
+  close,
+  type Conversation,
+  etrnSteps,
+  HELLO,
+  reset,
+  sessionWith,
+  silence,
+} from '../helpers/scripted-server.js'
 import { ACCEPTED, PORT, REQUEST, serveAt, serveNames, writeHosts } from '../net/network.js'
 import { OPTIONS, serverAt } from './plain-session.js'
 import { AGREED, CA, certificateStep, LISTED, secureSession, UNHEARD } from './tls-server.js'
@@ -218,6 +227,22 @@ if (isInNamespace(import.meta.url)) {
         stderr,
         `etrn: warning: mail.example:2500: ${LOST} (127.0.0.3); continuing at another address (127.0.0.4)\n`,
       )
+    })
+    test('is tried at the next one if it is silent at the EHLO within TLS, also with a login', async (t) => {
+      await serveNames(t, TWO)
+      const silent = await serveAt(t, '127.0.0.3', [
+        ...AGREED,
+        certificateStep('mx'),
+        'C: EHLO gw.site.example',
+        silence,
+      ])
+      await serveAt(t, '127.0.0.4', [...LOGIN, 'S: 235 OK', 'C: ETRN site.example', 'S: 250 OK', ...BYE])
+      const verified = [...REQUEST, ...CA, '--tls-name', 'mx.example', '--user', 'site', '--timeout', '1s']
+      const { status, stderr } = await etrn(verified, { env: { ETRN_PASSWORD: 'secret' } })
+      await silent.verify()
+      const problem = 'no reply to EHLO within 1s (0 octets received) directly after the TLS handshake (127.0.0.3)'
+      const warning = `mail.example:2500: ${problem}; continuing at another address (127.0.0.4)`
+      assert.deepEqual([status, stderr], [0, `etrn: warning: ${warning}\n`])
     })
     test('is tried with TLS at the next one before it is tried without TLS', async (t) => {
       await serveNames(t, TWO)

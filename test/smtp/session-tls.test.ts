@@ -208,6 +208,15 @@ suite('with --tls may', { concurrency: true }, () => {
     /: no TLS handshake within 60s; continuing without TLS/,
     HANDSHAKE_TIMEOUT,
   )
+  test('a new session goes without TLS if the server is silent directly after the handshake', async (t) => {
+    const silent: Conversation = [...AGREED, certificateStep('mx'), 'C: EHLO gw.site.example', silence]
+    const { status, stderr } = await requestFrom(t, [silent, UNENCRYPTED], ['-v', '--timeout', '1s'])
+    assert.equal(status, 0)
+    assert.match(
+      stderr,
+      /: no reply to EHLO within 1s \(0 octets received\) directly after the TLS handshake; continuing without TLS/,
+    )
+  })
   test('a later session does not try TLS again', async (t) => {
     const names = Array.from({ length: 8 }, (_, n) => `n${n}.example`)
     const requesting = (some: readonly string[]): Conversation => [
