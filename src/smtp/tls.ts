@@ -47,7 +47,7 @@ export function prepareTls(policy: TlsPolicy): SecureContext {
   const context =
     contexts.get(policy) ??
     createSecureContext({
-      ca: isCertificateChecked(policy) && policy.fingerprint === undefined ? readAuthorities(policy) : [],
+      ca: isCertificateChecked(policy) && policy.fingerprint === undefined ? authoritiesOf(policy) : [],
       ...(policy.cert === undefined ? {} : { cert: policy.cert, key: policy.key ?? policy.cert }),
       minVersion: policy.minVersion,
       ciphers: isOldTlsAccepted(policy) ? OLD_CIPHERS : CIPHERS,
@@ -56,6 +56,12 @@ export function prepareTls(policy: TlsPolicy): SecureContext {
     })
   contexts.set(policy, context)
   return context
+}
+
+/** An empty file trusts nobody, but Node takes an empty text for none. */
+function authoritiesOf(policy: TlsPolicy): string[] | undefined {
+  const authorities = readAuthorities(policy)
+  return authorities === undefined ? undefined : [authorities]
 }
 
 /**

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import type { TlsOptions } from 'node:tls'
-import { etrn, etrnJson, leap, LEAPING } from '../helpers/command.js'
+import { etrn, etrnJson, leap, LEAPING, spawnEtrn } from '../helpers/command.js'
 import { fixture, fixturePath, makeFile } from '../helpers/files.js'
 import { isInNamespace } from '../helpers/namespace.js'
 import {
@@ -51,6 +51,25 @@ if (isInNamespace(import.meta.url)) {
       )
       assert.equal(stdout, '')
     })
+  test("nobody is trusted if the system's list of certificate authorities is empty", async (t) => {
+    rmdirSync('/etc/ssl/certs/ca-certificates.crt')
+    writeFileSync('/etc/ssl/certs/ca-certificates.crt', '')
+    const server = await loose(t, [...AGREED, certificateStep('mx'), silence])
+    const args = [
+      `127.0.0.1:${server.port}`,
+      '--helo',
+      'gw.site.example',
+      '--tls',
+      'verify',
+      '--tls-name',
+      'mx.example',
+    ]
+    // Node adds this authority to its own list.
+    const env = { NODE_EXTRA_CA_CERTS: fixturePath('ca.pem') }
+    const { status, stderr } = await spawnEtrn([...args, 'site.example'], { env })
+    assert.equal(status, 76, stderr)
+    assert.match(stderr, /: certificate issued by an unknown CA /)
+  })
 } else testHandshakes()
 
 function testHandshakes(): void {
