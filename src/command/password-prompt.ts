@@ -1,6 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
-import { createInterface, type Interface, type Key } from 'node:readline'
+import type { Key } from 'node:readline'
+// That of node:readline edits nothing if TERM is dumb.
+import { createInterface, type Interface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { codeOf, OptionError } from '../errors.js'

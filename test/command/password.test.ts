@@ -326,6 +326,20 @@ suite('password: its source', { concurrency: true }, () => {
     assert.match(run.shown, /^Password for 127\.0\.0\.1:\d+: \r\nsite\.example: /)
     assertSecret({ stdout: run.shown, stderr: '' })
   })
+  for (const terminal of ['xterm', 'dumb'])
+    test(
+      `a typed password can be corrected on a terminal of the type ${terminal}`,
+      { skip: noTerminal() },
+      async (t) => {
+        const server = await scripted(t, ACCEPTING)
+        const args = `127.0.0.1:${server.port} --helo gw.site.example --user site site.example`
+        const run = new TerminalRun(`TERM=${terminal} ${BIN} ${args}`)
+        await run.waitFor('Password for ')
+        run.type(`wrong\x15${PASSWORD}x\x7f y\x17\x7f\r`)
+        assert.equal(await run.end(), 0)
+        await server.verify()
+      },
+    )
   const startPrompt = async (): Promise<{ run: TerminalRun; pid: number }> => {
     const args = '127.0.0.1:9 --user site site.example'
     const run = new TerminalRun(`sh -c 'echo pid=$$; exec ${BIN} ${args}'; echo status=$?; stty -a`)
