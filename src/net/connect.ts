@@ -9,7 +9,12 @@ import { race } from './race.js'
 /** The addresses to try, best first; the late ones follow when they are known. */
 export type Candidates = { readonly first: readonly string[]; readonly late: Promise<readonly string[]> }
 
-export type Connected = { readonly socket: Socket; readonly address: string }
+export type Connected = {
+  readonly socket: Socket
+  readonly address: string
+  /** The addresses before this one that refused a connection, or could not be reached, and their failure (75) */
+  readonly failed: { readonly addresses: readonly string[]; readonly error: StepError } | undefined
+}
 
 type ConnectOptions = Limits & {
   /** The local end: an address, or an interface that has one; undefined: the system's choice */
@@ -45,7 +50,7 @@ export async function connect({ first, late }: Candidates, port: number, options
       const socket = createSocket(options.local, address, port)
       sockets.add(socket)
       await once(socket, 'connect', { signal: end.signal })
-      return { socket, address }
+      return { socket, address, failed: undefined }
     } catch (error) {
       pending.delete(address)
       if (!end.signal.aborted) failed.push({ address, error })
@@ -57,7 +62,7 @@ export async function connect({ first, late }: Candidates, port: number, options
   try {
     const winner = await raceAddresses(first, [async () => raceAddresses(await late, [])])
     sockets.delete(winner.socket)
-    return winner
+    return { ...winner, failed: countFailures(failed, port, options) }
   } catch {
     throw connectError(failed, port, options, end.signal.aborted ? abortReason(end.signal) : undefined)
   } finally {
@@ -171,6 +176,17 @@ function withAddresses(problem: string, addresses: readonly string[], port: numb
 
 function isLocalProblem(error: unknown): boolean {
   return error instanceof LocalEndError || codeOf(error) === 'EADDRNOTAVAIL'
+}
+
+function countFailures(failed: readonly FailedAttempt[], port: number, options: ConnectOptions): Connected['failed'] {
+  const counted = failed.filter(({ error }) => !isUnusable(error))
+  if (counted.length === 0) return undefined
+  return { addresses: counted.map(({ address }) => address), error: connectError(counted, port, options, undefined) }
+}
+
+/** Returns true if this host has no use for such an address, now or later: for one of IPv6 without a route, for example. */
+function isUnusable(error: unknown): boolean {
+  return isLocalProblem(error) || hasCode([error], 'ENETUNREACH', 'EAFNOSUPPORT', 'EINVAL', 'EACCES', 'EPERM')
 }
 
 function hasCode(errors: readonly unknown[], ...codes: readonly string[]): boolean {

@@ -1,9 +1,9 @@
-import { EXIT } from '../errors.js'
+import { EXIT, type StepError } from '../errors.js'
 import { familyOf, unmapAddress } from '../net/address.js'
 import { type Candidates, connect, type Connected } from '../net/connect.js'
 import type { Addresses } from '../net/dns.js'
 import { type GreetedDialogue, runStep } from './dialogue.js'
-import { SessionError } from './errors.js'
+import { SessionError, sessionErrorOf } from './errors.js'
 import { greetServer, startDialogue } from './greeting-and-ehlo.js'
 import type { Server, SessionOptions } from './session-settings.js'
 
@@ -33,8 +33,9 @@ export async function reachServer<T>(
   try {
     for (;;) {
       const left = { first: untried(first), late: late.then(untried) }
-      const { socket, address } = await connectTo(left, server.port, failure, options)
-      tried.add(address)
+      const { socket, address, failed } = await connectTo(left, server.port, failure, options)
+      for (const one of [address, ...(failed?.addresses ?? [])]) tried.add(one)
+      failure ??= failed && failureToConnect(failed.error)
       let isGreeted = false
       try {
         const dialogue = await greetServer(startDialogue({ ...server, addresses: [address] }, socket, address, options))
@@ -76,6 +77,10 @@ async function connectTo(
     if (attempted.size === 0) throw before.error
     throw isTemporary(before.error) ? mention(before.error, error) : mention(error, before.error)
   }
+}
+
+function failureToConnect(error: StepError): Failure {
+  return { error: sessionErrorOf('connect', error), problem: error.message, isGreeted: false }
 }
 
 function isTemporary({ exitStatus }: SessionError): boolean {

@@ -66,6 +66,22 @@ if (isInNamespace(import.meta.url)) {
         const [report] = document.servers
         assert.deepEqual([status, report?.error?.message, report?.error?.code], [69, text, 554])
       })
+    test('fails temporarily if one address refuses the connection, and another one the client', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.4', ['S: 554 no', ...BYE])
+      const { status, document } = await etrnJson(REQUEST, oneByOne)
+      const text =
+        'connection refused (127.0.0.3 port 2500); at another address: the server rejected the connection (554 no)'
+      assert.deepEqual([status, document.servers[0]?.error?.message], [75, text])
+    })
+    test('fails for good if one address refuses the client, and another one is of a family without a route', async (t) => {
+      await serveNames(t, {
+        'AAAA mail.example': { addresses: ['2001:db8::1'] },
+        'A mail.example': { addresses: ['127.0.0.4'] },
+      })
+      await serveAt(t, '127.0.0.4', ['S: 554 no', ...BYE])
+      assert.equal((await etrn(REQUEST, oneByOne)).status, 69)
+    })
     for (const reply of ['502 no', '450 later'] as const)
       test(`is said to have an untried address if the first one replies ${reply} to EHLO`, async (t) => {
         await serveNames(t, TWO)
