@@ -1,7 +1,7 @@
 import { Resolver } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, EXIT, StepError } from '../errors.js'
-import { NameServer } from './name-server.js'
+import { NameServer, NoDataError } from './name-server.js'
 import { race } from './race.js'
 import { firstError, isNoHost, RESOLVER_HINT } from './resolution-error.js'
 
@@ -15,8 +15,8 @@ export type Query<T> = (server: NameServer, signal: AbortSignal) => Promise<T>
 
 /**
  * Asks the name servers of this host: the next one as soon as one fails, or beside it when it is silent. The first one with a record
- * wins, or with the answer that the name doesn't exist. An answer without records may come from a server that has no idea (a lame one):
- * it is certain only if every server gives it. If one has failed, or is still silent, the error is 75 with that answer as its cause. The
+ * wins, or with the answer that the name doesn't exist, or the proof that it has no such record. Another answer without records may come
+ * from a server that has no idea (a lame one): it is certain only if every server gives it. If one has failed, or is still silent, the error is 75 with that answer as its cause. The
  * server whose address is `last` comes last.
  */
 export async function askServers<T>(
@@ -38,7 +38,7 @@ export async function askServers<T>(
     try {
       return await ending
     } catch (error) {
-      if (isNoHost(error) && codeOf(error.cause) === 'ENOTFOUND') {
+      if (isNoHost(error) && (codeOf(error.cause) === 'ENOTFOUND' || error.cause instanceof NoDataError)) {
         // An earlier server may only be slow, and know the name: that of a VPN, for example.
         await waitForAll(earlier, patienceMs, signal)
         return error

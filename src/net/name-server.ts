@@ -23,19 +23,28 @@ export class NameServer {
   }
 
   /**
-   * Returns the error of a query, or one with the code EBADRESP if the server doesn't stand by it. c-ares reports ENODATA for every reply
+   * Returns the error of a query, a NoDataError if the server proves that there is no such record, or one with the code EBADRESP if the server doesn't stand by it. c-ares reports ENODATA for every reply
    * without a record: also for the codes from YXDOMAIN to NOTZONE, for a reply that is cut short, and for a server that knows nothing of
    * the domain or of the one that an alias leads to.
    */
   async confirm(error: unknown, name: string, type: RecordType): Promise<unknown> {
     if (!['ENODATA', 'ENOTFOUND'].includes(codeOf(error))) return error
-    if (await isDefinite(this.address, name, type, this.#cancellation.signal)) return error
+    const denial = await readDenial(this.address, name, type, this.#cancellation.signal)
+    if (denial !== undefined) return denial.isProven && codeOf(error) === 'ENODATA' ? new NoDataError(error) : error
     return Object.assign(new Error(`inconclusive answer for ${name}`), { code: 'EBADRESP', cause: error })
   }
 
   cancel(): void {
     this.resolver.cancel()
     this.#cancellation.abort()
+  }
+}
+
+/** An answer with the start of the server's zone, and without a record of this type (RFC 2308, 2.2). */
+export class NoDataError extends Error {
+  readonly code = 'ENODATA'
+  constructor(cause: unknown) {
+    super('no such record', { cause })
   }
 }
 
@@ -53,8 +62,16 @@ const REPLY_OCTETS = 512
 
 type RecordType = 'A' | 'AAAA' | 'MX'
 
-/** Asks the server again, and returns true if the reply shows that there is no such record. Never throws. */
-async function isDefinite(server: string, name: string, type: RecordType, signal: AbortSignal): Promise<boolean> {
+/** A reply that says that there is no such record; `isProven` means that it has the start of the zone. */
+type Denial = { readonly isProven: boolean }
+
+/** Asks the server again, and returns its denial; undefined for another reply, or none. Never throws. */
+async function readDenial(
+  server: string,
+  name: string,
+  type: RecordType,
+  signal: AbortSignal,
+): Promise<Denial | undefined> {
   const [, address = server, port = '53'] = familyOf(server) === 0 ? (/^\[?(.*?)\]?:(\d+)$/.exec(server) ?? []) : []
   const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
@@ -70,11 +87,11 @@ async function isDefinite(server: string, name: string, type: RecordType, signal
     const isReply = (message: Buffer): boolean => isPlausible(message) && message.readUInt16BE(0) === id
     for (let count = 0; count < QUERIES; count++) {
       const reply = await exchange(socket, query, isReply, signal)
-      if (reply !== undefined) return isNegative(decode(reply), name, type)
+      if (reply !== undefined) return denialIn(decode(reply), name, type)
     }
-    return false
+    return undefined
   } catch {
-    return false
+    return undefined
   } finally {
     socket.close()
   }
@@ -123,26 +140,27 @@ const OPCODE_BITS = 0x7800
 const RESPONSE_CODES = { NOERROR: 0, NXDOMAIN: 3 } as const
 
 /**
- * Returns true if a reply shows that a name doesn't exist, or has no record of a type (RFC 2308, section 2). The server must know the
+ * Returns the denial if a reply shows that a name doesn't exist, or has no record of a type (RFC 2308, section 2). The server must know the
  * domain, or ask those that do. An alias must lead to a name that the server knows, not back to itself, and a referral only tells who
  * knows more.
  */
-function isNegative(reply: DecodedPacket, name: string, type: RecordType): boolean {
+function denialIn(reply: DecodedPacket, name: string, type: RecordType): Denial | undefined {
   const { flag_tc: isTruncated, flag_aa: isAuthoritative, flag_ra: isRecursive } = reply
   const { type: kind, flags = 0, questions = [], answers = [], authorities = [] } = reply
-  if (kind !== 'response' || (flags & OPCODE_BITS) !== 0) return false
+  if (kind !== 'response' || (flags & OPCODE_BITS) !== 0) return undefined
   const isOwn = (owner: string): boolean => owner.toLowerCase() === name.toLowerCase()
-  if (!questions.some((question) => question.type === type && isOwn(question.name))) return false
-  if (isTruncated || !(isAuthoritative || isRecursive)) return false
+  if (!questions.some((question) => question.type === type && isOwn(question.name))) return undefined
+  if (isTruncated || !(isAuthoritative || isRecursive)) return undefined
   const hasStart = authorities.some((record) => record.type === 'SOA')
   const owners = answers.map((record) => record.name.toLowerCase())
   const isAlias = owners.some(isOwn) && answers.every((record) => isAliasType(record.type))
   const hasEnd = answers.some((record) => record.type === 'CNAME' && !owners.includes(record.data.toLowerCase()))
-  if (answers.length > 0 && !(isAlias && hasEnd && (isRecursive || hasStart))) return false
+  if (answers.length > 0 && !(isAlias && hasEnd && (isRecursive || hasStart))) return undefined
   // Some servers and proxies return an alias without the records of its end.
   const isWhole = hasStart || (answers.length === 0 && !authorities.some((record) => record.type === 'NS'))
   const code = flags & RESPONSE_CODE_BITS
-  return code === RESPONSE_CODES.NXDOMAIN || (code === RESPONSE_CODES.NOERROR && isWhole)
+  const isDenial = code === RESPONSE_CODES.NXDOMAIN || (code === RESPONSE_CODES.NOERROR && isWhole)
+  return isDenial ? { isProven: hasStart } : undefined
 }
 
 function isAliasType(type: string): boolean {

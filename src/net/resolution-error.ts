@@ -1,5 +1,6 @@
 import { codeOf, EXIT, StepError } from '../errors.js'
 import type { Family } from './address.js'
+import { NoDataError } from './name-server.js'
 import { errorsOf } from './race.js'
 
 const DNS_ERRORS: Readonly<Record<string, string>> = {
@@ -25,7 +26,9 @@ export function resolutionError(
     const message = `${DNS_ERRORS[code] ?? 'the DNS lookup failed'} (${code || 'unknown'})`
     return new StepError(message, { exitStatus: EXIT.TEMPFAIL, hint: RESOLVER_HINT, cause })
   }
-  if (!codes.includes('ENOTFOUND')) return noAddressError(family, cause)
+  // What is not proved for one family is not proved for the host.
+  if (!codes.includes('ENOTFOUND'))
+    return noAddressError(family, failures.find((failure) => !(failure instanceof NoDataError)) ?? cause)
   const hint =
     kind === 'domain' ? 'check the spelling of the domain' : name.includes('.') ? SPELLING_HINT : PROFILE_HINT
   return new StepError(`no such ${kind}`, { exitStatus: EXIT.NOHOST, hint, cause })

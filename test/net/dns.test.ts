@@ -633,6 +633,24 @@ if (isInNamespace(import.meta.url)) {
       await serveTwo(t, { '*': { lame: true } }, { '*': { lame: true } })
       await assert.rejects(lookUpOne('mail.example'), failsWith(75, / \([A-Z_]+\)$/))
     })
+    for (const [title, other] of [
+      ['refuses', { '*': { rcode: 'REFUSED' } }],
+      ['fails', { '*': { rcode: 'SERVFAIL' } }],
+      ['is silent', { '*': { silent: true } }],
+    ] as const)
+      for (const order of ['first', 'second'] as const)
+        test(`knows that there is no record if the ${order} one proves it and the other one ${title}`, async (t) => {
+          const proof = { '*': { authority: ['SOA'] } } as const
+          await (order === 'first' ? serveTwo(t, proof, other) : serveTwo(t, other, proof))
+          assert.deepEqual(await lookUpMx('site.example', limits), [])
+          // The system waits longer for a silent server than this test does.
+          if (title !== 'is silent')
+            await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no address found$/))
+        })
+    test('fails with 75 if one proves that there is no record for one family, and the other one refuses', async (t) => {
+      await serveTwo(t, { 'AAAA mail.example': { authority: ['SOA'] } }, { '*': { rcode: 'REFUSED' } })
+      await assert.rejects(lookUpOne('mail.example'), failsWith(75, /\(EREFUSED\)$/))
+    })
     for (const [title, second] of [
       ['is silent', { '*': { silent: true } }],
       ['does not listen', undefined],
