@@ -51,12 +51,15 @@ export class SessionChecker extends StepLog {
         return this.add('resolve', true, listSome(event.addresses))
       case 'connected':
         this.#localAddress = canonicalAddress(event.localAddress)
+        this.facts = { ...this.facts, seenAs: null }
         return this.add('connect', true, `${event.address} (from ${event.localAddress})`)
       case 'received':
         if (event.reply.code !== 250 || this.facts.seenAs !== null) return
         this.facts = { ...this.facts, seenAs: addressInHello(event.reply.lines[0] ?? '') }
         return
       case 'tls':
+        // What came before TLS no longer counts (RFC 3207, 4.2).
+        this.facts = { ...this.facts, seenAs: null }
         return this.#addTls(event.tls)
       case 'warning':
         return this.note(event.stage === 'starttls' ? 'TLS' : STAGE_LABELS[event.stage], null, event.text)
@@ -80,10 +83,10 @@ export class SessionChecker extends StepLog {
   /** Adds what a session shows that has reached ETRN. */
   addConclusions(): void {
     this.#addAddress()
-    if (!this.all.some(({ step }) => step === 'TLS')) {
-      const reason = this.#server.tls.level === 'none' ? '--tls none' : 'not offered'
-      this.note('TLS', null, `${reason}: the session is unencrypted`)
-    }
+    const isOff = this.#server.tls.level === 'none'
+    // A warning has told why TLS is not used although it is offered.
+    if (this.facts.tls === null && (isOff || !this.#extensions.has('STARTTLS')))
+      this.note('TLS', null, `${isOff ? '--tls none' : 'not offered'}: the session is unencrypted`)
     const offered = this.#extensions.get('AUTH')
     const mechanisms = offered === undefined ? 'the server offers no AUTH' : `the server offers ${offered}`
     if (this.#server.credentials === undefined) this.note('AUTH', null, `no credentials given; ${mechanisms}`)

@@ -260,6 +260,10 @@ suite('SessionChecker: the address that the server sees', () => {
     const replies = ['250 mx', '250 mx [192.0.2.7]', '250 mx [192.0.2.8]'].map((line) => receivedEvent(line))
     assert.equal(checkedSession(SERVER, ...replies).facts.seenAs, '192.0.2.7')
   })
+  test('is forgotten with the connection, and when TLS begins', () => {
+    for (const event of [connectedEvent('192.0.2.7'), tlsEvent(null)])
+      assert.equal(checkedSession(SERVER, receivedEvent('250 mx [192.0.2.8]'), event).facts.seenAs, null)
+  })
   test('is not looked for behind the first line of a reply', () => {
     assert.equal(checkedSession(SERVER, receivedEvent('250-mx', '250 X [192.0.2.7]')).facts.seenAs, null)
   })
@@ -306,6 +310,24 @@ suite('SessionChecker: conclusions', () => {
   const note = (ok: boolean | null, text: string): Omit<Step, 'step'> => ({ ok, elapsedMs: null, text, hint: null })
   test('shows that TLS is not offered', () => {
     assert.deepEqual(conclusionOf('TLS', SERVER), note(null, 'not offered: the session is unencrypted'))
+  })
+  test('shows that TLS is not offered, although another address offered it', () => {
+    const other = [
+      connectedEvent('192.0.2.7'),
+      tlsEvent(null),
+      connectedEvent('192.0.2.7'),
+      extensionsEvent({ ETRN: '' }),
+    ]
+    const checker = checkedSession(SERVER, ...other)
+    checker.addConclusions()
+    assert.deepEqual(
+      checker.all.flatMap(({ step, text }) => (step === 'TLS' ? text : [])),
+      ['TLSv1.3 AES', 'not offered: the session is unencrypted'],
+    )
+  })
+  test('adds nothing on TLS if a warning has told why the session goes on without it', () => {
+    const warning: TraceEvent = { type: 'warning', stage: 'starttls', text: 'rejected' }
+    assert.equal(conclusionOf('TLS', SERVER, extensionsEvent({ STARTTLS: '' }), warning)?.text, 'rejected')
   })
   test('shows that --tls none keeps TLS off', () => {
     const server: Server = { ...SERVER, tls: { ...TLS_POLICY, level: 'none' } }
