@@ -149,7 +149,7 @@ function connectError(
   return new StepError([over?.message ?? [], describeFailures(failed, port, local)].flat().join('; '), {
     exitStatus: over?.exitStatus ?? EXIT.TEMPFAIL,
     kind: over?.kind,
-    hint: connectHint(errors, port) ?? over?.hint ?? unansweredHint(failed, port, timeoutMs),
+    hint: connectHint(failed, port) ?? over?.hint ?? unansweredHint(failed, port, timeoutMs),
     cause: first ?? over?.cause,
   })
 }
@@ -194,15 +194,15 @@ function hasCode(errors: readonly unknown[], ...codes: readonly string[]): boole
 }
 
 /** Returns the next step if the server or this host has refused a connection; else undefined. */
-function connectHint(errors: readonly unknown[], port: number): string | undefined {
+function connectHint(failed: readonly FailedAttempt[], port: number): string | undefined {
+  const errors = failed.map(({ error }) => error)
   if (hasCode(errors, 'ECONNREFUSED'))
     return `no mail server listens on port ${port}, or a firewall rejects the connection: check the host and the port with your provider; --retry-for 10m waits for a server that is restarting`
   if (errors.some(isLocalProblem))
     return 'check the interface and its address (ip addr); --retry-for 10m waits for the interface'
-  if (hasCode(errors, 'EACCES', 'EPERM')) return 'check the firewall and the routes of this host'
-  return hasCode(errors, 'EINVAL')
-    ? 'a link-local address needs the interface name after it, for example fe80::1%eth0'
-    : undefined
+  if (failed.some(({ address, error }) => isLinkLocal(address) && hasCode([error], 'EINVAL')))
+    return 'a link-local address needs the interface name after it, for example fe80::1%eth0'
+  return hasCode(errors, 'EACCES', 'EPERM', 'EINVAL') ? 'check the firewall and the routes of this host' : undefined
 }
 
 /** Returns the next step if nothing has answered; undefined for other failures. */

@@ -136,6 +136,18 @@ if (isInNamespace(import.meta.url)) {
       500,
       `try --timeout 60s; ${DROPPED_HINT}`,
     )
+    test('has a hint on link-local addresses for these alone', async () => {
+      runIp('route add blackhole 198.51.100.7')
+      for (const [address, hint] of [
+        ['198.51.100.7', /^check the firewall and the routes of this host$/],
+        ['fe80::1', /^a link-local address needs the interface name after it/],
+      ] as const)
+        await assert.rejects(
+          connectTo([address]),
+          (error) =>
+            error instanceof StepError && hint.test(error.hint ?? '') && /^address not usable/.test(error.message),
+        )
+    })
     testHint(
       'to check the link if no route leads there',
       ['100.64.0.1'],
