@@ -82,7 +82,8 @@ function loadedFiles(program: readonly string[]): string[] {
 
 function objectionsTo(path: string, use: 'run' | 'use'): string[] {
   try {
-    const reason = unsafePathReason(path, 0)
+    // A hook outlives the files in /tmp, and then anybody can create one of the same name.
+    const reason = unsafePathReason(path, 0, { isStrict: use === 'use' })
     return reason === undefined ? [] : [`${path} is not safe to ${use}: ${reason}`]
   } catch (error) {
     // A file may come later; the program is there.

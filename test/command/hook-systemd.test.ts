@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chownSync, readFileSync, symlinkSync } from 'node:fs'
+import { chmodSync, chownSync, readFileSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { suite, test } from 'node:test'
 import { isReadableByAll } from '../../src/command/file-safety.js'
@@ -37,6 +37,14 @@ suite('hook-units', { concurrency: true }, () => {
     await assertRefused(
       args,
       /^etrn: \S+names is not safe to use: the directory .*; systemd would open the file as root\nhint: move the file /,
+    )
+  })
+  test('root is refused a file in a directory such as /tmp, where others can create it later', needsRoot, async (t) => {
+    const file = makeFile(t, 'names', 'a.example\n', 0o600)
+    chmodSync(dirname(file), 0o1777)
+    await assertRefused(
+      ['--hook', 'systemd', '127.0.0.1', '--names-from', file],
+      /^etrn: \S+names is not safe to use: other users can write to the directory [^\n]*\nhint: move the file /,
     )
   })
   test('a file in --password-command that the service can not read gets a warning', async (t) => {
