@@ -28,7 +28,7 @@ export function createNameReader(sources: InputSources): NameReader {
     const { 'allow-wide': allowWide, 'failed-to': failedTo } = options
     const key = `${String(allowWide)} ${file}`
     // The run before has written the names that failed, and there were none.
-    const mayBeEmpty = failedTo !== undefined && resolve(file) === resolve(failedTo)
+    const mayBeEmpty = failedTo !== undefined && file !== '-' && resolve(file) === resolve(failedTo)
     const parse = async () => parseNamesFile(text, source, { allowWide, isHidden, mayBeEmpty }, signal)
     const list = lists.get(key) ?? forOption('names-from', parse)
     lists.set(key, list)

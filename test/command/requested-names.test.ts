@@ -97,6 +97,12 @@ suite('requested-names: refused names', { concurrency: true }, () => {
       /^etrn: standard input contains no name; write one name per line\n$/,
       66,
     ))
+  test('reports 66 if standard input has no name, and --failed-to names a file -', async () =>
+    assertRefused(
+      ['127.0.0.1', '--names-from', '-', '--failed-to', './-'],
+      /^etrn: standard input contains no name; /,
+      66,
+    ))
   test('reports 66 and the file that has no name', async (t) => {
     const file = makeFile(t, 'names', '\n')
     await assertRefused(
