@@ -177,7 +177,7 @@ const CLEAR_POLICY = anyOf(
   // A policy server can fail.
   /\b(?:policy|permission)\b(?! (?:server|service|daemon|check|lookup)\b)/,
   /\b(?:turned|switched) off\b|\b(?:ETRN|is|are) off\b(?!-| ?line)|\bby (?:the |our |an? )?admin/,
-  `${NOT}(?:allow|permit|authori[sz]|entitl|eligib)`,
+  `${NOT}(?:allow|permit|authori[sz]|entitl|eligib|grant)`,
   String.raw`${ONLY} (?:for|to|from|by)\b(?! now)|${ONLY} (?:[\w-]+ ){1,4}(?:may|can)\b|\b${PEOPLE} only\b`,
 )
 
@@ -198,7 +198,7 @@ export const POLICY = anyOf(
   ELSEWHERE,
   `${NOT}${SERVED}`,
   String.raw`${NOT}(?:an? )?(?:known?|recogni[sz]ed|local|valid|enabled|found|exists?|listed|registered|ours?|yours?|mine|for you|customer|member|subscriber)\b`,
-  String.raw`${NOT}(?:in|on|among) (?:our|the|my|any|your) (?!queue\b)`,
+  String.raw`${NOT}(?:in|on|among) (?:our|the|my|any|your|ETRN) (?!queue\b)`,
   /(?:\bnot|\bnever|n['\u2019]t) (?:\w+ )?(?:try|retry|ask)\b/,
   /\byou (?:may not|must ?n[o'\u2019]t|can ?not|can['\u2019]t)\b/,
   /\b(?:unknown|invalid|illegal|unrecogni[sz]ed|unsupported|non-?local|discontinued|retired|deprecated|obsolete)\b(?! (?:error|failure|problem|reason|response|reply|state)\b)/,

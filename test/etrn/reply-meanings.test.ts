@@ -67,6 +67,8 @@ suite('a 458 that means a policy is refused', () => {
     ['458 You are not authorised to do that', NAME],
     ['458 ETRN is not allowed from your host', NAME],
     ['458 not permitted', NAME],
+    ['458 ETRN access for this host is not granted', NAME],
+    ['458 Domain not in ETRN table', NAME],
     ['458 Access denied', ADDRESS],
     ['458 Access is denied', ADDRESS],
     ['458 Relay denied', NAME],
