@@ -12,10 +12,10 @@ import { removeDuplicates } from './input/names-file.js'
 import { type NodeName, parseNodeName } from './input/node-name.js'
 import {
   oneOf,
-  parseCommandArgument,
   parseFingerprint,
   parseHelo,
   parseHost,
+  parseLocalEnd,
   parsePort,
   PORT_RULE,
   parseSendable,
@@ -101,7 +101,7 @@ const OPTION_PARSERS: Parsers<Omit<AskOptions, 'tls' | 'credentials'> & { tls: o
   port: parsePortNumber,
   helo: parseHelo,
   family: parseFamily,
-  local: parseCommandArgument,
+  local: parseLocalEnd,
   timeoutMs: parseTimeout,
   keepGoing: parseBoolean,
   assumeEtrn: parseBoolean,

@@ -66,7 +66,7 @@ export async function checkServerWords({ options, words }: CommandLine, { profil
   const [server = '', name = '', ...others] = words
   if (server.endsWith(',') || name.startsWith(','))
     throw new UsageError(
-      `a comma between servers must have no blanks beside it; write etrn ${printable(words.join(' ').replace(/ ?, ?/g, ','))}`,
+      `a comma between servers must have no blanks beside it; write etrn ${printable(words.join(' ').replace(/ ?, ?/g, ',').replace(/,$/, ''))}`,
     )
   for (const word of server.split(',')) {
     if (profiles.has(word) || !isBareWord(word)) continue

@@ -100,10 +100,21 @@ export function parseDomain(word: unknown): string {
 
 /** Returns a host name in A-labels without a final dot, or an address. */
 export function parseHost(word: unknown): string {
-  const name = parseALabels(trimDot(parseSendable(word)))
+  const name = trimBrackets(parseALabels(trimDot(parseSendable(word))))
   if (familyOf(name) === 0 && !isQualifiedDomain(name) && name !== 'localhost')
     throw new Error('is neither a fully qualified host name nor an IP address')
   return name
+}
+
+/** Returns the local end of connections: the name of an interface, or an address. */
+export function parseLocalEnd(word: unknown): string {
+  return trimBrackets(parseCommandArgument(word))
+}
+
+/** Returns an IPv6 address without the brackets that SERVER needs around it; anything else as it is. */
+function trimBrackets(word: string): string {
+  const inner = word.slice(1, -1)
+  return word === `[${inner}]` && familyOf(inner) === 6 ? inner : word
 }
 
 /** Returns the argument of EHLO: a name in A-labels, or an address literal. Some servers know their clients by other words. */

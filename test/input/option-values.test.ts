@@ -11,6 +11,7 @@ import {
   parseFingerprint,
   parseHelo,
   parseHost,
+  parseLocalEnd,
   parsePort,
   parseQueue,
   parseSendable,
@@ -137,10 +138,22 @@ testValues(
     ['localhost', 'localhost'],
     ['192.0.2.1', '192.0.2.1'],
     ['2001:db8::1', '2001:db8::1'],
+    ['[2001:db8::1]', '2001:db8::1'],
     ['bücher.example', 'xn--bcher-kva.example'],
   ],
-  ['mail', 'a..b', '192.0.2.256', 'é%41.example', 'xn--a.example', 'a b.example', 'é\u00adx.example'],
+  ['mail', 'a..b', '192.0.2.256', '[192.0.2.1]', 'é%41.example', 'xn--a.example', 'a b.example', 'é\u00adx.example'],
   /^Error: (is neither a fully|is not a valid internationalised|has a label that starts with xn--|contains a space|contains a control)/,
+)
+testValues(
+  parseLocalEnd,
+  [
+    ['ppp0', 'ppp0'],
+    ['192.0.2.1', '192.0.2.1'],
+    ['[2001:db8::1]', '2001:db8::1'],
+    ['[x]', '[x]'],
+  ],
+  ['a b', 'é'],
+  /^Error: contains (?:a space|characters that are not ASCII)/,
 )
 testValues(
   parseHelo,
