@@ -49,6 +49,7 @@ const COUNTED = anyOf(
   String.raw`\b(?:only|just|most|than|up to|limited to) ${NUMBER} (?:\w+ )?${COMMANDS}\b`,
   String.raw`\b${NUMBER} (?:\w+ )?${COMMANDS} (?:\w+ )?(?:only|allowed|permitted|maximum|max)\b`,
   String.raw`\bno (?:more|further|additional) (?:\w+ )?${COMMANDS}\b(?! (?:service )?for\b)`,
+  String.raw`\b(?:second|multiple|repeated) (?:\w+ )?${COMMANDS} (?:\w+ ){0,2}(?:not|refused|rejected|denied|ignored)\b`,
   String.raw`\b(?:used up|exhausted)(?: \w+){0,3} ${COMMANDS}\b|\b${COMMANDS} (?:\w+ ){0,2}(?:used up|exhausted)\b`,
   /\b(?:already (?:used|issued|sent|given|received) (?:\w+ )?ETRN(?: command)?|ETRN (?:\w+ ){0,4}(?:once|already (?:used|issued|sent|given|received)))\W*$/,
   /\bnested ETRN\b|\b(?:number|maximum|max|limit) of (?:ETRNs?|ETRN commands|commands|requests) exceeded\b|\btoo many requests\b/,
