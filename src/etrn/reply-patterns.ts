@@ -36,7 +36,7 @@ const NUMBER = String.raw`(?:one|two|three|single|\d+)`
 const RATE = anyOf(
   /\bat (?:a time|once)\b|\b(?:concurrent|simultaneous|parallel|rate)\b/,
   /\binterval\b|\b(?:so|too) (?:often|soon|frequent(?:ly)?)\b|\blast request\b/,
-  /\b(?:seconds|minutes|hours|days)\b|\b(?:per|every|each|an?) (?:second|minute|hour|day|domain|node|name|host|client|customer|IP)\b/,
+  /\b(?:seconds|minutes|hours|days)\b|\b(?:per|every|each|an?) (?:second(?! ETRN)|minute|hour|day|domain|node|name|host|client|customer|IP)\b/,
 )
 const COUNTED = anyOf(
   String.raw`\b(?:session|ETRNs?|commands?):? (?:\w+ ){0,2}(?:limit|quota|count|maximum|allowance)\b`,
