@@ -48,7 +48,7 @@ export class SecretFinder {
   add(secret: string): void {
     if (secret === '' || this.#secrets.has(secret)) return
     this.#secrets.add(secret)
-    for (const text of normalForms(secret)) {
+    for (const text of withoutPadding(secret).flatMap((one) => [...normalForms(one)])) {
       const plain = [...READING_MODES.map((mode) => readLines([text], mode).octets), Buffer.from(text).toString('hex')]
       const base64 = base64Forms(Buffer.from(text)).map((form) => form.toLowerCase())
       for (const form of [...plain, ...base64]) this.#forms.add(form)
@@ -90,6 +90,11 @@ export class SecretFinder {
       yield withNeighbours(reading, { start, end: masked })
     }
   }
+}
+
+/** Returns a secret, and the same without padding if it is in base64: servers print both. */
+function withoutPadding(secret: string): string[] {
+  return /^[\w+/-]{16,}={1,2}$/.test(secret) ? [secret, secret.slice(0, secret.indexOf('='))] : [secret]
 }
 
 function reverse(text: string): string {

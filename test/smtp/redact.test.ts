@@ -78,6 +78,13 @@ suite('redact', () => {
     assert.equal(hide(`a ${base64(SECRET)} b`), 'a **** b')
     assert.equal(hide(`a ${base64(SECRET).replace(/=+$/, '')} b`), 'a **** b')
   })
+  test('masks a secret in base64 without its padding', () => {
+    for (const padding of ['=', '==']) {
+      const secret = `og0zICdMFXDLh5z6vRnj${padding}`
+      assert.equal(hide(`a ${secret} b`, secret), 'a **** b')
+      assert.equal(hide('a og0zICdMFXDLh5z6vRnj b', secret), 'a **** b')
+    }
+  })
   test('masks a part of its base64: the beginning, and the end behind the mark of a cut', () => {
     const [plain, secret] = ['\0site\0Secr3t-Passw0rd!x9', 'Secr3t-Passw0rd!x9']
     const whole = base64(plain)
