@@ -1,4 +1,4 @@
-import { EXIT, type StepError } from '../errors.js'
+import { EXIT } from '../errors.js'
 import { familyOf, unmapAddress } from '../net/address.js'
 import { type Candidates, connect, type Connected } from '../net/connect.js'
 import type { Addresses } from '../net/dns.js'
@@ -35,7 +35,6 @@ export async function reachServer<T>(
       const left = { first: untried(first), late: late.then(untried) }
       const { socket, address, failed } = await connectTo(left, server.port, failure, options)
       for (const one of [address, ...(failed?.addresses ?? [])]) tried.add(one)
-      failure ??= failed && failureToConnect(failed.error)
       let isGreeted = false
       try {
         const dialogue = await greetServer(startDialogue({ ...server, addresses: [address] }, socket, address, options))
@@ -49,6 +48,7 @@ export async function reachServer<T>(
         const isOfHost = !mayTryNext && (!isGreeted || error.stage === 'ehlo')
         const noted = isOfHost ? noteUntried(error, untried(found.first)) : error
         const problem = `${error.message} (${address})`
+        failure ??= failureBefore(error, failed)
         failure = chooseFailure(failure, { error: noted, problem, isGreeted })
         if (!mayTryNext || performance.now() >= mayTryUntil) throw failure.error
       }
@@ -79,8 +79,10 @@ async function connectTo(
   }
 }
 
-function failureToConnect(error: StepError): Failure {
-  return { error: sessionErrorOf('connect', error), problem: error.message, isGreeted: false }
+/** Returns the failure to connect that counts beside a greeting: a server that refuses this host may accept it at the other address. */
+function failureBefore({ stage, reply }: SessionError, failed: Connected['failed']): Failure | undefined {
+  if (failed === undefined || stage !== 'greeting' || reply === null) return undefined
+  return { error: sessionErrorOf('connect', failed.error), problem: failed.error.message, isGreeted: false }
 }
 
 function isTemporary({ exitStatus }: SessionError): boolean {

@@ -74,6 +74,12 @@ if (isInNamespace(import.meta.url)) {
         'connection refused (127.0.0.3 port 2500); at another address: the server rejected the connection (554 no)'
       assert.deepEqual([status, document.servers[0]?.error?.message], [75, text])
     })
+    test('fails for good if one address refuses the connection, and the server at another one has no ETRN', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.4', [...HELLO.slice(0, 2), 'S: 250 mx.example', ...BYE])
+      const { status, document } = await etrnJson(REQUEST, oneByOne)
+      assert.deepEqual([status, document.servers[0]?.error?.message], [69, 'ETRN not offered (EHLO lists nothing)'])
+    })
     test('fails for good if one address refuses the client, and another one is of a family without a route', async (t) => {
       await serveNames(t, {
         'AAAA mail.example': { addresses: ['2001:db8::1'] },
