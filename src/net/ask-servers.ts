@@ -16,8 +16,8 @@ export type Query<T> = (server: NameServer, signal: AbortSignal) => Promise<T>
 /**
  * Asks the name servers of this host: the next one as soon as one fails, or beside it when it is silent. The first one with a record
  * wins, or with the answer that the name doesn't exist, or the proof that it has no such record. Another answer without records may come
- * from a server that has no idea (a lame one): it is certain only if every server gives it. If one has failed, or is still silent, the error is 75 with that answer as its cause. The
- * server whose address is `last` comes last.
+ * from a server that has no idea (a lame one): it is certain only if every server gives it. If one has failed, or is still silent, the
+ * error is 75 with that answer as its cause. The server whose address is `last` comes last.
  */
 export async function askServers<T>(
   query: Query<T>,
