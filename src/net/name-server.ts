@@ -23,9 +23,9 @@ export class NameServer {
   }
 
   /**
-   * Returns the error of a query, a NoDataError if the server proves that there is no such record, or one with the code EBADRESP if the server doesn't stand by it. c-ares reports ENODATA for every reply
-   * without a record: also for the codes from YXDOMAIN to NOTZONE, for a reply that is cut short, and for a server that knows nothing of
-   * the domain or of the one that an alias leads to.
+   * Returns the error of a query, a NoDataError if the server proves that there is no such record, or one with the code EBADRESP if the
+   * server doesn't stand by it. c-ares reports ENODATA for every reply without a record: also for the codes from YXDOMAIN to NOTZONE, for
+   * a reply that is cut short, and for a server that knows nothing of the domain or of the one that an alias leads to.
    */
   async confirm(error: unknown, name: string, type: RecordType): Promise<unknown> {
     if (!['ENODATA', 'ENOTFOUND'].includes(codeOf(error))) return error
