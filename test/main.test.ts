@@ -352,11 +352,16 @@ suite('main: hooks', { concurrency: true }, () => {
     assert.equal(await login("sed 's/a/b/' </none"), '')
     const sticky = makeFolder(t)
     chmodSync(sticky, 0o1777)
+    const below = join(sticky, 'own', 'pw')
+    mkdirSync(dirname(below))
+    writeFileSync(below, '', { mode: 0o700 })
     for (const missing of [`${sticky}/pw`, `${sticky}/none/pw`])
       assert.equal(
         await login(missing),
         `etrn: warning: root runs this hook: ${missing} is not safe to use: other users can write to the directory ${sticky}; move the file\n`,
       )
+    const objection = /: (\S+) is not safe to use: other users can write to the directory \/\S+; move the file\n$/
+    assert.equal(objection.exec(await login(below))?.[1], below)
     chmodSync(dirname(etrnFile), 0o777)
     assert.match(
       await warnings('pppd', safe),

@@ -8,9 +8,11 @@ const OTHERS_WRITE_MODE = 0o002
 /** In a file with an ACL this is the mask: what a user or a group of the ACL may do at most (acl(5)). */
 const GROUP_WRITES_MODE = 0o020
 const STICKY_MODE = 0o1000
-type PathRules = {
+export type PathRules = {
   /** A sticky folder of the file is unsafe, too. */
   readonly isStrict?: boolean
+  /** So is every sticky folder of the path: files are used later, when they may be missing, with their folders. */
+  readonly isLasting?: boolean
   /** Write permission for a group is no reason: the group of a user may have no other member. */
   readonly trustsGroups?: boolean
   /** The file, which will be replaced, is no reason; its folders and their links are. */
@@ -42,7 +44,8 @@ export function unsafeFileReason(
 export function unsafePathReason(file: string, uid: number | undefined, rules: PathRules = {}): string | undefined {
   for (const entry of entriesOf(file)) {
     const { path, stats, isLast: isFile } = entry
-    const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict: rules.isStrict === true && isFile })
+    const isStrict = rules.isLasting === true || (rules.isStrict === true && isFile)
+    const reason = unsafeFolderReason(entry, uid, { ...rules, isStrict })
     if (reason !== undefined) return reason
     if (isFile && rules.ignoresFile) return undefined
     if (stats === undefined) return creationReason(entry, uid, rules)

@@ -4,7 +4,7 @@ import { messageOf, UsageError } from '../errors.js'
 import type { CommandLine } from './arguments.js'
 import { type Config, readConfig } from './config.js'
 import { describeFileError } from './file-errors.js'
-import { unsafePathReason } from './file-safety.js'
+import { type PathRules, unsafePathReason } from './file-safety.js'
 import type { Reader } from './read-file.js'
 
 // A user may print a hook that root runs. Root reads other files than the user, and trusts fewer.
@@ -49,7 +49,7 @@ export async function rootObjections(
   const read = configFiles.map((file) => resolve(file))
   const objections = [
     ...[...program, ...loadedFiles(program)].flatMap((path) => objectionsTo(path, 'run')),
-    ...otherFiles.filter((path) => !read.includes(path)).flatMap((path) => objectionsTo(path, 'use')),
+    ...otherFiles.filter((path) => !read.includes(path)).flatMap((path) => lastingObjectionsTo(path)),
   ]
   try {
     await readConfig(configFiles, { uid: 0, signal })
@@ -61,7 +61,7 @@ export async function rootObjections(
 
 /** Throws UsageError for a file that another user can replace: systemd opens it as root, whatever it is by then. */
 export function checkLoadedFiles(paths: readonly string[]): void {
-  const [objection] = paths.flatMap((path) => objectionsTo(path, 'use'))
+  const [objection] = paths.flatMap((path) => objectionsTo(path, 'use', { isStrict: true }))
   if (objection === undefined) return
   throw new UsageError(`${objection}; systemd would open the file as root`, {
     hint: 'move the file to a directory that only root can change, for example /etc/etrn',
@@ -80,10 +80,15 @@ function loadedFiles(program: readonly string[]): string[] {
   return files.filter((file) => existsSync(file))
 }
 
-function objectionsTo(path: string, use: 'run' | 'use'): string[] {
+/** A hook outlives what is below a directory such as /tmp, and then anybody can create it again. */
+function lastingObjectionsTo(path: string): string[] {
+  const objections = objectionsTo(path, 'use')
+  return objections.length > 0 ? objections : objectionsTo(path, 'use', { isLasting: true })
+}
+
+function objectionsTo(path: string, use: 'run' | 'use', rules?: PathRules): string[] {
   try {
-    // A hook outlives the files in /tmp, and then anybody can create one of the same name.
-    const reason = unsafePathReason(path, 0, { isStrict: use === 'use' })
+    const reason = unsafePathReason(path, 0, rules)
     return reason === undefined ? [] : [`${path} is not safe to ${use}: ${reason}`]
   } catch (error) {
     // A file may come later; the program is there.

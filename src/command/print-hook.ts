@@ -47,12 +47,13 @@ export async function createHook(line: CommandLine, kind: HookKind, options: Hoo
     )
   if (kind === 'systemd' && uid === 0) checkLoadedFiles(optionPathsOf(targets))
   const paths = [...optionPathsOf(targets), ...commandPathsOf(targets)]
+  const text = hookText(kind, { line, targets, files, paths: config.paths, program })
   // systemd hands the files over, and the service reads them as another user.
-  const [read, used] = kind === 'systemd' ? [[], [...files, ...paths]] : [files, paths]
+  const [read, used] = kind === 'systemd' ? [[], [...new Set([...files, ...paths])]] : [files, paths]
   const objections = runner === 0 ? await rootObjections(program, read, used, options) : []
   if (runner === 0) objections.push(...commandVariablesOf(targets).map(uncheckedText))
   for (const objection of objections) warn(`etrn: warning: root runs this hook: ${objection}`)
-  return hookText(kind, { line, targets, files, paths: config.paths, program })
+  return text
 }
 
 function uncheckedText(variable: string): string {
