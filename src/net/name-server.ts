@@ -151,16 +151,23 @@ function denialIn(reply: DecodedPacket, name: string, type: RecordType): Denial 
   const isOwn = (owner: string): boolean => owner.toLowerCase() === name.toLowerCase()
   if (!questions.some((question) => question.type === type && isOwn(question.name))) return undefined
   if (isTruncated || !(isAuthoritative || isRecursive)) return undefined
-  const hasStart = authorities.some((record) => record.type === 'SOA')
   const owners = answers.map((record) => record.name.toLowerCase())
   const isAlias = owners.some(isOwn) && answers.every((record) => isAliasType(record.type))
-  const hasEnd = answers.some((record) => record.type === 'CNAME' && !owners.includes(record.data.toLowerCase()))
-  if (answers.length > 0 && !(isAlias && hasEnd && (isRecursive || hasStart))) return undefined
+  const ends = answers.flatMap((record) => (record.type === 'CNAME' ? [record.data.toLowerCase()] : []))
+  const end = answers.length === 0 ? name : ends.find((target) => !owners.includes(target))
+  if (end === undefined) return undefined
+  const hasStart = authorities.some((record) => record.type === 'SOA' && isWithin(end, record.name))
+  if (answers.length > 0 && !(isAlias && (isRecursive || hasStart))) return undefined
   // Some servers and proxies return an alias without the records of its end.
   const isWhole = hasStart || (answers.length === 0 && !authorities.some((record) => record.type === 'NS'))
   const code = flags & RESPONSE_CODE_BITS
   const isDenial = code === RESPONSE_CODES.NXDOMAIN || (code === RESPONSE_CODES.NOERROR && isWhole)
   return isDenial ? { isProven: hasStart } : undefined
+}
+
+/** Returns true if a name is that of a zone, or below it. */
+function isWithin(name: string, zone: string): boolean {
+  return zone === '.' || `.${name}`.toLowerCase().endsWith(`.${zone}`.toLowerCase())
 }
 
 function isAliasType(type: string): boolean {

@@ -16,6 +16,8 @@ export type Answer = {
   readonly authoritative?: true
   /** The records of the authority section: the origin of the zone, or the name servers of another one, as in a referral */
   readonly authority?: readonly (keyof typeof AUTHORITY_TYPES)[]
+  /** The zone of these records; `example` by default */
+  readonly zone?: string
   /** A record of a type that nobody has asked for */
   readonly text?: string
   /** The name whose records the answer has, if it is another one than that of the question */
@@ -70,7 +72,7 @@ export async function nameServer(
     const alias = cname === undefined ? [] : [record(first, 5, encodeName(cname))]
     const owner = cname === undefined ? first : encodeName(cname)
     const records = [...alias, ...recordsOf(owner, answer)]
-    const authority = (answer.authority ?? []).map((kind) => authorityRecord(kind))
+    const authority = (answer.authority ?? []).map((kind) => authorityRecord(kind, answer.zone))
     const head = header(query, answer, records.length, authority.length)
     const rest = answer.padded ? [Buffer.alloc(513)] : []
     return { answer, message: Buffer.concat([head, question, ...records, ...authority, ...rest]) }
@@ -133,10 +135,10 @@ function header(query: Buffer, answer: Answer, answers: number, authorities: num
 /** A compression pointer to the name of the question (RFC 1035, 4.1.4) */
 const POINTER = Buffer.from([0xc0, 12])
 
-function authorityRecord(kind: keyof typeof AUTHORITY_TYPES): Buffer {
+function authorityRecord(kind: keyof typeof AUTHORITY_TYPES, zone = 'example'): Buffer {
   const names = { NS: ['ns.example'], SOA: ['ns.example', 'hostmaster.example'] }[kind].map(encodeName)
   const numbers = kind === 'SOA' ? [Buffer.alloc(20)] : []
-  return record(encodeName('example'), AUTHORITY_TYPES[kind], Buffer.concat([...names, ...numbers]))
+  return record(encodeName(zone), AUTHORITY_TYPES[kind], Buffer.concat([...names, ...numbers]))
 }
 
 function recordsOf(owner: Buffer, { addresses = [], mx = [], text }: Answer): Buffer[] {

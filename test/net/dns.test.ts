@@ -78,6 +78,9 @@ if (isInNamespace(import.meta.url)) {
       ['returns an alias without the records of its end', { ...alias, '*': {} }],
       ['has only an alias of another name', { ...alias, '*': { owner: 'other.example' } }],
       ['answers with a record of another type', { '*': { text: 'mail' } }],
+      ['has the start of another zone', { '*': { authoritative: true, authority: ['SOA', 'NS'], zone: 'other.test' } }],
+      ['has the start of a zone that only ends alike', { '*': { authority: ['SOA', 'NS'], zone: 'ample' } }],
+      ["has the start of the alias's zone only", { ...alias, '*': { authority: ['SOA'], zone: 'mail.example' } }],
     ] as const) {
       fails(`is 75 if the name server ${title}`, answers, 75, /./, '--timeout', '2s')
       test(`is 75 for --mx if the name server ${title}`, async (t) => {
@@ -647,6 +650,10 @@ if (isInNamespace(import.meta.url)) {
           if (title !== 'is silent')
             await assert.rejects(lookUpOne('mail.example'), failsWith(68, /^no address found$/))
         })
+    test('fails with 75 if one has no record, but the start of another zone, and the other one refuses', async (t) => {
+      await serveTwo(t, { '*': { authority: ['SOA'], zone: 'isp.test' } }, { '*': { rcode: 'REFUSED' } })
+      await assert.rejects(lookUpOne('mail.example'), failsWith(75, /\(EREFUSED\)$/))
+    })
     test('fails with 75 if one proves that there is no record for one family, and the other one refuses', async (t) => {
       await serveTwo(t, { 'AAAA mail.example': { authority: ['SOA'] } }, { '*': { rcode: 'REFUSED' } })
       await assert.rejects(lookUpOne('mail.example'), failsWith(75, /\(EREFUSED\)$/))
