@@ -162,8 +162,15 @@ function alertError(description: string, hint: string, cause: unknown): StepErro
 }
 
 const VERSIONS_HINT = 'ask your provider which TLS versions and ciphers the server supports'
+const NAME_HINT =
+  'the server knows no host of this name: check the name; with --tls verify, --tls-name NAME gives another one'
 export const CERTIFICATE_HINT =
   'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
+
+function alertHint(words: string): string {
+  if (words === 'unrecognized name') return NAME_HINT
+  return /certificate|handshake|unknown ca|access denied/.test(words) ? CERTIFICATE_HINT : VERSIONS_HINT
+}
 
 /**
  * Returns a TLS error of OpenSSL's as a failed step; undefined for any other error. OpenSSL's words for data that is no TLS record differ
@@ -171,14 +178,13 @@ export const CERTIFICATE_HINT =
  */
 export function tlsErrorOf(error: unknown, fault?: RecordFault): StepError | undefined {
   const code = codeOf(error)
-  const [, isAlert, name] = /^ERR_O?SSL_(?:(?:SSL|TLS)V\d+_|SSL\/TLS_)?(ALERT_)?(.*)$/.exec(code) ?? []
+  // OpenSSL's names of the alerts of RFC 6066 lack the word.
+  const [, isAlert, name] =
+    /^ERR_O?SSL_(?:(?:SSL|TLS)V3_|SSL\/TLS_)?(ALERT_|TLSV\d+_(?:ALERT_)?)?(.*)$/.exec(code) ?? []
   if (name === undefined && code !== 'EPROTO') return undefined
   const words = name?.replaceAll('_', ' ').toLowerCase()
-  if (isAlert !== undefined && words !== undefined) {
-    // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.
-    const needsCertificate = /certificate|handshake|unknown ca/.test(words)
-    return alertError(words, needsCertificate ? CERTIFICATE_HINT : VERSIONS_HINT, error)
-  }
+  // With TLS 1.3 an alert can arrive after the client has finished its handshake, in place of a reply.
+  if (isAlert !== undefined && words !== undefined) return alertError(words, alertHint(words), error)
   // A record that can't be decrypted came first: what follows it is read from a wrong place.
   const isBroken = words !== undefined && /\bmac\b|decrypt|cipher operation/.test(words)
   if (fault !== undefined && fault.type !== 'alert' && !isBroken) return recordFaultError(fault, error)

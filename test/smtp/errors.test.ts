@@ -128,6 +128,8 @@ suite('tlsErrorOf', () => {
   const VERSION_HINT = 'ask your provider which TLS versions and ciphers the server supports'
   const ATTACK_HINT = 'the server or a proxy may be faulty, or this may be an attack: tell your provider'
   const CLIENT_HINT = 'the server may require a client certificate, or reject yours: --tls-cert FILE --tls-key FILE'
+  const NAME_HINT =
+    'the server knows no host of this name: check the name; with --tls verify, --tls-name NAME gives another one'
   const errorOf = (code: string): StepError | undefined => tlsErrorOf(Object.assign(new Error('x'), { code }))
   for (const [code, message, hint] of [
     ['ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR', 'the server ended TLS with an alert (internal error)', VERSION_HINT],
@@ -138,6 +140,10 @@ suite('tlsErrorOf', () => {
       CLIENT_HINT,
     ],
     ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'the server ended TLS with an alert (unknown ca)', CLIENT_HINT],
+    ['ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE', 'the server ended TLS with an alert (bad certificate)', CLIENT_HINT],
+    ['ERR_SSL_TLSV1_ALERT_ACCESS_DENIED', 'the server ended TLS with an alert (access denied)', CLIENT_HINT],
+    ['ERR_SSL_TLSV1_UNSUPPORTED_EXTENSION', 'the server ended TLS with an alert (unsupported extension)', VERSION_HINT],
+    ['ERR_SSL_TLSV1_UNRECOGNIZED_NAME', 'the server ended TLS with an alert (unrecognized name)', NAME_HINT],
   ] as const) {
     test(`is "${message}" for ${code}`, () => {
       const error = errorOf(code)
