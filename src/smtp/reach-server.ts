@@ -1,4 +1,4 @@
-import { EXIT } from '../errors.js'
+import { EXIT, type StepError } from '../errors.js'
 import { familyOf, unmapAddress } from '../net/address.js'
 import { type Candidates, connect, type Connected } from '../net/connect.js'
 import type { Addresses } from '../net/dns.js'
@@ -46,7 +46,7 @@ export async function reachServer<T>(
         if (!(error instanceof SessionError) || options.signal.aborted) throw error
         const mayTryNext = mayWorkElsewhere(error, isGreeted)
         const isOfHost = !mayTryNext && (!isGreeted || error.stage === 'ehlo')
-        const noted = isOfHost ? noteUntried(error, untried(found.first)) : error
+        const noted = isOfHost ? noteOthers(error, failed, untried(found.first)) : error
         const problem = `${error.message} (${address})`
         failure ??= failureBefore(error, failed)
         failure = chooseFailure(failure, { error: noted, problem, isGreeted })
@@ -117,7 +117,7 @@ function chooseFailure(before: Failure | undefined, next: Failure): Failure {
   return isNext ? next : { ...before, error: mention(before.error, next.error) }
 }
 
-function mention(error: SessionError, other: SessionError): SessionError {
+function mention(error: SessionError, other: StepError): SessionError {
   return error.withMessage(`${error.message}; at another address: ${other.message}`)
 }
 
@@ -145,10 +145,12 @@ function limitAddresses({ first, late }: Addresses): Candidates {
   return { first: early, late: late.then((more) => [...more, ...rest].slice(0, ADDRESSES_TRIED - early.length)) }
 }
 
-/** Returns an error that mentions the addresses that are not tried after it: it is taken for the word of the host. */
-function noteUntried(error: SessionError, addresses: readonly string[]): SessionError {
-  const { length } = addresses
-  if (length === 0 || (error.reply === null && error.kind !== 'malformed-reply')) return error
-  const message = `${error.message}; ${length} other address${length === 1 ? '' : 'es'} not tried`
-  return new SessionError(error.stage, message, error)
+/** Returns an error that is taken for the word of the host, with what became of its other addresses. */
+function noteOthers(error: SessionError, failed: Connected['failed'], untried: readonly string[]): SessionError {
+  const { length } = untried
+  if (error.reply === null && error.kind !== 'malformed-reply') return error
+  const isTold = failed === undefined || failureBefore(error, failed) !== undefined
+  const { message } = isTold ? error : mention(error, failed.error)
+  const note = length === 0 ? '' : `; ${length} other address${length === 1 ? '' : 'es'} not tried`
+  return error.withMessage(`${message}${note}`)
 }

@@ -80,6 +80,14 @@ if (isInNamespace(import.meta.url)) {
       const { status, document } = await etrnJson(REQUEST, oneByOne)
       assert.deepEqual([status, document.servers[0]?.error?.message], [69, 'ETRN not offered (EHLO lists nothing)'])
     })
+    test('is said to have an address that refuses the connection if another one rejects EHLO', async (t) => {
+      await serveNames(t, TWO)
+      await serveAt(t, '127.0.0.4', ['S: 220 mx', 'C: EHLO gw.site.example', 'S: 550 no', ...BYE])
+      const { status, document } = await etrnJson(REQUEST, oneByOne)
+      const text =
+        'EHLO gw.site.example rejected (550 no); at another address: connection refused (127.0.0.3 port 2500)'
+      assert.deepEqual([status, document.servers[0]?.error?.message], [69, text])
+    })
     test('fails for good if one address refuses the client, and another one is of a family without a route', async (t) => {
       await serveNames(t, {
         'AAAA mail.example': { addresses: ['2001:db8::1'] },
