@@ -1,8 +1,10 @@
-import { createSocket, type Socket } from 'node:dgram'
+import { createSocket } from 'node:dgram'
 import { Resolver } from 'node:dns/promises'
 import { once } from 'node:events'
+import { createConnection } from 'node:net'
 import { codeOf } from '../errors.js'
 import { familyOf, isLinkLocal } from './address.js'
+import { startDeadline } from './deadline.js'
 import type { DecodedPacket } from './dns-message.js'
 import { scopedNameServer } from './resolv-conf.js'
 
@@ -54,10 +56,9 @@ export function rejectEmpty<T>(records: T[]): T[] {
   return records
 }
 
-/** A query that is lost is repeated after this time. */
+/** A query that is lost is repeated after this time, over TCP and UDP in turn. */
 const QUERY_MS = 2000
-const QUERIES = 2
-/** The longest reply over UDP to a query without EDNS (RFC 1035, 4.2.1); a longer one can take seconds to decode. */
+/** The longest reply over UDP to a query without EDNS (RFC 1035, 4.2.1); a longer one, over TCP, can take seconds to decode. */
 const REPLY_OCTETS = 512
 
 type RecordType = 'A' | 'AAAA' | 'MX'
@@ -65,7 +66,18 @@ type RecordType = 'A' | 'AAAA' | 'MX'
 /** A reply that says that there is no such record; `isProven` means that it has the start of the zone. */
 type Denial = { readonly isProven: boolean }
 
-/** Asks the server again, and returns its denial; undefined for another reply, or none. Never throws. */
+/** Where a server is asked, and which messages reply to the query */
+type Question = {
+  readonly host: string
+  readonly port: number
+  readonly query: Buffer
+  readonly isReply: (message: Buffer) => boolean
+}
+
+/**
+ * Asks the server again, and returns its denial; undefined for another reply, or none. Not over UDP alone: a firewall can block it, and a
+ * server can send every client to TCP (RFC 7766). Never throws.
+ */
 async function readDenial(
   server: string,
   name: string,
@@ -73,10 +85,7 @@ async function readDenial(
   signal: AbortSignal,
 ): Promise<Denial | undefined> {
   const [, address = server, port = '53'] = familyOf(server) === 0 ? (/^\[?(.*?)\]?:(\d+)$/.exec(server) ?? []) : []
-  const socket = createSocket(familyOf(address) === 6 ? 'udp6' : 'udp4')
   try {
-    socket.connect(Number(port), scopedNameServer(address))
-    await once(socket, 'connect', { signal })
     // Few runs need them, and they take long to load.
     const [{ randomInt }, { decode, encode, RECURSION_DESIRED }] = await Promise.all([
       import('node:crypto'),
@@ -85,16 +94,81 @@ async function readDenial(
     const id = randomInt(0x10000)
     const query = encode({ type: 'query', id, flags: RECURSION_DESIRED, questions: [{ type, name }] })
     const isReply = (message: Buffer): boolean => isPlausible(message) && message.readUInt16BE(0) === id
-    for (let count = 0; count < QUERIES; count++) {
-      const reply = await exchange(socket, query, isReply, signal)
-      if (reply !== undefined) return denialIn(decode(reply), name, type)
+    const question = { host: scopedNameServer(address), port: Number(port), query, isReply }
+    for (const ask of [askOverUdp, askOverTcp, askOverUdp]) {
+      const octets = await askInTime((limit) => ask(question, limit), signal)
+      const reply = octets && decode(octets)
+      if (reply?.flag_tc === false) return denialIn(reply, name, type)
     }
     return undefined
   } catch {
     return undefined
+  }
+}
+
+/** Returns the reply that is there in time, or undefined. Throws if the signal aborts. */
+async function askInTime(
+  ask: (limit: AbortSignal) => Promise<Buffer>,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  // Not AbortSignal.timeout: within AbortSignal.any it can be collected as garbage, and then the limit never ends.
+  const limit = new AbortController()
+  const cancel = startDeadline(
+    { timeoutMs: QUERY_MS, signal },
+    () => ({ message: 'no reply' }),
+    (reason) => limit.abort(reason),
+  )
+  try {
+    return await ask(limit.signal)
+  } catch {
+    signal.throwIfAborted()
+    return undefined
+  } finally {
+    cancel()
+  }
+}
+
+/** Returns the reply to a query. Throws if there is none. */
+async function askOverUdp({ host, port, query, isReply }: Question, signal: AbortSignal): Promise<Buffer> {
+  const socket = createSocket(familyOf(host.replace(/%.*/, '')) === 6 ? 'udp6' : 'udp4')
+  try {
+    socket.connect(port, host)
+    await once(socket, 'connect', { signal })
+    socket.send(query)
+    for (;;) {
+      const [message] = (await once(socket, 'message', { signal })) as [Buffer]
+      if (isReply(message)) return message
+    }
   } finally {
     socket.close()
   }
+}
+
+/** Does the same over TCP, where the length of a message stands before it (RFC 1035, 4.2.2). */
+async function askOverTcp({ host, port, query, isReply }: Question, signal: AbortSignal): Promise<Buffer> {
+  const socket = createConnection({ host, port, signal })
+  try {
+    socket.write(Buffer.concat([encodeLength(query.length), query]))
+    let octets = Buffer.alloc(0)
+    for await (const more of socket) {
+      octets = Buffer.concat([octets, more as Buffer])
+      const end = octets.length < LENGTH_OCTETS ? REPLY_OCTETS : LENGTH_OCTETS + octets.readUInt16BE(0)
+      const message = octets.subarray(LENGTH_OCTETS, end)
+      if (octets.length >= end && isReply(message)) return message
+      if (octets.length >= Math.min(end, LENGTH_OCTETS + REPLY_OCTETS)) break
+    }
+    throw new Error('no reply')
+  } finally {
+    socket.destroy()
+  }
+}
+
+const LENGTH_OCTETS = 2
+
+function encodeLength(length: number): Buffer {
+  const octets = Buffer.alloc(LENGTH_OCTETS)
+  octets.writeUInt16BE(length)
+  return octets
 }
 
 const HEADER_OCTETS = 12
@@ -112,27 +186,6 @@ function isPlausible(message: Buffer): boolean {
   return HEADER_OCTETS + least <= message.length
 }
 
-/** Returns the reply to a query; undefined if there is none in time. */
-async function exchange(
-  socket: Socket,
-  query: Buffer,
-  isReply: (message: Buffer) => boolean,
-  signal: AbortSignal,
-): Promise<Buffer | undefined> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(QUERY_MS)])
-  socket.send(query)
-  try {
-    for (;;) {
-      const [message] = (await once(socket, 'message', { signal: limit })) as [Buffer]
-      if (isReply(message)) return message
-    }
-  } catch (error) {
-    signal.throwIfAborted()
-    if (limit.aborted) return undefined
-    throw error
-  }
-}
-
 const RESPONSE_CODE_BITS = 0xf
 /** All are 0 for a standard query (RFC 1035, 4.1.1). */
 const OPCODE_BITS = 0x7800
@@ -145,12 +198,12 @@ const RESPONSE_CODES = { NOERROR: 0, NXDOMAIN: 3 } as const
  * knows more.
  */
 function denialIn(reply: DecodedPacket, name: string, type: RecordType): Denial | undefined {
-  const { flag_tc: isTruncated, flag_aa: isAuthoritative, flag_ra: isRecursive } = reply
+  const { flag_aa: isAuthoritative, flag_ra: isRecursive } = reply
   const { type: kind, flags = 0, questions = [], answers = [], authorities = [] } = reply
   if (kind !== 'response' || (flags & OPCODE_BITS) !== 0) return undefined
   const isOwn = (owner: string): boolean => owner.toLowerCase() === name.toLowerCase()
   if (!questions.some((question) => question.type === type && isOwn(question.name))) return undefined
-  if (isTruncated || !(isAuthoritative || isRecursive)) return undefined
+  if (!(isAuthoritative || isRecursive)) return undefined
   const owners = answers.map((record) => record.name.toLowerCase())
   const isAlias = owners.some(isOwn) && answers.every((record) => isAliasType(record.type))
   const ends = answers.flatMap((record) => (record.type === 'CNAME' ? [record.data.toLowerCase()] : []))

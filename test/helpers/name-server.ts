@@ -22,8 +22,8 @@ export type Answer = {
   readonly text?: string
   /** The name whose records the answer has, if it is another one than that of the question */
   readonly owner?: string
-  /** The answer is cut short, over TCP too. */
-  readonly truncated?: true
+  /** The answer is cut short: over TCP too, or over UDP alone. */
+  readonly truncated?: boolean | 'udp'
   /** The answer is longer than 512 octets. */
   readonly padded?: true
   readonly silent?: true
@@ -61,7 +61,7 @@ export async function nameServer(
   const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
   const asked: string[] = []
   let isOpen = true
-  const answerTo = (query: Buffer): { readonly message: Buffer; readonly answer: Answer } => {
+  const answerTo = (query: Buffer, isTcp = false): { readonly message: Buffer; readonly answer: Answer } => {
     const { name, type, question } = parse(query)
     asked.push(`${type} ${name}`)
     const cname = zone[`CNAME ${name}`]?.cname
@@ -73,7 +73,8 @@ export async function nameServer(
     const owner = cname === undefined ? first : encodeName(cname)
     const records = [...alias, ...recordsOf(owner, answer)]
     const authority = (answer.authority ?? []).map((kind) => authorityRecord(kind, answer.zone))
-    const head = header(query, answer, records.length, authority.length)
+    const isCut = answer.truncated === true || (answer.truncated === 'udp' && !isTcp)
+    const head = header(query, { ...answer, truncated: isCut }, records.length, authority.length)
     const rest = answer.padded ? [Buffer.alloc(513)] : []
     return { answer, message: Buffer.concat([head, question, ...records, ...authority, ...rest]) }
   }
@@ -87,12 +88,14 @@ export async function nameServer(
     if (answer.after === undefined) setTimeout(send, answer.afterMs ?? 0).unref()
     else void answer.after.then(send)
   })
-  // A query over TCP follows an answer that is cut short. It arrives in one piece, behind its length.
+  // A query over TCP follows an answer that is cut short. Each arrives in one piece, behind its length.
   const tcp = createServer((client) => {
     client.on('error', () => undefined)
     client.on('data', (octets) => {
-      const { message } = answerTo(octets.subarray(2))
-      client.write(Buffer.concat([encodeUint16(message.length), message]))
+      for (let at = 0; at < octets.length; at += 2 + octets.readUInt16BE(at)) {
+        const { answer, message } = answerTo(octets.subarray(at + 2), true)
+        if (!answer.silent) client.write(Buffer.concat([encodeUint16(message.length), message]))
+      }
     })
   })
   socket.bind(53, host)

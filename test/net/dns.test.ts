@@ -96,6 +96,7 @@ if (isInNamespace(import.meta.url)) {
     for (const [title, answers] of [
       ['knows the zone', { '*': { authoritative: true, authority: ['SOA'] } }],
       ['knows the zone and lists its name servers', { '*': { authority: ['NS', 'SOA'] } }],
+      ['answers over TCP alone', { '*': { truncated: 'udp' } }],
       ['knows the zone that an alias leads to', { ...alias, '*': { authoritative: true, authority: ['SOA'] } }],
     ] as const)
       fails(`is 68 if a name server has no address that ${title}`, answers, 68, /^no address found$/)
