@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import type { Key } from 'node:readline'
 // That of node:readline edits nothing if TERM is dumb.
-import { createInterface, type Interface } from 'node:readline/promises'
+import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { codeOf, OptionError } from '../errors.js'
@@ -25,15 +25,13 @@ export async function promptPassword(server: string, option: string, sources: In
   const { signal } = sources
   signal.throwIfAborted()
   const terminal = openTerminal(option)
-  const { input, write, close, isGone } = terminal
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
-  const lines = createInterface({ input, output: nowhere, terminal: true })
+  const { input, lines, write, close, isGone } = terminal
   // A terminal that was closed can't be restored; SIGHUP ends the run.
   lines.on('error', () => undefined)
   const typed: Buffer[] = []
   input.on('data', (octets: Buffer) => typed.push(octets))
   const prompt = `Password for ${server}: `
-  const stopListening = handleSignals(lines, terminal, prompt, sources)
+  const stopListening = handleSignals(terminal, prompt, sources)
   write(prompt)
   const text = await new Promise<string>((resolve) => {
     lines.once('line', resolve)
@@ -53,8 +51,7 @@ const CTRL_BACKSLASH = '\x1c'
 
 /** Restores the terminal before a signal ends or stops the process, also a signal of a key. Returns a function that stops that. */
 function handleSignals(
-  lines: Interface,
-  { input, write, close }: ReturnType<typeof openTerminal>,
+  { input, lines, write, close }: ReturnType<typeof openTerminal>,
   prompt: string,
   { onSignal, raise }: InputSources,
 ): () => void {
@@ -90,6 +87,9 @@ const STOPPED_MS = 100
 function openTerminal(option: string) {
   try {
     const input = new ReadStream(openSync('/dev/tty', 'r'))
+    const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+    // Fails for a process in the background that no shell can bring back.
+    const lines = createInterface({ input, output: nowhere, terminal: true })
     // A blocking write would wait until the terminal is started again, and nothing could end the wait.
     const output = openSync('/dev/tty', constants.O_WRONLY | constants.O_NONBLOCK)
     let isOpen = true
@@ -106,7 +106,7 @@ function openTerminal(option: string) {
       input.destroy()
       closeSync(output)
     }
-    return { input, write, close, isGone: () => !isatty(output) }
+    return { input, lines, write, close, isGone: () => !isatty(output) }
   } catch {
     const message = "no password given, and etrn can't ask for one without a terminal"
     throw new OptionError(option, message, {

@@ -156,7 +156,7 @@ const ESCAPE = new RegExp(
   'iu',
 )
 const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
-const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} /
+const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} [\s,]*/
 /** A line's end within a text, with the codes that begin the next line; or blanks and commas, also those that printable texts escape */
 const GAP =
   /(?<end> \/ (?:[1-5]\d\d[ -])?(?:[245]\.\d{1,3}\.\d{1,3} )?)|(?<blank>[\s,]+|\\x0[9a-d]|\\u\{(?:a0|1680|20[0-5][\da-f]|2800|3000)\})/u

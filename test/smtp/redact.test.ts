@@ -248,6 +248,11 @@ suite('redactReply', () => {
       new Redactor(password).redactReply(reply(535, ...lines)).lines
     assert.deepEqual(redact(SECRET, '5.7.8 x hunter2.', '5.7.8 secret y', 'z'), ['5.7.8 x ****', '5.7.8 **** y', 'z'])
     assert.deepEqual(redact('open sesame', 'x open', 'sesame y'), ['x ****', '**** y'])
+    for (const gap of ['  ', ' \t', ' , '])
+      assert.match(
+        redact(SECRET, '5.7.8 x hunter2.', `5.7.8${gap}secret y`).join(),
+        /^5\.7\.8 x \*{4},5\.7\.8\s\W*\*{4} y$/,
+      )
     assert.deepEqual(redact('open', 'x op', 'en y'), ['x ****', '**** y'])
     assert.deepEqual(redact(SECRET, 'hun', 'ter2', '.secret'), ['****', '****', '****'])
   })
