@@ -22,7 +22,7 @@ export function findSecrets(lines: readonly string[], finders: readonly SecretFi
   const filled = finders.filter(({ size }) => size > 0)
   if (filled.length === 0) return found
   for (const mode of READING_MODES) {
-    if (mode === 'unescaped' && !lines.some((line) => ESCAPE.test(line))) continue
+    if (/unescaped|squeezed/.test(mode) && !lines.some((line) => ESCAPE.test(line))) continue
     const reading = readLines(lines, mode)
     const ranges = filled.flatMap((finder) => [...mergeRanges(finder.findIn(reading)), ...finder.findEndsIn(reading)])
     for (const range of ranges)
@@ -104,7 +104,7 @@ function reverse(text: string): string {
 /** Returns false for a short text that ordinary words can hold by chance. */
 function countsAsSecret(reading: Reading, range: Range): boolean {
   const length = range.end - range.start
-  if (reading.mode !== 'squeezed') return length >= SECRET_CHARACTERS || isWord(reading.octets, range)
+  if (!JOINING_MODES.includes(reading.mode)) return length >= SECRET_CHARACTERS || isWord(reading.octets, range)
   return length >= SQUEEZED_CHARACTERS || (length >= SECRET_CHARACTERS && isSplit(reading, range))
 }
 
@@ -136,10 +136,11 @@ type Reading = { readonly mode: ReadingMode; readonly octets: string; readonly p
 
 /**
  * `literal`: each character as it stands. `unescaped`: escapes stand for the octets that they mean. `squeezed`: the same without
- * blanks, commas, line ends, and the enhanced status codes that begin a reply's later lines.
+ * blanks, commas, line ends, and the enhanced status codes of later lines. `joined`: `squeezed`, but with escapes as they stand.
  */
-type ReadingMode = 'literal' | 'unescaped' | 'squeezed'
-const READING_MODES: readonly ReadingMode[] = ['literal', 'unescaped', 'squeezed']
+type ReadingMode = 'literal' | 'unescaped' | 'squeezed' | 'joined'
+const READING_MODES: readonly ReadingMode[] = ['literal', 'unescaped', 'squeezed', 'joined']
+const JOINING_MODES: readonly ReadingMode[] = ['squeezed', 'joined']
 
 /**
  * `%41` of URLs, `=41` of MIME, `+41` of RFC 3461, `\x41` and `\u{202e}` of printable texts, `\u0041` of JSON, `&#65;`, `&#x41;` and
@@ -161,12 +162,13 @@ const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} [\s,]*/
 const GAP =
   /(?<end> \/ (?:[1-5]\d\d[ -])?(?:[245]\.\d{1,3}\.\d{1,3} )?)|(?<blank>[\s,]+|\\x0[9a-d]|\\u\{(?:a0|1680|20[0-5][\da-f]|2800|3000)\})/u
 
+const JOINED = new RegExp(`${GAP.source}|${ESCAPE.source}|\\P{ASCII}`, 'giu')
 /** Everything in a line that is not read as plain ASCII */
 const SPECIAL: Readonly<Record<ReadingMode, RegExp>> = {
   literal: /\P{ASCII}/gu,
   unescaped: new RegExp(`${ESCAPE.source}|\\P{ASCII}`, 'giu'),
-
-  squeezed: new RegExp(`${GAP.source}|${ESCAPE.source}|\\P{ASCII}`, 'giu'),
+  squeezed: JOINED,
+  joined: JOINED,
 }
 
 function readLines(lines: readonly string[], mode: ReadingMode): Reading {
@@ -181,16 +183,16 @@ function readLines(lines: readonly string[], mode: ReadingMode): Reading {
   }
   for (const [line, text] of lines.entries()) {
     // Keeps a secret within its line.
-    if (mode !== 'squeezed' && line > 0) add('\n', line, 0, 0)
+    if (!JOINING_MODES.includes(mode) && line > 0) add('\n', line, 0, 0)
     if (line > 0) segment++
-    let done = mode === 'squeezed' && line > 0 ? (ENHANCED_CODE.exec(text)?.[0].length ?? 0) : 0
+    let done = JOINING_MODES.includes(mode) && line > 0 ? (ENHANCED_CODE.exec(text)?.[0].length ?? 0) : 0
     for (const { 0: word, index, groups = {} } of text.matchAll(SPECIAL[mode])) {
       if (index < done) continue
       add(text.slice(done, index).toLowerCase(), line, done, index)
       done = index + word.length
       if (groups['end'] !== undefined) segment++
       const isGap = groups['end'] !== undefined || groups['blank'] !== undefined
-      add(isGap ? '' : readSpecial(word, groups), line, index, done)
+      add(isGap ? '' : readSpecial(word, mode === 'joined' ? {} : groups), line, index, done)
     }
     add(text.slice(done).toLowerCase(), line, done, text.length)
   }
@@ -282,7 +284,7 @@ function base64Forms(octets: Buffer): string[] {
 
 /** Returns the range with the characters beside it that can have some bits of the secret. Without blanks, other words stand there. */
 function withNeighbours({ mode, octets }: Reading, { start, end }: Range): Range {
-  if (mode === 'squeezed') return { start, end }
+  if (JOINING_MODES.includes(mode)) return { start, end }
   const isBefore = /[\w+/-]/.test(octets.slice(Math.max(0, start - 1), start))
   const [after = ''] = /^[\w+/-]?=*/.exec(octets.slice(end, end + 3)) ?? []
   return { start: isBefore ? start - 1 : start, end: end + after.length }

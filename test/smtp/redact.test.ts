@@ -248,6 +248,8 @@ suite('redactReply', () => {
       new Redactor(password).redactReply(reply(535, ...lines)).lines
     assert.deepEqual(redact(SECRET, '5.7.8 x hunter2.', '5.7.8 secret y', 'z'), ['5.7.8 x ****', '5.7.8 **** y', 'z'])
     assert.deepEqual(redact('open sesame', 'x open', 'sesame y'), ['x ****', '**** y'])
+    assert.deepEqual(redact('decafbad-night', 'x=decafbad-', 'night y'), ['x=****', '**** y'])
+    assert.deepEqual(redact('Go~winter-2026', 'x R29', '+d2ludGVyLTIwMjY= y'), ['x ****', '**** y'])
     for (const gap of ['  ', ' \t', ' , '])
       assert.match(
         redact(SECRET, '5.7.8 x hunter2.', `5.7.8${gap}secret y`).join(),
