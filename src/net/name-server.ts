@@ -66,7 +66,7 @@ type RecordType = 'A' | 'AAAA' | 'MX'
 /** A reply that says that there is no such record; `isProven` means that it has the start of the zone. */
 type Denial = { readonly isProven: boolean }
 
-/** Where a server is asked, and which messages reply to the query */
+/** A query to a server, and the test for its replies */
 type Question = {
   readonly host: string
   readonly port: number
